@@ -1,0 +1,64 @@
+"""A cluster in the snapshot, and the pick of one of its endpoints.
+
+`now` and `rng` are arguments: a pick has no hidden input, so tests and simulations drive it.
+"""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_live_t
+
+cdef enum lb_kind_t:
+    LB_ROUND_ROBIN = 0
+    LB_RANDOM = 1
+    LB_LEAST_REQUEST = 2
+
+ctypedef struct cluster_t
+
+# What an algorithm implements. `state` is built once per snapshot, in its arena or by its own allocation.
+ctypedef struct lb_ops_t:
+    const char *name
+    int (*build)(cluster_t *c) noexcept nogil                     # FM_OK, or FM_ELIMIT when memory is refused
+    # An endpoint that is neither in `tried` nor avoided at `now`, or NULL.
+    endpoint_t *(*pick)(cluster_t *c, uint64_t now_ns, uint64_t *rng,
+                        endpoint_t **tried, uint32_t n_tried) noexcept nogil
+    void (*drop)(cluster_t *c) noexcept nogil
+
+# State of a cluster that outlives snapshots, in this worker: counted, carried over by name.
+ctypedef struct cluster_live_t:
+    uint32_t active           # requests in flight
+    uint32_t pending          # streams waiting for a connection
+    uint32_t connections
+    uint32_t refs
+    uint32_t id
+    uint32_t name_len
+    char name[128]
+    cluster_live_t *next      # in its registry
+
+ctypedef struct cluster_t:
+    uint32_t id               # row in the shared cluster rows
+    span_t name
+    uint32_t index            # in snapshot_t.clusters
+    uint8_t lb                # lb_kind_t
+    const lb_ops_t *ops
+    void *lb_state            # owned by ops.build / ops.drop
+    endpoint_t *endpoints     # n of them, contiguous
+    uint32_t n
+    uint64_t connect_timeout_ns
+    uint64_t idle_timeout_ns      # of pooled connections
+    uint32_t max_connections      # per endpoint and worker; 0 = no limit
+    uint32_t max_pending          # streams waiting, per worker
+    uint32_t max_requests         # in flight, per worker
+    uint32_t max_requests_per_connection  # 0 = no limit
+    uint32_t max_connect_attempts # endpoints tried for one request, the first included
+    uint64_t avoid_base_ns        # back-off of an endpoint that could not be connected to
+    uint64_t avoid_max_ns
+    uint8_t send_proxy_host       # reserved for Host rewriting: 0 = pass the client's Host
+    cluster_live_t *live          # counted
+
+# Chooses an endpoint: ops.pick first; when every untried endpoint is avoided, the untried one whose avoidance ends
+# first (better a doubtful endpoint than none). NULL when the cluster is empty or all were tried.
+cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
+                              endpoint_t **tried, uint32_t n_tried) noexcept nogil
+# After a connect failed: counts it and sets live.avoid_until_ns (exponential from avoid_base_ns to avoid_max_ns,
+# +-20 % jitter from rng). After a connect succeeded: forgets it.
+cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, uint64_t *rng) noexcept nogil
+cdef void endpoint_connect_ok(endpoint_t *e) noexcept nogil

@@ -1,0 +1,44 @@
+"""An endpoint: what the snapshot says of it, and what this worker has seen of it.
+
+`endpoint_t` belongs to a snapshot's arena and is immutable. `endpoint_live_t` belongs to the
+worker, is counted, and is carried over a snapshot swap by (cluster name, address, transport).
+"""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.net.addr cimport addr_t
+
+# One row in shared memory, written by this worker only, read by control. All u64: see mem/counter.
+ctypedef struct endpoint_row_t:
+    uint64_t active           # requests (or TCP connections) now
+    uint64_t connections      # sockets now
+    uint64_t total            # requests started
+    uint64_t failures         # connect failures, resets, 5xx
+    uint64_t connect_failures
+    uint64_t ewma_ns          # smoothed time to first byte
+    uint64_t avoid_until_ns   # CLOCK_MONOTONIC; 0 = not avoided
+    uint64_t reserved
+
+ctypedef struct endpoint_live_t:
+    endpoint_row_t *row       # borrowed; never NULL (an overflow row stands in)
+    uint64_t avoid_until_ns   # picks step around it until then
+    uint64_t ewma_ns
+    uint32_t active           # requests (or TCP connections) in flight from this worker
+    uint32_t connections      # open sockets, idle ones included
+    uint32_t failures         # connect failures in a row: the exponent of the back-off
+    uint32_t refs
+    uint64_t key              # hash of cluster name and address
+    void *idle                # the pool's list of idle connections (upstream/pool owns the meaning)
+    uint32_t n_idle
+    uint32_t waiting          # streams queued for a connection
+    void *queue               # the pool's queue of waiting streams
+    void *cluster_live        # cluster_live_t of lb/cluster
+    addr_t addr               # own copy, outlives snapshots
+    uint32_t name_len         # of cluster name, kept to settle hash collisions
+    char name[128]
+
+ctypedef struct endpoint_t:
+    addr_t addr
+    uint32_t weight           # 1 … 2**31
+    uint32_t row              # index into the shared endpoint rows
+    span_t text               # printed form, in the snapshot's arena
+    endpoint_live_t *live     # counted

@@ -1,0 +1,73 @@
+"""The configuration as the data plane reads it: msgpack bytes decoded into one arena.
+
+Immutable once built. Counted: each stream holds the snapshot it began with.
+"""
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.http.h1 cimport h1_limits_t
+from fastmesh._core.lb.endpoint cimport endpoint_row_t
+from fastmesh._core.lb.cluster cimport cluster_t
+from fastmesh._core.route.route_table cimport route_table_t
+
+cdef enum:
+    SNAPSHOT_FORMAT = 1
+    PROTOCOL_HTTP = 0
+    PROTOCOL_TCP = 1
+
+# One piece of an access-log line: a literal, or a field with its escaping.
+ctypedef struct log_op_t:
+    uint8_t field             # LOG_* of proxy/access_log; 0 = literal
+    uint8_t quote             # 1 = as a JSON string with quotes (null when absent), 0 = text ("-" when absent)
+    span_t text               # the literal; or the header name (lower case) of LOG_REQUEST_HEADER / LOG_RESPONSE_HEADER
+
+ctypedef struct cidr_t:
+    uint8_t family            # 4, 6, or 1 for Unix-domain peers
+    uint8_t bits
+    uint8_t ip[16]
+
+ctypedef struct listener_t:
+    uint32_t id               # stable over snapshots; row in the shared listener rows
+    span_t name
+    uint8_t protocol          # PROTOCOL_*
+    uint8_t inbound           # reporter="destination" when 1
+    uint8_t is_plain_answers  # local answers explain themselves (only to loopback and Unix peers)
+    int32_t cluster           # tcp: index of its cluster
+    h1_limits_t limits
+    uint64_t header_timeout_ns
+    uint64_t body_timeout_ns
+    uint64_t idle_timeout_ns      # keep-alive, between requests
+    uint64_t tcp_idle_ns
+    uint64_t request_timeout_ns   # default for its routes; 0 = none
+    uint64_t linger_ns            # how long a refused sender is listened to after the answer
+    uint32_t max_requests_per_connection  # 0 = no limit
+    uint32_t max_connections      # per worker; 0 = no limit
+    uint32_t buffer_bytes         # high watermark per direction; the low one is half of it
+    cidr_t *trusted               # clients whose x-forwarded-* and x-request-id are believed
+    uint32_t n_trusted
+    span_t via                    # pseudonym for Via, empty = none
+    route_table_t routes
+
+ctypedef struct snapshot_t:
+    uint64_t version
+    uint32_t refs
+    uint32_t n_listeners, n_clusters
+    listener_t *listeners
+    cluster_t *clusters
+    log_op_t *log_ops
+    uint32_t n_log_ops            # 0 = no access log
+    uint32_t max_connections      # downstream, per worker; 0 = no limit
+    void *arena                   # owned
+    void *live                    # registry, borrowed from the worker
+
+# Decodes and checks `n` bytes. NULL on refusal, with a sentence in `why` (NUL-terminated, at most why_cap bytes).
+# `rows`/`n_rows`: the shared endpoint rows; a row out of range falls back to the last one.
+# `live`: the registry made by live_new, shared by all snapshots of a worker.
+cdef snapshot_t *snapshot_decode(const uint8_t *p, uint64_t n, endpoint_row_t *rows, uint32_t n_rows,
+                                 void *live, char *why, uint32_t why_cap) noexcept nogil
+cdef void snapshot_put(snapshot_t *s) noexcept nogil      # frees with the last reference
+cdef inline snapshot_t *snapshot_get(snapshot_t *s) noexcept nogil:
+    s.refs += 1
+    return s
+cdef void *live_new() noexcept nogil
+cdef void live_free(void *live) noexcept nogil            # all snapshots must be gone
+# A callback that frees what the pool hung on an endpoint_live_t when its last reference goes.
