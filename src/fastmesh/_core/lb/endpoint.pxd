@@ -6,17 +6,7 @@ worker, is counted, and is carried over a snapshot swap by (cluster name, addres
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
-
-# One row in shared memory, written by this worker only, read by control. All u64: see mem/counter.
-ctypedef struct endpoint_row_t:
-    uint64_t active           # requests (or TCP connections) now
-    uint64_t connections      # sockets now
-    uint64_t total            # requests started
-    uint64_t failures         # connect failures, resets, 5xx
-    uint64_t connect_failures
-    uint64_t ewma_ns          # smoothed time to first byte
-    uint64_t avoid_until_ns   # CLOCK_MONOTONIC; 0 = not avoided
-    uint64_t reserved
+from fastmesh._core.mem.counter cimport endpoint_row_t
 
 ctypedef struct endpoint_live_t:
     endpoint_row_t *row       # borrowed; never NULL (an overflow row stands in)

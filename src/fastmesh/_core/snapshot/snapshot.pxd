@@ -5,7 +5,7 @@ Immutable once built. Counted: each stream holds the snapshot it began with.
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.http.h1 cimport h1_limits_t
-from fastmesh._core.lb.endpoint cimport endpoint_row_t
+from fastmesh._core.mem.counter cimport endpoint_row_t
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.route.route_table cimport route_table_t
 

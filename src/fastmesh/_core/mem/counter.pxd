@@ -1,0 +1,165 @@
+"""Counters, gauges and histograms in pages that the control process maps too.
+
+One memfd per worker slot. The worker is the only writer, so plain additions do; control
+reads eight aligned bytes at a time and never sees half a number. The layout is fixed, its
+pages are touched only when used: a sparse file costs what it counts.
+"""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef enum:
+    STATS_LAYOUT = 1
+    STATS_LISTENERS = 1024
+    STATS_CLUSTERS = 16384
+    STATS_ENDPOINTS = 131072
+    STATS_SERIES = 4096           # a power of two: open addressing
+    STATS_BOUNDS = 19             # of durations (ms) and sizes (bytes); one more bucket for the rest
+    STATS_TIME_BOUNDS = 23        # of times inside the proxy (microseconds)
+    STATS_LOG_BYTES = 1048576     # a power of two
+
+# Process-wide counters; the names are in counter.pyx, in this order.
+cdef enum:
+    G_ACCEPTED
+    G_ACCEPT_FAILED               # accept() failed: descriptors or memory
+    G_SHED_CONNECTIONS            # closed at once: max_connections reached
+    G_REQUESTS
+    G_LOCAL_ANSWERS
+    G_BAD_REQUEST                 # 400
+    G_URI_TOO_LONG                # 414
+    G_HEAD_TOO_LARGE              # 431
+    G_TOO_MANY_FIELDS             # 431
+    G_BAD_VERSION                 # 505
+    G_HEADER_TIMEOUT              # 408
+    G_BODY_TIMEOUT                # 408 or cut
+    G_IDLE_CLOSED                 # keep-alive idle limit
+    G_REQUESTS_LIMIT_CLOSED       # max_requests_per_connection
+    G_REQUEST_TIMEOUT             # 504
+    G_NO_ROUTE                    # 404
+    G_NO_ENDPOINT                 # 503 UH
+    G_OVERFLOW                    # 503 UO: pending or request limit
+    G_CONNECT_FAILED
+    G_CONNECT_TIMEOUT
+    G_RETRY_CONNECT               # moved on to another endpoint
+    G_RETRY_REUSED                # a reused connection had closed: sent again on a fresh one
+    G_REUSE_STALE                 # found closed by the check before reuse
+    G_UPSTREAM_RESET
+    G_UPSTREAM_PROTOCOL           # an answer that is not HTTP, or breaks framing
+    G_UPSTREAM_IDLE_CLOSED
+    G_DOWNSTREAM_RESET            # the client left before its answer was complete
+    G_AMBIGUOUS_PATH              # 400: readings of the path lead to different routes
+    G_UPGRADES
+    G_TCP_IDLE_CLOSED
+    G_READ_PAUSED                 # back-pressure stopped a sender
+    G_LINGERED
+    G_LOG_LINES
+    G_LOG_DROPPED
+    G_SERIES_OVERFLOW
+    G_SNAPSHOTS
+    G_SNAPSHOTS_REFUSED
+    G_TURNS
+    G_SENDS_SHORT
+    G_BUFFERS_EXHAUSTED           # receive buffers ran out for a moment
+    G_DRAIN_CUT                   # connections closed unfinished at the end of a drain
+    G_DOWNSTREAM_CONNECTIONS      # gauge
+    G_UPSTREAM_CONNECTIONS        # gauge
+    G_STREAMS                     # gauge
+    G_BLOCKS                      # gauge: buffer blocks in use
+    G_BYTES_RECEIVED              # from clients
+    G_BYTES_SENT                  # to clients
+    G_COUNT
+
+ctypedef struct listener_row_t:
+    uint64_t accepted
+    uint64_t active               # gauge
+    uint64_t requests
+    uint64_t shed
+    uint64_t reserved[12]
+
+ctypedef struct cluster_row_t:
+    uint64_t requests
+    uint64_t active               # gauge: requests or TCP connections in flight
+    uint64_t pending              # gauge: waiting for a connection
+    uint64_t connections          # gauge
+    uint64_t connections_opened
+    uint64_t reused
+    uint64_t connect_failed
+    uint64_t connect_timeout
+    uint64_t retries
+    uint64_t overflow
+    uint64_t no_endpoint
+    uint64_t resets
+    uint64_t timeouts
+    uint64_t bytes_sent           # to the upstream
+    uint64_t bytes_received
+    uint64_t class_[6]            # answers by hundred: [0] none, 1xx is never counted
+    uint64_t reserved[11]
+    uint64_t proxy_count, proxy_sum_ns      # time spent in this process
+    uint64_t proxy[24]                      # buckets of STATS_TIME_BOUNDS + 1
+    uint64_t wait_count, wait_sum_ns        # time waiting for the upstream, to the first byte
+    uint64_t wait[24]
+
+# One endpoint, as this worker sees it.
+ctypedef struct endpoint_row_t:
+    uint64_t active           # requests (or TCP connections) now
+    uint64_t connections      # sockets now
+    uint64_t total            # requests started
+    uint64_t failures         # connect failures, resets, 5xx
+    uint64_t connect_failures
+    uint64_t ewma_ns          # smoothed time to first byte
+    uint64_t avoid_until_ns   # CLOCK_MONOTONIC; 0 = not avoided
+    uint64_t reserved
+
+# One combination of labels: HTTP requests, or TCP connections.
+ctypedef struct series_row_t:
+    uint64_t place                # listener id << 32 | cluster id
+    uint64_t kind                 # 1 << 63 (in use) | protocol << 48 | code << 32 | flags
+    uint64_t count                # requests done, or connections opened
+    uint64_t closed               # TCP only
+    uint64_t received             # bytes of request bodies and heads, or from the TCP client
+    uint64_t sent
+    uint64_t duration_us
+    uint64_t duration[20]         # buckets of DURATION_MS_BOUNDS
+    uint64_t request_bytes[20]
+    uint64_t response_bytes[20]
+    uint64_t reserved[5]
+
+ctypedef struct log_ring_t:
+    uint64_t head                 # bytes ever written, by the worker
+    uint64_t dropped
+    uint64_t reserved[6]
+    uint64_t tail                 # bytes ever read, by control
+    uint64_t reserved2[7]
+    uint8_t bytes[1048576]
+
+ctypedef struct stats_header_t:
+    char magic[8]
+    uint64_t layout
+    uint64_t pid
+    uint64_t version              # of the live snapshot
+    uint64_t started_ns           # CLOCK_MONOTONIC
+    uint64_t heartbeat_ns         # last turn of the loop
+    uint64_t draining
+    uint64_t engine               # 1 epoll, 2 io_uring
+    uint64_t reserved[504]
+
+ctypedef struct stats_t:
+    stats_header_t header
+    uint64_t globals[512]
+    listener_row_t listeners[1024]
+    cluster_row_t clusters[16384]
+    endpoint_row_t endpoints[131072]
+    series_row_t series[4096]
+    log_ring_t log
+
+cdef enum:
+    SERIES_HTTP = 0
+    SERIES_TCP = 1
+
+# The row of a combination, made when new. Never NULL: row 0 takes what does not fit.
+cdef series_row_t *series_row(stats_t *s, uint32_t listener, uint32_t cluster, int protocol,
+                              uint32_t code, uint32_t flags) noexcept nogil
+cdef void series_observe(series_row_t *row, uint64_t duration_ns, uint64_t received, uint64_t sent) noexcept nogil
+cdef void times_observe(cluster_row_t *row, uint64_t proxy_ns, uint64_t wait_ns) noexcept nogil
+# Maps the memfd of a slot; gauges of a former owner are set to zero. NULL and errno on failure.
+cdef stats_t *stats_map(int fd) noexcept nogil
+cdef stats_t *stats_new() noexcept nogil          # anonymous, for tests
+cdef void stats_unmap(stats_t *s) noexcept nogil

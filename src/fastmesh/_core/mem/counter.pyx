@@ -1,0 +1,183 @@
+"""See counter.pxd. The Python constants at the end are how control finds its way in the pages."""
+from libc.string cimport memcpy, memset
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.unistd cimport ftruncate
+
+cdef extern from *:
+    """
+    static const double fm_bounds[19] = {0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000,
+                                         300000, 600000, 1800000, 3600000};
+    static const unsigned long fm_bounds_us[19] = {500, 1000, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000,
+        2500000, 5000000, 10000000, 30000000, 60000000, 300000000, 600000000, 1800000000, 3600000000};
+    static const unsigned long fm_bounds_bytes[19] = {0, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000,
+                                         300000, 600000, 1800000, 3600000};
+    static const unsigned long fm_time_us[23] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000,
+        100000, 200000, 500000, 1000000, 2000000, 5000000, 10000000, 60000000};
+    """
+    const double fm_bounds[19]
+    const unsigned long fm_bounds_us[19]
+    const unsigned long fm_bounds_bytes[19]
+    const unsigned long fm_time_us[23]
+
+
+cdef series_row_t *series_row(stats_t *s, uint32_t listener, uint32_t cluster, int protocol,
+                              uint32_t code, uint32_t flags) noexcept nogil:
+    cdef uint64_t place = (<uint64_t>listener << 32) | cluster
+    cdef uint64_t kind = ((<uint64_t>1 << 63) | (<uint64_t>protocol << 48) |
+                          (<uint64_t>(code & 0xFFFF) << 32) | flags)
+    cdef uint64_t h = (place * <uint64_t>0x9E3779B97F4A7C15) ^ (kind * <uint64_t>0xC2B2AE3D27D4EB4F)
+    cdef uint32_t i = <uint32_t>(h >> 40) & (STATS_SERIES - 1)
+    cdef uint32_t step
+    cdef series_row_t *row
+    # 64 steps bound the work; the table is sized so that a full run means thousands of label sets.
+    for step in range(64):
+        row = &s.series[1 + ((i + step) & (STATS_SERIES - 1)) % (STATS_SERIES - 1)]
+        if row.kind == kind and row.place == place:
+            return row
+        if row.kind == 0:
+            row.place = place
+            row.kind = kind
+            return row
+    s.globals[G_SERIES_OVERFLOW] += 1
+    row = &s.series[0]
+    row.place = <uint64_t>0xFFFFFFFFFFFFFFFF
+    row.kind = (<uint64_t>1 << 63) | (<uint64_t>protocol << 48)
+    return row
+
+
+cdef inline uint32_t _bucket(const unsigned long *bounds, uint32_t n, uint64_t v) noexcept nogil:
+    cdef uint32_t i
+    for i in range(n):
+        if v <= bounds[i]:
+            return i
+    return n
+
+
+cdef void series_observe(series_row_t *row, uint64_t duration_ns, uint64_t received, uint64_t sent) noexcept nogil:
+    cdef uint64_t us = duration_ns // 1000
+    row.count += 1
+    row.received += received
+    row.sent += sent
+    row.duration_us += us
+    row.duration[_bucket(fm_bounds_us, STATS_BOUNDS, us)] += 1
+    row.request_bytes[_bucket(fm_bounds_bytes, STATS_BOUNDS, received)] += 1
+    row.response_bytes[_bucket(fm_bounds_bytes, STATS_BOUNDS, sent)] += 1
+
+
+cdef void times_observe(cluster_row_t *row, uint64_t proxy_ns, uint64_t wait_ns) noexcept nogil:
+    row.proxy_count += 1
+    row.proxy_sum_ns += proxy_ns
+    row.proxy[_bucket(fm_time_us, STATS_TIME_BOUNDS, proxy_ns // 1000)] += 1
+    row.wait_count += 1
+    row.wait_sum_ns += wait_ns
+    row.wait[_bucket(fm_time_us, STATS_TIME_BOUNDS, wait_ns // 1000)] += 1
+
+
+cdef void _reset_gauges(stats_t *s) noexcept nogil:
+    # A worker that died leaves its gauges standing; its counters stay true. Rows are set by whoever takes them
+    # up again (a snapshot's clusters and endpoints): a scan of all would turn the file's holes into pages.
+    s.globals[G_DOWNSTREAM_CONNECTIONS] = 0
+    s.globals[G_UPSTREAM_CONNECTIONS] = 0
+    s.globals[G_STREAMS] = 0
+    s.globals[G_BLOCKS] = 0
+    s.header.draining = 0
+
+
+cdef stats_t *stats_map(int fd) noexcept nogil:
+    cdef void *at
+    cdef stats_t *s
+    if ftruncate(fd, sizeof(stats_t)) != 0:
+        return NULL
+    at = mmap(NULL, sizeof(stats_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+    if at == MAP_FAILED:
+        return NULL
+    s = <stats_t *>at
+    _reset_gauges(s)
+    s.header.layout = STATS_LAYOUT
+    memcpy(s.header.magic, b"fmstats1", 8)
+    return s
+
+
+cdef stats_t *stats_new() noexcept nogil:
+    cdef void *at = mmap(NULL, sizeof(stats_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)
+    if at == MAP_FAILED:
+        return NULL
+    return <stats_t *>at
+
+
+cdef void stats_unmap(stats_t *s) noexcept nogil:
+    if s is not NULL:
+        munmap(s, sizeof(stats_t))
+
+
+# --- what control needs to know ---------------------------------------------------------------
+
+GLOBALS = (
+    "accepted", "accept_failed", "shed_connections", "requests", "local_answers", "bad_request", "uri_too_long",
+    "head_too_large", "too_many_fields", "bad_version", "header_timeout", "body_timeout", "idle_closed",
+    "requests_limit_closed", "request_timeout", "no_route", "no_endpoint", "overflow", "connect_failed",
+    "connect_timeout", "retry_connect", "retry_reused", "reuse_stale", "upstream_reset", "upstream_protocol",
+    "upstream_idle_closed", "downstream_reset", "ambiguous_path", "upgrades", "tcp_idle_closed", "read_paused",
+    "lingered", "log_lines", "log_dropped", "series_overflow", "snapshots", "snapshots_refused", "turns",
+    "sends_short", "buffers_exhausted", "drain_cut", "downstream_connections", "upstream_connections", "streams",
+    "blocks", "bytes_received", "bytes_sent",
+)
+GAUGES = ("downstream_connections", "upstream_connections", "streams", "blocks")
+LISTENER_COLUMNS = ("accepted", "active", "requests", "shed")
+CLUSTER_COLUMNS = (
+    "requests", "active", "pending", "connections", "connections_opened", "reused", "connect_failed",
+    "connect_timeout", "retries", "overflow", "no_endpoint", "resets", "timeouts", "bytes_sent", "bytes_received",
+    "class_0", "class_1", "class_2", "class_3", "class_4", "class_5",
+)
+ENDPOINT_COLUMNS = (
+    "active", "connections", "total", "failures", "connect_failures", "ewma_ns", "avoid_until_ns",
+)
+SERIES_COLUMNS = ("place", "kind", "count", "closed", "received", "sent", "duration_us")
+DURATION_MS_BOUNDS = tuple(fm_bounds[i] for i in range(STATS_BOUNDS))
+BYTES_BOUNDS = tuple(fm_bounds_bytes[i] for i in range(STATS_BOUNDS))
+TIME_US_BOUNDS = tuple(fm_time_us[i] for i in range(STATS_TIME_BOUNDS))
+
+
+def _layout():
+    cdef stats_t *s = NULL
+    assert len(GLOBALS) == G_COUNT
+    return {
+        "size": sizeof(stats_t),
+        "layout": STATS_LAYOUT,
+        "header_pid": <size_t>&s.header.pid,
+        "header_version": <size_t>&s.header.version,
+        "header_started_ns": <size_t>&s.header.started_ns,
+        "header_heartbeat_ns": <size_t>&s.header.heartbeat_ns,
+        "header_draining": <size_t>&s.header.draining,
+        "header_engine": <size_t>&s.header.engine,
+        "globals": <size_t>&s.globals[0],
+        "listeners": <size_t>&s.listeners[0],
+        "listener_stride": sizeof(listener_row_t),
+        "listener_rows": STATS_LISTENERS,
+        "clusters": <size_t>&s.clusters[0],
+        "cluster_stride": sizeof(cluster_row_t),
+        "cluster_rows": STATS_CLUSTERS,
+        "cluster_proxy_count": <size_t>&s.clusters[0].proxy_count - <size_t>&s.clusters[0],
+        "cluster_proxy_sum_ns": <size_t>&s.clusters[0].proxy_sum_ns - <size_t>&s.clusters[0],
+        "cluster_proxy_buckets": <size_t>&s.clusters[0].proxy[0] - <size_t>&s.clusters[0],
+        "cluster_wait_count": <size_t>&s.clusters[0].wait_count - <size_t>&s.clusters[0],
+        "cluster_wait_sum_ns": <size_t>&s.clusters[0].wait_sum_ns - <size_t>&s.clusters[0],
+        "cluster_wait_buckets": <size_t>&s.clusters[0].wait[0] - <size_t>&s.clusters[0],
+        "endpoints": <size_t>&s.endpoints[0],
+        "endpoint_stride": sizeof(endpoint_row_t),
+        "endpoint_rows": STATS_ENDPOINTS,
+        "series": <size_t>&s.series[0],
+        "series_stride": sizeof(series_row_t),
+        "series_rows": STATS_SERIES,
+        "series_duration": <size_t>&s.series[0].duration[0] - <size_t>&s.series[0],
+        "series_request_bytes": <size_t>&s.series[0].request_bytes[0] - <size_t>&s.series[0],
+        "series_response_bytes": <size_t>&s.series[0].response_bytes[0] - <size_t>&s.series[0],
+        "log_head": <size_t>&s.log.head,
+        "log_dropped": <size_t>&s.log.dropped,
+        "log_tail": <size_t>&s.log.tail,
+        "log_bytes": <size_t>&s.log.bytes[0],
+        "log_size": STATS_LOG_BYTES,
+    }
+
+
+LAYOUT = _layout()
