@@ -1,0 +1,26 @@
+"""Memory that is freed all at once, and single blocks from the heap.
+
+Everything handed out is zeroed and aligned to 16 bytes. Nothing here returns NULL: a size
+that overflows or memory that is refused ends the process, because nothing above could do
+better (the supervisor starts a new worker). Callers bound their sizes before they ask.
+"""
+from libc.stdint cimport uint8_t, uint64_t
+
+ctypedef struct arena_t
+
+# `first` bytes are reserved at once; later chunks grow from there.
+cdef arena_t *arena_new(size_t first) noexcept nogil
+cdef void *arena_alloc(arena_t *a, size_t n) noexcept nogil
+cdef void *arena_array(arena_t *a, size_t count, size_t size) noexcept nogil
+cdef uint8_t *arena_dup(arena_t *a, const void *src, size_t n) noexcept nogil
+cdef void arena_free(arena_t *a) noexcept nogil           # NULL is legal
+
+# One block with an owner of its own. Aligned to a cache line when `n` is 64 or more.
+cdef void *block_new(size_t n) noexcept nogil
+cdef void *block_array(size_t count, size_t size) noexcept nogil
+cdef void block_free(void *p) noexcept nogil              # NULL is legal
+
+# For tests: arenas and blocks that are alive, and bytes that arenas hold.
+cdef uint64_t arena_live() noexcept nogil
+cdef uint64_t block_live() noexcept nogil
+cdef uint64_t arena_bytes() noexcept nogil
