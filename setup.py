@@ -1,43 +1,184 @@
-"""Builds the compiled core: one extension per .pyx, flags by profile."""
+"""Builds the compiled core: one extension per .pyx file, flags by profile.
 
+    FASTMESH_PROFILE   release (default) | perf | dev | asan | fuzz
+    FASTMESH_ONLY      build only the modules whose name starts with this
+    FASTMESH_PURE      1 = no extensions at all (the editable install of `make build`, which compiles apart)
+
+Each module is translated and compiled by itself, several at a time, and only when a file that it really
+reads has changed: Cython and the C compiler both write down what they read. `build_ext --inplace` also builds
+tests/probes. Everything that is generated goes below build/<profile>/.
+"""
+
+import fcntl
 import os
+import shutil
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
-ROOT = Path(__file__).parent
-CORE = ROOT / "src" / "fastmesh" / "_core"
+SRC = Path("src")
+CORE = SRC / "fastmesh" / "_core"
+PROBES = Path("tests") / "probes"
 
+WARN = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-unused-variable",
+        "-Wno-missing-field-initializers", "-Wno-sign-compare", "-Wno-cast-function-type"]
+# Nehalem (2009) and later: SSE4.2 and POPCNT without asking at run time.
+BASE = ["-march=x86-64-v2"] if os.uname().machine == "x86_64" else []
+FAST = [*BASE, "-O3", "-g1", "-fvisibility=hidden", "-fno-plt", "-fno-semantic-interposition",
+        "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+HARD = ["-Wl,-z,relro,-z,now"]
+SANITIZE = [*BASE, "-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
+            "-fno-sanitize-recover=undefined", "-U_FORTIFY_SOURCE", "-DFM_DEBUG=1"]
 PROFILES = {
-    "release": (["-O3", "-g1", "-fvisibility=hidden", "-fno-plt", "-fno-semantic-interposition",
-                 "-fstack-protector-strong"], ["-Wl,-z,relro,-z,now"]),
-    "dev": (["-Og", "-g3", "-DFM_DEBUG=1"], []),
-    "asan": (["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-DFM_DEBUG=1"],
-             ["-fsanitize=address,undefined"]),
+    "release": (FAST, HARD),
+    "perf": ([*FAST, "-fno-omit-frame-pointer"], HARD),
+    "dev": ([*BASE, "-Og", "-g3", "-U_FORTIFY_SOURCE", "-DFM_DEBUG=1"], []),
+    "asan": (SANITIZE, ["-fsanitize=address,undefined"]),
+    # Compiled by clang; the fuzzer's own driver is linked into one probe only.
+    "fuzz": ([*SANITIZE, "-fsanitize=fuzzer-no-link"], ["-fsanitize=address,undefined"]),
 }
 DIRECTIVES = {
-    "language_level": "3str", "boundscheck": False, "wraparound": False, "initializedcheck": False,
-    "nonecheck": False, "cdivision": True, "embedsignature": True, "binding": True,
-    "legacy_implicit_noexcept": False,
+    "boundscheck": False, "wraparound": False, "initializedcheck": False, "nonecheck": False, "cdivision": True,
+    "embedsignature": True, "binding": True, "legacy_implicit_noexcept": False,
+    # Not warn.undeclared: it complains about every Python constant of a module.
+    "warn.maybe_uninitialized": True, "warn.unused": True,
 }
-profile = os.environ.get("FASTMESH_PROFILE", "release")
+CHECKED = {"boundscheck": True, "initializedcheck": True, "nonecheck": True}
+
+# One binary for CPython 3.11 and everything after it (docs/decisions): the hot path never calls Python.
+ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
+MACROS = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
+
+profile = os.environ.get("FASTMESH_PROFILE") or "release"
 only = os.environ.get("FASTMESH_ONLY", "")
 cflags, ldflags = PROFILES[profile]
+directives = DIRECTIVES | (CHECKED if profile == "dev" else {})
 
 
-def extensions() -> list[Extension]:
-    found = []
-    for source in sorted(CORE.rglob("*.pyx")):
-        module = ".".join(source.relative_to(ROOT / "src").with_suffix("").parts)
-        if only and not module.startswith(only):
-            continue
-        found.append(Extension(module, [str(source.relative_to(ROOT))],
-                               include_dirs=[str(CORE / "include")],
-                               extra_compile_args=["-std=gnu11", "-Wall", "-Wno-unused-function", *cflags],
-                               extra_link_args=ldflags))
-    return found
+def extension(source: Path, root: Path) -> Extension:
+    name = ".".join(source.relative_to(root).with_suffix("").parts)
+    return Extension(name, [str(source)], include_dirs=[str(CORE / "include")], define_macros=MACROS,
+                     extra_compile_args=[*WARN, *cflags, "-MMD"], extra_link_args=ldflags, py_limited_api=ABI3)
 
 
-setup(ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, include_path=["src"],
-                            build_dir=f"build/{profile}", emit_linenums=True))
+def extensions(probes: bool) -> list[Extension]:
+    if os.environ.get("FASTMESH_PURE"):
+        return []
+    found = [extension(source, SRC) for source in sorted(CORE.rglob("*.pyx"))]
+    if probes:
+        found += [extension(source, PROBES.parent) for source in sorted(PROBES.glob("*.pyx"))]
+    return [ext for ext in found if ext.name.startswith(only)]
+
+
+def dependencies(depfile: Path) -> list[str]:
+    """What a depfile of Cython or of the C compiler names, without the system's own files."""
+    if not depfile.exists():
+        return []
+    text = depfile.read_text().replace("\\\n", " ")
+    return [word for line in text.splitlines() if line.strip() for word in line.split(":", 1)[1].split()
+            if not word.startswith("/")]
+
+
+def is_older(target: Path, sources: list[str]) -> bool:
+    if not target.exists():
+        return True
+    made = target.stat().st_mtime_ns
+    return any(not os.path.exists(s) or os.stat(s).st_mtime_ns > made for s in sources)
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Copy by rename: a process that has the old file mapped keeps it whole."""
+    there = target.stat() if target.exists() else None
+    here = source.stat()
+    if there and (there.st_mtime_ns, there.st_size) == (here.st_mtime_ns, here.st_size):
+        return
+    part = target.with_name(f"{target.name}.{os.getpid()}")
+    shutil.copy2(source, part)
+    part.replace(target)
+
+
+class BuildCore(build_ext):
+    def finalize_options(self) -> None:
+        if self.inplace:
+            self.distribution.ext_modules = extensions(probes=True)
+            # Not where a wheel is collected from: probes would travel with it.
+            self.build_lib = str(Path("build", profile, f"lib-{sys.implementation.cache_tag}"))
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = int(os.environ.get("JOBS") or len(os.sched_getaffinity(0)))
+        self.generated = Path("build", profile, "c")
+
+    def run(self) -> None:
+        super().run()
+        if not only:
+            self.forget_removed()
+
+    def build_extension(self, ext: Extension) -> None:
+        self.generated.mkdir(parents=True, exist_ok=True)
+        with open(self.generated / f"{ext.name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two builds of one tree may run at the same time
+            self.translate(ext)
+            super().build_extension(ext)
+
+    def translate(self, ext: Extension) -> None:
+        """Run Cython when needed and leave the C file as the only source."""
+        import Cython
+
+        source, c_file = ext.sources[0], self.generated / f"{ext.name}.c"
+        command = [sys.executable, "-m", "cython", "--3str", "--line-directives", "--depfile", "--fast-fail",
+                   "-I", str(SRC), "-I", str(PROBES.parent), "--module-name", ext.name, "-o", str(c_file)]
+        for name, value in directives.items():
+            command += ["-X", f"{name}={value}"]
+        # Flags count as a source: a change of them makes everything older than this file.
+        recipe = self.generated / f"{ext.name}.recipe"
+        text = " ".join([Cython.__version__, *command[1:], *ext.extra_compile_args, *ext.extra_link_args, str(MACROS)])
+        if not recipe.exists() or recipe.read_text() != text:
+            recipe.write_text(text)
+        if is_older(c_file, [source, str(recipe), *dependencies(Path(f"{c_file}.dep"))]):
+            print(f"  cython  {ext.name}", flush=True)
+            done = subprocess.run([*command, source], stderr=subprocess.PIPE, text=True)
+            self.generated.joinpath(f"{ext.name}.hints").write_text(done.stderr)
+            sys.stderr.write(done.stderr)
+            if done.returncode:
+                c_file.unlink(missing_ok=True)
+                raise SystemExit(f"{source}: Cython refused it")
+        ext.sources = [str(c_file)]
+        (made,) = self.compiler.object_filenames([str(c_file)], output_dir=self.build_temp)
+        ext.depends = [str(recipe), *dependencies(Path(made).with_suffix(".d"))]
+
+    def built(self, ext: Extension) -> Path:
+        return Path(self.build_lib, self.get_ext_filename(ext.name))
+
+    def copy_extensions_to_source(self) -> None:
+        for ext in self.extensions:
+            built = self.built(ext)
+            folder = (PROBES if ext.name.startswith(f"{PROBES.name}.") else SRC / Path(*ext.name.split(".")[:-1]))
+            replace_file(built, folder / built.name)
+            for other in folder.glob(f"{built.name.split('.')[0]}.*.so"):
+                if other.name != built.name:  # of another ABI; Python would take it first
+                    other.unlink()
+
+    def forget_removed(self) -> None:
+        """Drop what earlier builds left of modules that are gone, or under another file name."""
+        built = {self.built(ext) for ext in self.extensions}
+        for old in Path(self.build_lib).rglob("*.so"):
+            if old not in built:
+                old.unlink()
+        if self.inplace:
+            names = {path.name for path in built}
+            for old in [*CORE.rglob("*.so"), *PROBES.glob("*.so")]:
+                if old.name not in names:
+                    old.unlink()
+
+
+if __name__ == "__main__":
+    setup(
+        ext_modules=extensions(probes=False),
+        cmdclass={"build_ext": BuildCore},
+        options={"build": {"build_base": f"build/{profile}"},
+                 "bdist_wheel": {"py_limited_api": "cp311"} if ABI3 else {}},
+    )
