@@ -1,4 +1,106 @@
-PY := .venv/bin/python
+# The one door: `make help` lists the targets. CI calls the same ones.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+JOBS ?= 2
+FASTMESH_PROFILE ?= release
+ONLY ?=
+export PYTHON FASTMESH_PROFILE JOBS
+
+V := .venv
+PY := $(V)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check -q
+TESTS ?= tests
+TARGET ?= h1
+TIME ?= 60
+
+# --- set-up: each step leaves a stamp and is not repeated -------------------
+
+.PHONY: setup
+setup: $(V)/.dev ## system packages, .venv, tools for tests and checks
+
+build/.system-%: system-packages.txt scripts/system-packages
+	scripts/system-packages $*
+	@mkdir -p build && touch $@
+
+$(V)/pyvenv.cfg: | build/.system-build
+	$(PYTHON) -m venv $(V)
+
+$(V)/.run: requirements/build.txt requirements/run.txt | $(V)/pyvenv.cfg
+	$(PIP) install -r requirements/build.txt -r requirements/run.txt
+	@touch $@
+
+# The package itself, from the tree: brings .venv/bin/fastmesh. The extensions are compiled by `build`.
+$(V)/.tree: pyproject.toml $(V)/.run
+	FASTMESH_PURE=1 $(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(V)/.dev: requirements/dev.txt $(V)/.tree | build/.system-test
+	$(PIP) install -r requirements/dev.txt
+	@touch $@
+
+$(V)/.bench: requirements/bench.txt $(V)/.dev | build/.system-bench
+	$(PIP) install -r requirements/bench.txt
+	@touch $@
+
+# --- everyday ---------------------------------------------------------------
+
 .PHONY: build
-build:
-	FASTMESH_ONLY="$(ONLY)" $(PY) setup.py -q build_ext --inplace -j2
+build: $(V)/.tree ## compile what changed; leaves .venv/bin/fastmesh (ONLY=module prefix, FASTMESH_PROFILE=dev|perf)
+	@FASTMESH_ONLY="$(ONLY)" $(PY) setup.py -q build_ext --inplace -j$(JOBS)
+
+.PHONY: test
+test: build $(V)/.dev ## unit and integration tests on both reactor engines (TESTS=path or pytest arguments)
+	$(PY) -m pytest -n $(JOBS) $(TESTS)
+
+.PHONY: demo
+demo: build ## three services, their sidecars, live traffic, and what goes wrong with them
+	@$(PY) -m demo
+
+.PHONY: check
+check: build $(V)/.dev ## linters, types, the rules of the core, stubs, links
+	$(V)/bin/ruff check
+	$(V)/bin/mypy
+	$(V)/bin/cython-lint src/fastmesh/_core $(wildcard tests/probes)
+	$(PY) tools/check_layers.py
+	$(PY) tools/check_core.py
+	$(PY) tools/check_hints.py
+	$(PY) tools/check_stubs.py
+	$(PY) tools/check_links.py
+
+.PHONY: asan
+asan: build $(V)/.dev ## the same tests, built with AddressSanitizer and UBSan, in build/asan/tree
+	scripts/sanitized $(TESTS)
+
+.PHONY: fuzz
+fuzz: $(V)/.dev build/.system-fuzz ## coverage-guided fuzzing of a codec (TARGET=h1 TIME=seconds)
+	scripts/fuzz $(TARGET) $(TIME)
+
+.PHONY: bench
+bench: build $(V)/.bench ## CPU per request beside nginx, HAProxy and Envoy (ARGS=...)
+	$(PY) -m bench $(ARGS)
+
+# --- what leaves the house --------------------------------------------------
+
+.PHONY: wheel
+wheel: $(V)/.run ## dist/*.whl: one for CPython 3.11 and later
+	rm -rf build/release/lib build/release/lib.*
+	$(PIP) wheel --no-deps --no-build-isolation -w dist .
+	@ls -l dist/*.whl
+
+.PHONY: image
+image: ## the container image fastmesh:latest
+	docker build -t fastmesh .
+
+.PHONY: clean
+clean: ## remove everything that was built, but not .venv
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name '*.so' -delete
+	find src tests demo tools bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+.PHONY: help
+help: ## this text
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
