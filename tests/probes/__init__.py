@@ -1,0 +1,1 @@
+"""Doors for tests onto functions of the compiled core; never part of a wheel."""
