@@ -18,8 +18,7 @@ RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     python -m pip install -q --no-cache-dir --no-index --no-deps /wheels/*.whl \
     && fastmesh version
 USER 1337:1337
-# The configuration is mounted here; the admin API listens on loopback, port 15000.
-VOLUME /etc/fastmesh
+# The configuration is mounted at /etc/fastmesh; the admin API listens on loopback, port 15000.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["fastmesh"]
 CMD ["run", "-c", "/etc/fastmesh/mesh.yaml"]
