@@ -54,6 +54,9 @@ ctypedef struct cluster_t:
     uint8_t send_proxy_host       # reserved for Host rewriting: 0 = pass the client's Host
     cluster_live_t *live          # counted
 
+# Sets c.ops from c.lb and builds c.lb_state. FM_OK, or FM_EPROTO for an unknown lb.
+cdef int cluster_build(cluster_t *c) noexcept nogil
+cdef void cluster_drop(cluster_t *c) noexcept nogil      # legal on a cluster that was never built
 # Chooses an endpoint: ops.pick first; when every untried endpoint is avoided, the untried one whose avoidance ends
 # first (better a doubtful endpoint than none). NULL when the cluster is empty or all were tried.
 cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
@@ -62,3 +65,23 @@ cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
 # +-20 % jitter from rng). After a connect succeeded: forgets it.
 cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, uint64_t *rng) noexcept nogil
 cdef void endpoint_connect_ok(endpoint_t *e) noexcept nogil
+
+
+cdef inline bint endpoint_is_usable(const endpoint_t *e, uint64_t now_ns, endpoint_t **tried,
+                                    uint32_t n_tried) noexcept nogil:
+    """Neither avoided at `now_ns` nor in `tried`."""
+    cdef uint32_t i
+    if e.live.avoid_until_ns > now_ns:
+        return False
+    for i in range(n_tried):
+        if tried[i] is e:
+            return False
+    return True
+
+
+cdef inline bint weights_are_equal(const cluster_t *c) noexcept nogil:
+    cdef uint32_t i
+    for i in range(1, c.n):
+        if c.endpoints[i].weight != c.endpoints[0].weight:
+            return False
+    return True

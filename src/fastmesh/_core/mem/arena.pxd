@@ -16,11 +16,11 @@ cdef uint8_t *arena_dup(arena_t *a, const void *src, size_t n) noexcept nogil
 cdef void arena_free(arena_t *a) noexcept nogil           # NULL is legal
 
 # One block with an owner of its own. Aligned to a cache line when `n` is 64 or more.
-cdef void *block_new(size_t n) noexcept nogil
-cdef void *block_array(size_t count, size_t size) noexcept nogil
-cdef void block_free(void *p) noexcept nogil              # NULL is legal
+cdef void *heap_new(size_t n) noexcept nogil
+cdef void *heap_array(size_t count, size_t size) noexcept nogil
+cdef void heap_free(void *p) noexcept nogil              # NULL is legal
 
-# For tests: arenas and blocks that are alive, and bytes that arenas hold.
+# For tests: arenas and heap blocks that are alive, and bytes that arenas hold.
 cdef uint64_t arena_live() noexcept nogil
-cdef uint64_t block_live() noexcept nogil
+cdef uint64_t heap_live() noexcept nogil
 cdef uint64_t arena_bytes() noexcept nogil

@@ -34,7 +34,7 @@ ctypedef struct arena_t:
     size_t grow               # size of the next chunk
 
 cdef uint64_t n_arenas = 0
-cdef uint64_t n_blocks = 0
+cdef uint64_t n_heap = 0
 cdef uint64_t n_bytes = 0
 
 
@@ -76,7 +76,7 @@ cdef chunk_t *chunk_new(size_t size) noexcept nogil:
 
 cdef arena_t *arena_new(size_t first) noexcept nogil:
     global n_arenas, n_bytes
-    cdef arena_t *a = <arena_t *>block_new(sizeof(arena_t))
+    cdef arena_t *a = <arena_t *>heap_new(sizeof(arena_t))
     a.grow = first if first > CHUNK_MIN else <size_t>CHUNK_MIN
     if not ARENA_IS_EXACT:
         a.head = chunk_new(a.grow)
@@ -141,26 +141,26 @@ cdef void arena_free(arena_t *a) noexcept nogil:
         n_bytes -= c.size
         free(c)
         c = next
-    block_free(a)
+    heap_free(a)
     n_arenas -= 1
 
 
-cdef void *block_new(size_t n) noexcept nogil:
-    global n_blocks
+cdef void *heap_new(size_t n) noexcept nogil:
+    global n_heap
     cdef size_t align = 64 if n >= 64 else ALIGN
-    n_blocks += 1
+    n_heap += 1
     return take(align, n if n != 0 else 1)
 
 
-cdef void *block_array(size_t count, size_t size) noexcept nogil:
-    return block_new(product(count, size))
+cdef void *heap_array(size_t count, size_t size) noexcept nogil:
+    return heap_new(product(count, size))
 
 
-cdef void block_free(void *p) noexcept nogil:
-    global n_blocks
+cdef void heap_free(void *p) noexcept nogil:
+    global n_heap
     if p is NULL:
         return
-    n_blocks -= 1
+    n_heap -= 1
     free(p)
 
 
@@ -168,8 +168,8 @@ cdef uint64_t arena_live() noexcept nogil:
     return n_arenas
 
 
-cdef uint64_t block_live() noexcept nogil:
-    return n_blocks
+cdef uint64_t heap_live() noexcept nogil:
+    return n_heap
 
 
 cdef uint64_t arena_bytes() noexcept nogil:

@@ -1,0 +1,77 @@
+"""The pick of an endpoint, and the avoidance of those that could not be connected to."""
+from libc.stdint cimport uint32_t, uint64_t
+from fastmesh._core.mem.fault cimport FM_EPROTO, FM_OK
+from fastmesh._core.mem.rng cimport rng_next
+from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.least_request cimport least_request_ops
+from fastmesh._core.lb.round_robin cimport round_robin_ops
+from fastmesh._core.lb.weighted_random cimport weighted_random_ops
+
+
+cdef int cluster_build(cluster_t *c) noexcept nogil:
+    cdef const lb_ops_t *ops
+    if c.lb == LB_ROUND_ROBIN:
+        ops = round_robin_ops()
+    elif c.lb == LB_RANDOM:
+        ops = weighted_random_ops()
+    elif c.lb == LB_LEAST_REQUEST:
+        ops = least_request_ops()
+    else:
+        return FM_EPROTO
+    c.ops = ops
+    return ops.build(c)
+
+
+cdef void cluster_drop(cluster_t *c) noexcept nogil:
+    if c.ops is not NULL:
+        c.ops.drop(c)
+        c.ops = NULL
+
+
+cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
+                              endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    cdef endpoint_t *e
+    cdef endpoint_t *found = NULL
+    cdef uint32_t i
+    if c.n == 1 and n_tried == 0:
+        # Avoided or not, it is the only one.
+        return c.endpoints
+    e = c.ops.pick(c, now_ns, rng, tried, n_tried)
+    if e is not NULL:
+        return e
+    for i in range(c.n):
+        e = &c.endpoints[i]
+        if ((found is NULL or e.live.avoid_until_ns < found.live.avoid_until_ns) and
+                endpoint_is_usable(e, <uint64_t>-1, tried, n_tried)):
+            found = e
+    return found
+
+
+cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, uint64_t *rng) noexcept nogil:
+    cdef endpoint_live_t *live = e.live
+    cdef uint64_t pause = c.avoid_base_ns
+    cdef uint32_t doublings
+    live.row.connect_failures += 1
+    live.row.failures += 1
+    # Connects that were under way together fail together: that is one piece of news, not one per request.
+    if live.failures != 0 and live.avoid_until_ns > now_ns:
+        return
+    doublings = live.failures
+    if live.failures < 64:
+        live.failures += 1
+    while doublings > 0 and pause < c.avoid_max_ns:
+        pause *= 2
+        doublings -= 1
+    if pause > c.avoid_max_ns:
+        pause = c.avoid_max_ns
+    # 80 % to 120 %: clients that saw the same failure do not come back in step.
+    pause = pause // 5 * 4 + ((pause // 5 * 2) >> 16) * (rng_next(rng) >> 48)
+    live.avoid_until_ns = now_ns + pause
+    live.row.avoid_until_ns = live.avoid_until_ns
+
+
+cdef void endpoint_connect_ok(endpoint_t *e) noexcept nogil:
+    if e.live.failures != 0:
+        e.live.failures = 0
+        e.live.avoid_until_ns = 0
+        e.live.row.avoid_until_ns = 0

@@ -1,0 +1,198 @@
+"""Weighted turns: an earliest-deadline-first schedule over the endpoints of a cluster."""
+from libc.stdint cimport uint32_t, uint64_t
+from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
+from fastmesh._core.mem.hash cimport fm_mul_high
+from fastmesh._core.mem.rng cimport rng_next
+from fastmesh._core.lb.cluster cimport endpoint_is_usable
+
+cdef enum:
+    ASIDE_CAP = 16            # tried endpoints that one pick steps around before it scans
+
+
+cdef edf_t *edf_new(const cluster_t *c, uint32_t active_max) noexcept nogil:
+    cdef edf_t *q = <edf_t *>heap_new(sizeof(edf_t))
+    cdef uint32_t i
+    q.n = c.n
+    q.turns = <turn_t *>heap_array(c.n, sizeof(turn_t))
+    q.strides = <uint64_t *>heap_array(c.n, sizeof(uint64_t))
+    # Deadlines stay below 2**63: at most 2**62 before they are rebased, plus one stretched stride.
+    q.unit = (<uint64_t>1 << 61) // active_max
+    for i in range(c.n):
+        q.strides[i] = q.unit // c.endpoints[i].weight
+        q.turns[i].slot = i
+    return q
+
+
+cdef void edf_free(edf_t *q) noexcept nogil:
+    if q is NULL:
+        return
+    heap_free(q.turns)
+    heap_free(q.strides)
+    heap_free(q)
+
+
+cdef inline void sift_down(turn_t *t, uint32_t n, uint32_t at) noexcept nogil:
+    # Four children share a cache line: half the levels of a binary heap, and each level is one line.
+    cdef turn_t moving = t[at]
+    cdef uint32_t child, best, last
+    cdef uint64_t least
+    while True:
+        child = 4 * at + 1
+        if child >= n:
+            break
+        last = child + 4 if child + 4 < n else n
+        best = child
+        least = t[child].deadline
+        child += 1
+        while child < last:
+            if t[child].deadline < least:
+                least = t[child].deadline
+                best = child
+            child += 1
+        if least >= moving.deadline:
+            break
+        t[at] = t[best]
+        at = best
+    t[at] = moving
+
+
+cdef inline void sift_up(turn_t *t, uint32_t at) noexcept nogil:
+    cdef turn_t moving = t[at]
+    cdef uint32_t parent
+    while at > 0:
+        parent = (at - 1) >> 2
+        if t[parent].deadline <= moving.deadline:
+            break
+        t[at] = t[parent]
+        at = parent
+    t[at] = moving
+
+
+cdef void start(edf_t *q, uint64_t *rng) noexcept nogil:
+    # Picks begin at a random moment of a schedule that has always been running, with random phases:
+    # workers that start together do not send their first requests to the same endpoint.
+    cdef uint64_t phase = rng_next(rng)
+    cdef uint64_t began = rng_next(rng) % q.unit
+    cdef uint64_t first, stride
+    cdef uint32_t i
+    for i in range(q.n):
+        stride = q.strides[q.turns[i].slot]
+        first = fm_mul_high(stride, phase)
+        phase += <uint64_t>0x9E3779B97F4A7C15
+        if first < began:
+            first += ((began - first + stride - 1) // stride) * stride
+        q.turns[i].deadline = first
+    q.now = began
+    q.n_heap = q.n
+    i = q.n // 4 + 1
+    while i > 0:
+        i -= 1
+        sift_down(q.turns, q.n, i)
+    q.is_started = 1
+
+
+cdef inline void swap(turn_t *t, uint32_t i, uint32_t j) noexcept nogil:
+    cdef turn_t was = t[i]
+    t[i] = t[j]
+    t[j] = was
+
+
+cdef inline void remove_root(edf_t *q) noexcept nogil:
+    # The root moves to the place just behind the heap.
+    q.n_heap -= 1
+    swap(q.turns, 0, q.n_heap)
+    sift_down(q.turns, q.n_heap, 0)
+
+
+cdef inline void unpark(edf_t *q, uint32_t at) noexcept nogil:
+    # As if it had been served just now: what it missed is not made up for, else it would get every request.
+    swap(q.turns, at, q.n_heap)
+    q.turns[q.n_heap].deadline = q.now + q.strides[q.turns[q.n_heap].slot]
+    q.n_heap += 1
+    sift_up(q.turns, q.n_heap - 1)
+
+
+cdef void rebase(edf_t *q) noexcept nogil:
+    cdef uint32_t i
+    for i in range(q.n):
+        q.turns[i].deadline = q.turns[i].deadline - q.now if q.turns[i].deadline > q.now else 0
+    q.now = 0
+
+
+cdef inline endpoint_t *take(edf_t *q, cluster_t *c, uint32_t at, bint by_load) noexcept nogil:
+    cdef turn_t *t = &q.turns[at]
+    cdef endpoint_t *e = &c.endpoints[t.slot]
+    cdef uint64_t stride = q.strides[t.slot]
+    cdef uint64_t factor
+    if t.deadline > q.now:
+        q.now = t.deadline
+    if by_load:
+        factor = <uint64_t>e.live.active + 1
+        stride *= factor if factor < 4096 else 4096
+        t.deadline = q.now + stride
+    else:
+        t.deadline += stride
+    sift_down(q.turns, q.n_heap, at)
+    if q.now >= <uint64_t>1 << 62:
+        rebase(q)
+    return e
+
+
+cdef endpoint_t *scan(edf_t *q, cluster_t *c, bint by_load, uint64_t now_ns,
+                      endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    cdef uint32_t best = q.n
+    cdef uint32_t i
+    for i in range(q.n_heap):
+        if ((best == q.n or q.turns[i].deadline < q.turns[best].deadline) and
+                endpoint_is_usable(&c.endpoints[q.turns[i].slot], now_ns, tried, n_tried)):
+            best = i
+    return take(q, c, best, by_load) if best != q.n else NULL
+
+
+cdef endpoint_t *edf_pick(edf_t *q, cluster_t *c, bint by_load, uint64_t now_ns, uint64_t *rng,
+                          endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    cdef uint32_t aside = 0
+    cdef uint32_t i
+    cdef endpoint_t *e
+    cdef endpoint_t *found = NULL
+    if not q.is_started:
+        start(q, rng)
+    if q.n_heap < q.n:
+        if q.cursor < q.n_heap or q.cursor >= q.n:
+            q.cursor = q.n_heap
+        if c.endpoints[q.turns[q.cursor].slot].live.avoid_until_ns <= now_ns:
+            unpark(q, q.cursor)
+        q.cursor += 1
+    while q.n_heap > 0:
+        e = &c.endpoints[q.turns[0].slot]
+        if e.live.avoid_until_ns > now_ns:
+            if aside == 0:
+                remove_root(q)
+                continue
+            # Those set aside lie where it would be parked.
+            break
+        if n_tried == 0 or endpoint_is_usable(e, now_ns, tried, n_tried):
+            break
+        if aside == ASIDE_CAP:
+            break
+        remove_root(q)
+        aside += 1
+    if q.n_heap > 0:
+        e = &c.endpoints[q.turns[0].slot]
+        if endpoint_is_usable(e, now_ns, tried, n_tried):
+            found = take(q, c, 0, by_load)
+        else:
+            found = scan(q, c, by_load, now_ns, tried, n_tried)
+    # Tried ones keep their turn: another request may want them.
+    for i in range(aside):
+        q.n_heap += 1
+        sift_up(q.turns, q.n_heap - 1)
+    if found is NULL and q.n_heap < q.n:
+        # Nothing usable in the heap: one of the parked may have been let off meanwhile.
+        for i in range(q.n_heap, q.n):
+            if endpoint_is_usable(&c.endpoints[q.turns[i].slot], now_ns, tried, n_tried):
+                unpark(q, i)
+                for i in range(q.n_heap):
+                    if endpoint_is_usable(&c.endpoints[q.turns[i].slot], now_ns, tried, n_tried):
+                        return take(q, c, i, by_load)
+    return found
