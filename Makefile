@@ -66,6 +66,7 @@ check: build $(V)/.dev ## linters, types, the rules of the core, stubs, links
 	$(V)/bin/mypy
 	$(V)/bin/cython-lint src/fastmesh/_core $(wildcard tests/probes)
 	$(PY) tools/check_layers.py
+	$(PY) tools/check_imports.py
 	$(PY) tools/check_core.py
 	$(PY) tools/check_hints.py
 	$(PY) tools/check_stubs.py

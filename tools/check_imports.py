@@ -1,0 +1,42 @@
+"""Fail when a Python package of fastmesh imports one that it must not know."""
+
+import ast
+import sys
+from pathlib import Path
+
+SRC = Path("src/fastmesh")
+
+# Package -> the packages of fastmesh that it may import, besides itself. `_core.x` names one compiled module.
+PACKAGES = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "errors": set(),
+    "units": {"errors"},
+    "config": {"errors", "units", "_core.mem"},
+    "observe": {"errors", "units", "_core.mem"},
+    "worker": {"_core.worker"},
+    "admin": {"errors", "units", "config", "observe", "control"},
+    "control": {"errors", "units", "config", "observe", "admin", "worker", "_core.mem"},
+    "cli": {"__init__", "errors", "units", "config", "control", "worker", "_core.worker"},
+}
+# What a worker process may never load: an event loop, a validator, or the rest of fastmesh.
+BANNED = {"worker": {"asyncio", "uvloop", "pydantic", "threading", "logging", "httptools"}}
+
+bad: list[str] = []
+for path in sorted(p for p in SRC.rglob("*.py") if SRC / "_core" not in p.parents):
+    here = path.relative_to(SRC).parts[0].removesuffix(".py")
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{a.name}" for a in node.names]
+        for name in names:
+            first, *rest = name.split(".")
+            there = ".".join(rest[:2]) if rest[:1] == ["_core"] else (rest or ["__init__"])[0]
+            there = "__init__" if there == "__version__" else there
+            where = f"{path}:{getattr(node, 'lineno', 0)}"
+            if first == "fastmesh" and there != here and there not in PACKAGES.get(here, set()):
+                bad.append(f"{where}: {here} must not import {there} (table in tools/check_imports.py)")
+            elif first in BANNED.get(here, set()):
+                bad.append(f"{where}: {here} must not import {first}")
+print(*bad or ["imports: ok"], sep="\n")
+sys.exit(bool(bad))
