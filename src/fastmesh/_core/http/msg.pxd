@@ -4,7 +4,7 @@ A codec fills a `msg_t`; the stream reads it. Nothing is copied: `base` is borro
 from the receive buffer and the msg_t is valid only as long as those bytes stay put.
 Heads are at most 65,535 bytes, so every offset fits 16 bits.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 
 cdef enum:

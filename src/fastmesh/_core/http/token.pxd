@@ -1,6 +1,6 @@
 """Numbers for the methods and header names that the proxy itself looks at."""
 
-cdef enum method_id_t:
+cdef enum:
     METHOD_OTHER = 0
     METHOD_GET = 1
     METHOD_HEAD = 2
@@ -12,8 +12,8 @@ cdef enum method_id_t:
     METHOD_PATCH = 8
     METHOD_CONNECT = 9
 
-# Below 32, so that msg_t.at can be an array.
-cdef enum header_id_t:
+# Below 32, so that msg_t.at can be an array (anonymous: a named enum cannot be an index).
+cdef enum:
     HEADER_NONE = 0
     HEADER_HOST = 1
     HEADER_CONNECTION = 2
