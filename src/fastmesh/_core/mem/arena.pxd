@@ -6,7 +6,15 @@ better (the supervisor starts a new worker). Callers bound their sizes before th
 """
 from libc.stdint cimport uint8_t, uint64_t
 
-ctypedef struct arena_t
+ctypedef struct chunk_t:
+    chunk_t *next
+    size_t size               # of the memory behind this header
+    size_t used
+    size_t pad                # keeps that memory aligned to 16
+
+ctypedef struct arena_t:
+    chunk_t *head             # the one that is being filled
+    size_t grow               # size of the next chunk
 
 # `first` bytes are reserved at once; later chunks grow from there.
 cdef arena_t *arena_new(size_t first) noexcept nogil

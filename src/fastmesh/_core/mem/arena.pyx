@@ -23,16 +23,6 @@ cdef enum:
     CHUNK_MIN = 4096
     CHUNK_MAX = 4 << 20
 
-ctypedef struct chunk_t:
-    chunk_t *next
-    size_t size               # of the memory behind this header
-    size_t used
-    size_t pad                # keeps that memory aligned to 16
-
-ctypedef struct arena_t:
-    chunk_t *head             # the one that is being filled
-    size_t grow               # size of the next chunk
-
 cdef uint64_t n_arenas = 0
 cdef uint64_t n_heap = 0
 cdef uint64_t n_bytes = 0

@@ -1,7 +1,18 @@
-"""Routes of one listener: first match in listed order wins."""
+"""Routes of one listener: first match in listed order wins, however specific a later one is.
+
+A host is an exact name, "*.example.com" (any name that ends in ".example.com", not the domain
+itself), or "*" for any. The request's port, one trailing dot and the case of letters do not
+matter, nor do the brackets of an IPv6 literal. A header matches when the first field of that
+name has exactly that value; further fields of the name are not looked at.
+"""
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.mem.arena cimport arena_t
+
+cdef enum:
+    ROUTE_PLACES_MAX = 1 << 20    # pairs of route and host, and nodes of the index
+    ROUTE_HOST_MAX = 255      # RFC 1035: longer names cannot be asked for
 
 cdef enum route_path_t:
     ROUTE_PREFIX = 0          # a prefix of the path on a segment border: /api matches /api and /api/x, not /apix;
@@ -22,7 +33,7 @@ ctypedef struct route_t:
     uint32_t methods          # bit per METHOD_*; method names without an id are in methods_other
     span_t *methods_other
     span_t path               # in normal form
-    span_t *hosts             # lower case, without port; empty list = any
+    span_t *hosts             # lower case, without port and brackets; empty list = any
     route_header_t *headers
     int32_t cluster           # index into snapshot_t.clusters, or -1: a fixed response
     uint16_t status           # of the fixed response
@@ -37,5 +48,13 @@ ctypedef struct route_table_t:
     uint32_t n
     void *state               # the index that route_build made
 
+# Makes `state` in the arena, after `routes` and `n` are filled in; sets the index of each. FM_OK, or FM_ELIMIT when
+# ROUTE_PLACES_MAX is exceeded. Hosts have 1 to ROUTE_HOST_MAX bytes and do not begin with a dot, none is "*"; paths
+# begin with "/" (an exact one may also be "*").
+cdef int route_build(route_table_t *t, arena_t *arena) noexcept nogil
+# Adds a method to `r.methods`; False when the name has no id and belongs into methods_other.
+cdef bint route_add_method(route_t *r, span_t method) noexcept nogil
 # `path` is the normal form; `authority` as received (port and case are dealt with here). NULL when nothing matches.
 cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t path) noexcept nogil
+# The same answer by looking at every route in turn: what the index is checked against.
+cdef const route_t *route_scan(const route_table_t *t, const msg_t *m, span_t path) noexcept nogil

@@ -1,0 +1,440 @@
+"""The index behind the routes of one listener.
+
+Routes are filed by host and then by path, in one trie of path segments per host. A node keeps
+three lists of routes in listed order: prefixes that end here, prefixes that end here with a
+slash, exact paths. A request walks the tries of its host, of the wildcards above it and of
+"any host"; the earliest route of all lists on the way whose methods and headers agree wins.
+A list is left as soon as its next route is later than the best one found, so order costs no
+sorting. Tables of up to SCAN_MAX routes are scanned.
+
+The children of all nodes share one hash table, keyed by parent and segment.
+"""
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy
+from fastmesh._core.mem.arena cimport arena_alloc, arena_array, arena_dup, arena_t, heap_array, heap_free
+from fastmesh._core.mem.fault cimport FM_ELIMIT, FM_OK
+from fastmesh._core.mem.hash cimport hash_bytes
+from fastmesh._core.mem.span cimport byte_lower, span_eq, span_ieq, span_of, span_t
+from fastmesh._core.http.msg cimport msg_span, msg_t, msg_value
+from fastmesh._core.http.token cimport (
+    METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST,
+    METHOD_PUT, METHOD_TRACE)
+
+cdef enum:
+    SCAN_MAX = 4
+    NONE = 0xFFFFFFFF
+    ANY_HOST = 0              # the node of the trie for routes that name no host
+
+cdef enum:                # lists of a node
+    LIST_PREFIX = 0           # "/a": this node and all below it
+    LIST_SLASH = 1            # "/a/": needs a slash after this node
+    LIST_EXACT = 2
+
+ctypedef struct entry_t:
+    uint32_t route
+    uint32_t next             # NONE = end of the list
+
+ctypedef struct node_t:
+    uint32_t head[3]          # by LIST_*
+    uint32_t parent
+    span_t segment            # below the parent
+
+ctypedef struct host_t:
+    span_t name               # of a wildcard: from its dot on
+    uint32_t node             # NONE = free place
+
+ctypedef struct child_t:
+    uint32_t node             # 0 = free place: the first root is nobody's child
+    uint32_t hash             # its upper half, so that nearly every look at a node is a hit
+
+ctypedef struct index_t:
+    node_t *nodes
+    entry_t *entries
+    child_t *children         # open addressing by parent and segment
+    host_t *hosts             # open addressing
+    uint32_t n_nodes
+    uint32_t cap_nodes        # while building
+    uint32_t n_entries
+    uint32_t children_mask
+    uint32_t hosts_mask
+    uint32_t n_hosts
+    uint8_t has_wildcards
+
+
+cdef uint32_t method_id(span_t s) noexcept nogil:
+    if s.len == 3 and memcmp(s.ptr, b"GET", 3) == 0:
+        return METHOD_GET
+    if s.len == 4 and memcmp(s.ptr, b"HEAD", 4) == 0:
+        return METHOD_HEAD
+    if s.len == 4 and memcmp(s.ptr, b"POST", 4) == 0:
+        return METHOD_POST
+    if s.len == 3 and memcmp(s.ptr, b"PUT", 3) == 0:
+        return METHOD_PUT
+    if s.len == 6 and memcmp(s.ptr, b"DELETE", 6) == 0:
+        return METHOD_DELETE
+    if s.len == 7 and memcmp(s.ptr, b"OPTIONS", 7) == 0:
+        return METHOD_OPTIONS
+    if s.len == 5 and memcmp(s.ptr, b"TRACE", 5) == 0:
+        return METHOD_TRACE
+    if s.len == 5 and memcmp(s.ptr, b"PATCH", 5) == 0:
+        return METHOD_PATCH
+    if s.len == 7 and memcmp(s.ptr, b"CONNECT", 7) == 0:
+        return METHOD_CONNECT
+    return METHOD_OTHER
+
+
+cdef bint route_add_method(route_t *r, span_t method) noexcept nogil:
+    cdef uint32_t id = method_id(method)
+    r.has_methods = 1
+    if id == METHOD_OTHER:
+        return False
+    r.methods |= <uint32_t>1 << id
+    return True
+
+
+# --- what one route asks for ---
+
+cdef inline span_t host_of(const msg_t *m, uint8_t *room) noexcept nogil:
+    """The authority's host in lower case, without port, brackets and trailing dot; absent when longer than any rule."""
+    cdef span_t s = msg_span(m, m.authority_off, m.authority_len)
+    cdef const uint8_t *end
+    cdef uint32_t i
+    if s.len > 0 and s.ptr[0] == 91:
+        end = <const uint8_t *>memchr(s.ptr, 93, s.len)
+        if end is not NULL:
+            s.len = <uint32_t>(end - s.ptr) - 1
+            s.ptr += 1
+    else:
+        # The first colon, so that "name:80:80" cannot pass for another name.
+        end = <const uint8_t *>memchr(s.ptr, 58, s.len) if s.len > 0 else NULL
+        if end is not NULL:
+            s.len = <uint32_t>(end - s.ptr)
+        if s.len > 1 and s.ptr[s.len - 1] == 46:
+            s.len -= 1
+    if s.len > ROUTE_HOST_MAX:
+        return span_of(NULL, 0)
+    for i in range(s.len):
+        room[i] = byte_lower(s.ptr[i])
+    return span_of(room, s.len)
+
+
+cdef inline bint is_wildcard(span_t host) noexcept nogil:
+    return host.len > 2 and host.ptr[0] == 42 and host.ptr[1] == 46
+
+
+cdef bint host_matches(const route_t *r, span_t host) noexcept nogil:
+    cdef uint32_t i, n
+    cdef span_t want
+    if r.n_hosts == 0:
+        return True
+    for i in range(r.n_hosts):
+        want = r.hosts[i]
+        if is_wildcard(want):
+            n = want.len - 1
+            if host.len > n and memcmp(host.ptr + host.len - n, want.ptr + 1, n) == 0:
+                return True
+        elif span_eq(want, host):
+            return True
+    return False
+
+
+cdef inline bint path_matches(const route_t *r, span_t path) noexcept nogil:
+    cdef uint32_t n = r.path.len
+    if r.path_kind == ROUTE_EXACT:
+        return span_eq(r.path, path)
+    if n == 1:
+        return True           # "/"
+    if path.len < n or memcmp(path.ptr, r.path.ptr, n) != 0:
+        return False
+    return path.len == n or path.ptr[n] == 47 or r.path.ptr[n - 1] == 47
+
+
+cdef bint header_matches(const route_header_t *h, const msg_t *m) noexcept nogil:
+    cdef int i
+    if h.id != 0:
+        i = m.at[h.id]
+        return i >= 0 and span_eq(h.value, msg_value(m, i))
+    for i in range(m.n_fields):
+        if (m.fields[i].name_len == h.name.len and m.fields[i].id == 0 and
+                span_ieq(msg_span(m, m.fields[i].name_off, m.fields[i].name_len), h.name)):
+            return span_eq(h.value, msg_value(m, i))
+    return False
+
+
+cdef bint method_matches(const route_t *r, const msg_t *m) noexcept nogil:
+    cdef uint32_t i
+    if m.method != METHOD_OTHER:
+        return (r.methods >> m.method) & 1
+    for i in range(r.n_methods_other):
+        if span_eq(r.methods_other[i], msg_span(m, m.method_off, m.method_len)):
+            return True
+    return False
+
+
+cdef inline bint rest_matches(const route_t *r, const msg_t *m) noexcept nogil:
+    """Everything but host and path."""
+    cdef uint32_t i
+    if r.has_methods and not method_matches(r, m):
+        return False
+    for i in range(r.n_headers):
+        if not header_matches(&r.headers[i], m):
+            return False
+    return True
+
+
+cdef const route_t *route_scan(const route_table_t *t, const msg_t *m, span_t path) noexcept nogil:
+    cdef uint8_t room[ROUTE_HOST_MAX]
+    cdef span_t host
+    cdef bint has_host = False
+    cdef const route_t *r
+    cdef uint32_t i
+    if path.len == 0:
+        path = span_of(b"/", 1)
+    for i in range(t.n):
+        r = &t.routes[i]
+        if not path_matches(r, path):
+            continue
+        if r.n_hosts != 0:
+            if not has_host:
+                host = host_of(m, room)
+                has_host = True
+            if not host_matches(r, host):
+                continue
+        if rest_matches(r, m):
+            return r
+    return NULL
+
+
+# --- building ---
+
+cdef inline uint64_t child_hash(uint32_t parent, span_t segment) noexcept nogil:
+    return hash_bytes(segment.ptr, segment.len, parent)
+
+
+cdef inline uint32_t child_of(const index_t *x, uint32_t parent, span_t segment) noexcept nogil:
+    cdef uint64_t hash = child_hash(parent, segment)
+    cdef uint32_t at = <uint32_t>hash & x.children_mask
+    cdef const child_t *c = &x.children[at]
+    cdef const node_t *node
+    while c.node != 0:
+        if c.hash == <uint32_t>(hash >> 32):
+            node = &x.nodes[c.node]
+            if node.parent == parent and span_eq(node.segment, segment):
+                return c.node
+        at = (at + 1) & x.children_mask
+        c = &x.children[at]
+    return NONE
+
+
+cdef void add_child(index_t *x, uint32_t node) noexcept nogil:
+    cdef uint64_t hash = child_hash(x.nodes[node].parent, x.nodes[node].segment)
+    cdef uint32_t at = <uint32_t>hash & x.children_mask
+    while x.children[at].node != 0:
+        at = (at + 1) & x.children_mask
+    x.children[at].node = node
+    x.children[at].hash = <uint32_t>(hash >> 32)
+
+
+cdef void resize(index_t *x, uint32_t cap) noexcept nogil:
+    """Room for `cap` nodes, and a table of children twice as large; roots are in no table."""
+    cdef node_t *nodes = <node_t *>heap_array(cap, sizeof(node_t))
+    cdef uint32_t i
+    if x.n_nodes != 0:
+        memcpy(nodes, x.nodes, x.n_nodes * sizeof(node_t))
+    heap_free(x.nodes)
+    heap_free(x.children)
+    x.nodes = nodes
+    x.cap_nodes = cap
+    x.children_mask = 2 * cap - 1
+    x.children = <child_t *>heap_array(2 * <size_t>cap, sizeof(child_t))
+    for i in range(x.n_nodes):
+        if nodes[i].parent != NONE:
+            add_child(x, i)
+
+
+cdef uint32_t add_node(index_t *x, uint32_t parent, span_t segment) noexcept nogil:
+    cdef node_t *node
+    cdef uint32_t k
+    if x.n_nodes == x.cap_nodes:
+        resize(x, 2 * x.cap_nodes)
+    node = &x.nodes[x.n_nodes]
+    for k in range(3):
+        node.head[k] = NONE
+    node.parent = parent
+    node.segment = segment
+    x.n_nodes += 1
+    if parent != NONE:
+        add_child(x, x.n_nodes - 1)
+    return x.n_nodes - 1
+
+
+cdef inline uint32_t host_place(const index_t *x, span_t name) noexcept nogil:
+    """Where the host is, or the free place where it would be."""
+    cdef uint32_t at = <uint32_t>hash_bytes(name.ptr, name.len, 0) & x.hosts_mask
+    while x.hosts[at].node != NONE and not span_eq(x.hosts[at].name, name):
+        at = (at + 1) & x.hosts_mask
+    return at
+
+
+cdef uint32_t host_for(index_t *x, span_t name) noexcept nogil:
+    cdef host_t *h = &x.hosts[host_place(x, name)]
+    if h.node == NONE:
+        h.name = name
+        h.node = add_node(x, NONE, span_of(NULL, 0))
+        x.n_hosts += 1
+    return h.node
+
+
+cdef inline span_t next_segment(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    cdef const uint8_t *slash = <const uint8_t *>memchr(p, 47, end - p) if p < end else NULL
+    return span_of(p, <uint32_t>((slash if slash is not NULL else end) - p))
+
+
+cdef void file_route(index_t *x, const route_t *r, uint32_t root) noexcept nogil:
+    """Puts a route before all that are filed already: they come in backwards."""
+    cdef const uint8_t *p = r.path.ptr + 1
+    cdef const uint8_t *end = r.path.ptr + r.path.len
+    cdef uint32_t node = root
+    cdef int which = LIST_EXACT
+    cdef uint32_t *head
+    cdef uint32_t child
+    cdef span_t segment
+    if r.path_kind == ROUTE_PREFIX:
+        which = LIST_PREFIX
+        if r.path.len > 1 and (end - 1)[0] == 47:
+            which = LIST_SLASH
+            end -= 1
+    # "/" as a prefix stays at the root; as an exact path it has one empty segment. "*" has no slash and stays at the
+    # root too, where no exact path of segments can end.
+    if r.path.ptr[0] == 47 and not (which == LIST_PREFIX and r.path.len == 1):
+        while True:
+            segment = next_segment(p, end)
+            child = child_of(x, node, segment)
+            node = child if child != NONE else add_node(x, node, segment)
+            p += segment.len
+            if p >= end:
+                break
+            p += 1
+    head = &x.nodes[node].head[which]
+    if head[0] != NONE and x.entries[head[0]].route == r.index:
+        return                # the same host twice
+    x.entries[x.n_entries].route = r.index
+    x.entries[x.n_entries].next = head[0]
+    head[0] = x.n_entries
+    x.n_entries += 1
+
+
+cdef int route_build(route_table_t *t, arena_t *arena) noexcept nogil:
+    cdef index_t *x
+    cdef const route_t *r
+    cdef void *grown
+    cdef uint64_t n_entries = 0
+    cdef uint64_t n_hosts = 0
+    cdef uint32_t size = 16
+    cdef uint32_t i, j
+    t.state = NULL
+    for i in range(t.n):
+        t.routes[i].index = i
+        n_hosts += t.routes[i].n_hosts
+        n_entries += t.routes[i].n_hosts if t.routes[i].n_hosts != 0 else 1
+    if t.n <= SCAN_MAX:
+        return FM_OK
+    if n_entries > ROUTE_PLACES_MAX:
+        return FM_ELIMIT
+    x = <index_t *>arena_alloc(arena, sizeof(index_t))
+    x.entries = <entry_t *>arena_array(arena, n_entries, sizeof(entry_t))
+    while size < 2 * n_hosts:
+        size *= 2
+    x.hosts_mask = size - 1
+    x.hosts = <host_t *>arena_array(arena, size, sizeof(host_t))
+    for i in range(size):
+        x.hosts[i].node = NONE
+    resize(x, 64)
+    add_node(x, NONE, span_of(NULL, 0))     # ANY_HOST
+    i = t.n
+    while i > 0 and x.n_nodes <= ROUTE_PLACES_MAX:
+        i -= 1
+        r = &t.routes[i]
+        if r.n_hosts == 0:
+            file_route(x, r, ANY_HOST)
+        for j in range(r.n_hosts):
+            if x.n_nodes > ROUTE_PLACES_MAX:
+                break
+            if is_wildcard(r.hosts[j]):
+                # Filed from its dot on: no host name begins with one, so both kinds share a table.
+                x.has_wildcards = 1
+                file_route(x, r, host_for(x, span_of(r.hosts[j].ptr + 1, r.hosts[j].len - 1)))
+            else:
+                file_route(x, r, host_for(x, r.hosts[j]))
+    # What grew on the heap moves into the arena, at its final size.
+    grown = x.nodes
+    x.nodes = <node_t *>arena_dup(arena, grown, x.n_nodes * sizeof(node_t))
+    heap_free(grown)
+    grown = x.children
+    x.children = <child_t *>arena_dup(arena, grown, (<size_t>x.children_mask + 1) * sizeof(child_t))
+    heap_free(grown)
+    if x.n_nodes > ROUTE_PLACES_MAX:
+        return FM_ELIMIT
+    t.state = x
+    return FM_OK
+
+
+# --- finding ---
+
+cdef inline uint32_t best_of(const route_table_t *t, const index_t *x, uint32_t at, const msg_t *m,
+                             uint32_t best) noexcept nogil:
+    while at != NONE and x.entries[at].route < best:
+        if rest_matches(&t.routes[x.entries[at].route], m):
+            return x.entries[at].route
+        at = x.entries[at].next
+    return best
+
+
+cdef uint32_t walk(const route_table_t *t, const index_t *x, uint32_t node, const msg_t *m, span_t path,
+                   uint32_t best) noexcept nogil:
+    cdef const uint8_t *p = path.ptr
+    cdef const uint8_t *end = path.ptr + path.len
+    cdef span_t segment
+    best = best_of(t, x, x.nodes[node].head[LIST_PREFIX], m, best)
+    if path.ptr[0] != 47:
+        if path.len == 1 and path.ptr[0] == 42:
+            best = best_of(t, x, x.nodes[node].head[LIST_EXACT], m, best)
+        return best
+    while True:
+        # p is at a slash.
+        p += 1
+        segment = next_segment(p, end)
+        node = child_of(x, node, segment)
+        if node == NONE:
+            return best
+        p += segment.len
+        best = best_of(t, x, x.nodes[node].head[LIST_PREFIX], m, best)
+        if p >= end:
+            return best_of(t, x, x.nodes[node].head[LIST_EXACT], m, best)
+        best = best_of(t, x, x.nodes[node].head[LIST_SLASH], m, best)
+
+
+cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t path) noexcept nogil:
+    cdef const index_t *x = <const index_t *>t.state
+    cdef uint8_t room[ROUTE_HOST_MAX]
+    cdef span_t host
+    cdef uint32_t best = NONE
+    cdef uint32_t node, i
+    if x is NULL:
+        return route_scan(t, m, path)
+    if path.len == 0:
+        path = span_of(b"/", 1)
+    if x.n_hosts != 0:
+        host = host_of(m, room)
+        if host.len != 0:
+            node = x.hosts[host_place(x, host)].node
+            if node != NONE and host.ptr[0] != 46:
+                best = walk(t, x, node, m, path, best)
+            if x.has_wildcards:
+                for i in range(1, host.len):
+                    if host.ptr[i] == 46:
+                        node = x.hosts[host_place(x, span_of(host.ptr + i, host.len - i))].node
+                        if node != NONE:
+                            best = walk(t, x, node, m, path, best)
+    best = walk(t, x, ANY_HOST, m, path, best)
+    return &t.routes[best] if best != NONE else NULL
