@@ -87,7 +87,8 @@ cdef dict _message(const msg_t *m):
         "len": m.len, "minor": m.minor, "status": m.status, "method_id": m.method,
         "method": _slice(m, m.method_off, m.method_len), "target": _slice(m, m.target_off, m.target_len),
         "reason": _slice(m, m.reason_off, m.reason_len), "authority": _slice(m, m.authority_off, m.authority_len),
-        "path": _slice(m, m.path_off, m.path_len), "query": _slice(m, m.query_off, m.query_len) if m.query_has else None,
+        "path": _slice(m, m.path_off, m.path_len),
+        "query": _slice(m, m.query_off, m.query_len) if m.query_has else None,
         "absolute": bool(m.absolute), "framing": framings[m.framing], "length": m.length, "bits": _bits_of(m),
         "fields": fields, "ids": [m.fields[i].id for i in range(m.n_fields)],
         "ends": [m.fields[i].end_off for i in range(m.n_fields)], "fields_off": m.fields_off,
@@ -128,7 +129,7 @@ def parse_ns(str kind, const uint8_t[::1] source not None, int loops, uint32_t s
     cdef uint32_t n = <uint32_t>source.shape[0]
     cdef const uint8_t *p = &source[0]
     cdef timespec t0, t1
-    cdef int i, sum = 0, what = {"request": 0, "response": 1, "uri": 2}[kind]
+    cdef int _i, sum = 0, what = {"request": 0, "response": 1, "uri": 2}[kind]
     cdef uint8_t out[4096]
     cdef uint32_t out_len = 0
     limits.head_bytes = 61440
@@ -136,7 +137,7 @@ def parse_ns(str kind, const uint8_t[::1] source not None, int loops, uint32_t s
     limits.fields = 100
     with nogil:
         clock_gettime(CLOCK_MONOTONIC, &t0)
-        for i in range(loops):
+        for _i in range(loops):
             if what == 0:
                 sum += h1_parse_request(&m, p, n, scanned, &limits)
             elif what == 1:

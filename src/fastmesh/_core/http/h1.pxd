@@ -14,7 +14,8 @@ cdef enum h1_fault_t:
     H1_EHEAD = -22            # 431: the head is longer than the limit
     H1_EFIELDS = -23          # 431: more fields than the limit
     H1_EVERSION = -24         # 505: a major version other than 1 (an HTTP/2 preface is H1_EBAD, so is HTTP/0.9)
-    H1_ECODING = -25          # 501: a transfer coding other than a single final chunked; the issue asks 400 → treated as 400 by the mux
+    # 501 by the RFC: a transfer coding other than chunked. The mux answers 400, as to everything unclear.
+    H1_ECODING = -25
 
 ctypedef struct h1_limits_t:
     uint32_t head_bytes       # whole head, at most 65,535

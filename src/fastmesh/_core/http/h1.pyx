@@ -11,19 +11,15 @@ Strictness is the point: two readers that disagree on where a message ends are a
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+from fastmesh._core.http.hop cimport HOP_KEPT, hop_read_connection, hop_read_te
 from fastmesh._core.http.msg cimport (
-    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_CLOSE, MSG_DROPS,
-    MSG_EXPECT_CONTINUE, MSG_FIELDS_CAP, MSG_HAS_LENGTH, MSG_KEEPALIVE, MSG_TE_TRAILERS,
-    MSG_UPGRADE, field_t, msg_t)
+    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_DROPS, MSG_EXPECT_CONTINUE,
+    MSG_FIELDS_CAP, MSG_HAS_LENGTH, field_t, msg_fail, msg_t, msg_value_is)
 from fastmesh._core.http.token cimport (
-    HEADER_CONNECTION, HEADER_CONTENT_LENGTH, HEADER_CONTENT_TYPE, HEADER_DATE, HEADER_EXPECT,
-    HEADER_FORWARDED, HEADER_HOST, HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE, HEADER_NONE,
-    HEADER_PROXY_AUTHENTICATE, HEADER_PROXY_AUTHORIZATION, HEADER_PROXY_CONNECTION,
-    HEADER_TE, HEADER_TRACEPARENT, HEADER_TRAILER, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE,
-    HEADER_VIA, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_HOST, HEADER_X_FORWARDED_PROTO,
-    HEADER_X_REQUEST_ID,
-    METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER,
-    METHOD_PATCH, METHOD_POST, METHOD_PUT, METHOD_TRACE)
+    HEADER_CONNECTION, HEADER_CONTENT_LENGTH, HEADER_EXPECT, HEADER_HOST, HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE,
+    HEADER_NONE, HEADER_PROXY_AUTHENTICATE, HEADER_PROXY_AUTHORIZATION, HEADER_PROXY_CONNECTION, HEADER_TE,
+    HEADER_TRAILER, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE, METHOD_CONNECT, METHOD_DELETE, METHOD_GET,
+    METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST, METHOD_PUT, METHOD_TRACE)
 
 cdef extern from "scan.h" nogil:
     enum:
@@ -43,6 +39,9 @@ cdef extern from "field_name.h" nogil:
     bint name_is_kept(const uint8_t *p, size_t n) noexcept
     bint name_is_no_trailer(const uint8_t *p, size_t n) noexcept
 
+cdef extern from "reason.h" nogil:
+    const char *reason_of(int status) noexcept
+
 cdef extern from "compiler.h" nogil:
     bint FM_LIKELY(bint x) noexcept
     bint FM_UNLIKELY(bint x) noexcept
@@ -55,17 +54,9 @@ cdef enum:
     # Fields that say something about the message itself; without one of them the walk is all there is to do.
     TELLING = (1 << HEADER_CONNECTION | 1 << HEADER_CONTENT_LENGTH | 1 << HEADER_TRANSFER_ENCODING |
                1 << HEADER_TE | 1 << HEADER_UPGRADE | 1 << HEADER_EXPECT)
-    # Not removed when Connection names them: framing, and what routing, logs and policies rely on. A client
-    # could otherwise take a field away that this proxy or one before it has put there (CVE-2022-31813, and
-    # what Envoy's sanitizeConnectionHeader refuses). The other protected names have no id: name_is_kept.
-    KEPT_IDS = (1 << HEADER_HOST | 1 << HEADER_CONTENT_LENGTH | 1 << HEADER_CONTENT_TYPE | 1 << HEADER_EXPECT |
-                1 << HEADER_X_FORWARDED_FOR | 1 << HEADER_X_FORWARDED_PROTO | 1 << HEADER_X_FORWARDED_HOST |
-                1 << HEADER_X_REQUEST_ID | 1 << HEADER_FORWARDED | 1 << HEADER_VIA | 1 << HEADER_TRACEPARENT |
-                1 << HEADER_DATE)
     # Not allowed in trailers: framing, routing, authentication (RFC 9110 section 6.5.1), hop-by-hop.
-    NO_TRAILER_IDS = (HOP_BY_HOP | KEPT_IDS | 1 << HEADER_TRAILER | 1 << HEADER_PROXY_AUTHENTICATE |
+    NO_TRAILER_IDS = (HOP_BY_HOP | HOP_KEPT | 1 << HEADER_TRAILER | 1 << HEADER_PROXY_AUTHENTICATE |
                       1 << HEADER_PROXY_AUTHORIZATION)
-    NAMED_CAP = 32            # names in Connection: each is looked for among all fields, so their number is bounded
     LENGTH_DIGITS = 19        # 10**19 - 1 fits 64 bits
     LENGTH_MAX_SHIFT = 62     # and lengths stay under 2**62, so that sums of a few never overflow
 
@@ -74,11 +65,6 @@ cdef struct walk_t:
     const uint8_t *end        # after the last byte that may be read: all there is, or the head limit
     uint32_t seen             # bit per HEADER_* met
     uint32_t twice            # bit per HEADER_* met again
-
-
-cdef inline int _fail(msg_t *m, int code, const char *why) noexcept nogil:
-    m.fault = why
-    return code
 
 
 # --- waiting for the rest ---
@@ -123,7 +109,7 @@ cdef int _look(const uint8_t *p, uint32_t n, uint32_t scanned, const h1_limits_t
 cdef inline int _short(msg_t *m, const walk_t *w, const h1_limits_t *limits) noexcept nogil:
     """The bytes ran out: more may come, unless the head is as long as it may be."""
     if FM_UNLIKELY(<uint32_t>(w.end - w.base) >= limits.head_bytes):
-        return _fail(m, H1_EHEAD, b"the head of the message is longer than the limit")
+        return msg_fail(m, H1_EHEAD, b"the head of the message is longer than the limit")
     return H1_AGAIN
 
 
@@ -131,15 +117,15 @@ cdef int _short_line(msg_t *m, const walk_t *w, const uint8_t *line, const h1_li
     """As _short, within the request line."""
     # The line may be followed by CR without its LF, hence + 1.
     if <uint32_t>(w.end - line) > limits.line_bytes + 1:
-        return _fail(m, H1_EURI, b"the request line is longer than the limit")
+        return msg_fail(m, H1_EURI, b"the request line is longer than the limit")
     return _short(m, w, limits)
 
 
 cdef int _limit_fault(msg_t *m, int code) noexcept nogil:
     if code == H1_EURI:
-        return _fail(m, code, b"the request line is longer than the limit")
+        return msg_fail(m, code, b"the request line is longer than the limit")
     if code == H1_EHEAD:
-        return _fail(m, code, b"the head of the message is longer than the limit")
+        return msg_fail(m, code, b"the head of the message is longer than the limit")
     return code
 
 
@@ -149,28 +135,28 @@ cdef int _bad_name(msg_t *m, const uint8_t *start, const uint8_t *at) noexcept n
     cdef uint8_t c = at[0]
     if at == start:
         if c == c' ' or c == c'\t':
-            return _fail(m, H1_EBAD, b"a header line begins with white space (line folding is not allowed)")
+            return msg_fail(m, H1_EBAD, b"a header line begins with white space (line folding is not allowed)")
         if c == c':':
-            return _fail(m, H1_EBAD, b"a header field has no name")
+            return msg_fail(m, H1_EBAD, b"a header field has no name")
         if c == c'\n':
-            return _fail(m, H1_EBAD, b"a line ends in a line feed without a carriage return")
+            return msg_fail(m, H1_EBAD, b"a line ends in a line feed without a carriage return")
     if c == c' ' or c == c'\t':
-        return _fail(m, H1_EBAD, b"a space stands before the colon of a header field")
+        return msg_fail(m, H1_EBAD, b"a space stands before the colon of a header field")
     if c == c'\r' or c == c'\n':
-        return _fail(m, H1_EBAD, b"a header line has no colon")
+        return msg_fail(m, H1_EBAD, b"a header line has no colon")
     if c == 0:
-        return _fail(m, H1_EBAD, b"a NUL byte stands in the name of a header field")
-    return _fail(m, H1_EBAD, b"the name of a header field holds a character that is not allowed")
+        return msg_fail(m, H1_EBAD, b"a NUL byte stands in the name of a header field")
+    return msg_fail(m, H1_EBAD, b"the name of a header field holds a character that is not allowed")
 
 
 cdef int _bad_value(msg_t *m, uint8_t c) noexcept nogil:
     if c == 0:
-        return _fail(m, H1_EBAD, b"a NUL byte stands in the value of a header field")
+        return msg_fail(m, H1_EBAD, b"a NUL byte stands in the value of a header field")
     if c == c'\r':
-        return _fail(m, H1_EBAD, b"a carriage return stands alone in a header field")
+        return msg_fail(m, H1_EBAD, b"a carriage return stands alone in a header field")
     if c == c'\n':
-        return _fail(m, H1_EBAD, b"a line ends in a line feed without a carriage return")
-    return _fail(m, H1_EBAD, b"a control character stands in the value of a header field")
+        return msg_fail(m, H1_EBAD, b"a line ends in a line feed without a carriage return")
+    return msg_fail(m, H1_EBAD, b"a control character stands in the value of a header field")
 
 
 cdef int _fields(msg_t *m, walk_t *w, const uint8_t *q, const h1_limits_t *limits) noexcept nogil:
@@ -194,7 +180,7 @@ cdef int _fields(msg_t *m, walk_t *w, const uint8_t *q, const h1_limits_t *limit
                 break
             return _bad_name(m, q, c)
         if FM_UNLIKELY(n == cap):
-            return _fail(m, H1_EFIELDS, b"the message has more header fields than the limit")
+            return msg_fail(m, H1_EFIELDS, b"the message has more header fields than the limit")
         v = c + 1
         # One space is what nearly everyone sends.
         while v < end and (v[0] == c' ' or v[0] == c'\t'):
@@ -238,110 +224,7 @@ cdef int _fields(msg_t *m, walk_t *w, const uint8_t *q, const h1_limits_t *limit
     return <int>m.len
 
 
-cdef inline bint _value_is(const msg_t *m, const field_t *f, const char *lower, uint32_t n) noexcept nogil:
-    return f.value_len == n and scan_is_fold(m.base + f.value_off, lower, n)
-
-
 # --- what the fields mean ---
-
-cdef bint _drop_named(msg_t *m, const uint8_t *p, uint32_t n) noexcept nogil:
-    """Mark the fields called p[0:n), unless the name is a protected one."""
-    cdef uint32_t i, k
-    cdef const uint8_t *name
-    cdef field_t *f
-    cdef bint found = False
-    for i in range(m.n_fields):
-        f = &m.fields[i]
-        if f.name_len != n or f.bits & FIELD_DROP or <uint32_t>KEPT_IDS >> f.id & 1:
-            continue
-        name = m.base + f.name_off
-        for k in range(n):
-            # Both sides are tokens, in which only letters differ by bit 5 alone, but for "^" and "~".
-            if (name[k] ^ p[k]) & 0xdf != 0:
-                break
-        else:
-            if not name_is_kept(p, n):
-                f.bits |= FIELD_DROP
-                found = True
-    return found
-
-
-cdef int _connection_field(msg_t *m, const field_t *f, uint32_t *named) noexcept nogil:
-    cdef const uint8_t *p = m.base + f.value_off
-    cdef const uint8_t *end = p + f.value_len
-    cdef const uint8_t *e
-    cdef uint32_t n, k
-    while p < end:
-        if p[0] == c' ' or p[0] == c'\t' or p[0] == c',':
-            p += 1
-            continue
-        e = <const uint8_t *>memchr(p, c',', end - p)
-        if e is NULL:
-            e = end
-        n = <uint32_t>(e - p)
-        while n > 0 and (p[n - 1] == c' ' or p[n - 1] == c'\t'):
-            n -= 1
-        for k in range(n):
-            if not char_is(p[k], CC_TCHAR):
-                return _fail(m, H1_EBAD, b"Connection holds something that is not a list of names")
-        if n == 5 and scan_is_fold(p, b"close", 5):
-            m.bits |= MSG_CLOSE
-        elif n == 10 and scan_is_fold(p, b"keep-alive", 10):
-            m.bits |= MSG_KEEPALIVE
-        elif n == 7 and scan_is_fold(p, b"upgrade", 7):
-            # Upgrade is a word of HTTP/1.1 (RFC 9110 section 7.8).
-            if m.at[HEADER_UPGRADE] >= 0 and m.minor == 1:
-                m.bits |= MSG_UPGRADE
-        elif n == 2 and scan_is_fold(p, b"te", 2):
-            pass
-        else:
-            named[0] += 1
-            if named[0] > NAMED_CAP:
-                return _fail(m, H1_EBAD, b"Connection names too many fields")
-            if _drop_named(m, p, n):
-                m.bits |= MSG_DROPS
-        p = e
-    return 0
-
-
-cdef int _connection(msg_t *m, bint several) noexcept nogil:
-    cdef uint32_t i, named = 0
-    cdef int rc
-    cdef const field_t *f = &m.fields[m.at[HEADER_CONNECTION]]
-    if not several:
-        if _value_is(m, f, b"keep-alive", 10):
-            m.bits |= MSG_KEEPALIVE
-            return 0
-        if _value_is(m, f, b"close", 5):
-            m.bits |= MSG_CLOSE
-            return 0
-        return _connection_field(m, f, &named)
-    for i in range(m.n_fields):
-        if m.fields[i].id == HEADER_CONNECTION:
-            rc = _connection_field(m, &m.fields[i], &named)
-            if rc != 0:
-                return rc
-    return 0
-
-
-cdef void _te(msg_t *m) noexcept nogil:
-    """TE: only whether trailers are welcome matters; the rest is between the peer and this hop."""
-    cdef uint32_t i, k
-    cdef const field_t *f
-    cdef const uint8_t *p
-    for i in range(m.n_fields):
-        f = &m.fields[i]
-        if f.id != HEADER_TE:
-            continue
-        p = m.base + f.value_off
-        for k in range(f.value_len):
-            if f.value_len - k < 8:
-                break
-            if (k == 0 or p[k - 1] == c',' or p[k - 1] == c' ' or p[k - 1] == c'\t') and \
-                    (f.value_len - k == 8 or not char_is(p[k + 8], CC_TCHAR)) and scan_is_fold(p + k, b"trailers", 8):
-                m.bits |= MSG_TE_TRAILERS
-                return
-
 
 cdef int _length(msg_t *m, bint several) noexcept nogil:
     cdef const field_t *f = &m.fields[m.at[HEADER_CONTENT_LENGTH]]
@@ -349,17 +232,17 @@ cdef int _length(msg_t *m, bint several) noexcept nogil:
     cdef uint64_t total = 0
     cdef uint32_t k
     if several:
-        return _fail(m, H1_EBAD, b"there is more than one Content-Length")
+        return msg_fail(m, H1_EBAD, b"there is more than one Content-Length")
     if f.value_len == 0:
-        return _fail(m, H1_EBAD, b"Content-Length is empty")
+        return msg_fail(m, H1_EBAD, b"Content-Length is empty")
     for k in range(f.value_len):
         if <uint8_t>(p[k] - c'0') > 9:
-            return _fail(m, H1_EBAD, b"Content-Length is not a plain number")
+            return msg_fail(m, H1_EBAD, b"Content-Length is not a plain number")
         if k >= LENGTH_DIGITS:
-            return _fail(m, H1_EBAD, b"Content-Length is too large")
+            return msg_fail(m, H1_EBAD, b"Content-Length is too large")
         total = total * 10 + (p[k] - c'0')
     if total >> LENGTH_MAX_SHIFT:
-        return _fail(m, H1_EBAD, b"Content-Length is too large")
+        return msg_fail(m, H1_EBAD, b"Content-Length is too large")
     m.length = total
     m.bits |= MSG_HAS_LENGTH
     return 0
@@ -371,11 +254,11 @@ cdef int _coding(msg_t *m, bint several) noexcept nogil:
     cdef const uint8_t *p = m.base + f.value_off
     cdef uint32_t k, n, words = 0
     if m.minor == 0:
-        return _fail(m, H1_EBAD, b"Transfer-Encoding is not a part of HTTP/1.0")
-    if not several and _value_is(m, f, b"chunked", 7):
+        return msg_fail(m, H1_EBAD, b"Transfer-Encoding is not a part of HTTP/1.0")
+    if not several and msg_value_is(m, f, b"chunked", 7):
         return 0
     if several:
-        return _fail(m, H1_EBAD, b"there is more than one Transfer-Encoding")
+        return msg_fail(m, H1_EBAD, b"there is more than one Transfer-Encoding")
     # Only to choose the words: nothing below is accepted.
     k = 0
     while k < f.value_len:
@@ -384,16 +267,16 @@ cdef int _coding(msg_t *m, bint several) noexcept nogil:
             n += 1
         if n == 0:
             if p[k] != c',' and p[k] != c' ' and p[k] != c'\t':
-                return _fail(m, H1_EBAD, b"Transfer-Encoding is not a list of codings")
+                return msg_fail(m, H1_EBAD, b"Transfer-Encoding is not a list of codings")
             k += 1
             continue
         if n != 7 or not scan_is_fold(p + k, b"chunked", 7):
-            return _fail(m, H1_ECODING, b"a transfer coding other than chunked is not supported")
+            return msg_fail(m, H1_ECODING, b"a transfer coding other than chunked is not supported")
         words += 1
         k += n
     if words > 1:
-        return _fail(m, H1_EBAD, b"the body is said to be chunked twice")
-    return _fail(m, H1_EBAD, b"Transfer-Encoding is not a list of codings")
+        return msg_fail(m, H1_EBAD, b"the body is said to be chunked twice")
+    return msg_fail(m, H1_EBAD, b"Transfer-Encoding is not a list of codings")
 
 
 cdef int _body(msg_t *m, const walk_t *w) noexcept nogil:
@@ -401,7 +284,7 @@ cdef int _body(msg_t *m, const walk_t *w) noexcept nogil:
     cdef int rc
     if w.seen & 1 << HEADER_CONTENT_LENGTH:
         if w.seen & 1 << HEADER_TRANSFER_ENCODING:
-            return _fail(m, H1_EBAD, b"there are both Content-Length and Transfer-Encoding")
+            return msg_fail(m, H1_EBAD, b"there are both Content-Length and Transfer-Encoding")
         rc = _length(m, w.twice & 1 << HEADER_CONTENT_LENGTH)
         if rc != 0:
             return rc
@@ -422,9 +305,9 @@ cdef int _meaning(msg_t *m, const walk_t *w) noexcept nogil:
         if rc != 0:
             return rc
     if w.seen & 1 << HEADER_CONNECTION:
-        rc = _connection(m, w.twice & 1 << HEADER_CONNECTION)
+        rc = hop_read_connection(m, w.twice & 1 << HEADER_CONNECTION)
     if w.seen & 1 << HEADER_TE:
-        _te(m)
+        hop_read_te(m)
     return rc
 
 
@@ -474,12 +357,12 @@ cdef int _bad_start(msg_t *m, const uint8_t *p, uint32_t n) noexcept nogil:
     """The method is not one: say what it looks like."""
     cdef uint8_t c = p[0]
     if c == 0x16 or (c & 0x80 and n > 2 and p[2] == 1):
-        return _fail(m, H1_EBAD, b"this looks like TLS, where plain HTTP is expected")
+        return msg_fail(m, H1_EBAD, b"this looks like TLS, where plain HTTP is expected")
     if c == c'\r' or c == c'\n':
-        return _fail(m, H1_EBAD, b"an empty line stands where the request line is expected")
+        return msg_fail(m, H1_EBAD, b"an empty line stands where the request line is expected")
     if c == c' ' or c == c'\t':
-        return _fail(m, H1_EBAD, b"white space stands before the request line")
-    return _fail(m, H1_EBAD, b"the request does not begin with a method")
+        return msg_fail(m, H1_EBAD, b"white space stands before the request line")
+    return msg_fail(m, H1_EBAD, b"the request does not begin with a method")
 
 
 cdef int _bad_target(msg_t *m, const uint8_t *at, const uint8_t *start, const uint8_t *end) noexcept nogil:
@@ -487,16 +370,16 @@ cdef int _bad_target(msg_t *m, const uint8_t *at, const uint8_t *start, const ui
     if c == c'\r' and at + 1 == end:
         return H1_AGAIN
     if c == c'\r' and at[1] == c'\n' and at != start:
-        return _fail(m, H1_EBAD, b"the request line has no version (HTTP/0.9 is not served)")
+        return msg_fail(m, H1_EBAD, b"the request line has no version (HTTP/0.9 is not served)")
     if c == c'#':
-        return _fail(m, H1_EBAD, b"the request target holds a fragment (#)")
+        return msg_fail(m, H1_EBAD, b"the request target holds a fragment (#)")
     if at == start and (c == c' ' or c == c'\t'):
-        return _fail(m, H1_EBAD, b"the request line holds more than one space between its parts")
+        return msg_fail(m, H1_EBAD, b"the request line holds more than one space between its parts")
     if c == c'\n':
-        return _fail(m, H1_EBAD, b"a line ends in a line feed without a carriage return")
+        return msg_fail(m, H1_EBAD, b"a line ends in a line feed without a carriage return")
     if c >= 0x7f:
-        return _fail(m, H1_EBAD, b"the request target holds a byte that is not ASCII")
-    return _fail(m, H1_EBAD, b"the request target holds a control character")
+        return msg_fail(m, H1_EBAD, b"the request target holds a byte that is not ASCII")
+    return msg_fail(m, H1_EBAD, b"the request target holds a control character")
 
 
 cdef int _bad_version(msg_t *m, const uint8_t *p, const uint8_t *end) noexcept nogil:
@@ -506,21 +389,21 @@ cdef int _bad_version(msg_t *m, const uint8_t *p, const uint8_t *end) noexcept n
     while i < n and i < 5:
         if p[i] != <uint8_t>want[i]:
             if p[i] == c' ':
-                return _fail(m, H1_EBAD, b"the request line holds more than one space between its parts")
-            return _fail(m, H1_EBAD, b"the version on the request line is not HTTP/1.0 or HTTP/1.1")
+                return msg_fail(m, H1_EBAD, b"the request line holds more than one space between its parts")
+            return msg_fail(m, H1_EBAD, b"the version on the request line is not HTTP/1.0 or HTTP/1.1")
         i += 1
     if n > 5 and <uint8_t>(p[5] - c'0') > 9 or n > 6 and p[6] != c'.' or n > 7 and <uint8_t>(p[7] - c'0') > 9:
-        return _fail(m, H1_EBAD, b"the version on the request line is not HTTP/1.0 or HTTP/1.1")
+        return msg_fail(m, H1_EBAD, b"the version on the request line is not HTTP/1.0 or HTTP/1.1")
     if n < 8:
         return H1_AGAIN
     if p[5] == c'0':
-        return _fail(m, H1_EBAD, b"HTTP/0.9 is not served")
+        return msg_fail(m, H1_EBAD, b"HTTP/0.9 is not served")
     if p[5] != c'1' or p[7] > c'1':
-        return _fail(m, H1_EVERSION, b"the version on the first line is not HTTP/1.0 or HTTP/1.1")
+        return msg_fail(m, H1_EVERSION, b"the version on the first line is not HTTP/1.0 or HTTP/1.1")
     if n > 8 and p[8] != c'\r' or n > 9 and p[9] != c'\n':
         if p[8] == c'\n':
-            return _fail(m, H1_EBAD, b"a line ends in a line feed without a carriage return")
-        return _fail(m, H1_EBAD, b"something stands between the version and the end of the request line")
+            return msg_fail(m, H1_EBAD, b"a line ends in a line feed without a carriage return")
+        return msg_fail(m, H1_EBAD, b"something stands between the version and the end of the request line")
     return H1_AGAIN
 
 
@@ -531,13 +414,13 @@ cdef int _other_target(msg_t *m, const uint8_t *t, uint32_t n) noexcept nogil:
     cdef uint16_t at = m.target_off
     if m.method == METHOD_CONNECT:
         if not _is_authority(t, n, True):
-            return _fail(m, H1_EBAD, b"the target of CONNECT is not host:port")
+            return msg_fail(m, H1_EBAD, b"the target of CONNECT is not host:port")
         m.authority_off = at
         m.authority_len = <uint16_t>n
         return 0
     if n == 1 and t[0] == c'*':
         if m.method != METHOD_OPTIONS:
-            return _fail(m, H1_EBAD, b"the target * belongs to OPTIONS")
+            return msg_fail(m, H1_EBAD, b"the target * belongs to OPTIONS")
         m.path_off = at
         m.path_len = 1
         return 0
@@ -546,7 +429,7 @@ cdef int _other_target(msg_t *m, const uint8_t *t, uint32_t n) noexcept nogil:
     elif n >= 8 and scan_is_fold(t, b"https", 5) and t[5] == c':' and t[6] == c'/' and t[7] == c'/':
         p = t + 8
     else:
-        return _fail(m, H1_EBAD, b"the request target is neither a path nor an http or https URI")
+        return msg_fail(m, H1_EBAD, b"the request target is neither a path nor an http or https URI")
     m.absolute = 1
     t = p
     while p < end and p[0] != c'/' and p[0] != c'?':
@@ -554,7 +437,7 @@ cdef int _other_target(msg_t *m, const uint8_t *t, uint32_t n) noexcept nogil:
     m.authority_off = <uint16_t>(t - m.base)
     m.authority_len = <uint16_t>(p - t)
     if not _is_authority(t, m.authority_len, False):
-        return _fail(m, H1_EBAD, b"the request target has no valid host")
+        return msg_fail(m, H1_EBAD, b"the request target has no valid host")
     m.path_off = <uint16_t>(p - m.base)
     t = <const uint8_t *>memchr(p, c'?', end - p)
     m.path_len = <uint16_t>((end if t is NULL else t) - p)
@@ -612,7 +495,7 @@ cdef int _request_line(msg_t *m, const walk_t *w, const uint8_t *line, const h1_
         if e[0] != c' ':
             if e[0] == c'\r' and e + 1 == end:
                 return _short_line(m, w, line, limits)
-            return _fail(m, H1_EBAD, b"the method is not followed by a space and a target")
+            return msg_fail(m, H1_EBAD, b"the method is not followed by a space and a target")
         m.method = <uint8_t>_method_id(line, <uint32_t>(e - line))
     m.method_off = <uint16_t>(line - base)
     m.method_len = <uint16_t>(e - line)
@@ -637,7 +520,7 @@ cdef int _request_line(msg_t *m, const walk_t *w, const uint8_t *line, const h1_
     m.target_len = <uint16_t>(e - t)
     if FM_UNLIKELY(m.path_len == 0):
         if m.target_len == 1 and t[0] == c'*' and m.method_len == 3 and memcmp(line, b"PRI", 3) == 0:
-            return _fail(m, H1_EBAD, b"this is the preface of HTTP/2, where HTTP/1.1 is expected")
+            return msg_fail(m, H1_EBAD, b"this is the preface of HTTP/2, where HTTP/1.1 is expected")
         rc = _other_target(m, t, m.target_len)
         if rc != 0:
             return rc
@@ -649,7 +532,7 @@ cdef int _request_line(msg_t *m, const walk_t *w, const uint8_t *line, const h1_
         rc = _bad_version(m, t, end)
         return rc if rc != H1_AGAIN else _short_line(m, w, line, limits)
     if FM_UNLIKELY(<uint32_t>(t + 8 - line) > limits.line_bytes):
-        return _fail(m, H1_EURI, b"the request line is longer than the limit")
+        return msg_fail(m, H1_EURI, b"the request line is longer than the limit")
     return <int>(t + 10 - base)
 
 
@@ -716,23 +599,23 @@ cdef int h1_parse_request(msg_t *m, const uint8_t *p, uint32_t n, uint32_t scann
         return rc
     if FM_LIKELY(w.seen & 1 << HEADER_HOST):
         if w.twice & 1 << HEADER_HOST:
-            return _fail(m, H1_EBAD, b"there is more than one Host")
+            return msg_fail(m, H1_EBAD, b"there is more than one Host")
         f = &m.fields[m.at[HEADER_HOST]]
         # An empty Host is what a client without one must send (RFC 9112 section 3.2).
         if f.value_len != 0 and not _is_authority(p + f.value_off, f.value_len, False):
-            return _fail(m, H1_EBAD, b"Host is not a valid host name and port")
+            return msg_fail(m, H1_EBAD, b"Host is not a valid host name and port")
         if m.authority_len == 0:
             m.authority_off = f.value_off
             m.authority_len = f.value_len
     elif m.minor == 1:
-        return _fail(m, H1_EBAD, b"a request of HTTP/1.1 has no Host")
+        return msg_fail(m, H1_EBAD, b"a request of HTTP/1.1 has no Host")
     if w.seen & TELLING:
         rc = _meaning(m, &w)
         if rc != 0:
             return rc
         # RFC 9110 section 10.1.1: the expectation of an HTTP/1.0 client is ignored.
         if w.seen & 1 << HEADER_EXPECT and m.minor == 1 and \
-                _value_is(m, &m.fields[m.at[HEADER_EXPECT]], b"100-continue", 12):
+                msg_value_is(m, &m.fields[m.at[HEADER_EXPECT]], b"100-continue", 12):
             m.bits |= MSG_EXPECT_CONTINUE
     return <int>m.len
 
@@ -747,20 +630,20 @@ cdef int _bad_status_line(msg_t *m, const walk_t *w, const h1_limits_t *limits) 
     while i < n and i < 7:
         if p[i] != <uint8_t>want[i]:
             if i == 5 and <uint8_t>(p[5] - c'0') <= 9:
-                return _fail(m, H1_EVERSION, b"the version of the response is not HTTP/1.0 or HTTP/1.1")
-            return _fail(m, H1_EBAD, b"the response does not begin with HTTP/1.0 or HTTP/1.1")
+                return msg_fail(m, H1_EVERSION, b"the version of the response is not HTTP/1.0 or HTTP/1.1")
+            return msg_fail(m, H1_EBAD, b"the response does not begin with HTTP/1.0 or HTTP/1.1")
         i += 1
     if n > 7 and p[7] != c'0' and p[7] != c'1':
-        return _fail(m, H1_EVERSION, b"the version of the response is not HTTP/1.0 or HTTP/1.1")
+        return msg_fail(m, H1_EVERSION, b"the version of the response is not HTTP/1.0 or HTTP/1.1")
     if n > 8 and p[8] != c' ':
-        return _fail(m, H1_EBAD, b"the version of the response is not followed by a space")
+        return msg_fail(m, H1_EBAD, b"the version of the response is not followed by a space")
     for i in range(9, 12):
         if n > i and <uint8_t>(p[i] - c'0') > 9:
-            return _fail(m, H1_EBAD, b"the status of the response is not three digits")
+            return msg_fail(m, H1_EBAD, b"the status of the response is not three digits")
     if n > 9 and p[9] == c'0':
-        return _fail(m, H1_EBAD, b"the status of the response is below 100")
+        return msg_fail(m, H1_EBAD, b"the status of the response is below 100")
     if n > 12 and p[12] != c' ' and p[12] != c'\r':
-        return _fail(m, H1_EBAD, b"the status of the response is not three digits")
+        return msg_fail(m, H1_EBAD, b"the status of the response is not three digits")
     return _short(m, w, limits)
 
 
@@ -874,67 +757,4 @@ cdef uint32_t h1_copy_fields(uint8_t *dst, const msg_t *m) noexcept nogil:
 
 
 cdef const char *h1_reason(int status) noexcept nogil:
-    """RFC 9110 section 15, and the registered codes beyond it that are met in practice."""
-    if status == 200: return b"OK"
-    if status == 100: return b"Continue"
-    if status == 101: return b"Switching Protocols"
-    if status == 102: return b"Processing"
-    if status == 103: return b"Early Hints"
-    if status == 201: return b"Created"
-    if status == 202: return b"Accepted"
-    if status == 203: return b"Non-Authoritative Information"
-    if status == 204: return b"No Content"
-    if status == 205: return b"Reset Content"
-    if status == 206: return b"Partial Content"
-    if status == 207: return b"Multi-Status"
-    if status == 208: return b"Already Reported"
-    if status == 226: return b"IM Used"
-    if status == 300: return b"Multiple Choices"
-    if status == 301: return b"Moved Permanently"
-    if status == 302: return b"Found"
-    if status == 303: return b"See Other"
-    if status == 304: return b"Not Modified"
-    if status == 305: return b"Use Proxy"
-    if status == 307: return b"Temporary Redirect"
-    if status == 308: return b"Permanent Redirect"
-    if status == 400: return b"Bad Request"
-    if status == 401: return b"Unauthorized"
-    if status == 402: return b"Payment Required"
-    if status == 403: return b"Forbidden"
-    if status == 404: return b"Not Found"
-    if status == 405: return b"Method Not Allowed"
-    if status == 406: return b"Not Acceptable"
-    if status == 407: return b"Proxy Authentication Required"
-    if status == 408: return b"Request Timeout"
-    if status == 409: return b"Conflict"
-    if status == 410: return b"Gone"
-    if status == 411: return b"Length Required"
-    if status == 412: return b"Precondition Failed"
-    if status == 413: return b"Content Too Large"
-    if status == 414: return b"URI Too Long"
-    if status == 415: return b"Unsupported Media Type"
-    if status == 416: return b"Range Not Satisfiable"
-    if status == 417: return b"Expectation Failed"
-    if status == 418: return b"I'm a Teapot"
-    if status == 421: return b"Misdirected Request"
-    if status == 422: return b"Unprocessable Content"
-    if status == 423: return b"Locked"
-    if status == 424: return b"Failed Dependency"
-    if status == 425: return b"Too Early"
-    if status == 426: return b"Upgrade Required"
-    if status == 428: return b"Precondition Required"
-    if status == 429: return b"Too Many Requests"
-    if status == 431: return b"Request Header Fields Too Large"
-    if status == 451: return b"Unavailable For Legal Reasons"
-    if status == 500: return b"Internal Server Error"
-    if status == 501: return b"Not Implemented"
-    if status == 502: return b"Bad Gateway"
-    if status == 503: return b"Service Unavailable"
-    if status == 504: return b"Gateway Timeout"
-    if status == 505: return b"HTTP Version Not Supported"
-    if status == 506: return b"Variant Also Negotiates"
-    if status == 507: return b"Insufficient Storage"
-    if status == 508: return b"Loop Detected"
-    if status == 510: return b"Not Extended"
-    if status == 511: return b"Network Authentication Required"
-    return b"Unknown"
+    return reason_of(status)

@@ -7,6 +7,9 @@ Heads are at most 65,535 bytes, so every offset fits 16 bits.
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 
+cdef extern from "scan.h" nogil:
+    bint scan_is_fold(const uint8_t *p, const char *lower, size_t n) noexcept
+
 cdef enum:
     MSG_FIELDS_CAP = 256      # hard ceiling; the configured limit is at most this
 
@@ -81,3 +84,13 @@ cdef inline span_t msg_value(const msg_t *m, int i) noexcept nogil:
     s.ptr = m.base + m.fields[i].value_off
     s.len = m.fields[i].value_len
     return s
+
+
+cdef inline bint msg_value_is(const msg_t *m, const field_t *f, const char *lower, uint32_t n) noexcept nogil:
+    """The value equals `lower`, a word in lower case made of letters, digits and "-", whatever its own case."""
+    return f.value_len == n and scan_is_fold(m.base + f.value_off, lower, n)
+
+
+cdef inline int msg_fail(msg_t *m, int code, const char *why) noexcept nogil:
+    m.fault = why
+    return code

@@ -4,8 +4,9 @@ from libc.stdint cimport uint8_t, uint32_t
 cdef enum:
     URI_SAME = 0              # already in normal form: nothing was written
     URI_CHANGED = 1           # `out` holds the normal form
-    URI_AMBIGUOUS = 2         # as URI_CHANGED, and servers disagree about it (%2F, %5C, a backslash):
-                              # `out` keeps those as they are, `uri_decode_slashes` gives the other reading
+    # As URI_CHANGED, and servers disagree about it (%2F, %5C, a backslash): `out` keeps those as they are,
+    # `uri_decode_slashes` gives the other reading.
+    URI_AMBIGUOUS = 2
 
 # Normal form of a path (no query): percent-encoded unreserved characters decoded, other escapes in upper case,
 # runs of "/" merged, dot segments removed (never above the root). Fails with FM_EPROTO on a broken escape,
