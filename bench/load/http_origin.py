@@ -1,0 +1,46 @@
+"""The origin of small answers: nginx, one worker, `return 200` with 100 bytes.
+
+It answers in about a third of what a proxy costs, but shares its core with wrk when the machine has two: proxies that
+are cheap leave the other core partly idle then.  The report says how busy each proxy was.
+"""
+
+from pathlib import Path
+
+from bench.running import Running, free_port
+
+BODY = "x" * 99 + "\\n"
+
+CONFIG = """
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 12000;
+pid {folder}/origin.pid;
+error_log stderr crit;
+events {{ worker_connections 12000; }}
+http {{
+    access_log off;
+    server_tokens off;
+    default_type text/plain;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    client_body_temp_path {folder};
+    proxy_temp_path {folder};
+    fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder};
+    scgi_temp_path {folder};
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{ return 200 "{body}"; }}
+    }}
+}}
+"""
+
+
+def start(folder: Path, core: int) -> Running:
+    port = free_port()
+    path = folder / "origin.conf"
+    path.write_text(CONFIG.format(folder=folder, port=port, body=BODY))
+    command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(path)]
+    origin = Running("origin", command, port, core, folder / "origin.log")
+    origin.wait_ready(http=True)
+    return origin

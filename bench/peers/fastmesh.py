@@ -1,0 +1,58 @@
+"""fastmesh, one worker process, with either engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.peers.peer import ROOT, Peer, Protocol, Service, ask_version
+from bench.running import free_port
+
+BINARY = ROOT / ".venv" / "bin" / "fastmesh"
+
+CONFIG = """
+admin: {{address: 127.0.0.1:{admin_port}}}
+workers: {workers}                  # one worker, one core
+reactor: {engine}
+drain_timeout: 1s
+max_connections: {clients}
+access_log: {{path: unset}}         # off, as with the others
+listeners:
+  - name: web
+    address: 127.0.0.1:{port}
+    protocol: {protocol}
+    {target}
+    backlog: 4096
+clusters:
+  - name: origin
+    endpoints: [127.0.0.1:{origin_port}]
+    idle_timeout: 1h                # upstream connections are kept and reused by default
+"""
+TARGET = {"http": "routes: [{match: {prefix: /}, cluster: origin}]", "tcp": "cluster: origin"}
+
+
+class Fastmesh(Peer):
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+        self.name = f"fastmesh-{engine.replace('io_', '')}"
+        self.title = f"fastmesh ({engine})"
+
+    def missing(self, protocol: Protocol) -> str | None:
+        return None if BINARY.exists() else "not built: run `make build`"
+
+    def version(self) -> str:
+        return ask_version([str(BINARY), "version"], r"(\d+\.\d+\.\d+\S*)")
+
+    def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
+        path = folder / "fastmesh.yaml"
+        path.write_text(
+            CONFIG.format(
+                admin_port=free_port(),
+                workers=service.workers,
+                engine=self.engine,
+                clients=service.clients,
+                port=port,
+                protocol=service.protocol,
+                target=TARGET[service.protocol],
+                origin_port=service.origin_port,
+            )
+        )
+        return [str(BINARY), "run", "-c", str(path)]

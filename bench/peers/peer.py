@@ -1,0 +1,60 @@
+"""What the benchmark must know of a proxy to run it."""
+
+import re
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+ROOT = Path(__file__).parents[2]
+
+Protocol = Literal["http", "tcp"]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a proxy shall do: the same words for all of them."""
+
+    protocol: Protocol
+    origin_port: int
+    workers: int = 1
+    # Kept open to the origin when no request needs them: enough for every client at once.
+    idle_upstream: int = 1024
+    # Clients at once, with room above the 10,000 idle ones.
+    clients: int = 10_500
+
+
+class Peer(ABC):
+    """A proxy to measure."""
+
+    name: str
+    title: str
+    protocols: frozenset[Protocol] = frozenset(("http", "tcp"))
+    # The best of those marked is what fastmesh is held against.
+    bar: bool = False
+    # No proxy at all, only the least the kernel charges for forwarding.
+    floor: bool = False
+
+    @abstractmethod
+    def missing(self, protocol: Protocol) -> str | None:
+        """Why it cannot run here, or None."""
+
+    def install(self) -> None:  # noqa: B027 - most come from the system's packages
+        """Fetch it when absent."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """As it calls itself."""
+
+    @abstractmethod
+    def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
+        """Write the configuration into the folder; say what to start, in the foreground."""
+
+
+def ask_version(command: Sequence[str], pattern: str) -> str:
+    """The first match in what a program prints about itself."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found.group(1) if found else "unknown"
