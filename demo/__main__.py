@@ -1,0 +1,200 @@
+"""Runs the demonstration and says what the caller noticed. Exit status 0: nothing."""
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from demo.caller import Caller
+from demo.display import GREEN, RED, Display
+from demo.mesh import DemoError, Mesh, Sidecar, is_open, until
+from demo.metrics import Figures, Hop, read_totals
+
+SERVICES = ["shop", "catalog", "stock"]
+VICTIM = "catalog-2"
+OFFER = """\
+      - match: {path: /offer}
+        response: {status: 200, body: "three for two\\n"}"""
+NOTICED_SHOWN = 10
+
+
+class Demo:
+    def __init__(self, args: argparse.Namespace, display: Display) -> None:
+        self.pace = args.seconds
+        self.display = display
+        self.mesh = Mesh(args.logs, SERVICES)
+        self.caller = Caller(self.mesh.sidecars["shop"].ports["inbound"], args.rate)
+        self.hops = {(name, direction): Hop() for name in SERVICES for direction in ("inbound", "outbound")
+                     if (name, direction) != (SERVICES[-1], "outbound")}
+
+    # --- what is shown all the time ---
+
+    def figures(self) -> list[tuple[str, Figures]]:
+        rows = [("caller → shop", Figures(*self.caller.recent()))]
+        for (name, direction), hop in self.hops.items():
+            other = self.mesh.sidecars[name].other
+            to = f"{name}'s instances" if direction == "inbound" else other[0] if other else ""
+            rows.append((f"{name} → {to}" if direction == "outbound" else f"  sidecar → {to}", hop.figures()))
+        return rows
+
+    async def watch(self) -> None:
+        while True:
+            for name, sidecar in self.mesh.sidecars.items():
+                totals = read_totals((await sidecar.admin("/metrics")).body.decode())
+                for direction in ("inbound", "outbound"):
+                    if (name, direction) in self.hops:
+                        self.hops[name, direction].add(totals[direction])
+            up = {name: c.process is not None and c.process.poll() is None for name, c in self.mesh.instances.items()}
+            self.display.draw(self.figures(), up)
+            await asyncio.sleep(0.4)
+
+    # --- the steps ---
+
+    async def run(self) -> None:
+        say, step, caller = self.display.say, self.display.step, self.caller
+        step(f"starting {len(self.mesh.instances)} instances of {len(SERVICES)} services and {len(SERVICES)} sidecars")
+        await self.mesh.start()
+        finished = asyncio.Event()
+        calling, watching = asyncio.create_task(caller.run(finished)), asyncio.create_task(self.watch())
+        steps = asyncio.create_task(self.steps())
+        try:
+            # Whichever fails first ends the demonstration.
+            await asyncio.wait({calling, watching, steps}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (calling, watching, steps):
+                if task.done():
+                    task.result()
+            finished.set()
+            await calling
+        finally:
+            for task in (steps, watching, calling):
+                task.cancel()
+            await asyncio.gather(steps, watching, calling, return_exceptions=True)
+        say("")
+
+    async def steps(self) -> None:
+        step = self.display.step
+        step(f"traffic: {self.caller.rate:.0f} requests a second, caller → shop → catalog → stock and back")
+        await asyncio.sleep(self.pace)
+        await until(lambda: self.has_served([*self.mesh.instances]), "every instance has answered")
+        await self.kill_and_bring_back()
+        await self.reload(self.mesh.sidecars["shop"])
+        await self.replace_worker(self.mesh.sidecars["catalog"])
+        step("enough")
+
+    async def has_served(self, names: list[str], since: dict[str, int] | None = None) -> bool:
+        return all(self.caller.record.served_by[name] > (since or {}).get(name, 0) for name in names)
+
+    async def kill_and_bring_back(self) -> None:
+        victim = self.mesh.instances[VICTIM]
+        victim.kill()
+        self.display.step(f"killed {VICTIM} with SIGKILL: its requests go to the other instances")
+        await asyncio.sleep(self.pace)
+        victim.start()
+        sidecar = self.mesh.sidecars["catalog"]
+        await until(lambda: is_open(sidecar.instances[1]), f"{VICTIM} listens again")
+        since, again = dict(self.caller.record.served_by), time.monotonic()
+        await until(lambda: self.has_served([VICTIM], since), f"{VICTIM} is given requests again")
+        self.display.step(f"brought {VICTIM} back: given requests again after {time.monotonic() - again:.1f} s")
+        await asyncio.sleep(self.pace)
+
+    async def reload(self, sidecar: Sidecar) -> None:
+        before = await self.caller.client.request("/offer", "shop")
+        if before.status != 404:
+            raise DemoError(f"before the reload, /offer was answered with {before.first}")
+        sidecar.write_configuration(extra=OFFER, weights=[2, 1, 1])
+        sidecar.signal(signal.SIGHUP)
+        asked = time.monotonic()
+
+        async def is_live() -> bool:
+            return (await self.caller.client.request("/offer", "shop")).status == 200
+
+        await until(is_live, "the new route is live")
+        self.display.step("reloaded shop's sidecar with SIGHUP: a new route and other weights, "
+                          f"live after {(time.monotonic() - asked) * 1000:.0f} ms")
+        await asyncio.sleep(self.pace)
+
+    async def replace_worker(self, sidecar: Sidecar) -> None:
+        old = await sidecar.worker_pid()
+        await sidecar.admin_json("/workers/0/replace", "POST")
+
+        async def is_gone() -> bool:
+            return await sidecar.worker_pid() != old and not Path(f"/proc/{old}").exists()
+
+        await until(is_gone, "the old worker has drained and gone")
+        self.display.step(f"replaced the worker of {sidecar.name}: "
+                          f"process {old} answered what it had and went, {await sidecar.worker_pid()} took over")
+        await asyncio.sleep(self.pace)
+
+
+def report(demo: Demo) -> int:
+    record, say = demo.caller.record, demo.display.say
+    n = record.answered + len(record.noticed)
+    say(f"the caller sent {n} requests: {record.answered} right answers, {len(record.noticed)} failures, "
+        f"slowest {record.slowest_ms:.0f} ms")
+    by_instance = (f"{name} {record.served_by[name]}" for name in sorted(demo.mesh.instances))
+    say(f"answers by instance: {', '.join(by_instance)}")
+    for line in record.noticed[:NOTICED_SHOWN]:
+        say(f"  {line}", RED)
+    if record.noticed:
+        say(f"what the caller noticed: {len(record.noticed)} requests went wrong", RED)
+        return 1
+    if not n:
+        say("the caller sent nothing", RED)
+        return 1
+    say("what the caller noticed: nothing", GREEN)
+    return 0
+
+
+def show_logs(folder: Path) -> None:
+    for log in sorted(folder.glob("*.log")):
+        tail = log.read_text(errors="replace").splitlines()[-5:] if "access" not in log.name else []
+        if tail:
+            print(f"--- {log}", *tail, sep="\n", file=sys.stderr)
+    print(f"all logs and configurations: {folder}", file=sys.stderr)
+
+
+async def run(args: argparse.Namespace) -> int:
+    display = Display(args.plain)
+    demo = Demo(args, display)
+    work = asyncio.ensure_future(demo.run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    status = 1
+    try:
+        await work
+        status = report(demo)
+    except asyncio.CancelledError:
+        display.say("interrupted")
+        status = 130
+    except (DemoError, OSError, EOFError, ValueError, TimeoutError) as error:
+        display.say(f"failed: {error or type(error).__name__}", RED)
+    finally:
+        if forced := demo.mesh.stop():
+            display.say(f"did not end by themselves when asked: {', '.join(forced)}", RED)
+            status = status or 1
+    if status == 1:
+        show_logs(args.logs)
+    return status
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--rate", type=float, default=200.0, help="requests per second (%(default)g)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long to look at each step (%(default)g)")
+    parser.add_argument("--plain", action="store_true", help="lines instead of a table, also at a terminal")
+    parser.add_argument("--logs", type=Path, default=Path("build/demo"), help="folder of logs and files (%(default)s)")
+    args = parser.parse_args()
+    args.logs = args.logs.resolve()
+    shutil.rmtree(args.logs, ignore_errors=True)
+    args.logs.mkdir(parents=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        return asyncio.run(run(args))
+    return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

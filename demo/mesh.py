@@ -1,0 +1,220 @@
+"""The processes of the demonstration: instances of three services, and a sidecar beside each service.
+
+    caller → [shop's sidecar] → shop-1..3 → [shop's sidecar] → [catalog's sidecar] → catalog-1..3 → … → stock-1..3
+
+Every call between two services passes two sidecars: the caller's own, on its outbound port, and the callee's, on its
+inbound port, which spreads it over the instances.
+"""
+
+import asyncio
+import ctypes
+import json
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.wire import Client, Message
+
+INSTANCES = 3
+START_SECONDS = 15.0
+STOP_SECONDS = 5.0
+PR_SET_PDEATHSIG = 1
+
+CONFIGURATION = """\
+# The sidecar of {name}; written by the demonstration.
+node: {{service: {name}, version: v1}}
+admin: {{address: 127.0.0.1:{admin}}}
+access_log: {{path: {log}}}
+listeners:
+  - name: inbound                # what others ask of {name}
+    direction: inbound
+    address: 127.0.0.1:{inbound}
+    protocol: http
+    routes:{extra}
+      - match: {{prefix: /}}
+        cluster: {name}
+{outbound}clusters:
+  - name: {name}
+    endpoints: [{instances}]
+{other}"""
+OUTBOUND = """\
+  - name: outbound               # what {name} asks of others
+    address: 127.0.0.1:{port}
+    protocol: http
+    routes:
+      - match: {{prefix: /, hosts: [{other}]}}
+        cluster: {other}
+"""
+OTHER = """\
+  - name: {other}
+    endpoints: [127.0.0.1:{port}]
+"""
+
+
+class DemoError(Exception):
+    """Something that the demonstration shows did not happen."""
+
+
+def end_with_parent() -> None:
+    """In a new child: whatever ends the demonstration ends its processes too."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclass
+class Child:
+    name: str
+    command: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            # A group of its own: a Ctrl-C at the terminal reaches the demonstration, which ends them in order.
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            process_group=0, preexec_fn=end_with_parent)  # noqa: PLW1509 (one thread)
+
+    def signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+
+    def check_alive(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            status = None if self.process is None else self.process.returncode
+            raise DemoError(f"{self.name} ended by itself (status {status})")
+
+
+class Sidecar(Child):
+    """One `fastmesh run`, with its configuration file and its ports."""
+
+    def __init__(self, name: str, folder: Path, instances: list[int], ports: dict[str, int]) -> None:
+        self.file = folder / f"{name}.yaml"
+        program = Path(sys.executable).with_name("fastmesh")
+        start = [str(program)] if program.exists() else [sys.executable, "-m", "fastmesh"]
+        super().__init__(f"{name}'s sidecar", [*start, "run", "-c", str(self.file)], folder / f"{name}-sidecar.log")
+        self.service = name
+        self.instances = instances
+        self.ports = ports
+        self.other: tuple[str, int] | None = None  # whom this service asks, and the inbound port of its sidecar
+        self.access_log = folder / f"{name}-access.log"
+
+    def write_configuration(self, extra: str = "", weights: list[int] | None = None) -> None:
+        weighted = zip(self.instances, weights or [1] * len(self.instances), strict=True)
+        outbound = other = ""
+        if self.other:
+            outbound = OUTBOUND.format(name=self.service, port=self.ports["outbound"], other=self.other[0])
+            other = OTHER.format(other=self.other[0], port=self.other[1])
+        self.file.write_text(CONFIGURATION.format(
+            name=self.service, admin=self.ports["admin"], inbound=self.ports["inbound"], log=self.access_log,
+            extra=extra and f"\n{extra}", outbound=outbound, other=other,
+            instances=", ".join(f"{{address: 127.0.0.1:{port}, weight: {w}}}" for port, w in weighted)))
+
+    async def admin(self, path: str, method: str = "GET") -> Message:
+        client = Client(self.ports["admin"])
+        try:
+            async with asyncio.timeout(5):
+                return await client.request(path, "localhost", method)
+        finally:
+            client.close()
+
+    async def admin_json(self, path: str, method: str = "GET") -> Any:
+        answer = await self.admin(path, method)
+        if answer.status >= 300:
+            raise DemoError(f"{self.name}: {method} {path}: {answer.first}: {answer.body.decode(errors='replace')}")
+        return json.loads(answer.body)
+
+    async def worker_pid(self) -> int:
+        return int((await self.admin_json("/workers"))[0]["pid"])
+
+
+class Mesh:
+    """Everything that runs."""
+
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        ports = iter(free_ports(len(names) * (INSTANCES + 3)))
+        self.sidecars: dict[str, Sidecar] = {}
+        self.instances: dict[str, Child] = {}
+        for name in reversed(names):  # a service is described after the one that it asks
+            below = next(reversed(self.sidecars.values()), None)
+            instance_ports = [next(ports) for _ in range(INSTANCES)]
+            sidecar = Sidecar(name, folder, instance_ports, {k: next(ports) for k in ("inbound", "outbound", "admin")})
+            sidecar.other = (below.service, below.ports["inbound"]) if below else None
+            sidecar.write_configuration()
+            self.sidecars[name] = sidecar
+            for number, port in enumerate(instance_ports, 1):
+                command = [sys.executable, "-m", "demo.service", "--name", name, "--instance", str(number),
+                           "--port", str(port)]
+                if below:
+                    command += ["--next", f"{below.service}:{sidecar.ports['outbound']}"]
+                child = Child(f"{name}-{number}", command, folder / f"{name}-{number}.log")
+                self.instances[child.name] = child
+        self.sidecars = {name: self.sidecars[name] for name in names}
+
+    async def start(self) -> None:
+        for child in self.instances.values():
+            child.start()
+        for sidecar in self.sidecars.values():
+            sidecar.start()
+        for sidecar in self.sidecars.values():
+            for port in sidecar.instances:
+                await until(lambda port=port: is_open(port), f"an instance of {sidecar.service} listens")
+            await until(lambda sidecar=sidecar: is_ready(sidecar), f"{sidecar.name} is ready", sidecar)
+
+    def stop(self) -> list[str]:
+        """End everything; returns what had to be forced."""
+        children = [*self.sidecars.values(), *self.instances.values()]
+        for child in children:
+            child.signal(signal.SIGTERM)
+        forced = []
+        for child in children:
+            try:
+                if child.process is not None:
+                    child.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                forced.append(child.name)
+        return forced
+
+
+def free_ports(n: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [s.getsockname()[1] for s in held]
+    for s in held:
+        s.close()
+    return ports
+
+
+async def is_open(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def is_ready(sidecar: Sidecar) -> bool:
+    try:
+        return (await sidecar.admin("/ready")).status == 200
+    except (OSError, EOFError, ValueError):
+        return False
+
+
+async def until(condition: Any, what: str, child: Child | None = None, seconds: float = START_SECONDS) -> None:
+    """Wait for an asynchronous condition; DemoError when it does not come true in time."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not await condition():
+        if child is not None:
+            child.check_alive()
+        if loop.time() > end:
+            raise DemoError(f"this did not happen in {seconds:g} s: {what}")
+        await asyncio.sleep(0.05)
