@@ -87,7 +87,7 @@ bench: build $(V)/.bench ## CPU per request beside nginx, HAProxy and Envoy (ARG
 # --- what leaves the house --------------------------------------------------
 
 .PHONY: wheel
-wheel: $(V)/.run ## dist/*.whl: one for CPython 3.11 and later
+wheel: $(V)/.run ## dist/*.whl, for this version of Python
 	rm -rf build/release/lib build/release/lib.*
 	$(PIP) wheel --no-deps --no-build-isolation -w dist .
 	@ls -l dist/*.whl

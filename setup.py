@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -49,10 +48,6 @@ DIRECTIVES = {
 }
 CHECKED = {"boundscheck": True, "initializedcheck": True, "nonecheck": True}
 
-# One binary for CPython 3.11 and everything after it (docs/decisions): the hot path never calls Python.
-ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
-MACROS = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
-
 profile = os.environ.get("FASTMESH_PROFILE") or "release"
 only = os.environ.get("FASTMESH_ONLY", "")
 cflags, ldflags = PROFILES[profile]
@@ -61,8 +56,8 @@ directives = DIRECTIVES | (CHECKED if profile == "dev" else {})
 
 def extension(source: Path, root: Path) -> Extension:
     name = ".".join(source.relative_to(root).with_suffix("").parts)
-    return Extension(name, [str(source)], include_dirs=[str(CORE / "include")], define_macros=MACROS,
-                     extra_compile_args=[*WARN, *cflags, "-MMD"], extra_link_args=ldflags, py_limited_api=ABI3)
+    return Extension(name, [str(source)], include_dirs=[str(CORE / "include")],
+                     extra_compile_args=[*WARN, *cflags, "-MMD"], extra_link_args=ldflags)
 
 
 def extensions(probes: bool) -> list[Extension]:
@@ -135,7 +130,7 @@ class BuildCore(build_ext):
             command += ["-X", f"{name}={value}"]
         # Flags count as a source: a change of them makes everything older than this file.
         recipe = self.generated / f"{ext.name}.recipe"
-        text = " ".join([Cython.__version__, *command[1:], *ext.extra_compile_args, *ext.extra_link_args, str(MACROS)])
+        text = " ".join([Cython.__version__, *command[1:], *ext.extra_compile_args, *ext.extra_link_args])
         if not recipe.exists() or recipe.read_text() != text:
             recipe.write_text(text)
         if is_older(c_file, [source, str(recipe), *dependencies(Path(f"{c_file}.dep"))]):
@@ -158,20 +153,16 @@ class BuildCore(build_ext):
             built = self.built(ext)
             folder = (PROBES if ext.name.startswith(f"{PROBES.name}.") else SRC / Path(*ext.name.split(".")[:-1]))
             replace_file(built, folder / built.name)
-            for other in folder.glob(f"{built.name.split('.')[0]}.*.so"):
-                if other.name != built.name:  # of another ABI; Python would take it first
-                    other.unlink()
 
     def forget_removed(self) -> None:
-        """Drop what earlier builds left of modules that are gone, or under another file name."""
-        built = {self.built(ext) for ext in self.extensions}
-        for old in Path(self.build_lib).rglob("*.so"):
-            if old not in built:
-                old.unlink()
+        """Drop what earlier builds left of modules that are gone."""
+        names = {ext.name for ext in self.extensions}
+        places = [(Path(self.build_lib), Path(self.build_lib))]
         if self.inplace:
-            names = {path.name for path in built}
-            for old in [*CORE.rglob("*.so"), *PROBES.glob("*.so")]:
-                if old.name not in names:
+            places += [(CORE, SRC), (PROBES, PROBES.parent)]
+        for folder, root in places:
+            for old in folder.rglob("*.so"):
+                if ".".join((*old.relative_to(root).parts[:-1], old.name.split(".")[0])) not in names:
                     old.unlink()
 
 
@@ -179,6 +170,5 @@ if __name__ == "__main__":
     setup(
         ext_modules=extensions(probes=False),
         cmdclass={"build_ext": BuildCore},
-        options={"build": {"build_base": f"build/{profile}"},
-                 "bdist_wheel": {"py_limited_api": "cp311"} if ABI3 else {}},
+        options={"build": {"build_base": f"build/{profile}"}},
     )
