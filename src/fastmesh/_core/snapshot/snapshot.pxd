@@ -7,7 +7,9 @@ from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.http.h1 cimport h1_limits_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
 from fastmesh._core.lb.cluster cimport cluster_t
+from fastmesh._core.mem.arena cimport arena_t
 from fastmesh._core.route.route_table cimport route_table_t
+from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
 cdef enum:
     SNAPSHOT_FORMAT = 1
@@ -49,25 +51,25 @@ ctypedef struct listener_t:
 
 ctypedef struct snapshot_t:
     uint64_t version
-    uint32_t refs
+    uint32_t refs                 # the one who decoded it holds the first
     uint32_t n_listeners, n_clusters
     listener_t *listeners
     cluster_t *clusters
     log_op_t *log_ops
     uint32_t n_log_ops            # 0 = no access log
     uint32_t max_connections      # downstream, per worker; 0 = no limit
-    void *arena                   # owned
+    arena_t *arena                # owned; holds everything above
     void *live                    # registry, borrowed from the worker
 
 # Decodes and checks `n` bytes. NULL on refusal, with a sentence in `why` (NUL-terminated, at most why_cap bytes).
 # `rows`/`n_rows`: the shared endpoint rows; a row out of range falls back to the last one.
-# `live`: the registry made by live_new, shared by all snapshots of a worker.
+# `live`: the registry made by live_new, shared by all snapshots of a worker. A refused snapshot leaves no trace in it.
+# `p` is copied.
 cdef snapshot_t *snapshot_decode(const uint8_t *p, uint64_t n, endpoint_row_t *rows, uint32_t n_rows,
                                  void *live, char *why, uint32_t why_cap) noexcept nogil
 cdef void snapshot_put(snapshot_t *s) noexcept nogil      # frees with the last reference
 cdef inline snapshot_t *snapshot_get(snapshot_t *s) noexcept nogil:
     s.refs += 1
     return s
-cdef void *live_new() noexcept nogil
-cdef void live_free(void *live) noexcept nogil            # all snapshots must be gone
-# A callback that frees what the pool hung on an endpoint_live_t when its last reference goes.
+# For tests: snapshots that are alive.
+cdef uint32_t snapshot_live() noexcept nogil

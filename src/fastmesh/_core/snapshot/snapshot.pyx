@@ -1,0 +1,563 @@
+"""The decoder of snapshots, and their life.
+
+The bytes are copied into the arena first, so that every span points into that copy; then they
+are read once, front to back. Layout and meaning of the arrays: docs/architecture.md.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memchr, memcmp, memcpy, memset
+from fastmesh._core.mem.arena cimport (
+    arena_alloc, arena_array, arena_dup, arena_free, arena_new, arena_t, heap_array, heap_free)
+from fastmesh._core.mem.fault cimport FM_OK
+from fastmesh._core.mem.hash cimport hash_bytes
+from fastmesh._core.mem.span cimport span_eq, span_of, span_t
+from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
+from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
+from fastmesh._core.lb.cluster cimport LB_LEAST_REQUEST, cluster_build, cluster_drop, cluster_t
+from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
+from fastmesh._core.route.route_table cimport (
+    ROUTE_EXACT, ROUTE_HOST_MAX, route_add_method, route_build, route_header_t, route_t)
+from fastmesh._core.snapshot.live cimport (
+    LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put)
+from fastmesh._core.snapshot.take cimport (
+    take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_record,
+    take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
+from fastmesh._core.snapshot.unpack cimport unpack_nil
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum: AF_INET
+    enum: AF_INET6
+    enum: AF_UNIX
+
+cdef extern from "field_name.h" nogil:
+    unsigned int field_name_id(const uint8_t *p, size_t n)
+
+cdef enum:
+    NAME_MAX = 255
+    TEXT = 160
+    LOG_FIELD_MAX = 25
+    LOG_REQUEST_HEADER = 12
+    LOG_RESPONSE_HEADER = 13
+    HEAD_MAX = 65535
+    U32_MAX = 0xFFFFFFFF
+    WEIGHT_MAX = 1 << 31
+
+ctypedef struct decode_t:
+    take_t t
+    snapshot_t *s
+    endpoint_row_t *rows
+    uint32_t n_rows
+
+cdef uint32_t n_alive = 0
+
+
+# --- settings ---
+
+cdef bint decode_log_ops(decode_t *d) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef log_op_t *op
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if unpack_nil(&t.u):
+        return True
+    if not take_list(t, b"log_ops", 4, 4096, &n):
+        return False
+    d.s.log_ops = <log_op_t *>arena_array(d.s.arena, n, sizeof(log_op_t))
+    d.s.n_log_ops = n
+    take_enter(t, b"log_ops")
+    for i in range(n):
+        take_at(t, i)
+        op = &d.s.log_ops[i]
+        if not (take_record(t, NULL, 3) and take_u8(t, b"field", LOG_FIELD_MAX, &op.field) and
+                take_u8(t, b"quote", 1, &op.quote)):
+            return False
+        if op.field == LOG_REQUEST_HEADER or op.field == LOG_RESPONSE_HEADER:
+            if not take_token(t, b"text", True, &op.text):
+                return False
+        elif not take_bytes(t, b"text", 0, 65536, &op.text):
+            return False
+    take_leave(t)
+    return True
+
+
+cdef bint decode_settings(decode_t *d) noexcept nogil:
+    cdef take_t *t = &d.t
+    if not take_record(t, b"settings", 2):
+        return False
+    take_enter(t, b"settings")
+    if not (take_u32(t, b"max_connections", 0, U32_MAX, &d.s.max_connections) and decode_log_ops(d)):
+        return False
+    take_leave(t)
+    return True
+
+
+# --- routes ---
+
+cdef bint decode_hosts(decode_t *d, route_t *r) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef span_t h
+    cdef bint is_any = False
+    cdef bint is_star
+    cdef uint32_t n = 0
+    cdef uint32_t i, j, colons
+    if not take_list(t, b"hosts", 2, 65535, &n):
+        return False
+    r.hosts = <span_t *>arena_array(d.s.arena, n, sizeof(span_t))
+    take_enter(t, b"hosts")
+    for i in range(n):
+        take_at(t, i)
+        if not take_text(t, NULL, 1, ROUTE_HOST_MAX, &h):
+            return False
+        if h.len == 1 and h.ptr[0] == 42:
+            is_any = True
+            continue
+        if h.len > 2 and h.ptr[0] == 91 and h.ptr[h.len - 1] == 93:
+            h = span_of(h.ptr + 1, h.len - 2)
+        elif h.len > 1 and h.ptr[h.len - 1] == 46:
+            h.len -= 1
+        is_star = h.len > 2 and h.ptr[0] == 42 and h.ptr[1] == 46
+        colons = 0
+        for j in range(h.len):
+            if 65 <= h.ptr[j] <= 90:
+                return take_refuse(t, NULL, b"must be in lower case")
+            if h.ptr[j] == 58:
+                colons += 1
+            elif (h.ptr[j] == 42 and not (is_star and j == 0)) or h.ptr[j] == 47 or h.ptr[j] == 32:
+                return take_refuse(t, NULL, b"must be a host name, \"*.\" and a domain, or \"*\"")
+        if h.ptr[0] == 46:
+            return take_refuse(t, NULL, b"must not begin with a dot")
+        if colons == 1:
+            return take_refuse(t, NULL, b"must not have a port")
+        r.hosts[r.n_hosts] = h
+        r.n_hosts += 1
+    take_leave(t)
+    if is_any:
+        r.n_hosts = 0
+    return True
+
+
+cdef bint decode_methods(decode_t *d, route_t *r) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef span_t method
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_list(t, b"methods", 2, 256, &n):
+        return False
+    r.methods_other = <span_t *>arena_array(d.s.arena, n, sizeof(span_t))
+    take_enter(t, b"methods")
+    for i in range(n):
+        take_at(t, i)
+        if not take_token(t, NULL, False, &method):
+            return False
+        if not route_add_method(r, method):
+            r.methods_other[r.n_methods_other] = method
+            r.n_methods_other += 1
+    take_leave(t)
+    return True
+
+
+cdef bint decode_headers(decode_t *d, route_t *r) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef route_header_t *h
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_list(t, b"headers", 3, MSG_FIELDS_CAP, &n):
+        return False
+    r.headers = <route_header_t *>arena_array(d.s.arena, n, sizeof(route_header_t))
+    r.n_headers = <uint16_t>n
+    take_enter(t, b"headers")
+    for i in range(n):
+        take_at(t, i)
+        h = &r.headers[i]
+        if not (take_record(t, NULL, 2) and take_token(t, b"name", True, &h.name) and
+                take_text(t, b"value", 0, HEAD_MAX, &h.value)):
+            return False
+        h.id = <uint8_t>field_name_id(h.name.ptr, h.name.len)
+    take_leave(t)
+    return True
+
+
+cdef bint decode_route(decode_t *d, route_t *r) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef int64_t cluster = -1
+    cdef uint32_t status = 0
+    if not (take_record(t, NULL, 11) and take_bytes(t, b"name", 0, NAME_MAX, &r.name) and
+            take_u8(t, b"path_kind", ROUTE_EXACT, &r.path_kind) and take_text(t, b"path", 1, HEAD_MAX, &r.path)):
+        return False
+    if r.path.ptr[0] != 47 and not (r.path_kind == ROUTE_EXACT and r.path.len == 1 and r.path.ptr[0] == 42):
+        return take_refuse(t, b"path", b"must begin with \"/\"")
+    if not (decode_hosts(d, r) and decode_methods(d, r) and decode_headers(d, r) and
+            take_index(t, b"cluster", &cluster) and take_u32(t, b"status", 0, 599, &status)):
+        return False
+    if cluster >= 0 and status != 0:
+        return take_refuse(t, b"status", b"must be 0, as there is a cluster")
+    if cluster < 0 and status < 200:
+        return take_refuse(t, b"status", b"must be at least 200, as there is no cluster")
+    # Compared with the number of clusters once that is known.
+    r.cluster = <int32_t>(cluster if cluster < 0x7FFFFFFF else 0x7FFFFFFF)
+    r.status = <uint16_t>status
+    return (take_bytes(t, b"body", 0, U32_MAX, &r.body) and
+            take_text(t, b"content_type", 0, NAME_MAX, &r.content_type) and
+            take_duration(t, b"timeout", &r.timeout_ns))
+
+
+cdef bint decode_routes(decode_t *d, listener_t *l) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_list(t, b"routes", 12, 1 << 20, &n):
+        return False
+    if n != 0 and l.protocol == PROTOCOL_TCP:
+        return take_refuse(t, b"routes", b"must be empty, as the protocol is tcp")
+    l.routes.routes = <route_t *>arena_array(d.s.arena, n, sizeof(route_t))
+    l.routes.n = n
+    take_enter(t, b"routes")
+    for i in range(n):
+        take_at(t, i)
+        if not decode_route(d, &l.routes.routes[i]):
+            return False
+    take_leave(t)
+    if route_build(&l.routes, d.s.arena) != FM_OK:
+        return take_refuse(t, b"routes", b"too many combinations of hosts and paths, must be at most 1048576")
+    return True
+
+
+# --- listeners ---
+
+cdef bint decode_limits(decode_t *d, listener_t *l) noexcept nogil:
+    cdef take_t *t = &d.t
+    if not take_record(t, b"limits", 12):
+        return False
+    take_enter(t, b"limits")
+    if not (take_u32(t, b"head_bytes", 64, HEAD_MAX, &l.limits.head_bytes) and
+            take_u32(t, b"line_bytes", 16, HEAD_MAX, &l.limits.line_bytes) and
+            take_u32(t, b"fields", 1, MSG_FIELDS_CAP, &l.limits.fields) and
+            take_duration(t, b"header_timeout", &l.header_timeout_ns) and
+            take_duration(t, b"body_timeout", &l.body_timeout_ns) and
+            take_duration(t, b"idle_timeout", &l.idle_timeout_ns) and
+            take_duration(t, b"tcp_idle", &l.tcp_idle_ns) and
+            take_duration(t, b"request_timeout", &l.request_timeout_ns) and
+            take_duration(t, b"linger", &l.linger_ns) and
+            take_u32(t, b"max_requests_per_connection", 0, U32_MAX, &l.max_requests_per_connection) and
+            take_u32(t, b"max_connections", 0, U32_MAX, &l.max_connections) and
+            take_u32(t, b"buffer_bytes", 1024, 1 << 30, &l.buffer_bytes)):
+        return False
+    take_leave(t)
+    return True
+
+
+cdef bint decode_trusted(decode_t *d, listener_t *l) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef cidr_t *c
+    cdef span_t ip
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_list(t, b"trusted", 4, 65536, &n):
+        return False
+    l.trusted = <cidr_t *>arena_array(d.s.arena, n, sizeof(cidr_t))
+    l.n_trusted = n
+    take_enter(t, b"trusted")
+    for i in range(n):
+        take_at(t, i)
+        c = &l.trusted[i]
+        if not (take_record(t, NULL, 3) and take_u8(t, b"family", 6, &c.family)):
+            return False
+        if c.family != 4 and c.family != 6 and c.family != 1:
+            return take_refuse(t, b"family", b"must be 4, 6 or 1")
+        if not (take_u8(t, b"bits", 32 if c.family == 4 else 128, &c.bits) and take_bytes(t, b"ip", 16, 16, &ip)):
+            return False
+        memcpy(c.ip, ip.ptr, 16)
+    take_leave(t)
+    return True
+
+
+cdef bint decode_listener(decode_t *d, listener_t *l) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef int64_t cluster = -1
+    if not (take_record(t, NULL, 10) and take_u32(t, b"id", 0, U32_MAX, &l.id) and
+            take_bytes(t, b"name", 1, NAME_MAX, &l.name) and
+            take_u8(t, b"protocol", PROTOCOL_TCP, &l.protocol) and
+            take_bool(t, b"inbound", &l.inbound) and take_bool(t, b"plain_answers", &l.is_plain_answers) and
+            take_index(t, b"cluster", &cluster)):
+        return False
+    if l.protocol == PROTOCOL_TCP and cluster < 0:
+        return take_refuse(t, b"cluster", b"must be there, as the protocol is tcp")
+    if l.protocol == PROTOCOL_HTTP and cluster >= 0:
+        return take_refuse(t, b"cluster", b"must be -1, as the protocol is http")
+    l.cluster = <int32_t>(cluster if cluster < 0x7FFFFFFF else 0x7FFFFFFF)
+    return (decode_limits(d, l) and decode_trusted(d, l) and take_text(t, b"via", 0, NAME_MAX, &l.via) and
+            decode_routes(d, l))
+
+
+# --- clusters ---
+
+cdef bint decode_address(decode_t *d, addr_t *a) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef uint8_t family = 0
+    cdef uint32_t port = 0
+    cdef uint32_t least = 16
+    cdef uint32_t most = 16
+    cdef span_t bytes
+    if not (take_u8(t, b"family", 6, &family) and take_u32(t, b"port", 0, 65535, &port)):
+        return False
+    if family == 4:
+        a.family = AF_INET
+        least = 4
+        most = 4
+    elif family == 6:
+        a.family = AF_INET6
+    elif family == 1:
+        a.family = AF_UNIX
+        least = 1
+        most = ADDR_PATH_MAX
+    else:
+        return take_refuse(t, b"family", b"must be 4, 6 or 1")
+    if (port == 0) != (family == 1):
+        return take_refuse(t, b"port", b"must be 0 for a Unix path" if family == 1 else b"found 0, must be at least 1")
+    if not take_bytes(t, b"addr", least, most, &bytes):
+        return False
+    # An abstract name begins with NUL; a path ends at the first.
+    if family == 1 and bytes.len > 1 and bytes.ptr[0] != 0 and memchr(bytes.ptr, 0, bytes.len) is not NULL:
+        return take_refuse(t, b"addr", b"must not contain a NUL")
+    a.port = <uint16_t>port
+    a.len = bytes.len
+    memcpy(a.ip, bytes.ptr, bytes.len)
+    return True
+
+
+cdef inline endpoint_row_t *row_of(const decode_t *d, const endpoint_t *e) noexcept nogil:
+    return &d.rows[e.row if e.row < d.n_rows else d.n_rows - 1]
+
+
+cdef bint decode_endpoint(decode_t *d, cluster_t *c, endpoint_t *e) noexcept nogil:
+    cdef take_t *t = &d.t
+    if not (take_record(t, NULL, 6) and take_u32(t, b"row", 0, U32_MAX, &e.row) and decode_address(d, &e.addr) and
+            take_u32(t, b"weight", 1, WEIGHT_MAX, &e.weight) and take_text(t, b"text", 0, NAME_MAX, &e.text)):
+        return False
+    e.live = live_endpoint_get(d.s.live, c.live, &e.addr, row_of(d, e))
+    return True
+
+
+cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not (take_record(t, NULL, 13) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+            take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
+            take_u8(t, b"lb", LB_LEAST_REQUEST, &c.lb) and
+            take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
+            take_duration(t, b"idle_timeout", &c.idle_timeout_ns) and
+            take_u32(t, b"max_connections", 0, U32_MAX, &c.max_connections) and
+            take_u32(t, b"max_pending", 0, U32_MAX, &c.max_pending) and
+            take_u32(t, b"max_requests", 0, U32_MAX, &c.max_requests) and
+            take_u32(t, b"max_requests_per_connection", 0, U32_MAX, &c.max_requests_per_connection) and
+            take_u32(t, b"max_connect_attempts", 1, U32_MAX, &c.max_connect_attempts) and
+            take_duration(t, b"avoid_base", &c.avoid_base_ns) and
+            take_duration(t, b"avoid_max", &c.avoid_max_ns) and
+            take_list(t, b"endpoints", 7, 1 << 24, &n)):
+        return False
+    c.live = live_cluster_get(d.s.live, c.name)
+    c.endpoints = <endpoint_t *>arena_array(d.s.arena, n, sizeof(endpoint_t))
+    c.n = n
+    take_enter(t, b"endpoints")
+    for i in range(n):
+        take_at(t, i)
+        if not decode_endpoint(d, c, &c.endpoints[i]):
+            return False
+    take_leave(t)
+    cluster_build(c)
+    return True
+
+
+# --- the whole ---
+
+cdef int64_t find_twin(const span_t *keys, uint32_t n, uint32_t *first) noexcept nogil:
+    """The index of a key that equals an earlier one, which goes to `first`; -1 when all differ."""
+    cdef uint32_t size = 16
+    cdef uint32_t *places     # index + 1, 0 = free
+    cdef uint32_t at, i
+    cdef int64_t found = -1
+    while size < 2 * n:
+        size *= 2
+    places = <uint32_t *>heap_array(size, sizeof(uint32_t))
+    for i in range(n):
+        at = <uint32_t>hash_bytes(keys[i].ptr, keys[i].len, 0) & (size - 1)
+        while places[at] != 0 and not span_eq(keys[places[at] - 1], keys[i]):
+            at = (at + 1) & (size - 1)
+        if places[at] != 0:
+            first[0] = places[at] - 1
+            found = i
+            break
+        places[at] = i + 1
+    heap_free(places)
+    return found
+
+
+cdef bint check_twins(decode_t *d, const char *list_name, const char *field, const span_t *keys,
+                      uint32_t n) noexcept nogil:
+    cdef char text[TEXT]
+    cdef uint32_t first = 0
+    cdef int64_t found = find_twin(keys, n, &first)
+    if found < 0:
+        return True
+    snprintf(text, TEXT, b"the same as that of %s[%u]", list_name, first)
+    take_enter(&d.t, list_name)
+    take_at(&d.t, <uint32_t>found)
+    return take_refuse(&d.t, field, text)
+
+
+cdef bint check_names(decode_t *d) noexcept nogil:
+    """Ids and names are what rows and registries are keyed by: none may occur twice."""
+    cdef snapshot_t *s = d.s
+    cdef uint32_t most = s.n_listeners if s.n_listeners > s.n_clusters else s.n_clusters
+    cdef span_t *keys = <span_t *>heap_array(most, sizeof(span_t))
+    cdef bint ok = True
+    cdef uint32_t i
+    for i in range(s.n_listeners):
+        keys[i] = span_of(<uint8_t *>&s.listeners[i].id, sizeof(uint32_t))
+    ok = check_twins(d, b"listeners", b"id", keys, s.n_listeners)
+    if ok:
+        for i in range(s.n_listeners):
+            keys[i] = s.listeners[i].name
+        ok = check_twins(d, b"listeners", b"name", keys, s.n_listeners)
+    if ok:
+        for i in range(s.n_clusters):
+            keys[i] = span_of(<uint8_t *>&s.clusters[i].id, sizeof(uint32_t))
+        ok = check_twins(d, b"clusters", b"id", keys, s.n_clusters)
+    if ok:
+        for i in range(s.n_clusters):
+            keys[i] = s.clusters[i].name
+        ok = check_twins(d, b"clusters", b"name", keys, s.n_clusters)
+    heap_free(keys)
+    return ok
+
+
+cdef bint refuse_index(decode_t *d, int32_t found) noexcept nogil:
+    cdef char text[TEXT]
+    snprintf(text, TEXT, b"found %d, but there are %u clusters", found, d.s.n_clusters)
+    return take_refuse(&d.t, b"cluster", text)
+
+
+cdef bint check_indexes(decode_t *d) noexcept nogil:
+    cdef snapshot_t *s = d.s
+    cdef listener_t *l
+    cdef uint32_t i, j
+    take_enter(&d.t, b"listeners")
+    for i in range(s.n_listeners):
+        take_at(&d.t, i)
+        l = &s.listeners[i]
+        if l.cluster >= 0 and <uint32_t>l.cluster >= s.n_clusters:
+            return refuse_index(d, l.cluster)
+        take_enter(&d.t, b"routes")
+        for j in range(l.routes.n):
+            if l.routes.routes[j].cluster >= 0 and <uint32_t>l.routes.routes[j].cluster >= s.n_clusters:
+                take_at(&d.t, j)
+                return refuse_index(d, l.routes.routes[j].cluster)
+        take_leave(&d.t)
+    take_leave(&d.t)
+    return True
+
+
+cdef bint decode_all(decode_t *d) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef snapshot_t *s = d.s
+    cdef span_t magic
+    cdef uint64_t format = 0
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not (take_record(t, NULL, 6) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
+        return False
+    if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
+        return take_refuse(t, b"magic", b"this is not a snapshot")
+    if not (take_uint(t, b"format", SNAPSHOT_FORMAT, SNAPSHOT_FORMAT, &format) and
+            take_uint(t, b"version", 0, <uint64_t>-1, &s.version) and decode_settings(d) and
+            take_list(t, b"listeners", 24, 1 << 20, &n)):
+        return False
+    s.listeners = <listener_t *>arena_array(s.arena, n, sizeof(listener_t))
+    s.n_listeners = n
+    take_enter(t, b"listeners")
+    for i in range(n):
+        take_at(t, i)
+        if not decode_listener(d, &s.listeners[i]):
+            return False
+    take_leave(t)
+    if not take_list(t, b"clusters", 14, 1 << 20, &n):
+        return False
+    s.clusters = <cluster_t *>arena_array(s.arena, n, sizeof(cluster_t))
+    s.n_clusters = n
+    take_enter(t, b"clusters")
+    for i in range(n):
+        take_at(t, i)
+        s.clusters[i].index = i
+        if not decode_cluster(d, &s.clusters[i]):
+            return False
+    take_leave(t)
+    if t.u.p != t.u.end:
+        return take_refuse(t, NULL, b"there is more after the end of the snapshot")
+    return check_names(d) and check_indexes(d)
+
+
+cdef void adopt(decode_t *d) noexcept nogil:
+    """Lets what outlives snapshots follow the new one; a refused snapshot never comes here."""
+    cdef cluster_t *c
+    cdef uint32_t i, j
+    for i in range(d.s.n_clusters):
+        c = &d.s.clusters[i]
+        c.live.id = c.id
+        for j in range(c.n):
+            c.endpoints[j].live.row = row_of(d, &c.endpoints[j])
+
+
+cdef void free_snapshot(snapshot_t *s) noexcept nogil:
+    """Also one whose decoding stopped anywhere."""
+    global n_alive
+    cdef cluster_t *c
+    cdef uint32_t i, j
+    for i in range(s.n_clusters):
+        c = &s.clusters[i]
+        cluster_drop(c)
+        for j in range(c.n):
+            if c.endpoints[j].live is not NULL:
+                live_endpoint_put(s.live, c.endpoints[j].live)
+        if c.live is not NULL:
+            live_cluster_put(s.live, c.live)
+    n_alive -= 1
+    arena_free(s.arena)
+
+
+cdef snapshot_t *snapshot_decode(const uint8_t *p, uint64_t n, endpoint_row_t *rows, uint32_t n_rows,
+                                 void *live, char *why, uint32_t why_cap) noexcept nogil:
+    global n_alive
+    cdef decode_t d
+    cdef arena_t *arena
+    memset(&d, 0, sizeof(decode_t))
+    d.t.why = why
+    d.t.why_cap = why_cap
+    if n > U32_MAX:
+        take_refuse(&d.t, NULL, b"larger than 4 GiB")
+        return NULL
+    arena = arena_new(<size_t>(n + n // 2 + 4096))
+    d.s = <snapshot_t *>arena_alloc(arena, sizeof(snapshot_t))
+    d.s.arena = arena
+    d.s.live = live
+    d.s.refs = 1
+    d.rows = rows
+    d.n_rows = n_rows
+    d.t.u.p = arena_dup(arena, p, n)
+    d.t.u.end = d.t.u.p + n
+    n_alive += 1
+    if not decode_all(&d):
+        free_snapshot(d.s)
+        return NULL
+    adopt(&d)
+    return d.s
+
+
+cdef void snapshot_put(snapshot_t *s) noexcept nogil:
+    s.refs -= 1
+    if s.refs == 0:
+        free_snapshot(s)
+
+
+cdef uint32_t snapshot_live() noexcept nogil:
+    return n_alive

@@ -1,0 +1,262 @@
+"""Doors for tests onto the snapshot decoder, its tables and picks."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+from fastmesh._core.mem.arena cimport arena_bytes, arena_live, heap_array, heap_free, heap_live
+from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
+from fastmesh._core.lb.cluster cimport (
+    cluster_pick, cluster_t, endpoint_connect_failed, endpoint_connect_ok)
+from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
+from fastmesh._core.snapshot.snapshot cimport (
+    live_free, live_new, live_on_last, snapshot_decode, snapshot_get, snapshot_live, snapshot_put, snapshot_t)
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec *t)
+
+cdef enum:
+    TRIED_MAX = 64
+
+cdef list last_seen = []      # endpoints that live_on_last reported, as text
+
+
+cdef uint64_t now() noexcept nogil:
+    cdef timespec t
+    clock_gettime(1, &t)
+    return <uint64_t>t.tv_sec * 1000000000 + <uint64_t>t.tv_nsec
+
+
+cdef void on_last(endpoint_live_t *e) noexcept nogil:
+    cdef char text[ADDR_TEXT]
+    cdef uint32_t n = addr_print(&e.addr, text)
+    with gil:
+        last_seen.append((e.name[:e.name_len].decode(), text[:n].decode("latin-1")))
+
+
+def alive():
+    """(arenas, bytes in them, heap blocks, snapshots)."""
+    return arena_live(), arena_bytes(), heap_live(), snapshot_live()
+
+
+def take_last_seen():
+    seen = last_seen[:]
+    last_seen.clear()
+    return seen
+
+
+cdef class Registry:
+    """What a worker holds: live endpoints and shared rows."""
+    cdef void *live
+    cdef endpoint_row_t *rows
+    cdef readonly uint32_t n_rows
+
+    def __cinit__(self, uint32_t n_rows=16):
+        self.live = live_new()
+        live_on_last(self.live, on_last)
+        self.rows = <endpoint_row_t *>heap_array(n_rows, sizeof(endpoint_row_t))
+        self.n_rows = n_rows
+
+    def counts(self):
+        return live_clusters(self.live), live_endpoints(self.live)
+
+    def row(self, uint32_t i):
+        return self.rows[i]
+
+    def close(self):
+        if self.live is not NULL:
+            live_free(self.live)
+            heap_free(self.rows)
+            self.live = NULL
+
+    def __dealloc__(self):
+        self.close()
+
+
+cdef bytes span_bytes(const uint8_t *p, uint32_t n):
+    return (<const char *>p)[:n]
+
+
+cdef class Snapshot:
+    cdef snapshot_t *s
+    cdef Registry registry
+    cdef uint64_t rng
+    cdef readonly uint64_t decode_ns
+
+    def __cinit__(self, bytes data, Registry registry, uint64_t seed=1, uint32_t why_cap=256):
+        cdef char why[512]
+        cdef const char *p = data
+        cdef char *room
+        cdef uint64_t n = len(data)
+        # Flush against the end of its block, so that AddressSanitizer sees a read too far.
+        room = <char *>heap_array(n if n else 1, 1)
+        memcpy(room, p, n)
+        memset(why, 0x7E, sizeof(why))
+        self.registry = registry
+        self.rng = seed
+        with nogil:
+            self.decode_ns = now()
+            self.s = snapshot_decode(<const uint8_t *>room, n, registry.rows, registry.n_rows, registry.live, why,
+                                     why_cap)
+            self.decode_ns = now() - self.decode_ns
+        heap_free(room)
+        if self.s is NULL:
+            raise ValueError((<bytes>why).decode("utf-8", "replace"))
+
+    def close(self):
+        if self.s is not NULL:
+            snapshot_put(self.s)
+            self.s = NULL
+
+    def hold(self):
+        snapshot_get(self.s)
+
+    def release(self):
+        snapshot_put(self.s)
+
+    def __dealloc__(self):
+        self.close()
+
+    def seed(self, uint64_t seed):
+        self.rng = seed
+
+    def dump(self):
+        """The snapshot as Python values, without what the tables derive from it."""
+        s = self.s[0]
+        return {
+            "version": s.version, "refs": s.refs, "max_connections": s.max_connections,
+            "log_ops": [(s.log_ops[i].field, s.log_ops[i].quote, span_bytes(s.log_ops[i].text.ptr, s.log_ops[i].text.len))
+                        for i in range(s.n_log_ops)],
+            "listeners": [self._listener(i) for i in range(s.n_listeners)],
+            "clusters": [self._cluster(i) for i in range(s.n_clusters)],
+        }
+
+    def _listener(self, uint32_t i):
+        l = &self.s.listeners[i]
+        return {
+            "id": l.id, "name": span_bytes(l.name.ptr, l.name.len), "protocol": l.protocol, "inbound": l.inbound,
+            "plain_answers": l.is_plain_answers, "cluster": l.cluster,
+            "limits": [l.limits.head_bytes, l.limits.line_bytes, l.limits.fields, l.header_timeout_ns,
+                       l.body_timeout_ns, l.idle_timeout_ns, l.tcp_idle_ns, l.request_timeout_ns, l.linger_ns,
+                       l.max_requests_per_connection, l.max_connections, l.buffer_bytes],
+            "trusted": [(l.trusted[j].family, l.trusted[j].bits, span_bytes(l.trusted[j].ip, 16))
+                        for j in range(l.n_trusted)],
+            "via": span_bytes(l.via.ptr, l.via.len),
+            "routes": [self._route(i, j) for j in range(l.routes.n)],
+        }
+
+    def _route(self, uint32_t i, uint32_t j):
+        r = &self.s.listeners[i].routes.routes[j]
+        return {
+            "name": span_bytes(r.name.ptr, r.name.len), "path_kind": r.path_kind,
+            "path": span_bytes(r.path.ptr, r.path.len),
+            "hosts": [span_bytes(r.hosts[k].ptr, r.hosts[k].len) for k in range(r.n_hosts)],
+            "methods": (r.has_methods, r.methods, [span_bytes(r.methods_other[k].ptr, r.methods_other[k].len)
+                                                   for k in range(r.n_methods_other)]),
+            "headers": [(span_bytes(r.headers[k].name.ptr, r.headers[k].name.len),
+                         span_bytes(r.headers[k].value.ptr, r.headers[k].value.len), r.headers[k].id)
+                        for k in range(r.n_headers)],
+            "cluster": r.cluster, "status": r.status, "body": span_bytes(r.body.ptr, r.body.len),
+            "content_type": span_bytes(r.content_type.ptr, r.content_type.len), "timeout": r.timeout_ns,
+            "index": r.index,
+        }
+
+    def _cluster(self, uint32_t i):
+        cdef char text[ADDR_TEXT]
+        c = &self.s.clusters[i]
+        endpoints = []
+        for j in range(c.n):
+            n = addr_print(&c.endpoints[j].addr, text)
+            endpoints.append((c.endpoints[j].row, text[:n], c.endpoints[j].weight,
+                              span_bytes(c.endpoints[j].text.ptr, c.endpoints[j].text.len)))
+        return {
+            "id": c.id, "name": span_bytes(c.name.ptr, c.name.len), "lb": c.lb, "index": c.index,
+            "ops": c.ops.name.decode(), "connect_timeout": c.connect_timeout_ns, "idle_timeout": c.idle_timeout_ns,
+            "max_connections": c.max_connections, "max_pending": c.max_pending, "max_requests": c.max_requests,
+            "max_requests_per_connection": c.max_requests_per_connection,
+            "max_connect_attempts": c.max_connect_attempts, "avoid_base": c.avoid_base_ns,
+            "avoid_max": c.avoid_max_ns, "endpoints": endpoints, "live_id": c.live.id, "live_refs": c.live.refs,
+        }
+
+    # --- picks: endpoints are told by their index ---
+
+    cdef cluster_t *cluster(self, uint32_t i) except NULL:
+        if i >= self.s.n_clusters:
+            raise IndexError(i)
+        return &self.s.clusters[i]
+
+    cdef endpoint_t *endpoint(self, uint32_t cluster, uint32_t i) except NULL:
+        if i >= self.cluster(cluster).n:
+            raise IndexError(i)
+        return &self.s.clusters[cluster].endpoints[i]
+
+    def pick(self, uint32_t cluster=0, uint64_t now_ns=0, tried=(), bint ops_only=False):
+        cdef endpoint_t *list_[TRIED_MAX]
+        cdef uint32_t n = len(tried)
+        cdef endpoint_t *e
+        if n > TRIED_MAX:
+            raise ValueError("too many")
+        for i in range(n):
+            list_[i] = self.endpoint(cluster, tried[i])
+        c = self.cluster(cluster)
+        if ops_only:
+            e = c.ops.pick(c, now_ns, &self.rng, list_, n)
+        else:
+            e = cluster_pick(c, now_ns, &self.rng, list_, n)
+        return None if e is NULL else e - c.endpoints
+
+    def picks(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0, uint32_t hold=0):
+        """How often each endpoint was picked. With `hold`, that many requests are kept in flight, the oldest ending."""
+        cdef cluster_t *c = self.cluster(cluster)
+        cdef uint32_t *counts = <uint32_t *>heap_array(c.n, sizeof(uint32_t))
+        cdef endpoint_t **flying = <endpoint_t **>heap_array(hold + 1, sizeof(void *))
+        cdef endpoint_t *e
+        cdef uint32_t i
+        with nogil:
+            for i in range(count):
+                e = cluster_pick(c, now_ns, &self.rng, NULL, 0)
+                counts[e - c.endpoints] += 1
+                if hold:
+                    if flying[i % hold] is not NULL:
+                        flying[i % hold].live.active -= 1
+                    e.live.active += 1
+                    flying[i % hold] = e
+            for i in range(hold):
+                if flying[i] is not NULL:
+                    flying[i].live.active -= 1
+        result = [counts[i] for i in range(c.n)]
+        heap_free(counts)
+        heap_free(flying)
+        return result
+
+    def time_picks(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0):
+        """Nanoseconds for `count` picks, as a worker does them: the answer is looked at."""
+        cdef cluster_t *c = self.cluster(cluster)
+        cdef uint64_t began, sum_ = 0
+        cdef uint32_t i
+        with nogil:
+            began = now()
+            for i in range(count):
+                sum_ += cluster_pick(c, now_ns, &self.rng, NULL, 0).weight
+            began = now() - began
+        return began if sum_ else 0
+
+    def set_active(self, uint32_t i, uint32_t active, uint32_t cluster=0):
+        self.endpoint(cluster, i).live.active = active
+
+    def set_avoid(self, uint32_t i, uint64_t until, uint32_t cluster=0):
+        self.endpoint(cluster, i).live.avoid_until_ns = until
+
+    def connect_failed(self, uint32_t i, uint64_t now_ns, uint32_t cluster=0):
+        e = self.endpoint(cluster, i)
+        endpoint_connect_failed(self.cluster(cluster), e, now_ns, &self.rng)
+        return e.live.avoid_until_ns
+
+    def connect_ok(self, uint32_t i, uint32_t cluster=0):
+        endpoint_connect_ok(self.endpoint(cluster, i))
+
+    def live_of(self, uint32_t i, uint32_t cluster=0):
+        e = self.endpoint(cluster, i).live
+        return {"refs": e.refs, "active": e.active, "failures": e.failures, "avoid_until": e.avoid_until_ns,
+                "row": e.row - self.registry.rows, "at": <uint64_t>e}
