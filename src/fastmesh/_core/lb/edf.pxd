@@ -16,6 +16,7 @@ ctypedef struct turn_t:
     uint32_t slot             # index into the endpoints
 
 ctypedef struct edf_t:
+    void *block               # owned; turns point into it
     turn_t *turns             # [0, n_heap) a 4-ary heap, [n_heap, n) parked
     uint64_t *strides         # by slot: virtual time between two turns
     uint32_t n
