@@ -353,10 +353,9 @@ cdef bint _is_authority(const uint8_t *p, uint32_t n, bint port_needed) noexcept
     return True
 
 
-cdef int _bad_start(msg_t *m, const uint8_t *p, uint32_t n) noexcept nogil:
+cdef int _bad_start(msg_t *m, uint8_t c) noexcept nogil:
     """The method is not one: say what it looks like."""
-    cdef uint8_t c = p[0]
-    if c == 0x16 or (c & 0x80 and n > 2 and p[2] == 1):
+    if c == 0x16:  # a handshake record
         return msg_fail(m, H1_EBAD, b"this looks like TLS, where plain HTTP is expected")
     if c == c'\r' or c == c'\n':
         return msg_fail(m, H1_EBAD, b"an empty line stands where the request line is expected")
@@ -491,7 +490,7 @@ cdef int _request_line(msg_t *m, const walk_t *w, const uint8_t *line, const h1_
         if e == end:
             return _short_line(m, w, line, limits)
         if e == line:
-            return _bad_start(m, line, <uint32_t>(end - line))
+            return _bad_start(m, line[0])
         if e[0] != c' ':
             if e[0] == c'\r' and e + 1 == end:
                 return _short_line(m, w, line, limits)
