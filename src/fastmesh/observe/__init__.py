@@ -1,0 +1,1 @@
+"""What can be seen of a running proxy: numbers, access log, and what the control process itself reports."""
