@@ -58,11 +58,8 @@ def pss_bytes(pid: int) -> int:
 class CoreTime:
     """What /proc/stat says of one core, nanoseconds since boot in steps of a tick."""
 
-    busy: int
-    steal: int
-
-    def __sub__(self, other: "CoreTime") -> "CoreTime":
-        return CoreTime(self.busy - other.busy, self.steal - other.steal)
+    busy: int  # with anybody's work
+    steal: int  # wanted here, given to another machine by the hypervisor
 
 
 def core_time(core: int) -> CoreTime:

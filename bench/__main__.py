@@ -1,0 +1,88 @@
+"""`python -m bench`: measure, write JSON and Markdown.  `python -m bench report FILE`: show a result again."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from bench import machine, report, results, rounds
+from bench.peers import PEERS
+from bench.scenarios import SCENARIOS, Options
+
+FOLDER = Path(__file__).parent / "results"
+T = TypeVar("T")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure fastmesh beside nginx, HAProxy and Envoy.",
+        epilog="`python -m bench report FILE` prints the Markdown of an earlier result.  "
+        "scenarios: "
+        + ", ".join(one.name for one in SCENARIOS)
+        + ".  peers: "
+        + ", ".join(one.name for one in PEERS)
+        + ".",
+    )
+    parser.add_argument("--quick", action="store_true", help="under two minutes: fewer points, short rounds")
+    parser.add_argument(
+        "--scenario", action="append", metavar="NAME", help="only these (repeat, or a,b; a prefix will do)"
+    )
+    parser.add_argument("--peer", action="append", metavar="NAME", help="only these (repeat, or a,b; a prefix will do)")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds (5; quick: 3)")
+    parser.add_argument("--seconds", type=int, help="measured per peer and round (4; quick: 1)")
+    parser.add_argument("--connections", metavar="N,…", help="for the keep-alive scenario (1,32,128,512; quick: 1,128)")
+    parser.add_argument("--output", type=Path, help="the JSON file; the Markdown goes beside it")
+    return parser
+
+
+def _chosen(kind: str, everything: Sequence[T], name: Callable[[T], str], asked: list[str] | None) -> list[T]:
+    if not asked:
+        return list(everything)
+    chosen: list[T] = []
+    for prefix in (part for one in asked for part in one.split(",")):
+        found = [one for one in everything if name(one).startswith(prefix)]
+        if not found:
+            raise SystemExit(f"no {kind} {prefix!r}; there are {', '.join(name(one) for one in everything)}")
+        chosen.extend(one for one in found if one not in chosen)
+    return chosen
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    base = Options(rounds=3, seconds=1, connections=(1, 128), quick=True) if arguments.quick else Options()
+    connections = base.connections
+    if arguments.connections:
+        connections = tuple(int(part) for part in arguments.connections.split(","))
+    return Options(
+        rounds=arguments.rounds or base.rounds,
+        seconds=arguments.seconds or base.seconds,
+        connections=connections,
+        quick=base.quick,
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["report"]:
+        for name in arguments[1:]:
+            print(report.markdown(results.load(Path(name))))
+        return 0
+    parsed = _parser().parse_args(arguments)
+    missing = [program for program in ("wrk", "nginx", "taskset") if not shutil.which(program)]
+    if missing:
+        raise SystemExit(f"not installed: {', '.join(missing)} (Debian: wrk, nginx-light, util-linux)")
+    scenarios = _chosen("scenario", SCENARIOS, lambda one: one.name, parsed.scenario)
+    peers = _chosen("peer", PEERS, lambda one: one.name, parsed.peer)
+    found = rounds.play(scenarios, peers, _options(parsed))
+    path: Path = parsed.output or FOLDER / f"{found.date}-{machine.slug(found.machine)}.json"
+    found.save(path)
+    text = report.markdown(found)
+    path.with_suffix(".md").write_text(text)
+    print(text)
+    print(f"written: {path} and {path.with_suffix('.md').name}", file=sys.stderr)
+    return 1 if found.void else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""The bars fastmesh set itself, checked against a run."""
+
+from dataclasses import dataclass
+
+from bench.results import Results, by_round, points, ratio
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A limit on a figure, or on its ratio to the best of some peers in the same round."""
+
+    words: str
+    scenario: str
+    points: tuple[int, ...]
+    peer: str
+    figure: str
+    limit: float
+    against: tuple[str, ...] = ()
+    at_least: bool = False  # the limit is a lower one
+
+
+RIVALS = ("nginx", "haproxy")
+MANY = (32, 128, 512)
+BARS = (
+    Bar("CPU, io_uring ÷ better of both (goal)", "h1-keepalive", MANY, "fastmesh-uring", "cpu_us", 0.8, RIVALS),
+    Bar("CPU, io_uring ÷ better of both (least)", "h1-keepalive", MANY, "fastmesh-uring", "cpu_us", 0.9, RIVALS),
+    Bar("CPU, io_uring ÷ Envoy", "h1-keepalive", MANY, "fastmesh-uring", "cpu_us", 0.25, ("envoy",)),
+    Bar("CPU, epoll ÷ better of both", "h1-keepalive", MANY, "fastmesh-epoll", "cpu_us", 1.0, RIVALS),
+    Bar("latency p50, io_uring ÷ nginx", "h1-keepalive", (1,), "fastmesh-uring", "p50_us", 1.0, ("nginx",)),
+    Bar("latency p50, epoll ÷ nginx", "h1-keepalive", (1,), "fastmesh-epoll", "p50_us", 1.0, ("nginx",)),
+    Bar("TCP down, io_uring ÷ HAProxy", "tcp-1m-down", (0,), "fastmesh-uring", "gib_per_cpu", 1.2, ("haproxy",), True),
+    Bar("TCP down, epoll ÷ HAProxy", "tcp-1m-down", (0,), "fastmesh-epoll", "gib_per_cpu", 1.2, ("haproxy",), True),
+    Bar("TCP up, io_uring ÷ HAProxy", "tcp-1m-up", (0,), "fastmesh-uring", "gib_per_cpu", 1.2, ("haproxy",), True),
+    Bar("TCP up, epoll ÷ HAProxy", "tcp-1m-up", (0,), "fastmesh-epoll", "gib_per_cpu", 1.2, ("haproxy",), True),
+    Bar("MiB at rest, control and one worker", "memory-rest", (0,), "fastmesh-uring", "rest_mib", 40),
+    Bar("MiB for a further worker", "memory-rest", (0,), "fastmesh-uring", "worker_mib", 8),
+    Bar("MiB for 10,000 idle clients", "memory-idle", (0,), "fastmesh-uring", "growth_mib", 20),
+    Bar("MiB for a slow reader of 1 GiB", "memory-slow-reader", (0,), "fastmesh-uring", "growth_mib", 2),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    bar: Bar
+    point: int
+    value: float
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.bar.limit if self.bar.at_least else self.value <= self.bar.limit
+
+
+def judge(results: Results) -> list[Verdict]:
+    """Every bar for which the run has numbers."""
+    cards = {(one.name, card.key): card for one in results.scenarios for card in one.figures}
+    verdicts = []
+    for bar in BARS:
+        for point in points(results, bar.scenario):
+            if point not in bar.points:
+                continue
+            if bar.against:
+                card = cards[bar.scenario, bar.figure]
+                found = ratio(results, bar.scenario, point, bar.peer, card, bar.against)
+                if found:
+                    verdicts.append(Verdict(bar, point, found.median))
+            else:
+                values = sorted(by_round(results, bar.scenario, point, bar.peer, bar.figure).values())
+                if values:
+                    verdicts.append(Verdict(bar, point, values[len(values) // 2]))
+    return verdicts

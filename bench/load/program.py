@@ -1,0 +1,35 @@
+"""Runs the load programs of this package, pinned, and reads the line of JSON they print."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+
+def command(module: str, core: int, *arguments: object) -> list[str]:
+    return ["taskset", "-c", str(core), sys.executable, "-m", module, *(str(argument) for argument in arguments)]
+
+
+def ask(module: str, core: int, *arguments: object) -> dict[str, float]:
+    """Run one to its end."""
+    done = subprocess.run(command(module, core, *arguments), capture_output=True, text=True, check=True, timeout=300)
+    return dict(json.loads(done.stdout))
+
+
+@contextlib.contextmanager
+def started(module: str, core: int, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run one beside the measurement; its standard input closes at the end, which tells it to leave."""
+    process = subprocess.Popen(
+        command(module, core, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

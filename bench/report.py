@@ -1,0 +1,100 @@
+"""Results as Markdown."""
+
+from bench import bars, noise
+from bench.results import FigureCard, PeerCard, Results, Row, ScenarioCard, points, ratio, summarise
+
+
+def markdown(results: Results) -> str:
+    parts = [_head(results)]
+    rows = {(row.scenario, row.point, row.peer, row.figure): row for row in summarise(results)}
+    for scenario in results.scenarios:
+        parts.append(f"## {scenario.title}\n")
+        for figure in scenario.figures:
+            parts.append(_table(results, scenario, figure, rows))
+            if figure.ratio:
+                parts.append(_ratios(results, scenario, figure))
+    parts.append(_bars(results))
+    if results.skipped:
+        parts.append("## Not measured\n\n" + "\n".join(f"- {line}" for line in results.skipped) + "\n")
+    return "\n".join(part for part in parts if part)
+
+
+def _head(results: Results) -> str:
+    machine, settings = results.machine, results.settings
+    virtual = " (virtual machine)" if machine["virtual"] == "yes" else ""
+    versions = ", ".join(f"{peer.title} {peer.version}" for peer in results.peers if not peer.floor)
+    lines = [
+        f"# Benchmark of {results.date}\n",
+        f"{machine['cpu']}, {machine['cores']} cores{virtual}, {machine['memory']}, Linux {machine['kernel']}, "
+        f"{machine['system']}. {versions}.\n",
+        f"Medians of {settings['rounds']} interleaved rounds of {settings['seconds']} s, in brackets the lowest "
+        "and the highest. Ratios are taken within each round, then the median.\n",
+    ]
+    if results.void:
+        lines.append("**VOID: something failed, these numbers prove nothing.**\n")
+        lines.extend(f"- {line}" for line in results.void)
+        lines.append("")
+    found = noise.findings(results)
+    if found:
+        verdict = "**The machine was noisy.**" if noise.noisy(results) else "The machine was quiet."
+        lines.append(f"{verdict} {'; '.join(found)}.\n")
+    return "\n".join(lines)
+
+
+def _present(results: Results, scenario: ScenarioCard) -> list[PeerCard]:
+    seen = {sample.peer for sample in results.samples if sample.scenario == scenario.name}
+    return [peer for peer in results.peers if peer.name in seen]
+
+
+def _heading(first: str, scenario: ScenarioCard, at: list[int]) -> str:
+    columns = [f"{point:,} {scenario.point_unit}" if scenario.point_unit else " " for point in at]
+    return f"| {first} | {' | '.join(columns)} |\n|---|{'---:|' * len(at)}"
+
+
+def _table(
+    results: Results, scenario: ScenarioCard, figure: FigureCard, rows: dict[tuple[str, int, str, str], Row]
+) -> str:
+    at = points(results, scenario.name)
+    lines = [_heading(f"{figure.title}, {figure.unit}", scenario, at)]
+    for peer in _present(results, scenario):
+        cells = []
+        for point in at:
+            row = rows.get((scenario.name, point, peer.name, figure.key))
+            cells.append(_cell(row, figure.digits) if row else "–")
+        lines.append(f"| {_name(peer)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Row, digits: int) -> str:
+    middle = f"{row.median:,.{digits}f}"
+    return middle if row.low == row.high else f"{middle} ({row.low:,.{digits}f}–{row.high:,.{digits}f})"
+
+
+def _ratios(results: Results, scenario: ScenarioCard, figure: FigureCard) -> str:
+    """Every peer against the better of nginx and HAProxy."""
+    at = points(results, scenario.name)
+    rivals = [peer.name for peer in results.peers if peer.bar]
+    lines = [_heading(f"{figure.title}, ÷ better of nginx and HAProxy", scenario, at)]
+    for peer in _present(results, scenario):
+        found = [ratio(results, scenario.name, point, peer.name, figure, rivals) for point in at]
+        if any(found):
+            cells = [f"{one.median:.2f} ({one.low:.2f}–{one.high:.2f})" if one else "–" for one in found]
+            lines.append(f"| {_name(peer)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n" if len(lines) > 1 else ""
+
+
+def _name(peer: PeerCard) -> str:
+    return f"*{peer.title}*" if peer.floor else peer.title
+
+
+def _bars(results: Results) -> str:
+    verdicts = bars.judge(results)
+    if not verdicts:
+        return ""
+    lines = ["## Bars\n", "Both: nginx and HAProxy.\n", "| | at | limit | measured | |", "|---|---:|---:|---:|---|"]
+    for one in verdicts:
+        sign = "≥" if one.bar.at_least else "≤"
+        at = f"{one.point:,}" if one.point else ""
+        verdict = "met" if one.met else "**missed**"
+        lines.append(f"| {one.bar.words} | {at} | {sign} {one.bar.limit:g} | {one.value:.2f} | {verdict} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,166 @@
+"""What a run found: samples as measured, the summary drawn from them, and the file both are kept in."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FigureCard:
+    """How a figure is shown; kept in the file, so that old results stay readable."""
+
+    key: str
+    title: str
+    unit: str
+    digits: int
+    less_is_better: bool
+    ratio: bool
+
+
+@dataclass(frozen=True)
+class ScenarioCard:
+    name: str
+    title: str
+    point_unit: str
+    figures: list[FigureCard]
+
+
+@dataclass(frozen=True)
+class PeerCard:
+    name: str
+    title: str
+    version: str
+    bar: bool
+    floor: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One peer at one point in one round."""
+
+    scenario: str
+    point: int
+    round: int
+    peer: str
+    figures: dict[str, float]
+    failed: int
+    noise: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RoundNoise:
+    """The fixed spin before each round."""
+
+    scenario: str
+    point: int
+    round: int
+    spin_cpu_ms: float
+    spin_wall_ms: float
+
+
+@dataclass
+class Results:
+    date: str
+    machine: dict[str, str]
+    settings: dict[str, Any]
+    scenarios: list[ScenarioCard] = field(default_factory=list)
+    peers: list[PeerCard] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    rounds: list[RoundNoise] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    # Failed requests and crashes: with any, the run proves nothing.
+    void: list[str] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = {"format": FORMAT, **dataclasses.asdict(self), "summary": [row.as_json() for row in summarise(self)]}
+        path.write_text(json.dumps(whole, indent=1) + "\n")
+
+
+def load(path: Path) -> Results:
+    raw = json.loads(path.read_text())
+    if raw.get("format") != FORMAT:
+        raise SystemExit(f"{path}: format {raw.get('format')} is not {FORMAT}")
+    return Results(
+        date=raw["date"],
+        machine=raw["machine"],
+        settings=raw["settings"],
+        scenarios=[
+            ScenarioCard(one["name"], one["title"], one["point_unit"], [FigureCard(**card) for card in one["figures"]])
+            for one in raw["scenarios"]
+        ],
+        peers=[PeerCard(**one) for one in raw["peers"]],
+        samples=[Sample(**one) for one in raw["samples"]],
+        rounds=[RoundNoise(**one) for one in raw["rounds"]],
+        skipped=raw["skipped"],
+        void=raw["void"],
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one peer at one point, over all rounds."""
+
+    scenario: str
+    point: int
+    peer: str
+    figure: str
+    median: float
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def summarise(results: Results) -> Iterator[Row]:
+    for scenario in results.scenarios:
+        for point in points(results, scenario.name):
+            for peer in results.peers:
+                for figure in scenario.figures:
+                    values = list(by_round(results, scenario.name, point, peer.name, figure.key).values())
+                    if values:
+                        middle = statistics.median(values)
+                        yield Row(scenario.name, point, peer.name, figure.key, middle, min(values), max(values))
+
+
+def points(results: Results, scenario: str) -> list[int]:
+    """In the order they were played."""
+    return list(dict.fromkeys(sample.point for sample in results.samples if sample.scenario == scenario))
+
+
+def by_round(results: Results, scenario: str, point: int, peer: str, figure: str) -> dict[int, float]:
+    return {
+        sample.round: sample.figures[figure]
+        for sample in results.samples
+        if (sample.scenario, sample.point, sample.peer) == (scenario, point, peer)
+    }
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A peer's figure divided by the best of the others in the same round: drift of the machine cancels out."""
+
+    median: float
+    low: float
+    high: float
+
+
+def ratio(
+    results: Results, scenario: str, point: int, peer: str, figure: FigureCard, others: Iterable[str]
+) -> Ratio | None:
+    mine = by_round(results, scenario, point, peer, figure.key)
+    theirs = [by_round(results, scenario, point, other, figure.key) for other in others]
+    best = min if figure.less_is_better else max
+    ratios = []
+    for number, value in mine.items():
+        rivals = [values[number] for values in theirs if values.get(number)]
+        if rivals:
+            ratios.append(value / best(rivals))
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios)) if ratios else None

@@ -1,0 +1,97 @@
+"""Memory as proportional set size: at rest, with idle clients, and while a slow reader holds a large body back."""
+
+import json
+import time
+
+from bench.load import bodies, http_origin, program, wrk
+from bench.peers import Peer
+from bench.running import Running
+from bench.scenarios.scenario import Figure, Measured, Options, Scenario
+from bench.stage import Stage
+
+MIB = 1 << 20
+SETTLE_SECONDS = 0.5
+ROUNDS = 3  # it hardly varies
+SLOW_BYTES, SLOW_BYTES_QUICK = 1 << 30, 256 << 20
+IDLE = 10_000
+
+
+def _rest(running: Running, core: int) -> float:
+    """MiB once it has served a little and is idle again."""
+    wrk.run(running.port, 4, 1, core)
+    time.sleep(SETTLE_SECONDS)
+    return running.pss_bytes() / MIB
+
+
+class MemoryRest(Scenario):
+    name = "memory-rest"
+    title = "Memory at rest"
+    protocol = "http"
+    figures = (
+        Figure("rest_mib", "whole proxy, one worker", "MiB"),
+        Figure("worker_mib", "one more worker", "MiB"),
+    )
+
+    def rounds(self, options: Options) -> int:
+        return 1 if options.quick else ROUNDS
+
+    def sample_seconds(self, options: Options) -> float:
+        return 2 * (1.5 + SETTLE_SECONDS)
+
+    def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
+        sizes = []
+        for workers in (1, 2):
+            with stage.fresh(peer, self.protocol, http_origin.start, workers) as running:
+                sizes.append(_rest(running, stage.cores.load))
+        return Measured({"rest_mib": sizes[0], "worker_mib": sizes[1] - sizes[0]})
+
+
+class MemoryIdle(Scenario):
+    name = "memory-idle"
+    title = "Memory of 10,000 idle clients, each after one request"
+    protocol = "http"
+    figures = (Figure("growth_mib", "growth", "MiB"),)
+
+    def rounds(self, options: Options) -> int:
+        return 1 if options.quick else ROUNDS
+
+    def sample_seconds(self, options: Options) -> float:
+        return 6
+
+    def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
+        with stage.fresh(peer, self.protocol, http_origin.start) as running:
+            before = _rest(running, stage.cores.load)
+            with program.started("bench.load.idle", stage.cores.load, running.port, IDLE) as clients:
+                assert clients.stdout is not None
+                failed = json.loads(clients.stdout.readline())["failed"]
+                time.sleep(SETTLE_SECONDS)
+                after = running.pss_bytes() / MIB
+        return Measured({"growth_mib": after - before}, failed)
+
+
+class MemorySlowReader(Scenario):
+    name = "memory-slow-reader"
+    title = "Memory while a client reads 1 GiB slowly"
+    protocol = "http"
+    figures = (Figure("growth_mib", "growth at its peak", "MiB", 2),)
+
+    def rounds(self, options: Options) -> int:
+        return 1 if options.quick else ROUNDS
+
+    def sample_seconds(self, options: Options) -> float:
+        return 4 if options.quick else 10
+
+    def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
+        length = SLOW_BYTES_QUICK if options.quick else SLOW_BYTES
+        with stage.fresh(peer, self.protocol, bodies.start) as running:
+            program.ask("bench.load.bodies", stage.cores.load, "slow", running.port, 64 << 10)
+            time.sleep(SETTLE_SECONDS)
+            before = peak = running.pss_bytes()
+            with program.started("bench.load.bodies", stage.cores.load, "slow", running.port, length) as reader:
+                while reader.poll() is None:
+                    peak = max(peak, running.pss_bytes())
+                    time.sleep(0.03)
+                assert reader.stdout is not None
+                said = reader.stdout.readline()
+        failed = json.loads(said)["failed"] if said else 1
+        return Measured({"growth_mib": (peak - before) / MIB}, failed)

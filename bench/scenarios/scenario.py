@@ -1,0 +1,67 @@
+"""What a scenario is.  To add one: a file beside this one, a line in `__init__.py`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bench.peers import Peer, Protocol
+from bench.stage import Stage
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that a scenario yields."""
+
+    key: str
+    title: str
+    unit: str
+    digits: int = 1
+    less_is_better: bool = True
+    # Shown as ratio to the better of nginx and HAProxy.
+    ratio: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for."""
+
+    rounds: int = 5
+    seconds: int = 4
+    warm_seconds: int = 1
+    connections: tuple[int, ...] = (1, 32, 128, 512)
+    quick: bool = False
+
+
+@dataclass
+class Measured:
+    """One peer, one point, one round."""
+
+    figures: dict[str, float]
+    failed: int = 0  # requests, connections or messages; any voids the run
+    noise: dict[str, float] = field(default_factory=dict)
+
+
+class Scenario(ABC):
+    name: str
+    title: str
+    protocol: Protocol
+    figures: tuple[Figure, ...]
+    # What the numbers in the points are: "connections", "" when there is only one point.
+    point_unit: str = ""
+    # Whether the bare loops take part.
+    floors: bool = False
+
+    def points(self, options: Options) -> Sequence[int]:
+        """The sizes to measure at; each is played in all rounds before the next."""
+        return (0,)
+
+    def rounds(self, options: Options) -> int:
+        return options.rounds
+
+    @abstractmethod
+    def sample_seconds(self, options: Options) -> float:
+        """How long one measurement takes, for the progress line."""
+
+    @abstractmethod
+    def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
+        """Play it once."""

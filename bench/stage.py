@@ -1,0 +1,101 @@
+"""Where one scenario plays: its origin, the proxies it started, and the clock beside them."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import proc
+from bench.machine import Cores
+from bench.peers import Peer, Protocol, Service
+from bench.running import Running, free_port
+
+StartOrigin = Callable[[Path, int], Running]
+
+
+@dataclass
+class Window:
+    """What the proxy's core did while a load ran; filled when the window closes."""
+
+    cpu_ns: int = 0  # by the proxy, all its processes and threads
+    wall_ns: int = 0
+    foreign_ns: int = 0  # by anybody else on the proxy's core
+    steal_ns: int = 0
+
+    @property
+    def busy(self) -> float:
+        return self.cpu_ns / self.wall_ns
+
+    def noise(self) -> dict[str, float]:
+        """Shares of the window that did not belong to the proxy or to idling."""
+        return {
+            "foreign": round(max(0, self.foreign_ns) / self.wall_ns, 4),
+            "steal": round(self.steal_ns / self.wall_ns, 4),
+        }
+
+
+class Stage:
+    """Started processes of one scenario; `close` ends them all."""
+
+    def __init__(self, folder: Path, cores: Cores) -> None:
+        self.cores = cores
+        self._folder = folder
+        self._origins: dict[StartOrigin, Running] = {}
+        self._proxies: dict[str, Running] = {}
+        self._count = 0
+
+    def _new_folder(self, name: str) -> Path:
+        self._count += 1
+        folder = self._folder / f"{self._count}-{name}"
+        folder.mkdir()
+        folder.chmod(0o755)
+        return folder
+
+    def origin(self, start: StartOrigin) -> Running:
+        """The scenario's origin, started on first use."""
+        if start not in self._origins:
+            self._origins[start] = start(self._new_folder("origin"), self.cores.origin)
+        return self._origins[start]
+
+    def _start(self, peer: Peer, service: Service) -> Running:
+        folder, port = self._new_folder(peer.name), free_port()
+        command = peer.command(service, port, folder)
+        running = Running(peer.name, command, port, self.cores.proxy, folder / "log")
+        try:
+            running.wait_ready(http=service.protocol == "http")
+        except BaseException:
+            running.stop()
+            raise
+        return running
+
+    def proxy(self, peer: Peer, protocol: Protocol, origin: StartOrigin) -> Running:
+        """The peer in front of the origin; it stays up for the whole scenario, asleep while others are measured."""
+        if peer.name not in self._proxies:
+            self._proxies[peer.name] = self._start(peer, Service(protocol, self.origin(origin).port))
+        return self._proxies[peer.name]
+
+    @contextlib.contextmanager
+    def fresh(self, peer: Peer, protocol: Protocol, origin: StartOrigin, workers: int = 1) -> Iterator[Running]:
+        """The peer started anew, for what its past would change."""
+        running = self._start(peer, Service(protocol, self.origin(origin).port, workers))
+        try:
+            yield running
+        finally:
+            running.stop()
+
+    @contextlib.contextmanager
+    def window(self, running: Running) -> Iterator[Window]:
+        """Measure the proxy's core around a load."""
+        window = Window()
+        core = proc.core_time(running.core)
+        cpu, wall = running.cpu_ns(), time.monotonic_ns()
+        yield window
+        window.cpu_ns, window.wall_ns = running.cpu_ns() - cpu, time.monotonic_ns() - wall
+        after = proc.core_time(running.core)
+        window.foreign_ns = after.busy - core.busy - window.cpu_ns
+        window.steal_ns = after.steal - core.steal
+
+    def close(self) -> None:
+        for running in (*self._proxies.values(), *self._origins.values()):
+            running.stop()
