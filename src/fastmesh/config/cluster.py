@@ -1,0 +1,76 @@
+"""A set of endpoints that can answer for each other."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from fastmesh.config import address, fields
+from fastmesh.config.fields import OR_DEFAULT, U32_MAX, Choice, Count, Duration, Name, Section, shown
+from fastmesh.errors import WrongValue
+from fastmesh.units import parse_duration
+
+MAX_ENDPOINTS = 65_536
+MAX_WEIGHT = 1 << 31
+
+
+class Endpoint(Section):
+    """One instance: an address, or a mapping of `address` and `weight`."""
+
+    address: Annotated[fields.Address, Field(
+        description="Where to connect to: `127.0.0.1:9000`, `[::1]:9000`, `unix:/run/app.sock`; `localhost` is "
+                    "127.0.0.1. Other host names need DNS discovery, which this version does not have.")]
+    weight: Annotated[int, Count(1, MAX_WEIGHT), Field(
+        description="Its share relative to the others: 2 gets twice the requests of 1.")] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_text(cls, value: Any) -> Any:
+        if isinstance(value, (str, address.Address)):
+            return {"address": value}
+        if not isinstance(value, (dict, Endpoint)):
+            raise WrongValue(shown(value), "an address, or a mapping of address and weight")
+        return value
+
+
+class Avoid(Section):
+    """How long an endpoint that could not be connected to is left alone."""
+
+    base: Annotated[int, Duration("1ms", "1h"), Field(
+        description="After the first failed connect; doubles with each further one.")] = parse_duration("1s")
+    max: Annotated[int, Duration("1ms", "24h"), Field(
+        description="The longest. When every endpoint is to be avoided, the one whose time ends first is tried "
+                    "anyway.")] = parse_duration("30s")
+
+
+class Cluster(Section):
+    """A named set of endpoints, with how one is picked and how connections to them are kept."""
+
+    name: Annotated[Name, Field(
+        description="Name of the cluster, for routes, metrics and logs. What is known of its endpoints is kept over "
+                    "a reload by this name.", examples=["app"])]
+    load_balancer: Annotated[str, Choice("round_robin", "random", "least_request"), Field(
+        description="How an endpoint is picked. `least_request`: of two drawn at random, the one with fewer requests "
+                    "in flight; `round_robin`: in turn, weights interleaved; `random`: by weight alone.")
+    ] = "least_request"
+    endpoints: Annotated[list[Endpoint], Field(
+        description="The instances. With none, requests get 503.", max_length=MAX_ENDPOINTS,
+        examples=[["127.0.0.1:9000", {"address": "127.0.0.1:9001", "weight": 2}]])]
+    connect_timeout: Annotated[int, Duration("1ms", "1h"), Field(
+        description="For one attempt to connect; then another endpoint is tried, as far as `connect_attempts` "
+                    "allows.")] = parse_duration("1s")
+    idle_timeout: Annotated[int, Duration(), Field(
+        description="How long an unused connection is kept for the next request. Keep it below the keep-alive "
+                    "limit of the servers: one that closes first may do so just when a request is under way. 0 "
+                    "keeps it until the server closes it.")] = parse_duration("60s")
+    max_connections: Annotated[int, Count(0, U32_MAX), Field(
+        description="Connections to one endpoint, per worker. Requests beyond wait. 0 is no limit.")] = 0
+    max_pending: Annotated[int, Count(1, U32_MAX), Field(
+        description="Requests that may wait for a connection, per worker. Beyond: 503.")] = 1024
+    max_requests: Annotated[int, Count(0, U32_MAX), Field(
+        description="Requests in flight, per worker. Beyond: 503. 0 is no limit.")] = 0
+    max_requests_per_connection: Annotated[int, Count(0, U32_MAX), Field(
+        description="After so many requests a connection is not used again. 0 is no limit.")] = 0
+    connect_attempts: Annotated[int, Count(1, 16), Field(
+        description="Endpoints tried for one request when connecting fails, the first included.")] = 3
+    avoid: Annotated[Avoid, OR_DEFAULT, Field(
+        description="How long an endpoint that could not be connected to is left alone.")] = Avoid()

@@ -1,0 +1,100 @@
+"""The compile process: a request on standard input, a snapshot on standard output, then gone.
+
+    python -m fastmesh.config.compile < request > result
+
+Both are one msgpack map: `CompileRequest` and `CompileResult` of `fastmesh.snapshot.wire`. It always
+writes a result, whatever is wrong; nothing else ever reaches its standard output. It exits with 0
+when the configuration is good and with 1 when it is not.
+"""
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+from typing import Any, BinaryIO
+
+import msgpack
+
+TIME_LIMIT = 60             # seconds; a file of 100,000 endpoints takes a few
+_MAX_REQUEST = 256 << 20
+
+
+class OutOfTime(BaseException):
+    """Not an Exception, so that nothing on the way catches it."""
+
+
+def answer(request: object) -> dict[str, Any]:
+    """The result for one request. Never raises, but for OutOfTime."""
+    # Here, not above: what cannot be imported is reported like everything else.
+    from fastmesh.config.load import load
+    from fastmesh.config.render import render
+    from fastmesh.errors import ConfigError
+    from fastmesh.snapshot.compiler import compile, describe
+    from fastmesh.snapshot.registry import Registry
+
+    if not isinstance(request, dict) or not isinstance(request.get("file"), str):
+        return refused("the request names no file")
+    try:
+        loaded = load(request["file"], request.get("env"))
+    except ConfigError as error:
+        return {"ok": False, "errors": [problem.to_dict() for problem in error.problems],
+                "text": render(error.problems)}
+    version, open_files = int(request.get("version") or 0), int(request.get("open_files") or 0)
+    snapshot, registry = compile(loaded.config, version, Registry.from_dict(request.get("registry")), open_files)
+    return {**describe(loaded.config, registry, open_files), "version": version, "snapshot": snapshot,
+            "warnings": [problem.to_dict() for problem in loaded.warnings], "text": render(loaded.warnings)}
+
+
+def refused(reason: str, file: str = "") -> dict[str, Any]:
+    """The result when something other than the file is at fault."""
+    from fastmesh.errors import Problem
+
+    problem = Problem(reason, file=file)
+    return {"ok": False, "errors": [problem.to_dict()], "text": f"config error: {problem}\n"}
+
+
+def main() -> int:
+    """Answers the request on standard input."""
+    # Nothing is freed that the exit does not free anyway: collecting would only cost time.
+    gc.disable()
+    with _own_output() as output:
+        file = ""
+        try:
+            signal.signal(signal.SIGALRM, _out_of_time)
+            signal.alarm(TIME_LIMIT)
+            request = msgpack.unpackb(sys.stdin.buffer.read(_MAX_REQUEST), strict_map_key=False)
+            if isinstance(request, dict):
+                file = str(request.get("file", ""))
+            result = answer(request)
+        except OutOfTime:
+            result = refused(f"the configuration took longer than {TIME_LIMIT} s to check", file)
+        except Exception as error:      # a bug must reach control as a sentence, not as a closed pipe
+            result = refused(f"internal error while compiling: {type(error).__name__}: {error}", file)
+        signal.alarm(0)
+        try:
+            output.write(msgpack.packb(result))
+            output.flush()
+        except BrokenPipeError:
+            return 1
+    return 0 if result["ok"] else 1
+
+
+@contextlib.contextmanager
+def _own_output() -> Any:
+    """Standard output for the result alone: whatever else prints goes to standard error."""
+    sys.stdout.flush()
+    own: BinaryIO
+    with os.fdopen(os.dup(1), "wb") as own:
+        os.dup2(2, 1)
+        yield own
+
+
+def _out_of_time(number: int, frame: object) -> None:
+    raise OutOfTime
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)      # skips taking down what the kernel takes down faster

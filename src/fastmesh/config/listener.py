@@ -1,0 +1,91 @@
+"""A place where the proxy accepts connections."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fastmesh.config import fields
+from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Choice, Count, Duration, Flag, Name, Section, Size, Word
+from fastmesh.config.network import parse_network
+from fastmesh.config.route import Route
+from fastmesh.units import parse_duration, parse_size
+
+MAX_ROUTES = 16_384
+_OWN_MACHINE = [parse_network("127.0.0.0/8"), parse_network("::1/128"), parse_network("unix")]
+
+
+class Limits(Section):
+    """How much one client may ask for. What is larger is refused with the status that says so."""
+
+    head: Annotated[int, Size("1KiB", "65535B"), Field(
+        description="A request's head: request line and header fields. Larger: 431.")] = parse_size("60KiB")
+    request_line: Annotated[int, Size("256B", "65535B"), Field(
+        description="The request line. Longer: 414.")] = parse_size("16KiB")
+    header_count: Annotated[int, Count(1, 256), Field(description="Header fields in a request. More: 431.")] = 100
+    requests_per_connection: Annotated[int, Count(0, U32_MAX), Field(
+        description="After so many requests a connection is closed, with `connection: close` on the last answer. "
+                    "0 is no limit.")] = 0
+    connections: Annotated[int, Count(0, U32_MAX), Field(
+        description="Connections of this listener per worker; what comes beyond is closed at once. 0 is no limit "
+                    "of its own.")] = 0
+    buffer: Annotated[int, Size("4KiB", "16MiB"), Field(
+        description="Bytes held per direction before the sender is made to wait; it goes on at half of them."
+    )] = parse_size("64KiB")
+
+
+class Timeouts(Section):
+    """How long the proxy waits. 0 is no limit."""
+
+    header: Annotated[int, Duration(), Field(
+        description="From a request's first byte to the end of its head. Longer: 408.")] = parse_duration("10s")
+    body_idle: Annotated[int, Duration(), Field(
+        description="Between two pieces of a request's body. Longer: 408, or the connection is cut once the answer "
+                    "has begun.")] = parse_duration("60s")
+    keepalive_idle: Annotated[int, Duration(), Field(
+        description="Between two requests of a connection. Long on purpose: it is best when clients close first, "
+                    "for then none sends a request into a connection that is closing. An idle connection costs "
+                    "little memory.")] = parse_duration("1h")
+    request: Annotated[int, Duration(), Field(
+        description="Default for the routes: from the whole request received to the whole answer sent. Longer: "
+                    "504. 0, no limit, is the default, for no number suits all.")] = 0
+    tcp_idle: Annotated[int, Duration(), Field(
+        description="Of a TCP connection or an upgraded one (WebSocket) on which nothing moves in either direction."
+    )] = parse_duration("1h")
+    linger: Annotated[int, Duration(high="1m"), Field(
+        description="How long a refused sender is still listened to after its answer, so that the answer is not "
+                    "lost in a reset.")] = parse_duration("1s")
+
+
+class Listener(Section):
+    """An address, and what is done with the connections that come in there."""
+
+    name: Annotated[Name, Field(
+        description="Name of the listener, for metrics and logs. Its counters are kept over a reload by this name.",
+        examples=["web"])]
+    address: Annotated[fields.Address, Field(
+        description="Where to listen: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/app.sock`; `localhost` is "
+                    "127.0.0.1. `0.0.0.0` is every IPv4 address, `[::]` every IPv6 address.")]
+    protocol: Annotated[str, Choice("http", "tcp"), Field(
+        description="`http` for HTTP/1.1 with `routes`, `tcp` for any other protocol with one `cluster`.")] = "http"
+    direction: Annotated[str, Choice("outbound", "inbound"), Field(
+        description="`outbound` for what the service calls, `inbound` for calls to the service: decides whether "
+                    "metrics say `reporter=\"source\"` or `\"destination\"`.")] = "outbound"
+    cluster: Annotated[Name | None, Field(
+        description="With `protocol: tcp`: name of the cluster that connections are passed to.")] = None
+    routes: Annotated[list[Route], Field(
+        description="With `protocol: http`: the routes, in order; the first that matches wins. A request that none "
+                    "matches gets 404.", max_length=MAX_ROUTES)] = []  # noqa: RUF012
+    backlog: Annotated[int, Count(1, 65_535), Field(
+        description="Connections that the kernel keeps waiting to be accepted; the kernel's own limit "
+                    "(`net.core.somaxconn`) applies too.")] = 4096
+    plain_answers: Annotated[Flag, Field(
+        description="Answers that the proxy makes itself explain why in their body, to clients on loopback and "
+                    "Unix-domain sockets only. For debugging.")] = False
+    trusted_clients: Annotated[list[fields.Network], LIST, Field(
+        description="Clients whose `x-forwarded-for`, `x-forwarded-proto` and `x-request-id` are believed: IP "
+                    "addresses, networks, and `unix`. From all others these headers are replaced.",
+        max_length=1024)] = _OWN_MACHINE
+    via: Annotated[Word, Field(
+        description="The name this proxy puts into `via`; nothing when empty.")] = ""
+    limits: Annotated[Limits, OR_DEFAULT, Field(description="How much one client may ask for.")] = Limits()
+    timeouts: Annotated[Timeouts, OR_DEFAULT, Field(description="How long the proxy waits.")] = Timeouts()

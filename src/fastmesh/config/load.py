@@ -1,0 +1,70 @@
+"""From a file to a checked configuration, or to everything that is wrong with it."""
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from fastmesh.config.checks import check
+from fastmesh.config.fields import shown
+from fastmesh.config.model import Config
+from fastmesh.config.report import problems_of
+from fastmesh.config.source import Source, read_source
+from fastmesh.config.warn import warnings_of
+from fastmesh.config.yaml_tree import compose
+from fastmesh.errors import ConfigError, Problem, WrongValue
+
+MAX_PROBLEMS = 100
+
+
+class Loaded(NamedTuple):
+    """A configuration that can be used, and what is doubtful about it."""
+
+    config: Config
+    warnings: list[Problem]
+
+
+def load(path: str, env: Mapping[str, str] | None = None) -> Loaded:
+    """Reads and checks a file, `-` for standard input. Raises ConfigError with all problems of the file."""
+    return load_source(read_source(path), env)
+
+
+def load_text(text: str, name: str = "<text>", env: Mapping[str, str] | None = None) -> Loaded:
+    """The same for a text."""
+    return load_source(Source(name, text), env)
+
+
+def load_source(source: Source, env: Mapping[str, str] | None = None) -> Loaded:
+    """The same for a text that was read already. `env` is the process's own environment when None."""
+    tree = compose(source, os.environ if env is None else env)
+    problems = list(tree.problems)
+    config: Config | None = None
+    if isinstance(tree.value, dict):
+        try:
+            config = Config.model_validate(tree.value)
+        except ValidationError as error:
+            problems += problems_of(error, tree)
+        problems += check(tree)
+    else:
+        wrong = WrongValue(shown(tree.value), "a mapping that begins with keys such as listeners: and clusters:")
+        problems.append(source.problem(f"found {wrong.found}", tree.mark.start, tree.mark.end, found=wrong.found,
+                                       allowed=wrong.allowed))
+    if problems or config is None:
+        raise ConfigError(_in_order(problems))
+    return Loaded(config, _in_order(warnings_of(config, tree)))
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """By place, each once: an alias shows one fault at every place that uses it. At most MAX_PROBLEMS."""
+    seen: set[tuple[int, int, str]] = set()
+    kept: list[Problem] = []
+    for problem in sorted(problems, key=lambda problem: (problem.line, problem.column)):
+        key = (problem.line, problem.column, problem.reason)
+        if key not in seen:
+            seen.add(key)
+            kept.append(problem)
+    if len(kept) > MAX_PROBLEMS:
+        left = len(kept) - MAX_PROBLEMS
+        kept = [*kept[:MAX_PROBLEMS], Problem(f"and {left:,} more", file=kept[0].file, severity=kept[0].severity)]
+    return kept

@@ -1,0 +1,59 @@
+"""The whole configuration."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fastmesh.config.access_log import AccessLog
+from fastmesh.config.admin import Admin
+from fastmesh.config.cluster import Cluster
+from fastmesh.config.fields import OR_DEFAULT, Choice, Count, Duration, Parsed, Section, shown
+from fastmesh.config.listener import Listener
+from fastmesh.config.node import Node
+from fastmesh.errors import WrongValue
+from fastmesh.units import parse_duration
+
+MAX_WORKERS = 256
+MAX_LISTENERS = 1_024       # rows in shared memory
+MAX_CLUSTERS = 16_384
+MAX_CONNECTIONS = 1 << 24
+
+
+def _workers(value: object) -> int | str:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_WORKERS:
+        return value
+    raise WrongValue(shown(str(value)) if isinstance(value, int) else shown(value),
+                     f"a whole number from 1 to {MAX_WORKERS}, or auto")
+
+
+class Config(Section):
+    """Everything that fastmesh reads from its file."""
+
+    node: Annotated[Node, OR_DEFAULT, Field(description="The workload this proxy stands beside.")] = Node()
+    admin: Annotated[Admin, OR_DEFAULT, Field(description="The admin API.")] = Admin()
+    workers: Annotated[int | str, Parsed(_workers, {"anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": MAX_WORKERS}, {"const": "auto"}]}), Field(
+        description="Worker processes, each with one thread. `auto` is one for each processor that this process may "
+                    "use. A change takes effect at the next start.")] = 1
+    reactor: Annotated[str, Choice("auto", "io_uring", "epoll"), Field(
+        description="How workers wait for the kernel. `auto` takes io_uring where it works, else epoll. A change "
+                    "takes effect at the next start.")] = "auto"
+    drain_timeout: Annotated[int, Duration(high="24h"), Field(
+        description="After SIGTERM, how long requests in flight may take before they are cut."
+    )] = parse_duration("30s")
+    orphan_grace: Annotated[int, Duration(high="24h"), Field(
+        description="How long workers go on serving when the control process has died, before they drain and exit."
+    )] = parse_duration("10s")
+    max_connections: Annotated[int, Count(0, MAX_CONNECTIONS), Field(
+        description="Client connections per worker; what comes beyond is closed at once. 0 derives it from the "
+                    "limit of open files.")] = 0
+    access_log: Annotated[AccessLog | None, Field(
+        description="The access log. There is none when this section is left out.")] = None
+    listeners: Annotated[list[Listener], Field(
+        description="Where the proxy accepts connections.", max_length=MAX_LISTENERS)]
+    clusters: Annotated[list[Cluster], Field(
+        description="Where requests and connections go.", max_length=MAX_CLUSTERS)] = []  # noqa: RUF012

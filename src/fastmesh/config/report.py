@@ -1,0 +1,214 @@
+"""What pydantic found wrong, in the words of the file's author."""
+
+import difflib
+import types
+import typing
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fastmesh.config.fields import Section, shown
+from fastmesh.config.model import Config
+from fastmesh.config.yaml_tree import MapMark, Tree, Value
+from fastmesh.errors import Problem, WrongValue
+
+Path = tuple[int | str, ...]
+
+
+def path_text(path: Path) -> str:
+    """`listeners[0].timeouts.header`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def anchor(path: Path) -> str:
+    """The place of a key in docs/configuration.md: `listeners-timeouts-header`; empty for an unknown key."""
+    known: list[str] = []
+    here: Any = Config
+    for step in path:
+        here = _inner(here, step)
+        if here is None:
+            break
+        if isinstance(step, str):
+            known.append(step)
+    return "-".join(known)
+
+
+def section_at(path: Path) -> type[Section] | None:
+    """The model of the mapping at `path`."""
+    here: Any = Config
+    for step in path:
+        here = _inner(here, step)
+    return here if isinstance(here, type) and issubclass(here, Section) else None
+
+
+def problems_of(error: ValidationError, tree: Tree) -> list[Problem]:
+    """Each error once, at its place. Those that only follow from a reported one are left out."""
+    found: list[Problem] = []
+    for item in error.errors(include_url=False, include_input=False):
+        problem = _problem(item, tree)
+        if problem is not None:
+            found.append(problem)
+    return found
+
+
+def wrong_at(tree: Tree, path: Path, wrong: WrongValue) -> Problem:
+    """A value that cannot be used, at its place."""
+    mark, _ = tree.find(path)
+    found = wrong.found
+    if mark.source is not None:
+        found += f" (from {mark.source})"
+    return tree.source.problem(f"found {found}", mark.start, mark.end, path=path_text(path), found=wrong.found,
+                               allowed=wrong.allowed, hint=wrong.hint, anchor=anchor(path))
+
+
+def raw_at(value: Value, path: Path) -> Value:
+    """What the file says at `path`; None when there is no such place."""
+    for step in path:
+        if isinstance(step, int) and isinstance(value, list) and step < len(value):
+            value = value[step]
+        elif isinstance(step, str) and isinstance(value, dict):
+            value = value.get(step)
+        else:
+            return None
+    return value
+
+
+def _problem(item: Any, tree: Tree) -> Problem | None:
+    path: Path = item["loc"]
+    kind: str = item["type"]
+    wrong = item.get("ctx", {}).get("error")
+    if path and path[-1] == "[key]":
+        return _bad_key(path[:-1], wrong, tree)
+    mark, taken = tree.find(path)
+    if tree.is_broken(mark):
+        return None
+    if kind == "missing":
+        return _missing(path, tree)
+    if kind == "extra_forbidden":
+        return _unknown(path, tree)
+    if isinstance(wrong, WrongValue):
+        return wrong_at(tree, path, wrong)
+    value = raw_at(tree.value, path) if taken == len(path) else None
+    limits = item.get("ctx", {})
+    if kind in ("list_type", "iterable_type"):
+        wrong = WrongValue(shown(value), "a list", "begin each item with '- '" if isinstance(value, dict) else "")
+    elif kind == "too_long":
+        wrong = WrongValue("a longer list", f"at most {limits['max_length']:,} items")
+    elif kind == "too_short":
+        wrong = WrongValue("an empty one", "at least one item, or leave the key out")
+    elif kind in ("model_type", "model_attributes_type", "dict_type"):
+        section = section_at(path)
+        allowed = f"a mapping with the keys {_listed(list(section.model_fields))}" if section else "a mapping"
+        wrong = WrongValue(shown(value), allowed,
+                           "remove the '- '" if isinstance(value, list) and len(value) == 1 else "")
+    else:
+        wrong = WrongValue(shown(value), str(item["msg"]))
+    return wrong_at(tree, path, wrong)
+
+
+def _bad_key(path: Path, wrong: object, tree: Tree) -> Problem:
+    parent, taken = tree.find(path[:-1])
+    key = str(path[-1])
+    start, end = parent.start, parent.end
+    if isinstance(parent, MapMark) and taken == len(path) - 1 and key in parent.keys:
+        start, end = parent.keys[key]
+    if not isinstance(wrong, WrongValue):
+        wrong = WrongValue(shown(key), "a name")
+    return tree.source.problem(f"found the key {wrong.found}", start, end, path=path_text(path[:-1]),
+                               found=wrong.found, allowed=wrong.allowed, hint=wrong.hint, anchor=anchor(path[:-1]))
+
+
+def _missing(path: Path, tree: Tree) -> Problem | None:
+    parent, taken = tree.find(path[:-1])
+    if taken < len(path) - 1 and tree.is_broken(parent):
+        return None
+    key = str(path[-1])
+    section = section_at(path[:-1])
+    hint = f"add {key}"
+    if section is not None:
+        field = section.model_fields[key]
+        if field.examples:
+            hint = f"add it, as {key}: {_flow(field.examples[0])}"
+        elif field.description:
+            hint = f"add it: {_first_sentence(field.description)}"
+    name = raw_at(tree.value, (*path[:-1], "name"))
+    of = f" of {shown(name)}" if isinstance(name, str) else ""
+    return tree.source.problem(f"the key '{key}'{of} is missing", parent.start, parent.end,
+                               path=path_text(path[:-1]), hint=hint, anchor=anchor(path))
+
+
+def _unknown(path: Path, tree: Tree) -> Problem:
+    key = str(path[-1])
+    parent, _ = tree.find(path[:-1])
+    start, end = parent.keys[key] if isinstance(parent, MapMark) and key in parent.keys else (parent.start, 0)
+    section = section_at(path[:-1])
+    known = list(section.model_fields) if section else []
+    hint = ""
+    # Case, and dashes for underscores, are the commonest slips; then spelling; then the wrong place.
+    plain = key[:100].replace("-", "_").lower()
+    if close := difflib.get_close_matches(plain, known, 1, 0.6):
+        hint = f"write {close[0]}"
+    elif homes := _homes().get(plain):
+        hint = f"{plain} is a key of {' and of '.join(homes[:2])}"
+    elif "${" in key:
+        hint = "only values are substituted, not keys"
+    else:
+        hint = "remove it"
+    return tree.source.problem(f"unknown key {shown(key)}", start, end, path=path_text(path[:-1]), found=shown(key),
+                               allowed=_listed(known), hint=hint, anchor=anchor(path[:-1]))
+
+
+def _homes() -> dict[str, list[str]]:
+    """Every key, and the sections that have it."""
+    homes: dict[str, list[str]] = {}
+
+    def walk(section: type[Section], name: str) -> None:
+        for key, field in section.model_fields.items():
+            homes.setdefault(key, []).append(name or "the top level")
+            inner, is_list = _section_of(field.annotation)
+            if inner is not None:
+                walk(inner, f"{name}.{key}".lstrip(".") + ("[]" if is_list else ""))
+
+    walk(Config, "")
+    return homes
+
+
+def _section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
+    """The section that a field holds, and whether it is a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation if issubclass(annotation, Section) else None), False
+    for part in typing.get_args(annotation):
+        inner, _ = _section_of(part)
+        if inner is not None:
+            return inner, typing.get_origin(annotation) not in (types.UnionType, typing.Union, typing.Annotated)
+    return None, False
+
+
+def _inner(here: Any, step: int | str) -> Any:
+    """One step into the models; None where they end."""
+    if isinstance(step, int):
+        return here
+    if isinstance(here, type) and issubclass(here, Section) and step in here.model_fields:
+        inner, _ = _section_of(here.model_fields[step].annotation)
+        return inner or here.model_fields[step]
+    return None
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(keys[:-1]) + f" and {keys[-1]}" if len(keys) > 1 else "".join(keys)
+
+
+def _flow(value: object) -> str:
+    """A value as one would write it on one line of YAML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return str(value)
+
+
+def _first_sentence(text: str) -> str:
+    return text.split(". ")[0].rstrip(".")

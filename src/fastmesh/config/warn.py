@@ -1,0 +1,171 @@
+"""What is doubtful about a configuration that can be used."""
+
+from collections.abc import Iterator
+
+from fastmesh.config.access_log import AccessLog
+from fastmesh.config.address import Address
+from fastmesh.config.checks import Finder
+from fastmesh.config.listener import Listener
+from fastmesh.config.log_format import absent_operators
+from fastmesh.config.model import Config
+from fastmesh.config.report import raw_at
+from fastmesh.config.route import Match, Route
+from fastmesh.config.yaml_tree import Tree
+from fastmesh.errors import Problem
+
+_MAX_COMPARED = 1_000_000       # pairs of routes; more only with thousands of routes on one path
+_ROWS = 131_072                 # endpoint rows in shared memory
+
+
+def warnings_of(config: Config, tree: Tree) -> list[Problem]:
+    """Every warning, in no order."""
+    find = Finder(tree)
+    if not config.listeners:
+        _warn(find, ("listeners",), "there are no listeners: nothing is proxied")
+    if not config.admin.address.is_local:
+        _warn(find, ("admin", "address"), f"the admin API listens on {config.admin.address}, beyond this machine",
+              "whoever reaches it can drain this proxy; keep it on loopback")
+    _overlaps(find, config)
+    _unused(find, config)
+    _endpoints(find, config)
+    for i, listener in enumerate(config.listeners):
+        for j, route in enumerate(listener.routes):
+            _spelling(find, ("listeners", i, "routes", j), route, tree)
+        _unreachable(find, i, listener)
+    if config.access_log is not None:
+        _absent(find, config.access_log)
+    return find.problems
+
+
+def _warn(find: Finder, path: tuple[int | str, ...], reason: str, hint: str = "") -> None:
+    find.add(path, reason, hint=hint, severity="warning")
+
+
+def _overlaps(find: Finder, config: Config) -> None:
+    every = {(listener.address.family, listener.address.port): listener.name
+             for listener in config.listeners if listener.address.is_any}
+    for i, listener in enumerate(config.listeners):
+        address = listener.address
+        other = every.get((address.family, address.port))
+        if other is not None and not address.is_any:
+            _warn(find, ("listeners", i, "address"),
+                  f"the address {address} is part of that of listener '{other}': connections to it come here")
+
+
+def _unused(find: Finder, config: Config) -> None:
+    used = {listener.cluster for listener in config.listeners}
+    used |= {route.cluster for listener in config.listeners for route in listener.routes}
+    for i, cluster in enumerate(config.clusters):
+        if cluster.name not in used:
+            _warn(find, ("clusters", i, "name"), f"no route leads to the cluster '{cluster.name}'")
+
+
+def _endpoints(find: Finder, config: Config) -> None:
+    places = {cluster.name: i for i, cluster in enumerate(config.clusters)}
+    for i, cluster in enumerate(config.clusters):
+        if not cluster.endpoints:
+            _warn(find, ("clusters", i, "endpoints"), f"the cluster '{cluster.name}' has no endpoints: "
+                                                      "requests to it get 503")
+    if sum(len(cluster.endpoints) for cluster in config.clusters) > _ROWS:
+        _warn(find, ("clusters",), f"there are more than {_ROWS:,} endpoints: those beyond share one row of statistics")
+    for listener in config.listeners:
+        leads = {listener.cluster} if listener.cluster else {route.cluster for route in listener.routes}
+        for name in leads:
+            cluster_at = places.get(name) if name else None
+            if cluster_at is None:
+                continue
+            for j, endpoint in enumerate(config.clusters[cluster_at].endpoints):
+                if _reaches(endpoint.address, listener.address):
+                    _warn(find, ("clusters", cluster_at, "endpoints", j),
+                          f"the endpoint {endpoint.address} is the listener '{listener.name}', which leads here: "
+                          "requests go round in circles", "write the address of the service itself")
+
+
+def _reaches(endpoint: Address, listener: Address) -> bool:
+    if endpoint.family != listener.family or endpoint.port != listener.port:
+        return False
+    return endpoint.packed == listener.packed or (listener.is_any and endpoint.is_local)
+
+
+def _spelling(find: Finder, path: tuple[int | str, ...], route: Route, tree: Tree) -> None:
+    """What the file says otherwise than it will be compared."""
+    for key, value in (("prefix", route.match.prefix), ("path", route.match.path)):
+        written = raw_at(tree.value, (*path, "match", key))
+        if value is not None and isinstance(written, str) and written != value:
+            _warn(find, (*path, "match", key), f"the {key} {written!r} is compared in its normal form, {value!r}",
+                  f"write {value}")
+    for i, method in enumerate(route.match.methods):
+        if method != method.upper():
+            _warn(find, (*path, "match", "methods", i), f"the method {method!r} matches only requests that write it so",
+                  f"methods have case: write {method.upper()}")
+
+
+def _absent(find: Finder, log: AccessLog) -> None:
+    texts: list[tuple[tuple[str, ...], str]]
+    if log.format == "text" and log.template is not None:
+        texts = [(("access_log", "template"), log.template)]
+    elif log.format == "json" and log.fields is not None:
+        texts = [(("access_log", "fields", key), value) for key, value in log.fields.items()]
+    else:
+        return
+    for path, text in texts:
+        if operators := absent_operators(text):
+            names = ", ".join(f"%{name}%" for name in operators)
+            _warn(find, path, f"{names} never has a value in this version", "remove it, or keep it for its key")
+
+
+# --- routes that no request reaches -------------------------------------------
+
+def _unreachable(find: Finder, at: int, listener: Listener) -> None:
+    """Only whether one earlier route takes everything; several that do so together are not found out."""
+    index: dict[tuple[str, str, str | None], list[int]] = {}
+    compared = 0
+    for j, route in enumerate(listener.routes):
+        for i in _candidates(index, route.match):
+            compared += 1
+            if compared > _MAX_COMPARED:
+                return
+            if _covers(listener.routes[i].match, route.match):
+                first = ("listeners", at, "routes", i)
+                _warn(find, ("listeners", at, "routes", j), f"no request reaches this route: routes[{i}] on line "
+                      f"{find.line(first)} takes all that match it", "move it up, or remove it")
+                break
+        kind, text = _path(route.match)
+        for host in route.match.hosts or (None,):
+            index.setdefault((kind, text, host), []).append(j)
+
+
+def _candidates(index: dict[tuple[str, str, str | None], list[int]], match: Match) -> Iterator[int]:
+    """The earlier routes whose path, and one host of them, fit: so that rules by host need no search."""
+    kind, text = _path(match)
+    ways = [("path", text)] if kind == "path" else []
+    ways += [("prefix", prefix) for prefix in _prefixes(text)]
+    hosts: tuple[str | None, ...] = (None, match.hosts[0]) if match.hosts else (None,)
+    for way, value in ways:
+        for host in hosts:
+            yield from index.get((way, value, host), ())
+
+
+def _prefixes(text: str) -> Iterator[str]:
+    """The prefixes that take everything that `text`, a path or a prefix, stands for."""
+    yield text
+    at = len(text)
+    while at > 0:
+        at = text.rfind("/", 0, at)
+        if text[:at + 1] != text:
+            yield text[:at + 1]
+        if at > 0:
+            yield text[:at]
+
+
+def _covers(wide: Match, narrow: Match) -> bool:
+    """Path and one host are known to fit. Whatever `narrow` matches, `wide` matches."""
+    if wide.hosts and not set(narrow.hosts) <= set(wide.hosts):
+        return False
+    if wide.methods and not (narrow.methods and set(narrow.methods) <= set(wide.methods)):
+        return False
+    return all(narrow.headers.get(name) == value for name, value in wide.headers.items())
+
+
+def _path(match: Match) -> tuple[str, str]:
+    return ("path", match.path) if match.path is not None else ("prefix", match.prefix or "/")

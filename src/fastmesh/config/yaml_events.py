@@ -1,0 +1,45 @@
+"""The events of a YAML parser: libyaml's (PyYAML) where it is installed, else ruamel.yaml's own.
+
+Both give the same kinds of events with character positions. libyaml takes 0.1 s for a file of
+100,000 endpoints where the parsers in Python take 3 s, so it comes first.
+"""
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+try:
+    _yaml: Any = importlib.import_module("yaml")
+except ImportError:
+    _yaml = importlib.import_module("ruamel.yaml")
+
+YAMLError: type[Exception] = _yaml.YAMLError
+Alias: Any = _yaml.events.AliasEvent
+Scalar: Any = _yaml.events.ScalarEvent
+SequenceStart: Any = _yaml.events.SequenceStartEvent
+SequenceEnd: Any = _yaml.events.SequenceEndEvent
+MappingStart: Any = _yaml.events.MappingStartEvent
+MappingEnd: Any = _yaml.events.MappingEndEvent
+StreamStart: Any = _yaml.events.StreamStartEvent
+StreamEnd: Any = _yaml.events.StreamEndEvent
+DocumentStart: Any = _yaml.events.DocumentStartEvent
+DocumentEnd: Any = _yaml.events.DocumentEndEvent
+
+
+def _open(text: str) -> Any:
+    if hasattr(_yaml, "YAML"):
+        return _yaml.YAML(typ="safe", pure=True).get_constructor_parser(text)[1]
+    # PyYAML without its compiled part has a parser of the same shape.
+    return (getattr(_yaml, "CParser", None) or _yaml.SafeLoader)(text)
+
+
+def parse_events(text: str) -> Iterator[Any]:
+    """The events of `text`, one at a time. Raises YAMLError when the text is not YAML."""
+    parser = None
+    try:
+        parser = _open(text)
+        while (event := parser.get_event()) is not None and type(event) is not StreamEnd:
+            yield event
+    finally:
+        if parser is not None:
+            parser.dispose()

@@ -1,0 +1,163 @@
+"""From a checked configuration to a snapshot, and to what the control process keeps beside it."""
+
+import resource
+from typing import Any, NamedTuple
+
+import msgpack
+
+from fastmesh.config.access_log import AccessLog
+from fastmesh.config.address import Address
+from fastmesh.config.cluster import Cluster
+from fastmesh.config.listener import Listener
+from fastmesh.config.log_format import compile_json, compile_template
+from fastmesh.config.model import Config
+from fastmesh.config.network import Network
+from fastmesh.config.route import Route
+from fastmesh.snapshot import wire
+from fastmesh.snapshot.processors import usable_processors
+from fastmesh.snapshot.registry import Registry, endpoint_key
+
+_MILLISECOND = 1_000_000
+# Descriptors a worker needs besides connections: sockets of control, listeners, log, reactor.
+_RESERVED_FILES = 64
+
+
+class Numbered(NamedTuple):
+    """The numbers of one configuration's things."""
+
+    listeners: dict[str, int]
+    clusters: dict[str, int]
+    endpoints: dict[str, int]
+    indexes: dict[str, int]     # place of a cluster in the snapshot
+
+
+def compile(config: Config, version: int, registry: Registry, open_files: int = 0) -> tuple[bytes, Registry]:
+    """The snapshot as bytes, and the registry with the numbers of this configuration's things.
+
+    `registry` is changed in place. `open_files` is the workers' limit of open files, this process's own when 0.
+    """
+    numbers = assign(config, registry)
+    snapshot = [
+        wire.MAGIC, wire.FORMAT, version,
+        [max_connections(config, open_files), _log_ops(config.access_log)],
+        [_listener(listener, numbers) for listener in config.listeners],
+        [_cluster(cluster, numbers) for cluster in config.clusters],
+    ]
+    return msgpack.packb(snapshot), registry
+
+
+def assign(config: Config, registry: Registry) -> Numbered:
+    """Gives every listener, cluster and endpoint its number."""
+    return Numbered(
+        registry.listeners.assign(listener.name for listener in config.listeners),
+        registry.clusters.assign(cluster.name for cluster in config.clusters),
+        registry.endpoints.assign(endpoint_key(cluster.name, str(endpoint.address))
+                                  for cluster in config.clusters for endpoint in cluster.endpoints),
+        {cluster.name: i for i, cluster in enumerate(config.clusters)})
+
+
+def describe(config: Config, registry: Registry, open_files: int = 0) -> wire.CompileResult:
+    """What control keeps beside the snapshot. Call it after `compile` with the registry it returned."""
+    listeners, clusters, rows = registry.listeners.live, registry.clusters.live, registry.endpoints.live
+    log = config.access_log
+    node = config.node
+    return {
+        "ok": True,
+        "registry": registry.to_dict(),
+        "reused": registry.reused(),
+        "listeners": [{
+            "id": listeners[listener.name], "name": listener.name, "address": _address(listener.address),
+            "protocol": listener.protocol, "direction": listener.direction, "backlog": listener.backlog,
+        } for listener in config.listeners],
+        "clusters": [{
+            "id": clusters[cluster.name], "name": cluster.name, "lb": cluster.load_balancer,
+            "endpoints": [{"row": rows[endpoint_key(cluster.name, text)], "address": text, "weight": endpoint.weight}
+                          for endpoint in cluster.endpoints for text in (str(endpoint.address),)],
+        } for cluster in config.clusters],
+        "names": {"listeners": {number: name for name, number in listeners.items()},
+                  "clusters": {number: name for name, number in clusters.items()}},
+        "process": {
+            "workers": usable_processors() if isinstance(config.workers, str) else config.workers,
+            "reactor": config.reactor,
+            "admin": _address(config.admin.address),
+            "drain_timeout_ms": -(-config.drain_timeout // _MILLISECOND),
+            "orphan_grace_ms": -(-config.orphan_grace // _MILLISECOND),
+            "max_connections": max_connections(config, open_files),
+            "access_log": None if log is None else {"path": log.path, "format": log.format},
+        },
+        "node": {"service": node.service, "version": node.version, "namespace": node.namespace,
+                 "workload": node.workload or node.service, "cluster": node.cluster},
+        "config": config.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def max_connections(config: Config, open_files: int = 0) -> int:
+    """Client connections per worker: each proxied one needs a second descriptor, towards the upstream."""
+    if config.max_connections:
+        return config.max_connections
+    limit = open_files or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return 0
+    return int(max(16, (limit - _RESERVED_FILES - len(config.listeners)) // 2))
+
+
+def _address(address: Address) -> wire.AddressRecord:
+    is_path = address.family == 1
+    return {"family": address.family, "host": "" if is_path else address.host, "port": address.port,
+            "path": address.host if is_path else "", "text": str(address)}
+
+
+def _log_ops(log: AccessLog | None) -> list[list[Any]] | None:
+    if log is None:
+        return None
+    ops = compile_json(log.chosen_fields()) if log.format == "json" else compile_template(log.chosen_template())
+    return [[int(op.field), op.quote, op.text] for op in ops]
+
+
+def _listener(listener: Listener, numbers: Numbered) -> list[Any]:
+    limits, timeouts = listener.limits, listener.timeouts
+    is_tcp = listener.protocol == "tcp"
+    return [
+        numbers.listeners[listener.name], listener.name, wire.PROTOCOLS[listener.protocol],
+        listener.direction == "inbound", listener.plain_answers,
+        numbers.indexes[listener.cluster] if is_tcp and listener.cluster is not None else -1,
+        [limits.head, limits.request_line, limits.header_count, timeouts.header, timeouts.body_idle,
+         timeouts.keepalive_idle, timeouts.tcp_idle, timeouts.request, timeouts.linger,
+         limits.requests_per_connection, limits.connections, limits.buffer],
+        [_network(network) for network in listener.trusted_clients],
+        listener.via,
+        [_route(i, route, listener, numbers) for i, route in enumerate(listener.routes)],
+    ]
+
+
+def _network(network: Network) -> list[Any]:
+    return [network.family, network.bits, network.packed.ljust(16, b"\0")]
+
+
+def _route(index: int, route: Route, listener: Listener, numbers: Numbered) -> list[Any]:
+    match, response = route.match, route.response
+    kind, path = ("exact", match.path) if match.path is not None else ("prefix", match.prefix or "/")
+    body = b"" if response is None else response.body.encode()
+    return [
+        route.name or f"route-{index}", wire.PATH_KINDS[kind], path.encode(), match.hosts, match.methods,
+        [[name, value] for name, value in match.headers.items()],
+        -1 if route.cluster is None else numbers.indexes[route.cluster],
+        0 if response is None else response.status, body,
+        response.content_type if response is not None and body else "",
+        listener.timeouts.request if route.timeout is None else route.timeout,
+    ]
+
+
+def _cluster(cluster: Cluster, numbers: Numbered) -> list[Any]:
+    rows, name = numbers.endpoints, cluster.name
+    endpoints = []
+    for endpoint in cluster.endpoints:
+        address, text = endpoint.address, str(endpoint.address)
+        endpoints.append([rows[endpoint_key(name, text)], address.family, address.port, address.packed,
+                          endpoint.weight, text])
+    return [
+        numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer], cluster.connect_timeout,
+        cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
+        cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
+        endpoints,
+    ]

@@ -1,0 +1,142 @@
+"""The written form of a snapshot: the contract with `_core/snapshot`.
+
+A snapshot is msgpack: arrays whose items have fixed places, in the order of the builders below.
+Text is msgpack str or bin, durations are whole nanoseconds (0 = none, unless noted), indexes of
+clusters are places in the snapshot's list of clusters, -1 for none. A change of any place is a new
+FORMAT.
+
+    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters]
+    settings  = [max_connections (0 = no limit), log_ops or nil]
+    log_op    = [field, quote, text]            the numbers of config.log_format.LogField
+    listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes]
+    limits    = [head_bytes, line_bytes, fields, header_timeout, body_timeout, idle_timeout, tcp_idle,
+                 request_timeout, linger, max_requests_per_connection, max_connections, buffer_bytes]
+    trusted   = [[family, bits, 16 bytes], …]   IPv4 in the first four bytes
+    route     = [name, path_kind, path, hosts, methods, [[header, value], …], cluster, status, body,
+                 content_type, timeout]
+    cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
+                 max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, endpoints]
+    endpoint  = [row, family, port, address, weight, text]
+
+A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
+end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are
+never 0: no limit is UNLIMITED.
+"""
+
+from typing import Any, NotRequired, TypedDict
+
+MAGIC = "fmsn"
+FORMAT = 1
+UNLIMITED = (1 << 32) - 1
+
+PROTOCOLS = {"http": 0, "tcp": 1}
+PATH_KINDS = {"prefix": 0, "exact": 1}
+LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2}
+
+# Rows in the shared memory of a worker slot (mem/counter). The last of each stands for all that do not fit.
+LISTENER_ROWS = 1_024
+CLUSTER_ROWS = 16_384
+ENDPOINT_ROWS = 131_072
+
+
+class AddressRecord(TypedDict):
+    """Where to listen or connect. `family` is 4, 6, or 1: then `path` counts, else `host` and `port`."""
+
+    family: int
+    host: str
+    port: int
+    path: str
+    text: str
+
+
+class ListenerRecord(TypedDict):
+    """What control needs to open a listening socket."""
+
+    id: int
+    name: str
+    address: AddressRecord
+    protocol: str       # "http" or "tcp"
+    direction: str      # "outbound" or "inbound"
+    backlog: int
+
+
+class EndpointRecord(TypedDict):
+    """One endpoint and its row in shared memory."""
+
+    row: int
+    address: str
+    weight: int
+
+
+class ClusterRecord(TypedDict):
+    """One cluster and its row in shared memory."""
+
+    id: int
+    name: str
+    lb: str
+    endpoints: list[EndpointRecord]
+
+
+class AccessLogRecord(TypedDict):
+    """Where the lines that workers write go."""
+
+    path: str
+    format: str
+
+
+class ProcessRecord(TypedDict):
+    """How the processes run, with `auto` resolved where that does not need a worker."""
+
+    workers: int
+    reactor: str
+    admin: AddressRecord
+    drain_timeout_ms: int
+    orphan_grace_ms: int
+    max_connections: int
+    access_log: AccessLogRecord | None
+
+
+class NodeRecord(TypedDict):
+    """Whom the proxy speaks for."""
+
+    service: str
+    version: str
+    namespace: str
+    workload: str
+    cluster: str
+
+
+class NamesRecord(TypedDict):
+    """Names of the rows in shared memory that this snapshot uses."""
+
+    listeners: dict[int, str]
+    clusters: dict[int, str]
+
+
+class CompileRequest(TypedDict):
+    """What `python -m fastmesh.config.compile` reads from its standard input."""
+
+    file: str
+    version: int
+    registry: NotRequired[dict[str, Any] | None]    # of the last snapshot; none for the first
+    env: NotRequired[dict[str, str] | None]         # for ${NAME}; its own environment when left out
+    open_files: NotRequired[int]                    # limit of open files of a worker; its own when left out
+
+
+class CompileResult(TypedDict):
+    """What it writes to its standard output: with `ok` everything but `errors`, else `errors` and `text`."""
+
+    ok: bool
+    errors: NotRequired[list[dict[str, str | int]]]
+    text: NotRequired[str]                          # the errors, or the warnings, for people
+    warnings: NotRequired[list[dict[str, str | int]]]
+    version: NotRequired[int]
+    snapshot: NotRequired[bytes]
+    registry: NotRequired[dict[str, Any]]
+    reused: NotRequired[dict[str, list[int]]]       # rows that had another name: their counters must be zeroed
+    listeners: NotRequired[list[ListenerRecord]]
+    clusters: NotRequired[list[ClusterRecord]]
+    names: NotRequired[NamesRecord]
+    process: NotRequired[ProcessRecord]
+    node: NotRequired[NodeRecord]
+    config: NotRequired[dict[str, Any]]

@@ -1,0 +1,131 @@
+"""Durations, sizes and percentages as people write them: `250ms`, `1.5s`, `64KiB`, `50%`.
+
+One parser for the configuration, the command line and the documents. Inside the program a
+duration is a whole number of nanoseconds, a size is bytes, a percentage is millionths.
+
+A number without a unit is refused, for a reader cannot tell seconds from milliseconds; only 0
+needs none.
+"""
+
+import re
+
+from fastmesh.errors import WrongValue
+
+DURATION_UNITS = {"ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
+SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+PERCENT = 10_000                    # millionths in one percent
+MAX_DURATION = 8_760 * DURATION_UNITS["h"]      # a year: far below what u64 nanoseconds hold
+MAX_SIZE = 1 << 40
+
+DURATION_ALLOWED = "a number with one of ms, s, m, h"
+SIZE_ALLOWED = "a number with one of B, KiB, MiB, GiB"
+PERCENT_ALLOWED = "a number from 0 to 100 with %"
+
+# Nine digits before the point and nine after it hold every value in range, and bound the work. [0-9], for \d is
+# any digit of Unicode.
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+DURATION_PATTERN = rf"^(0|{_NUMBER}(ms|s|m|h))$"
+SIZE_PATTERN = rf"^(0|{_NUMBER}(B|KiB|MiB|GiB))$"
+PERCENT_PATTERN = rf"^({_NUMBER})%$"
+_SPLIT = re.compile(rf"({_NUMBER})([A-Za-z%]*)")
+_LOOSE = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ%]*)\s*")
+
+# What people write elsewhere, and what they mean by it.
+_DURATION_SLIPS = {"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "millis": "ms",
+                   "milliseconds": "ms", "min": "m", "mins": "m", "minute": "m", "minutes": "m",
+                   "hr": "h", "hour": "h", "hours": "h"}
+_SIZE_SLIPS = {"b": "B", "bytes": "B", "k": "KiB", "kb": "KiB", "ki": "KiB", "kib": "KiB", "m": "MiB",
+               "mb": "MiB", "mi": "MiB", "mib": "MiB", "g": "GiB", "gb": "GiB", "gi": "GiB", "gib": "GiB"}
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds. Raises WrongValue; also for a value that is not a whole number of nanoseconds."""
+    return _parse(text, DURATION_UNITS, DURATION_ALLOWED, MAX_DURATION, "8760h", _DURATION_SLIPS, "s")
+
+
+def parse_size(text: str) -> int:
+    """Bytes. Raises WrongValue; also for a value that is not a whole number of bytes."""
+    return _parse(text, SIZE_UNITS, SIZE_ALLOWED, MAX_SIZE, "1024GiB", _SIZE_SLIPS, "B")
+
+
+def parse_percent(text: str) -> int:
+    """Millionths: `50%` is 500,000. Raises WrongValue."""
+    found = _SPLIT.fullmatch(text)
+    if found and found[2] == "%":
+        value = _scaled(found[1], PERCENT)
+        if value is not None and value <= 100 * PERCENT:
+            return value
+        if value is None:
+            raise WrongValue(repr(text), "at most 4 digits after the point")
+    loose = _LOOSE.fullmatch(text)
+    hint = f"write {loose[1]}%" if loose and loose[2] in ("", "%") and float(loose[1]) <= 100 else ""
+    raise WrongValue(repr(text), PERCENT_ALLOWED, hint)
+
+
+def format_duration(ns: int) -> str:
+    """The shortest form that parses back to the same value."""
+    return _format(ns, DURATION_UNITS)
+
+
+def format_size(count: int) -> str:
+    """The shortest form that parses back to the same value."""
+    return _format(count, SIZE_UNITS)
+
+
+def format_percent(millionths: int) -> str:
+    """The shortest form that parses back to the same value."""
+    return f"{_decimal(millionths, PERCENT)}%"
+
+
+def _parse(text: str, units: dict[str, int], allowed: str, maximum: int, maximum_text: str,
+           slips: dict[str, str], plain: str) -> int:
+    if text == "0":
+        return 0
+    found = _SPLIT.fullmatch(text)
+    if found and found[2] in units:
+        value = _scaled(found[1], units[found[2]])
+        if value is None:
+            raise WrongValue(repr(text), f"a whole number of {'nanoseconds' if plain == 's' else 'bytes'}")
+        if value > maximum:
+            raise WrongValue(repr(text), f"at most {maximum_text}")
+        return value
+    raise WrongValue(repr(text), allowed, _suggest(text, units, slips, plain))
+
+
+def _suggest(text: str, units: dict[str, int], slips: dict[str, str], plain: str) -> str:
+    loose = _LOOSE.fullmatch(text)
+    if not loose:
+        return ""
+    number, unit = loose[1], loose[2]
+    if not unit:
+        return f"write {number}{plain}"
+    meant = unit if unit in units else slips.get(unit.lower())
+    return f"write {number}{meant}" if meant else ""
+
+
+def _scaled(number: str, unit: int) -> int | None:
+    """`number` times `unit`, exactly; None when that is not a whole number."""
+    whole, _, rest = number.partition(".")
+    if not rest:
+        return int(whole) * unit
+    part, left = divmod(int(rest) * unit, 10 ** len(rest))
+    return None if left else int(whole) * unit + part
+
+
+def _format(value: int, units: dict[str, int]) -> str:
+    if value == 0:
+        return "0"
+    for name, unit in reversed(units.items()):
+        if value % unit == 0:
+            return f"{value // unit}{name}"
+    # Not whole in the smallest unit: only durations get here, below a millisecond.
+    name, unit = next(iter(units.items()))
+    return f"{_decimal(value, unit)}{name}"
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, left = divmod(value, unit)
+    if not left:
+        return str(whole)
+    digits = len(str(unit)) - 1     # units with a remainder are powers of ten
+    return f"{whole}.{left:0{digits}d}".rstrip("0")
