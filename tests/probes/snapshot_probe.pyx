@@ -1,12 +1,19 @@
 """Doors for tests onto the snapshot decoder, its tables and picks."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport arena_bytes, arena_live, heap_array, heap_free, heap_live
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
+from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.http.token cimport METHOD_OTHER
+from fastmesh._core.route.route_table cimport (
+    route_add_method, route_find, route_scan, route_t, route_table_t)
 from fastmesh._core.lb.cluster cimport (
     cluster_pick, cluster_t, endpoint_connect_failed, endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
+from fastmesh._core.snapshot.unpack cimport (
+    unpack_array, unpack_bool, unpack_bytes, unpack_int, unpack_kind, unpack_nil, unpack_t, unpack_uint)
 from fastmesh._core.snapshot.snapshot cimport (
     live_free, live_new, live_on_last, snapshot_decode, snapshot_get, snapshot_live, snapshot_put, snapshot_t)
 
@@ -15,6 +22,9 @@ cdef extern from "<time.h>" nogil:
         long tv_sec
         long tv_nsec
     int clock_gettime(int clock, timespec *t)
+
+cdef extern from "field_name.h" nogil:
+    unsigned int field_name_id(const uint8_t *p, size_t n)
 
 cdef enum:
     TRIED_MAX = 64
@@ -44,6 +54,46 @@ def take_last_seen():
     seen = last_seen[:]
     last_seen.clear()
     return seen
+
+
+def unpack(str kind, bytes data):
+    """(code, value, bytes consumed, what came) of one value read from `data`, which lies at the end of its block."""
+    cdef uint64_t n = len(data)
+    cdef char *room = <char *>heap_array(n, 1)
+    cdef const char *p = data
+    cdef unpack_t u
+    cdef uint64_t wide = 0
+    cdef int64_t signed_ = 0
+    cdef uint32_t count = 0
+    cdef uint8_t flag = 0
+    cdef span_t s
+    cdef int code
+    memcpy(room, p, n)
+    u.p = <const uint8_t *>room
+    u.end = u.p + n
+    came = unpack_kind(&u).decode()
+    value = None
+    if kind == "uint":
+        code = unpack_uint(&u, &wide)
+        value = wide
+    elif kind == "int":
+        code = unpack_int(&u, &signed_)
+        value = signed_
+    elif kind == "bool":
+        code = unpack_bool(&u, &flag)
+        value = bool(flag)
+    elif kind == "array":
+        code = unpack_array(&u, &count)
+        value = count
+    elif kind == "nil":
+        code = 0 if unpack_nil(&u) else -1
+    else:
+        code = unpack_bytes(&u, &s)
+        if code == 0:
+            value = span_bytes(s.ptr, s.len)
+    used = u.p - <const uint8_t *>room
+    heap_free(room)
+    return code, value if code == 0 else None, used, came
 
 
 cdef class Registry:
@@ -126,8 +176,8 @@ cdef class Snapshot:
         s = self.s[0]
         return {
             "version": s.version, "refs": s.refs, "max_connections": s.max_connections,
-            "log_ops": [(s.log_ops[i].field, s.log_ops[i].quote, span_bytes(s.log_ops[i].text.ptr, s.log_ops[i].text.len))
-                        for i in range(s.n_log_ops)],
+            "log_ops": [(s.log_ops[i].field, s.log_ops[i].quote,
+                         span_bytes(s.log_ops[i].text.ptr, s.log_ops[i].text.len)) for i in range(s.n_log_ops)],
             "listeners": [self._listener(i) for i in range(s.n_listeners)],
             "clusters": [self._cluster(i) for i in range(s.n_clusters)],
         }
@@ -234,10 +284,9 @@ cdef class Snapshot:
         """Nanoseconds for `count` picks, as a worker does them: the answer is looked at."""
         cdef cluster_t *c = self.cluster(cluster)
         cdef uint64_t began, sum_ = 0
-        cdef uint32_t i
         with nogil:
             began = now()
-            for i in range(count):
+            for _i in range(count):
                 sum_ += cluster_pick(c, now_ns, &self.rng, NULL, 0).weight
             began = now() - began
         return began if sum_ else 0
@@ -260,3 +309,82 @@ cdef class Snapshot:
         e = self.endpoint(cluster, i).live
         return {"refs": e.refs, "active": e.active, "failures": e.failures, "avoid_until": e.avoid_until_ns,
                 "row": e.row - self.registry.rows, "at": <uint64_t>e}
+
+    # --- routes ---
+
+    def route(self, Request request, uint32_t listener=0, bint scan=False):
+        """The index of the route that matches, or None."""
+        cdef const route_table_t *t = &self.s.listeners[listener].routes
+        cdef const route_t *r
+        cdef span_t path = span_of(request.room + request.path_at, request.path_len)
+        r = route_scan(t, &request.m, path) if scan else route_find(t, &request.m, path)
+        return None if r is NULL else r.index
+
+    def time_routes(self, list requests, uint32_t rounds, uint32_t listener=0):
+        """Nanoseconds to route each of the requests `rounds` times."""
+        cdef const route_table_t *t = &self.s.listeners[listener].routes
+        cdef uint32_t n = len(requests)
+        cdef const msg_t **heads = <const msg_t **>heap_array(n, sizeof(void *))
+        cdef span_t *paths = <span_t *>heap_array(n, sizeof(span_t))
+        cdef Request request
+        cdef uint64_t began, found = 0
+        cdef uint32_t i
+        for i in range(n):
+            request = requests[i]
+            heads[i] = &request.m
+            paths[i] = span_of(request.room + request.path_at, request.path_len)
+        with nogil:
+            began = now()
+            for _round in range(rounds):
+                for i in range(n):
+                    found += route_find(t, heads[i], paths[i]) is not NULL
+            began = now() - began
+        heap_free(heads)
+        heap_free(paths)
+        return began, found
+
+
+cdef class Request:
+    """The head of a request as a codec would leave it, without a codec."""
+    cdef msg_t m
+    cdef uint8_t *room
+    cdef uint32_t path_at
+    cdef uint32_t path_len
+
+    def __cinit__(self, bytes method=b"GET", bytes authority=b"", bytes path=b"/", fields=()):
+        cdef bytes all_ = method + authority + path + b"".join(name + value for name, value in fields)
+        cdef const char *p = all_
+        cdef uint32_t at = 0
+        cdef route_t r
+        memset(&self.m, 0, sizeof(msg_t))
+        self.room = <uint8_t *>heap_array(len(all_) or 1, 1)
+        memcpy(self.room, p, len(all_))
+        self.m.base = self.room
+        self.m.len = len(all_)
+        self.m.method_len = len(method)
+        memset(&r, 0, sizeof(r))
+        self.m.method = METHOD_OTHER
+        if route_add_method(&r, span_of(self.room, len(method))):
+            while not (r.methods >> self.m.method) & 1:
+                self.m.method += 1
+        self.m.authority_off = len(method)
+        self.m.authority_len = len(authority)
+        self.path_at = len(method) + len(authority)
+        self.path_len = len(path)
+        at = self.path_at + self.path_len
+        for i in range(32):
+            self.m.at[i] = -1
+        for name, value in fields:
+            f = &self.m.fields[self.m.n_fields]
+            f.name_off = at
+            f.name_len = len(name)
+            f.value_off = at + len(name)
+            f.value_len = len(value)
+            f.id = field_name_id(self.room + at, f.name_len) if f.name_len else 0
+            if f.id and self.m.at[f.id] < 0:
+                self.m.at[f.id] = self.m.n_fields
+            at += f.name_len + f.value_len
+            self.m.n_fields += 1
+
+    def __dealloc__(self):
+        heap_free(self.room)

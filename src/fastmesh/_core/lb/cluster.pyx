@@ -1,6 +1,6 @@
 """The pick of an endpoint, and the avoidance of those that could not be connected to."""
 from libc.stdint cimport uint32_t, uint64_t
-from fastmesh._core.mem.fault cimport FM_EPROTO, FM_OK
+from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.lb.least_request cimport least_request_ops

@@ -191,15 +191,16 @@ cdef endpoint_t *edf_pick(edf_t *q, cluster_t *c, bint by_load, uint64_t now_ns,
         else:
             found = scan(q, c, by_load, now_ns, tried, n_tried)
     # Tried ones keep their turn: another request may want them.
-    for i in range(aside):
+    while aside > 0:
+        aside -= 1
         q.n_heap += 1
         sift_up(q.turns, q.n_heap - 1)
     if found is NULL and q.n_heap < q.n:
         # Nothing usable in the heap: one of the parked may have been let off meanwhile.
-        for i in range(q.n_heap, q.n):
-            if endpoint_is_usable(&c.endpoints[q.turns[i].slot], now_ns, tried, n_tried):
-                unpark(q, i)
-                for i in range(q.n_heap):
-                    if endpoint_is_usable(&c.endpoints[q.turns[i].slot], now_ns, tried, n_tried):
-                        return take(q, c, i, by_load)
+        i = q.n_heap
+        while i < q.n and not endpoint_is_usable(&c.endpoints[q.turns[i].slot], now_ns, tried, n_tried):
+            i += 1
+        if i < q.n:
+            unpark(q, i)
+            found = scan(q, c, by_load, now_ns, tried, n_tried)
     return found

@@ -14,7 +14,7 @@ written by two cores.
 """
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.fault cimport FM_OK
-from fastmesh._core.mem.rng cimport rng_below, rng_next
+from fastmesh._core.mem.rng cimport rng_below
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.lb.cluster cimport cluster_t, endpoint_is_usable, weights_are_equal
 from fastmesh._core.lb.edf cimport edf_free, edf_new, edf_pick, edf_t

@@ -1,5 +1,5 @@
 """Memory that is freed all at once, and single blocks from the heap."""
-from libc.stdint cimport uint8_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free
 from libc.string cimport memcpy, memset

@@ -15,8 +15,9 @@ cdef enum:
     ROUTE_HOST_MAX = 255      # RFC 1035: longer names cannot be asked for
 
 cdef enum route_path_t:
-    ROUTE_PREFIX = 0          # a prefix of the path on a segment border: /api matches /api and /api/x, not /apix;
-                              # a prefix that ends in "/" matches what begins with it; "/" matches everything
+    # A prefix on a segment border: /api matches /api and /api/x, not /apix. One that ends in "/" matches what begins
+    # with it, "/" everything.
+    ROUTE_PREFIX = 0
     ROUTE_EXACT = 1
 
 ctypedef struct route_header_t:

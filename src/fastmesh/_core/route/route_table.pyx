@@ -9,7 +9,7 @@ sorting. Tables of up to SCAN_MAX routes are scanned.
 
 The children of all nodes share one hash table, keyed by parent and segment.
 """
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 from fastmesh._core.mem.arena cimport arena_alloc, arena_array, arena_dup, arena_t, heap_array, heap_free
 from fastmesh._core.mem.fault cimport FM_ELIMIT, FM_OK

@@ -141,7 +141,7 @@ cdef inline bint is_token(uint8_t c, bint is_lower) noexcept nogil:
 
 cdef bint take_token(take_t *t, const char *name, bint is_lower, span_t *s) noexcept nogil:
     cdef uint32_t i
-    if not take_bytes(t, name, 1, 255, s):
+    if not take_bytes(t, name, 1, 1024, s):
         return False
     for i in range(s.len):
         if not is_token(s.ptr[i], is_lower):
