@@ -26,7 +26,7 @@ def split(kind: str, message: bytes, **options: Any) -> Result:
         if first[0] == AGAIN:
             assert parse(kind, message, scanned=cut, **options) == result, f"cut at {cut}"
         else:
-            assert 0 < first[0] == result[0] or first[0] < 0 and result[0] < 0, f"cut at {cut}: {first} {result}"
+            assert 0 < first[0] == result[0] or (first[0] < 0 and result[0] < 0), f"cut at {cut}: {first} {result}"
     return result
 
 

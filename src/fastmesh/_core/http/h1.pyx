@@ -279,9 +279,22 @@ cdef int _coding(msg_t *m, bint several) noexcept nogil:
     return msg_fail(m, H1_EBAD, b"Transfer-Encoding is not a list of codings")
 
 
+cdef bint _has_tab(const msg_t *m, const field_t *f) noexcept nogil:
+    """A tab before or after the value."""
+    cdef const uint8_t *line = m.base + f.name_off + f.name_len
+    cdef const uint8_t *value_end = m.base + f.value_off + f.value_len
+    return (memchr(line, c'\t', m.base + f.value_off - line) is not NULL or
+            memchr(value_end, c'\t', m.base + f.end_off - value_end) is not NULL)
+
+
 cdef int _body(msg_t *m, const walk_t *w) noexcept nogil:
     """Content-Length and Transfer-Encoding into m.length and m.framing (RFC 9112 section 6.3)."""
-    cdef int rc
+    cdef int rc, id
+    # Allowed by the grammar, but there are parsers that do not know "chunked\t" (llhttp is one), and the
+    # line of Content-Length is forwarded as it stands.
+    id = HEADER_CONTENT_LENGTH if w.seen & 1 << HEADER_CONTENT_LENGTH else HEADER_TRANSFER_ENCODING
+    if _has_tab(m, &m.fields[m.at[id]]):
+        return msg_fail(m, H1_EBAD, b"a tab stands beside the value of Content-Length or Transfer-Encoding")
     if w.seen & 1 << HEADER_CONTENT_LENGTH:
         if w.seen & 1 << HEADER_TRANSFER_ENCODING:
             return msg_fail(m, H1_EBAD, b"there are both Content-Length and Transfer-Encoding")
@@ -690,11 +703,14 @@ cdef int h1_parse_response(msg_t *m, const uint8_t *p, uint32_t n, uint32_t scan
     rc = _fields(m, &w, p + rc, limits)
     if rc < 0:
         return rc
-    m.framing = FRAME_CLOSE
+    m.framing = FRAME_CLOSE  # unless the fields say something else
     if w.seen & TELLING:
         rc = _meaning(m, &w)
         if rc != 0:
             return rc
+    if m.status < 200 and m.framing != FRAME_CLOSE and (m.framing != FRAME_NONE or m.length != 0):
+        # There is none (RFC 9112 section 6.3), but some readers would believe it.
+        return msg_fail(m, H1_EBAD, b"an interim response claims to have a body")
     if m.status < 200 or m.status == 204 or (method == METHOD_CONNECT and m.status < 300):
         # No body whatever the fields say; a length here is against RFC 9110 section 8.6 and would
         # mislead the next reader, so it goes.
