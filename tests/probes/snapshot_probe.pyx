@@ -1,5 +1,6 @@
 """Doors for tests onto the snapshot decoder, its tables and picks."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport arena_bytes, arena_live, heap_array, heap_free, heap_live
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
@@ -305,6 +306,9 @@ cdef class Snapshot:
     def connect_ok(self, uint32_t i, uint32_t cluster=0):
         endpoint_connect_ok(self.endpoint(cluster, i))
 
+    def row(self, uint32_t i):
+        return self.registry.row(i)
+
     def live_of(self, uint32_t i, uint32_t cluster=0):
         e = self.endpoint(cluster, i).live
         return {"refs": e.refs, "active": e.active, "failures": e.failures, "avoid_until": e.avoid_until_ns,
@@ -357,7 +361,8 @@ cdef class Request:
         cdef uint32_t at = 0
         cdef route_t r
         memset(&self.m, 0, sizeof(msg_t))
-        self.room = <uint8_t *>heap_array(len(all_) or 1, 1)
+        # Not a counted block: requests come and go as Python likes.
+        self.room = <uint8_t *>malloc(len(all_) or 1)
         memcpy(self.room, p, len(all_))
         self.m.base = self.room
         self.m.len = len(all_)
@@ -387,4 +392,4 @@ cdef class Request:
             self.m.n_fields += 1
 
     def __dealloc__(self):
-        heap_free(self.room)
+        free(self.room)

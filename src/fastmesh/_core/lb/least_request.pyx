@@ -8,6 +8,8 @@ costs no more: with three, two draws miss the idle one every third time.
 Unequal weights: the schedule of lb/edf with a turn every (active + 1) / weight, as Envoy does.
 Comparing two random draws by (active + 1) / weight instead would send everything to the
 heavier one while the cluster is idle, and a canary of weight 5 in 100 would never be asked.
+The price, here as there: with many requests in flight and equal response times, shares follow
+the square root of the weights, as active is in proportion to the share.
 
 Load is what this worker alone has in flight: workers share nothing, so no cache line is
 written by two cores.

@@ -1,0 +1,77 @@
+"""Snapshots for tests, written as control would write them: positional arrays in msgpack."""
+
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgpack
+
+from probes.snapshot_probe import Registry, Snapshot, alive, take_last_seen
+
+SECOND = 10**9
+ROUND_ROBIN, RANDOM, LEAST_REQUEST = 0, 1, 2
+LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0, 65_536]
+
+
+def endpoint(row: int = 0, port: int = 80, ip: bytes = b"\x7f\0\0\1", weight: int = 1, text: str = "e",
+             family: int = 4) -> list[Any]:
+    return [row, family, port, ip, weight, text]
+
+
+def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
+    """Different addresses, 10.0.0.0 and on."""
+    weights = list(weights) or [1] * count
+    return [endpoint(i, ip=struct.pack(">I", (10 << 24) + i), weight=weights[i], text=f"e{i}") for i in range(count)]
+
+
+def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
+            avoid_max: int = 30 * SECOND) -> list[Any]:
+    return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, endpoints]
+
+
+def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (), methods: Iterable[str] = (),
+          headers: Iterable[tuple[str, str]] = (), cluster: int = -1, status: int | None = None, body: bytes = b"",
+          content_type: str = "", timeout: int = 0, name: str = "r") -> list[Any]:
+    if status is None:
+        status = 0 if cluster >= 0 else 404
+    return [name, int(exact), path, list(hosts), list(methods), [list(header) for header in headers], cluster, status,
+            body, content_type, timeout]
+
+
+def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l", tcp_cluster: int = -1) -> list[Any]:
+    return [number, name, int(tcp_cluster >= 0), False, True, tcp_cluster, list(LIMITS),
+            [[4, 8, b"\x7f".ljust(16, b"\0")], [6, 128, bytes(15) + b"\1"], [1, 0, bytes(16)]], "", list(routes)]
+
+
+def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
+             log_ops: list[Any] | None = None) -> list[Any]:
+    return ["fmsn", 1, version, [0, log_ops], list(listeners), list(clusters)]
+
+
+def pack(value: Any) -> bytes:
+    return bytes(msgpack.packb(value))
+
+
+@contextmanager
+def registry(rows: int = 16) -> Iterator[Registry]:
+    """A worker's registry. Leaving it asserts that every object is gone that came meanwhile."""
+    before = alive()
+    take_last_seen()
+    made = Registry(rows)
+    yield made
+    assert made.counts() == (0, 0)
+    made.close()
+    take_last_seen()
+    assert alive() == before
+
+
+@contextmanager
+def decoded(value: list[Any], seed: int = 1, rows: int = 16) -> Iterator[Snapshot]:
+    """One snapshot in a registry of its own."""
+    with registry(rows) as made:
+        result = Snapshot(pack(value), made, seed)
+        try:
+            yield result
+        finally:
+            result.close()

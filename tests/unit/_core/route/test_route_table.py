@@ -1,0 +1,239 @@
+"""Routes: what each condition means, and that the index never changes the answer."""
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probes.snapshot_probe import Request
+from probes.wire import decoded, listener, route, snapshot
+
+
+def table(*routes: list[Any]):
+    return decoded(snapshot(listeners=[listener(routes)]))
+
+
+def request(path: str = "/", host: str = "", method: str = "GET", fields: Any = ()) -> Request:
+    return Request(method.encode(), host.encode("latin-1"), path.encode(),
+                   [(name.encode(), value.encode("latin-1")) for name, value in fields])
+
+
+# So many that the table is indexed, and none of them matches what the tests ask for.
+FILLER = [route(f"/filler/{i}", hosts=["filler.test"]) for i in range(6)]
+
+
+def found(routes: list[list[Any]], head: Request) -> int | None:
+    """The index that small, scanned, and large, indexed tables agree on."""
+    answers = set()
+    with table(*routes) as s:
+        answers.add(s.route(head))
+        answers.add(s.route(head, scan=True))
+    with table(*routes, *FILLER) as s:
+        answers.add(s.route(head))
+        answers.add(s.route(head, scan=True))
+    assert len(answers) == 1
+    return answers.pop()
+
+
+@pytest.mark.parametrize(("prefix", "path", "matches"), [
+    ("/", "/", True), ("/", "/x", True), ("/", "*", True), ("/", "", True), ("/", "//", True),
+    ("/api", "/api", True), ("/api", "/api/", True), ("/api", "/api/x/y", True), ("/api", "/api//x", True),
+    ("/api", "/apix", False), ("/api", "/ap", False), ("/api", "/", False), ("/api", "/API", False),
+    ("/api", "/x/api", False), ("/api", "*", False), ("/api", "", False), ("/api", "/api;v=1", False),
+    ("/api/", "/api/", True), ("/api/", "/api/x", True), ("/api/", "/api", False), ("/api/", "/apix/", False),
+    ("/a/b", "/a/b/c", True), ("/a/b", "/a", False), ("/a/b", "/a/bc", False), ("/a/b/", "/a/b", False),
+    ("//", "//", True), ("//", "//x", True), ("//", "/x", False), ("/a//b", "/a//b/c", True), ("/a//b", "/a/b", False),
+    ("/%C3%A9", "/%C3%A9/x", True),
+])
+def test_prefix(prefix, path, matches):
+    assert found([route(prefix)], request(path)) == (0 if matches else None)
+
+
+@pytest.mark.parametrize(("exact", "path", "matches"), [
+    ("/", "/", True), ("/", "", True), ("/", "/x", False), ("/", "*", False), ("/api", "/api", True),
+    ("/api", "/api/", False), ("/api/", "/api/", True), ("/api/", "/api", False), ("/api", "/api/x", False),
+    ("/api", "/apix", False), ("*", "*", True), ("*", "/", False), ("*", "/*", False), ("/*", "/*", True),
+    ("/*", "*", False), ("//", "//", True), ("//", "/", False),
+])
+def test_exact(exact, path, matches):
+    assert found([route(exact, exact=True)], request(path)) == (0 if matches else None)
+
+
+@pytest.mark.parametrize(("host", "authority", "matches"), [
+    ("example.com", "example.com", True), ("example.com", "EXAMPLE.com", True), ("example.com", "example.com:80", True),
+    ("example.com", "example.com.", True), ("example.com", "example.com.:8080", True),
+    ("example.com.", "example.com", True),
+    ("example.com", "example.com:80:80", True), ("example.com", "www.example.com", False), ("example.com", "", False),
+    ("example.com", "xexample.com", False), ("example.com", "example.co", False), ("*", "", True), ("*", "any", True),
+    ("*.example.com", "a.example.com", True), ("*.example.com", "A.B.Example.com:1", True),
+    ("*.example.com", "example.com", False), ("*.example.com", ".example.com", False),
+    ("*.example.com", "aexample.com", False), ("*.example.com", "a.example.com.evil", False),
+    ("*.com", "a.b.com", True),
+    ("[::1]", "[::1]", True), ("[::1]", "[::1]:80", True), ("::1", "[::1]:80", True), ("[::1]", "[::2]", False),
+    ("[fe80::a]", "[FE80::A]:80", True), ("[::1]", "[::1", False), ("127.0.0.1", "127.0.0.1:80", True),
+    ("a" * 255, "a" * 255 + ":80", True), ("a" * 255, "a" * 256, False),
+    ("*." + "b" * 250, "a." + "b" * 250, True),
+])
+def test_host(host, authority, matches):
+    assert found([route("/", hosts=[host])], request("/", authority)) == (0 if matches else None)
+
+
+def test_a_host_longer_than_any_rule_still_meets_routes_without_hosts():
+    assert found([route("/", hosts=["*.a"]), route("/")], request("/", "a." * 20_000 + "a")) == 1
+
+
+def test_any_among_hosts_is_any():
+    assert found([route("/", hosts=["a", "*", "b"])], request("/", "c")) == 0
+
+
+@pytest.mark.parametrize(("methods", "method", "matches"), [
+    ([], "GET", True), ([], "BREW", True), (["GET"], "GET", True), (["GET"], "HEAD", False), (["GET"], "get", False),
+    (["GET", "POST"], "POST", True), (["BREW"], "BREW", True), (["BREW"], "GET", False), (["GET"], "BREW", False),
+    (["BREW", "WHEN"], "WHEN", True), (["BREW", "GET"], "GET", True), (["CONNECT"], "CONNECT", True),
+    (["PATCH", "TRACE", "OPTIONS", "DELETE", "PUT"], "DELETE", True),
+    (["PATCH", "TRACE", "OPTIONS", "DELETE", "PUT"], "POST", False),
+])
+def test_method(methods, method, matches):
+    assert found([route("/", methods=methods)], request(method=method)) == (0 if matches else None)
+
+
+@pytest.mark.parametrize(("wanted", "fields", "matches"), [
+    ([("x-a", "1")], [("x-a", "1")], True), ([("x-a", "1")], [("X-A", "1")], True),
+    ([("x-a", "1")], [("x-a", "2")], False),
+    ([("x-a", "1")], [], False), ([("x-a", "1")], [("x-ab", "1")], False), ([("x-a", "v")], [("x-a", "V")], False),
+    ([("x-a", "")], [("x-a", "")], True), ([("x-a", "")], [], False),
+    ([("user-agent", "u")], [("User-Agent", "u")], True), ([("user-agent", "u")], [("x", "u")], False),
+    ([("user-agent", "u")], [("user-agent", "v")], False),
+    # The first field of a name decides.
+    ([("x-a", "1")], [("x-a", "1"), ("x-a", "2")], True), ([("x-a", "2")], [("x-a", "1"), ("x-a", "2")], False),
+    ([("user-agent", "2")], [("user-agent", "1"), ("user-agent", "2")], False),
+    ([("x-a", "1"), ("x-b", "2")], [("x-b", "2"), ("x-a", "1")], True),
+    ([("x-a", "1"), ("x-b", "2")], [("x-a", "1")], False),
+    ([("x-a", "1"), ("host", "h")], [("host", "h"), ("x-a", "1")], True),
+])
+def test_header(wanted, fields, matches):
+    assert found([route("/", headers=wanted)], request(fields=fields)) == (0 if matches else None)
+
+
+def test_the_first_match_wins_however_specific_a_later_one_is():
+    routes = [route("/"), route("/a/b", exact=True, hosts=["h"], methods=["GET"], headers=[("x", "1")])]
+    assert found(routes, request("/a/b", "h", fields=[("x", "1")])) == 0
+    assert found(routes[::-1], request("/a/b", "h", fields=[("x", "1")])) == 0
+    assert found(routes[::-1], request("/a/b", "h")) == 1
+
+
+def test_order_across_hosts_wildcards_and_depths():
+    routes = [
+        route("/a/b/c", hosts=["*.test"], methods=["PUT"]),
+        route("/a", hosts=["x.y.test"], methods=["POST"]),
+        route("/a/b", hosts=["*.y.test"]),
+        route("/a", hosts=["x.y.test"]),
+        route("/a/b/c", exact=True),
+        route("/"),
+    ]
+    assert found(routes, request("/a/b/c", "x.y.test", "PUT")) == 0
+    assert found(routes, request("/a/b/c", "x.y.test", "POST")) == 1
+    assert found(routes, request("/a/b/c", "x.y.test")) == 2
+    assert found(routes, request("/a/x", "x.y.test")) == 3
+    assert found(routes, request("/a/b/c", "elsewhere")) == 4
+    assert found(routes, request("/a/b/c/", "elsewhere")) == 5
+
+
+def test_nothing_matches_an_empty_table():
+    with table() as s:
+        assert s.route(request()) is None
+
+
+# --- against a model ---
+
+def strip_host(authority: str) -> str:
+    if authority.startswith("[") and "]" in authority:
+        return authority[1:authority.index("]")].lower()
+    host = authority.split(":")[0]
+    return (host[:-1] if host.endswith(".") and len(host) > 1 else host).lower()
+
+
+def is_match(r: list[Any], method: str, authority: str, path: str, fields: list[tuple[str, str]]) -> bool:
+    _, exact, want, hosts, methods, headers = r[:6]
+    host = strip_host(authority)
+    path = path or "/"
+    if exact:
+        path_ok = path == want
+    else:
+        path_ok = want == "/" or path == want or path.startswith(want if want.endswith("/") else want + "/")
+    host_ok = not hosts or any(
+        h == "*" or h == host or (h[:2] == "*." and host.endswith(h[1:]) and len(host) > len(h) - 1) for h in hosts)
+    first: dict[str, str] = {}
+    for name, value in fields:
+        first.setdefault(name.lower(), value)
+    return (path_ok and host_ok and (not methods or method in methods)
+            and all(first.get(name) == value for name, value in headers))
+
+
+SEGMENTS = st.sampled_from(["a", "b", "ab", "", "longer-than-eight", "longer-than-sixteen-bytes", "*"])
+PATHS = st.one_of(st.lists(SEGMENTS, max_size=5).map(lambda parts: "/" + "/".join(parts)), st.just("/"))
+HOSTS = st.sampled_from(["a.test", "b.test", "x.a.test", "y.x.a.test", "test", "*.test", "*.a.test", "*.x.a.test", "*",
+                         "10.0.0.1"])
+METHODS = st.sampled_from(["GET", "POST", "BREW", "WHEN"])
+NAMES = st.sampled_from(["x-one", "x-two", "user-agent", "host"])
+VALUES = st.sampled_from(["1", "2", ""])
+ROUTES = st.builds(
+    route,
+    PATHS, st.booleans(), st.one_of(st.just([]), st.lists(HOSTS, max_size=3)),
+    st.one_of(st.just([]), st.lists(METHODS, max_size=2)),
+    st.one_of(st.just([]), st.lists(st.tuples(NAMES, VALUES), max_size=2)))
+HEADS = st.tuples(
+    METHODS, st.one_of(st.sampled_from(["", "A.test:80", "test.", ".test", "..", "[::1]:80", "q.y.x.a.test"]),
+                       HOSTS.filter(lambda h: "*" not in h)),
+    st.one_of(PATHS, st.just("*"), st.just("")), st.lists(st.tuples(NAMES.map(str.title), VALUES), max_size=4))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(st.lists(ROUTES, max_size=6), st.lists(ROUTES, min_size=5, max_size=60)),
+       st.lists(HEADS, min_size=1, max_size=20))
+def test_index_scan_and_model_agree(routes, heads):
+    with table(*routes) as s:
+        for method, authority, path, fields in heads:
+            head = request(path, authority, method, fields)
+            expected = next((i for i, r in enumerate(routes) if is_match(r, method, authority, path, fields)), None)
+            assert s.route(head) == expected
+            assert s.route(head, scan=True) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(ROUTES, min_size=5, max_size=20), st.binary(max_size=40), st.binary(max_size=300))
+def test_any_bytes_as_path_and_authority(routes, path, authority):
+    """The codec lets less through than this; index and scan agree on it anyway."""
+    with table(*routes) as s:
+        head = Request(b"GET", authority, path, [])
+        assert s.route(head) == s.route(head, scan=True)
+
+
+def test_a_large_table():
+    rng = random.Random(4)
+    routes = [route("/" + "/".join(rng.choice("abcdefgh") for _ in range(rng.randrange(1, 5))),
+                    exact=rng.random() < 0.2,
+                    hosts=[f"h{rng.randrange(100)}.test"] if rng.random() < 0.9 else [],
+                    methods=["GET"] if rng.random() < 0.3 else []) for _ in range(5000)]
+    with table(*routes) as s:
+        for _ in range(3000):
+            path = "/" + "/".join(rng.choice("abcdefgh") for _ in range(rng.randrange(1, 6)))
+            head = request(path, f"h{rng.randrange(110)}.test", rng.choice(["GET", "POST"]))
+            assert s.route(head) == s.route(head, scan=True)
+
+
+def test_many_hosts_on_one_route():
+    hosts = [f"h{i}.test" for i in range(20_000)]
+    with table(*FILLER, route("/a", hosts=hosts), route("/a")) as s:
+        assert s.route(request("/a/x", "h19999.test")) == len(FILLER)
+        assert s.route(request("/a/x", "h20000.test")) == len(FILLER) + 1
+
+
+def test_very_long_paths():
+    deep = "/" + "a/" * 30_000
+    with table(*FILLER, route(deep), route("/a/a")) as s:
+        assert s.route(request(deep)) == len(FILLER)
+        assert s.route(request(deep + "x")) == len(FILLER)
+        assert s.route(request(deep[:-1])) == len(FILLER) + 1
