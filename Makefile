@@ -14,7 +14,7 @@ V := .venv
 PY := $(V)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
 TESTS ?= tests
-TARGET ?= h1
+TARGET ?= all
 TIME ?= 60
 
 # --- set-up: each step leaves a stamp and is not repeated -------------------
@@ -77,7 +77,7 @@ asan: build $(V)/.dev ## the same tests, built with AddressSanitizer and UBSan, 
 	scripts/sanitized $(TESTS)
 
 .PHONY: fuzz
-fuzz: $(V)/.dev build/.system-fuzz ## coverage-guided fuzzing of a codec (TARGET=h1 TIME=seconds)
+fuzz: $(V)/.dev build/.system-fuzz ## coverage-guided fuzzing of the codecs (TARGET=h1_request TIME=seconds each)
 	scripts/fuzz $(TARGET) $(TIME)
 
 .PHONY: bench

@@ -1,7 +1,7 @@
 """Builds the compiled core: one extension per .pyx file, flags by profile.
 
     FASTMESH_PROFILE   release (default) | perf | dev | asan | fuzz
-    FASTMESH_ONLY      build only the modules whose name starts with this
+    FASTMESH_ONLY      build only the modules whose name starts with one of these words
     FASTMESH_PURE      1 = no extensions at all (the editable install of `make build`, which compiles apart)
 
 Each module is translated and compiled by itself, several at a time, and only when a file that it really
@@ -21,7 +21,8 @@ from setuptools.command.build_ext import build_ext
 
 SRC = Path("src")
 CORE = SRC / "fastmesh" / "_core"
-PROBES = Path("tests") / "probes"
+TESTS = Path("tests")
+PROBES = TESTS / "probes"
 
 WARN = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter", "-Wno-unused-variable",
         "-Wno-missing-field-initializers", "-Wno-sign-compare", "-Wno-cast-function-type"]
@@ -37,8 +38,8 @@ PROFILES = {
     "perf": ([*FAST, "-fno-omit-frame-pointer"], HARD),
     "dev": ([*BASE, "-Og", "-g3", "-U_FORTIFY_SOURCE", "-DFM_DEBUG=1"], []),
     "asan": (SANITIZE, ["-fsanitize=address,undefined"]),
-    # Compiled by clang; the fuzzer's own driver is linked into one probe only.
-    "fuzz": ([*SANITIZE, "-fsanitize=fuzzer-no-link"], ["-fsanitize=address,undefined"]),
+    # Compiled by clang; scripts/fuzz brings the fuzzer's own library.
+    "fuzz": ([*SANITIZE, "-fsanitize=fuzzer-no-link"], ["-fsanitize=address,undefined", "-shared-libasan"]),
 }
 DIRECTIVES = {
     "boundscheck": False, "wraparound": False, "initializedcheck": False, "nonecheck": False, "cdivision": True,
@@ -49,7 +50,7 @@ DIRECTIVES = {
 CHECKED = {"boundscheck": True, "initializedcheck": True, "nonecheck": True}
 
 profile = os.environ.get("FASTMESH_PROFILE") or "release"
-only = os.environ.get("FASTMESH_ONLY", "")
+only = tuple(os.environ.get("FASTMESH_ONLY", "").split())
 cflags, ldflags = PROFILES[profile]
 directives = DIRECTIVES | (CHECKED if profile == "dev" else {})
 
@@ -65,8 +66,10 @@ def extensions(probes: bool) -> list[Extension]:
         return []
     found = [extension(source, SRC) for source in sorted(CORE.rglob("*.pyx"))]
     if probes:
-        found += [extension(source, PROBES.parent) for source in sorted(PROBES.glob("*.pyx"))]
-    return [ext for ext in found if ext.name.startswith(only)]
+        found += [extension(source, TESTS) for source in sorted(PROBES.glob("*.pyx"))]
+    if probes and profile == "fuzz":
+        found.append(extension(TESTS / "fuzz" / "driver.pyx", TESTS))
+    return [ext for ext in found if ext.name.startswith(only or ("",))]
 
 
 def dependencies(depfile: Path) -> list[str]:
@@ -125,7 +128,7 @@ class BuildCore(build_ext):
 
         source, c_file = ext.sources[0], self.generated / f"{ext.name}.c"
         command = [sys.executable, "-m", "cython", "--3str", "--line-directives", "--depfile", "--fast-fail",
-                   "-I", str(SRC), "-I", str(PROBES.parent), "--module-name", ext.name, "-o", str(c_file)]
+                   "-I", str(SRC), "-I", str(TESTS), "--module-name", ext.name, "-o", str(c_file)]
         for name, value in directives.items():
             command += ["-X", f"{name}={value}"]
         # Flags count as a source: a change of them makes everything older than this file.
@@ -151,15 +154,15 @@ class BuildCore(build_ext):
     def copy_extensions_to_source(self) -> None:
         for ext in self.extensions:
             built = self.built(ext)
-            folder = (PROBES if ext.name.startswith(f"{PROBES.name}.") else SRC / Path(*ext.name.split(".")[:-1]))
-            replace_file(built, folder / built.name)
+            root = SRC if ext.name.startswith("fastmesh.") else TESTS
+            replace_file(built, root / built.relative_to(self.build_lib))
 
     def forget_removed(self) -> None:
         """Drop what earlier builds left of modules that are gone."""
         names = {ext.name for ext in self.extensions}
         places = [(Path(self.build_lib), Path(self.build_lib))]
         if self.inplace:
-            places += [(CORE, SRC), (PROBES, PROBES.parent)]
+            places += [(CORE, SRC), (PROBES, TESTS)]
         for folder, root in places:
             for old in folder.rglob("*.so"):
                 if ".".join((*old.relative_to(root).parts[:-1], old.name.split(".")[0])) not in names:
