@@ -64,7 +64,7 @@ demo: build ## three services, their sidecars, live traffic, and what goes wrong
 check: build $(V)/.dev ## linters, types, the rules of the core, stubs, links
 	$(V)/bin/ruff check
 	$(V)/bin/mypy
-	$(V)/bin/cython-lint src/fastmesh/_core $(wildcard tests/probes)
+	PATH=$(CURDIR)/$(V)/bin:$$PATH cython-lint src/fastmesh/_core $(wildcard tests/probes)
 	$(PY) tools/check_layers.py
 	$(PY) tools/check_imports.py
 	$(PY) tools/check_core.py

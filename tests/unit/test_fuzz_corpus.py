@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from probes import fuzz_targets
 
 CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus"
