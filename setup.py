@@ -44,8 +44,9 @@ PROFILES = {
 DIRECTIVES = {
     "boundscheck": False, "wraparound": False, "initializedcheck": False, "nonecheck": False, "cdivision": True,
     "embedsignature": True, "binding": True, "legacy_implicit_noexcept": False,
-    # Not warn.undeclared: it complains about every Python constant of a module.
-    "warn.maybe_uninitialized": True, "warn.unused": True,
+    # Not warn.undeclared, which complains about every Python constant of a module, and not warn.maybe_uninitialized,
+    # which does not see through `while True` and `&result`; the C compiler does (-Wall).
+    "warn.unused": True,
 }
 CHECKED = {"boundscheck": True, "initializedcheck": True, "nonecheck": True}
 
