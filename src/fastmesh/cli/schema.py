@@ -5,12 +5,13 @@ import json
 import sys
 from pathlib import Path
 
+from fastmesh import __version__
 from fastmesh.config.json_schema import json_schema
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints it, or writes it to a file."""
-    text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(json_schema(__version__), indent=2, ensure_ascii=False) + "\n"
     if not args.output:
         sys.stdout.write(text)
         return 0

@@ -44,9 +44,9 @@ class Finder:
         return self.tree.source.position(mark.start)[0]
 
     def is_broken(self, path: Path) -> bool:
-        """The value could not be read, and that has been reported: nothing follows from its absence."""
+        """The value could not be read, or its key is misspelled. That is reported; nothing follows from its absence."""
         mark, taken = self.tree.find(path)
-        return taken == len(path) and self.tree.is_broken(mark)
+        return path in self.tree.meant or (taken == len(path) and self.tree.is_broken(mark))
 
 
 def check(tree: Tree) -> list[Problem]:
@@ -164,7 +164,7 @@ def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: li
             find.add((*path, "cluster"), "an http listener has routes, not a cluster", key=True,
                      hint=f"write routes: [{{match: {{prefix: /}}, cluster: {cluster}}}], or protocol: tcp"
                      if isinstance(cluster, str) else "write routes, or protocol: tcp")
-        elif "routes" not in listener or routes == []:
+        elif ("routes" not in listener or routes == []) and not find.is_broken((*path, "routes")):
             find.add(path, f"the http listener {name} has no routes",
                      hint="add routes: [{match: {prefix: /}, cluster: NAME}], or write protocol: tcp and a cluster")
     _reference(find, (*path, "cluster"), cluster, clusters)

@@ -18,7 +18,8 @@ class Endpoint(Section):
 
     address: Annotated[fields.Address, Field(
         description="Where to connect to: `127.0.0.1:9000`, `[::1]:9000`, `unix:/run/app.sock`; `localhost` is "
-                    "127.0.0.1. Other host names need DNS discovery, which this version does not have.")]
+                    "127.0.0.1. Other host names need DNS discovery, which this version does not have.",
+        examples=["127.0.0.1:9000"])]
     weight: Annotated[int, Count(1, MAX_WEIGHT), Field(
         description="Its share relative to the others: 2 gets twice the requests of 1.")] = 1
 
@@ -73,4 +74,5 @@ class Cluster(Section):
     connect_attempts: Annotated[int, Count(1, 16), Field(
         description="Endpoints tried for one request when connecting fails, the first included.")] = 3
     avoid: Annotated[Avoid, OR_DEFAULT, Field(
-        description="How long an endpoint that could not be connected to is left alone.")] = Avoid()
+        description="How long an endpoint that could not be connected to is left alone.")
+    ] = Field(default_factory=Avoid)

@@ -12,11 +12,18 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import msgpack
 
-TIME_LIMIT = 60             # seconds; a file of 100,000 endpoints takes a few
+from fastmesh.config.load import load
+from fastmesh.config.render import render
+from fastmesh.errors import ConfigError, Problem
+from fastmesh.snapshot.compiler import compile, describe
+from fastmesh.snapshot.registry import Registry
+
+TIME_LIMIT = 60             # seconds of work; a file of 100,000 endpoints takes a few
 _MAX_REQUEST = 256 << 20
 
 
@@ -25,14 +32,7 @@ class OutOfTime(BaseException):
 
 
 def answer(request: object) -> dict[str, Any]:
-    """The result for one request. Never raises, but for OutOfTime."""
-    # Here, not above: what cannot be imported is reported like everything else.
-    from fastmesh.config.load import load
-    from fastmesh.config.render import render
-    from fastmesh.errors import ConfigError
-    from fastmesh.snapshot.compiler import compile, describe
-    from fastmesh.snapshot.registry import Registry
-
+    """The result for one request. What it raises is a bug, or OutOfTime."""
     if not isinstance(request, dict) or not isinstance(request.get("file"), str):
         return refused("the request names no file")
     try:
@@ -48,10 +48,8 @@ def answer(request: object) -> dict[str, Any]:
 
 def refused(reason: str, file: str = "") -> dict[str, Any]:
     """The result when something other than the file is at fault."""
-    from fastmesh.errors import Problem
-
     problem = Problem(reason, file=file)
-    return {"ok": False, "errors": [problem.to_dict()], "text": f"config error: {problem}\n"}
+    return {"ok": False, "errors": [problem.to_dict()], "text": render([problem])}
 
 
 def main() -> int:
@@ -61,9 +59,10 @@ def main() -> int:
     with _own_output() as output:
         file = ""
         try:
+            packed = sys.stdin.buffer.read(_MAX_REQUEST)
             signal.signal(signal.SIGALRM, _out_of_time)
             signal.alarm(TIME_LIMIT)
-            request = msgpack.unpackb(sys.stdin.buffer.read(_MAX_REQUEST), strict_map_key=False)
+            request = msgpack.unpackb(packed, strict_map_key=False)
             if isinstance(request, dict):
                 file = str(request.get("file", ""))
             result = answer(request)
@@ -71,7 +70,8 @@ def main() -> int:
             result = refused(f"the configuration took longer than {TIME_LIMIT} s to check", file)
         except Exception as error:      # a bug must reach control as a sentence, not as a closed pipe
             result = refused(f"internal error while compiling: {type(error).__name__}: {error}", file)
-        signal.alarm(0)
+        finally:
+            signal.alarm(0)
         try:
             output.write(msgpack.packb(result))
             output.flush()
@@ -81,10 +81,9 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _own_output() -> Any:
+def _own_output() -> Iterator[BinaryIO]:
     """Standard output for the result alone: whatever else prints goes to standard error."""
     sys.stdout.flush()
-    own: BinaryIO
     with os.fdopen(os.dup(1), "wb") as own:
         os.dup2(2, 1)
         yield own

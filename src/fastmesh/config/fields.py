@@ -4,6 +4,7 @@ The loader hands over every scalar as text, so each type here parses text. They 
 value too, so models can be made from Python.
 """
 
+import contextlib
 import difflib
 import re
 from collections.abc import Callable
@@ -35,7 +36,7 @@ _VISIBLE = re.compile(r"[\x20-\x7e\x80-\U0010ffff]*")
 class Section(BaseModel):
     """A mapping of the configuration. Unknown keys are errors; nothing changes once it is made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Parsed:
@@ -270,39 +271,48 @@ def _header_value(value: object) -> str:
 
 HeaderValue = Annotated[str, Parsed(_header_value, {"type": "string"})]
 
-_HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\])")
+_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
 
 
 def _host(value: object) -> str:
-    allowed = "a host name without port, as shop.example.com"
+    allowed = "a host name without port, as shop.example.com or *.example.com"
     text = _text(value, allowed)
-    if "*" in text:
-        raise WrongValue(shown(text), f"{allowed}; host names are compared whole",
-                         "leave out hosts to match every host" if text == "*" else "list the hosts one by one")
+    # A trailing dot means the same host (RFC 3986 section 3.2.2), and requests are compared without it.
+    plain = text.removesuffix(".")
+    if _HOST.fullmatch(plain) and len(plain) <= 255 and ".." not in plain:
+        return plain.lower()
+    hint = ""
     if "://" in text:
-        raise WrongValue(shown(text), allowed, "leave out the scheme")
-    if not _HOST.fullmatch(text) or len(text) > 255:
-        name, _, port = text.rpartition(":")
-        hint = f"write {name}: every port of it matches" if port.isdigit() and _HOST.fullmatch(name) else ""
-        if not text.isascii():
-            try:
-                hint = f"write its ASCII form, {text.encode('idna').decode()}"
-            except UnicodeError:
-                hint = ""
-        raise WrongValue(shown(text), allowed, hint)
-    return text.lower()
+        hint = "leave out the scheme"
+    elif "*" in text:
+        hint = "a * stands only at the beginning, for one or more whole labels: *.example.com"
+    elif not text.isascii():
+        with contextlib.suppress(UnicodeError):
+            hint = f"write its ASCII form, {text.encode('idna').decode()}"
+    elif (found := re.fullmatch(r"(.+):[0-9]+", text)) and _HOST.fullmatch(found[1]):
+        hint = f"write {found[1]}: every port of it matches"
+    raise WrongValue(shown(text), allowed, hint)
 
 
 Host = Annotated[str, Parsed(_host, {
-    "type": "string", "examples": ["shop.example.com"],
-    "pattern": r"^([A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])$"})]
+    "type": "string", "examples": ["shop.example.com", "*.example.com"],
+    "pattern": r"^(\*|(\*\.)?[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])$"})]
 
 
 def _path(value: object) -> str:
     return path.normalize_path(_text(value, path.ALLOWED))
 
 
-Path = Annotated[str, Parsed(_path, {"type": "string", "pattern": path.PATTERN, "examples": ["/api"]})]
+Prefix = Annotated[str, Parsed(_path, {"type": "string", "pattern": path.PATTERN, "examples": ["/api"]})]
+
+
+def _whole_path(value: object) -> str:
+    # `OPTIONS *` asks about the server as a whole (RFC 9110 section 9.3.7).
+    return "*" if value == "*" else _path(value)
+
+
+Path = Annotated[str, Parsed(_whole_path, {
+    "type": "string", "pattern": rf"^\*$|{path.PATTERN}", "examples": ["/healthz"]})]
 
 
 # --- addresses --------------------------------------------------------------

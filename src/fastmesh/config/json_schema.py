@@ -6,7 +6,6 @@ allows that too.
 
 from typing import Any
 
-from fastmesh import __version__
 from fastmesh.config.model import Config
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
@@ -15,8 +14,8 @@ _REFERENCE_LINK = {"$ref": "#/$defs/Reference"}
 _KEPT = ("title", "description", "default", "examples")
 
 
-def json_schema() -> dict[str, Any]:
-    """A schema of draft 2020-12."""
+def json_schema(version: str) -> dict[str, Any]:
+    """A schema of draft 2020-12, that of a version of fastmesh."""
     schema = Config.model_json_schema()
     definitions = schema.pop("$defs")
     for definition in definitions.values():
@@ -31,7 +30,7 @@ def json_schema() -> dict[str, Any]:
     definitions["Reference"] = _REFERENCE
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:fastmesh:configuration:{__version__}",
+        "$id": f"urn:fastmesh:configuration:{version}",
         "title": "fastmesh configuration",
         **{key: value for key, value in schema.items() if key != "title"},
         "$defs": dict(sorted(definitions.items())),

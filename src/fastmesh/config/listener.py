@@ -64,7 +64,8 @@ class Listener(Section):
         examples=["web"])]
     address: Annotated[fields.Address, Field(
         description="Where to listen: `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/app.sock`; `localhost` is "
-                    "127.0.0.1. `0.0.0.0` is every IPv4 address, `[::]` every IPv6 address.")]
+                    "127.0.0.1. `0.0.0.0` is every IPv4 address, `[::]` every IPv6 address.",
+        examples=["127.0.0.1:8080"])]
     protocol: Annotated[str, Choice("http", "tcp"), Field(
         description="`http` for HTTP/1.1 with `routes`, `tcp` for any other protocol with one `cluster`.")] = "http"
     direction: Annotated[str, Choice("outbound", "inbound"), Field(
@@ -87,5 +88,7 @@ class Listener(Section):
         max_length=1024)] = _OWN_MACHINE
     via: Annotated[Word, Field(
         description="The name this proxy puts into `via`; nothing when empty.")] = ""
-    limits: Annotated[Limits, OR_DEFAULT, Field(description="How much one client may ask for.")] = Limits()
-    timeouts: Annotated[Timeouts, OR_DEFAULT, Field(description="How long the proxy waits.")] = Timeouts()
+    limits: Annotated[Limits, OR_DEFAULT, Field(
+        description="How much one client may ask for.")] = Field(default_factory=Limits)
+    timeouts: Annotated[Timeouts, OR_DEFAULT, Field(
+        description="How long the proxy waits.")] = Field(default_factory=Timeouts)

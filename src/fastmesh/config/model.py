@@ -33,8 +33,9 @@ def _workers(value: object) -> int | str:
 class Config(Section):
     """Everything that fastmesh reads from its file."""
 
-    node: Annotated[Node, OR_DEFAULT, Field(description="The workload this proxy stands beside.")] = Node()
-    admin: Annotated[Admin, OR_DEFAULT, Field(description="The admin API.")] = Admin()
+    node: Annotated[Node, OR_DEFAULT, Field(
+        description="The workload this proxy stands beside.")] = Field(default_factory=Node)
+    admin: Annotated[Admin, OR_DEFAULT, Field(description="The admin API.")] = Field(default_factory=Admin)
     workers: Annotated[int | str, Parsed(_workers, {"anyOf": [
         {"type": "integer", "minimum": 1, "maximum": MAX_WORKERS}, {"const": "auto"}]}), Field(
         description="Worker processes, each with one thread. `auto` is one for each processor that this process may "
@@ -54,6 +55,8 @@ class Config(Section):
     access_log: Annotated[AccessLog | None, Field(
         description="The access log. There is none when this section is left out.")] = None
     listeners: Annotated[list[Listener], Field(
-        description="Where the proxy accepts connections.", max_length=MAX_LISTENERS)]
+        description="Where the proxy accepts connections.", max_length=MAX_LISTENERS,
+        examples=[[{"name": "web", "address": "127.0.0.1:8080", "routes": [
+            {"match": {"prefix": "/"}, "cluster": "app"}]}]])]
     clusters: Annotated[list[Cluster], Field(
         description="Where requests and connections go.", max_length=MAX_CLUSTERS)] = []  # noqa: RUF012

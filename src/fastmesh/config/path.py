@@ -10,6 +10,7 @@ import re
 from fastmesh.errors import WrongValue
 
 ALLOWED = 'a path that begins with "/", without query or fragment'
+MAX_PATH = 4096
 PATTERN = r"^/[^?#\s]*$"
 
 _ESCAPE = re.compile(rb"%(..?)?", re.DOTALL)
@@ -19,6 +20,8 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 
 def normalize_path(text: str) -> str:
     """The normal form of a path in a rule. Raises WrongValue."""
+    if len(text) > MAX_PATH:
+        raise WrongValue(f"a path of {len(text):,} characters", f"at most {MAX_PATH:,} characters")
     if not text.startswith("/"):
         raise WrongValue(repr(text), ALLOWED, f"write /{text}" if re.fullmatch(r"[\w.-][\w./-]*", text) else "")
     for mark, name in (("?", "query"), ("#", "fragment")):

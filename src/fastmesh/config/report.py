@@ -47,7 +47,10 @@ def section_at(path: Path) -> type[Section] | None:
 def problems_of(error: ValidationError, tree: Tree) -> list[Problem]:
     """Each error once, at its place. Those that only follow from a reported one are left out."""
     found: list[Problem] = []
-    for item in error.errors(include_url=False, include_input=False):
+    # Unknown keys first: one that is misspelled explains why another is missing.
+    items = sorted(error.errors(include_url=False, include_input=False),
+                   key=lambda item: item["type"] != "extra_forbidden")
+    for item in items:
         problem = _problem(item, tree)
         if problem is not None:
             found.append(problem)
@@ -123,17 +126,16 @@ def _bad_key(path: Path, wrong: object, tree: Tree) -> Problem:
 
 def _missing(path: Path, tree: Tree) -> Problem | None:
     parent, taken = tree.find(path[:-1])
+    if path in tree.meant:
+        return None
     if taken < len(path) - 1 and tree.is_broken(parent):
         return None
     key = str(path[-1])
     section = section_at(path[:-1])
     hint = f"add {key}"
     if section is not None:
-        field = section.model_fields[key]
-        if field.examples:
-            hint = f"add it, as {key}: {_flow(field.examples[0])}"
-        elif field.description:
-            hint = f"add it: {_first_sentence(field.description)}"
+        examples = section.model_fields[key].examples
+        hint = f"add it, as {key}: {_flow(examples[0])}" if examples else f"add {key}"
     name = raw_at(tree.value, (*path[:-1], "name"))
     of = f" of {shown(name)}" if isinstance(name, str) else ""
     return tree.source.problem(f"the key '{key}'{of} is missing", parent.start, parent.end,
@@ -146,12 +148,13 @@ def _unknown(path: Path, tree: Tree) -> Problem:
     start, end = parent.keys[key] if isinstance(parent, MapMark) and key in parent.keys else (parent.start, 0)
     section = section_at(path[:-1])
     known = list(section.model_fields) if section else []
-    hint = ""
     # Case, and dashes for underscores, are the commonest slips; then spelling; then the wrong place.
     plain = key[:100].replace("-", "_").lower()
-    if close := difflib.get_close_matches(plain, known, 1, 0.6):
+    homes = _homes().get(plain)
+    if close := difflib.get_close_matches(plain, known, 1, 0.8 if homes else 0.6):
         hint = f"write {close[0]}"
-    elif homes := _homes().get(plain):
+        tree.meant.add((*path[:-1], close[0]))
+    elif homes:
         hint = f"{plain} is a key of {' and of '.join(homes[:2])}"
     elif "${" in key:
         hint = "only values are substituted, not keys"
@@ -208,7 +211,3 @@ def _flow(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_flow(item) for item in value) + "]"
     return str(value)
-
-
-def _first_sentence(text: str) -> str:
-    return text.split(". ")[0].rstrip(".")

@@ -15,6 +15,7 @@ from fastmesh.config.fields import (
     Method,
     Name,
     Path,
+    Prefix,
     Section,
     Text,
 )
@@ -25,16 +26,17 @@ MAX_BODY = 65_536
 class Match(Section):
     """Which requests a route takes. Everything that is given must fit; what is left out fits all."""
 
-    prefix: Annotated[Path | None, Field(
+    prefix: Annotated[Prefix | None, Field(
         description="The beginning of the path, on a segment border: `/api` matches `/api` and `/api/x`, not "
                     "`/apix`. A prefix that ends in `/` matches what begins with it; `/` matches everything. "
                     "Paths are compared in normal form, so `/a/../b`, `//b` and `/%62` are all `/b`.",
         examples=["/api"])] = None
     path: Annotated[Path | None, Field(
-        description="The whole path, without query. Either this or `prefix`.",
+        description="The whole path, without query. Either this or `prefix`. `*` is the target of `OPTIONS *`.",
         examples=["/healthz"])] = None
     hosts: Annotated[list[Host], LIST, Field(
-        description="Host names, compared without case and port. Empty matches every host.",
+        description="Host names, compared without case and port. `*.example.com` is every name below "
+                    "`example.com`, not `example.com` itself. Empty, or `*`, matches every host.",
         max_length=1024)] = []  # noqa: RUF012
     methods: Annotated[list[Method], LIST, Field(
         description="Methods, in the case they are sent in: `GET`, not `get`. Empty matches every method.",
@@ -59,7 +61,8 @@ class Route(Section):
 
     name: Annotated[Name | None, Field(
         description="Name of the route in access logs; `route-N` by its place in the list when left out.")] = None
-    match: Annotated[Match, OR_DEFAULT, Field(description="Which requests this route takes.")]
+    match: Annotated[Match, OR_DEFAULT, Field(
+        description="Which requests this route takes.", examples=[{"prefix": "/"}])]
     cluster: Annotated[Name | None, Field(
         description="Name of the cluster that answers. Either this or `response`.", examples=["app"])] = None
     response: Annotated[Response | None, Field(

@@ -116,9 +116,13 @@ def _absent(find: Finder, log: AccessLog) -> None:
 
 # --- routes that no request reaches -------------------------------------------
 
+# Earlier routes by kind of path, path, and host; None is every host.
+_Index = dict[tuple[str, str, str | None], list[int]]
+
+
 def _unreachable(find: Finder, at: int, listener: Listener) -> None:
     """Only whether one earlier route takes everything; several that do so together are not found out."""
-    index: dict[tuple[str, str, str | None], list[int]] = {}
+    index: _Index = {}
     compared = 0
     for j, route in enumerate(listener.routes):
         for i in _candidates(index, route.match):
@@ -131,19 +135,34 @@ def _unreachable(find: Finder, at: int, listener: Listener) -> None:
                       f"{find.line(first)} takes all that match it", "move it up, or remove it")
                 break
         kind, text = _path(route.match)
-        for host in route.match.hosts or (None,):
+        for host in _hosts(route.match) or (None,):
             index.setdefault((kind, text, host), []).append(j)
 
 
-def _candidates(index: dict[tuple[str, str, str | None], list[int]], match: Match) -> Iterator[int]:
+def _candidates(index: _Index, match: Match) -> Iterator[int]:
     """The earlier routes whose path, and one host of them, fit: so that rules by host need no search."""
     kind, text = _path(match)
     ways = [("path", text)] if kind == "path" else []
     ways += [("prefix", prefix) for prefix in _prefixes(text)]
-    hosts: tuple[str | None, ...] = (None, match.hosts[0]) if match.hosts else (None,)
+    hosts: list[str | None] = [None]
+    if names := _hosts(match):
+        hosts += _wider(names[0])
     for way, value in ways:
         for host in hosts:
             yield from index.get((way, value, host), ())
+
+
+def _hosts(match: Match) -> list[str]:
+    return [] if "*" in match.hosts else match.hosts
+
+
+def _wider(host: str) -> Iterator[str]:
+    """The hosts of a rule that take everything that `host` stands for."""
+    yield host
+    at = host.find(".", 2 if host.startswith("*.") else 0)
+    while at >= 0:
+        yield "*" + host[at:]
+        at = host.find(".", at + 1)
 
 
 def _prefixes(text: str) -> Iterator[str]:
@@ -152,7 +171,7 @@ def _prefixes(text: str) -> Iterator[str]:
     at = len(text)
     while at > 0:
         at = text.rfind("/", 0, at)
-        if text[:at + 1] != text:
+        if at >= 0 and text[:at + 1] != text:
             yield text[:at + 1]
         if at > 0:
             yield text[:at]
@@ -160,8 +179,10 @@ def _prefixes(text: str) -> Iterator[str]:
 
 def _covers(wide: Match, narrow: Match) -> bool:
     """Path and one host are known to fit. Whatever `narrow` matches, `wide` matches."""
-    if wide.hosts and not set(narrow.hosts) <= set(wide.hosts):
-        return False
+    if hosts := set(_hosts(wide)):
+        names = _hosts(narrow)
+        if not names or any(hosts.isdisjoint(_wider(name)) for name in names):
+            return False
     if wide.methods and not (narrow.methods and set(narrow.methods) <= set(wide.methods)):
         return False
     return all(narrow.headers.get(name) == value for name, value in wide.headers.items())

@@ -30,7 +30,7 @@ def _open(text: str) -> Any:
     if hasattr(_yaml, "YAML"):
         return _yaml.YAML(typ="safe", pure=True).get_constructor_parser(text)[1]
     # PyYAML without its compiled part has a parser of the same shape.
-    return (getattr(_yaml, "CParser", None) or _yaml.SafeLoader)(text)
+    return (getattr(_yaml, "CSafeLoader", None) or _yaml.SafeLoader)(text)
 
 
 def parse_events(text: str) -> Iterator[Any]:

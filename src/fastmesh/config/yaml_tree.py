@@ -78,6 +78,7 @@ class Tree:
         self.mark = mark
         self.problems = problems
         self._broken = broken
+        self.meant: set[tuple[int | str, ...]] = set()     # keys that another one, misspelled, stands for
 
     def find(self, path: tuple[int | str, ...]) -> tuple[Mark, int]:
         """The mark at `path`, or the innermost one that exists, and how many steps of `path` led there."""
