@@ -43,7 +43,7 @@ cdef void on_last(endpoint_live_t *e) noexcept nogil:
     cdef char text[ADDR_TEXT]
     cdef uint32_t n = addr_print(&e.addr, text)
     with gil:
-        last_seen.append((e.name[:e.name_len].decode(), text[:n].decode("latin-1")))
+        last_seen.append((e.name[:e.name_len].decode("latin-1"), text[:n].decode("latin-1")))
 
 
 def alive():

@@ -50,4 +50,5 @@ cdef inline uint64_t hash_bytes(const uint8_t *p, uint32_t n, uint64_t seed) noe
     elif left > 0:
         a = (<uint64_t>p[0] << 16) | (<uint64_t>p[left >> 1] << 8) | p[left - 1]
         b = 0
-    return hash_mix(a ^ seed, b ^ <uint64_t>0x8EBC6AF09C88C6E3)
+    # Once more: after one multiply the low bits of short texts still show what they have in common.
+    return hash_mix(hash_mix(a ^ seed, b ^ <uint64_t>0x8EBC6AF09C88C6E3), n)
