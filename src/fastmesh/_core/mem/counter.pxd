@@ -150,6 +150,26 @@ ctypedef struct stats_t:
     series_row_t series[4096]
     log_ring_t log
 
+# Envoy's response flags, a bit each; the names are in counter.pyx, in this order.
+cdef enum:
+    FLAG_LH = 1 << 0              # failed local health check
+    FLAG_UH = 1 << 1              # no healthy upstream
+    FLAG_UT = 1 << 2              # upstream request timeout
+    FLAG_LR = 1 << 3              # connection local reset
+    FLAG_UR = 1 << 4              # upstream remote reset
+    FLAG_UF = 1 << 5              # upstream connection failure
+    FLAG_UC = 1 << 6              # upstream connection termination
+    FLAG_UO = 1 << 7              # upstream overflow
+    FLAG_NR = 1 << 8              # no route
+    FLAG_DC = 1 << 14             # downstream connection termination
+    FLAG_URX = 1 << 15            # retry or connect attempts exhausted
+    FLAG_SI = 1 << 16             # stream idle timeout
+    FLAG_DPE = 1 << 18            # downstream protocol error
+    FLAG_DT = 1 << 22             # duration timeout
+    FLAG_UPE = 1 << 23            # upstream protocol error
+    FLAG_NC = 1 << 24             # no cluster
+    FLAG_OM = 1 << 25             # overload: shed
+
 cdef enum:
     SERIES_HTTP = 0
     SERIES_TCP = 1

@@ -123,6 +123,10 @@ GLOBALS = (
     "blocks", "bytes_received", "bytes_sent",
 )
 GAUGES = ("downstream_connections", "upstream_connections", "streams", "blocks")
+FLAGS = (
+    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH", "DPE",
+    "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DR",
+)
 LISTENER_COLUMNS = ("accepted", "active", "requests", "shed")
 CLUSTER_COLUMNS = (
     "requests", "active", "pending", "connections", "connections_opened", "reused", "connect_failed",

@@ -1,0 +1,107 @@
+"""See timer.pxd."""
+
+
+cdef void wheel_init(wheel_t *w, uint64_t now_ns) noexcept nogil:
+    cdef uint32_t i
+    w.tick = now_ns >> WHEEL_SHIFT
+    w.count = 0
+    for i in range(WHEEL_SLOTS * WHEEL_LEVELS):
+        w.slots[i].next = &w.slots[i]
+        w.slots[i].prev = &w.slots[i]
+    for i in range(12):
+        w.used[i] = 0
+
+
+cdef void timer_link(wheel_t *w, timer_t *t) noexcept nogil:
+    cdef uint64_t due = (t.deadline_ns >> WHEEL_SHIFT) + 1     # rounded up: never early
+    cdef uint64_t ahead
+    cdef uint32_t at
+    if due <= w.tick:
+        due = w.tick + 1
+    ahead = due - w.tick
+    if ahead < WHEEL_SLOTS:
+        at = <uint32_t>(due & 255)
+        t.slot_ns = due << WHEEL_SHIFT
+    elif ahead < (WHEEL_SLOTS << 8):
+        at = 256 + <uint32_t>((due >> 8) & 255)
+        t.slot_ns = (due >> 8) << (8 + WHEEL_SHIFT)
+    else:
+        if ahead >= <uint64_t>WHEEL_SLOTS << 16:
+            # Further than the wheel reaches (19 hours): it is put back when its slot comes round.
+            due = w.tick + (<uint64_t>WHEEL_SLOTS << 16) - 1
+        at = 512 + <uint32_t>((due >> 16) & 255)
+        t.slot_ns = (due >> 16) << (16 + WHEEL_SHIFT)
+    t.next = &w.slots[at]
+    t.prev = w.slots[at].prev
+    t.prev.next = t
+    w.slots[at].prev = t
+    w.used[at >> 6] |= <uint64_t>1 << (at & 63)
+    w.count += 1
+
+
+cdef void timer_unlink(wheel_t *w, timer_t *t) noexcept nogil:
+    if t.next is NULL:
+        return
+    t.next.prev = t.prev
+    t.prev.next = t.next
+    t.next = NULL
+    t.prev = NULL
+    w.count -= 1
+
+
+cdef void _empty(wheel_t *w, uint32_t at, uint64_t now_ns) noexcept nogil:
+    cdef timer_t *head = &w.slots[at]
+    cdef timer_t *t
+    cdef timer_t moving
+    w.used[at >> 6] &= ~(<uint64_t>1 << (at & 63))
+    if head.next == head:
+        return
+    # The chain leaves the wheel first: a timer that fires may link others into this very slot.
+    moving.next = head.next
+    moving.prev = head.prev
+    moving.next.prev = &moving
+    moving.prev.next = &moving
+    head.next = head
+    head.prev = head
+    while moving.next != &moving:
+        t = moving.next
+        timer_unlink(w, t)
+        if t.deadline_ns == 0:
+            continue
+        if t.deadline_ns <= now_ns:
+            t.deadline_ns = 0
+            t.fire(t, t.owner)
+        else:
+            timer_link(w, t)
+
+
+cdef void wheel_run(wheel_t *w, uint64_t now_ns) noexcept nogil:
+    cdef uint64_t until = now_ns >> WHEEL_SHIFT
+    if w.count == 0:
+        w.tick = until if until > w.tick else w.tick
+        return
+    while w.tick < until:
+        w.tick += 1
+        if (w.tick & 255) == 0:
+            if ((w.tick >> 8) & 255) == 0:
+                _empty(w, 512 + <uint32_t>((w.tick >> 16) & 255), now_ns)
+            _empty(w, 256 + <uint32_t>((w.tick >> 8) & 255), now_ns)
+        _empty(w, <uint32_t>(w.tick & 255), now_ns)
+
+
+cdef uint64_t wheel_wait(wheel_t *w, uint64_t now_ns, uint64_t most_ns) noexcept nogil:
+    cdef uint64_t tick, at_ns
+    cdef uint32_t i, at
+    if w.count == 0:
+        return most_ns
+    # Only level 0 is looked at, up to its next turn: there the higher levels are poured down.
+    for i in range(1, WHEEL_SLOTS + 1):
+        tick = w.tick + i
+        at = <uint32_t>(tick & 255)
+        if (w.used[at >> 6] >> (at & 63)) & 1 or at == 0:
+            at_ns = tick << WHEEL_SHIFT
+            if at_ns <= now_ns:
+                return 0
+            at_ns -= now_ns
+            return at_ns if at_ns < most_ns else most_ns
+    return most_ns

@@ -1,0 +1,38 @@
+"""The access log: one line per exchange into a ring in shared memory, which control empties.
+
+The worker never waits for a reader: a line that finds no room is dropped and counted.
+"""
+from libc.stdint cimport uint64_t
+from fastmesh._core.proxy.mux cimport stream_t
+
+# Numbers of the fields, as in the snapshot's log ops.
+cdef enum:
+    LOG_LITERAL = 0
+    LOG_START_TIME = 1
+    LOG_METHOD = 2
+    LOG_PATH = 3
+    LOG_PROTOCOL = 4
+    LOG_RESPONSE_CODE = 5
+    LOG_RESPONSE_FLAGS = 6
+    LOG_RESPONSE_CODE_DETAILS = 7
+    LOG_BYTES_RECEIVED = 8
+    LOG_BYTES_SENT = 9
+    LOG_DURATION = 10
+    LOG_UPSTREAM_SERVICE_TIME = 11
+    LOG_REQUEST_HEADER = 12
+    LOG_RESPONSE_HEADER = 13
+    LOG_AUTHORITY = 14
+    LOG_UPSTREAM_HOST = 15
+    LOG_UPSTREAM_CLUSTER = 16
+    LOG_ROUTE_NAME = 17
+    LOG_LISTENER = 18
+    LOG_DOWNSTREAM_REMOTE_ADDRESS = 19
+    LOG_REQUEST_ID = 20
+    LOG_CONNECTION_ID = 21
+    LOG_ATTEMPTS = 22
+    LOG_PROXY_TIME = 23
+    LOG_X_FORWARDED_FOR = 24
+    LOG_USER_AGENT = 25
+
+
+cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil

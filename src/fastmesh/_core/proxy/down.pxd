@@ -1,0 +1,10 @@
+"""What client connections of every protocol share: their end, and their place in the worker's list."""
+from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.proxy.mux cimport down_t, proxy_t
+
+cdef void down_close(down_t *d) noexcept nogil                 # at once
+cdef void down_reset(down_t *d) noexcept nogil                 # at once, with RST
+cdef void down_close_sent(down_t *d) noexcept nogil            # when all is sent, or the linger time is over
+cdef void down_on_closed(xprt_t *x) noexcept nogil             # for the tables of xprt_up_t: frees
+# Takes the current snapshot for the next exchange, if its listener is still in it.
+cdef void down_refresh(down_t *d) noexcept nogil

@@ -1,0 +1,68 @@
+"""See down.pxd."""
+from libc.stdint cimport uint64_t
+from fastmesh._core.io.reactor cimport IO_CLOSING, io_close, io_close_sent, io_reset
+from fastmesh._core.io.timer cimport timer_arm, timer_unlink
+from fastmesh._core.mem.counter cimport G_DOWNSTREAM_CONNECTIONS
+from fastmesh._core.mem.inbox cimport inbox_clear
+from fastmesh._core.mem.slab cimport slab_give
+from fastmesh._core.proxy.mux cimport DOWN_CLOSING
+from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
+
+
+cdef void down_close(down_t *d) noexcept nogil:
+    if d.gone:
+        return
+    d.gone = 1
+    timer_unlink(&d.proxy.reactor.wheel, &d.timer)
+    inbox_clear(&d.inbox)
+    io_close(&d.x.io)
+
+
+cdef void down_reset(down_t *d) noexcept nogil:
+    if d.gone:
+        return
+    d.gone = 1
+    timer_unlink(&d.proxy.reactor.wheel, &d.timer)
+    inbox_clear(&d.inbox)
+    io_reset(&d.x.io)
+
+
+cdef void down_close_sent(down_t *d) noexcept nogil:
+    cdef uint64_t linger = d.listener.linger_ns
+    d.phase = DOWN_CLOSING
+    if d.x.io.out_head is NULL:
+        down_close(d)
+        return
+    # A client that never reads its answer must not keep the connection.
+    timer_arm(&d.proxy.reactor.wheel, &d.timer,
+              d.proxy.reactor.now_ns + (linger if linger > d.listener.body_timeout_ns else d.listener.body_timeout_ns))
+    io_close_sent(&d.x.io)
+
+
+cdef void down_refresh(down_t *d) noexcept nogil:
+    cdef proxy_t *p = d.proxy
+    if d.snap is p.snap or d.door is NULL or d.door.listener is NULL:
+        return
+    snapshot_put(d.snap)
+    d.snap = snapshot_get(p.snap)
+    d.listener = d.door.listener
+
+
+cdef void down_on_closed(xprt_t *x) noexcept nogil:
+    cdef down_t *d = <down_t *>x
+    cdef proxy_t *p = d.proxy
+    timer_unlink(&p.reactor.wheel, &d.timer)
+    inbox_clear(&d.inbox)
+    if d.prev is not NULL:
+        d.prev.next = d.next
+    else:
+        p.downs = d.next
+    if d.next is not NULL:
+        d.next.prev = d.prev
+    p.n_downs -= 1
+    d.row.active -= 1
+    if d.door is not NULL:
+        d.door.active -= 1
+    p.stats.globals[G_DOWNSTREAM_CONNECTIONS] = p.n_downs
+    snapshot_put(d.snap)
+    slab_give(&p.downs_slab, d)

@@ -1,0 +1,199 @@
+"""The structs of an exchange, and the two tables that join them.
+
+A connection's codec (its *mux*) turns bytes into stream events and back; the stream knows both sides and neither
+wire format. HTTP/1 fills the tables now; another version fills the same ones.
+
+Ownership: a down_t owns its stream while one runs (HTTP/1: one at a time), a stream owns its upstream connection
+between `on_ready` and pool_give or pool_drop.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from fastmesh._core.http.body cimport body_t
+from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.io.reactor cimport io_t, reactor_t
+from fastmesh._core.io.timer cimport timer_t
+from fastmesh._core.lb.cluster cimport cluster_t
+from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.mem.block cimport block_t
+from fastmesh._core.mem.counter cimport listener_row_t, stats_t
+from fastmesh._core.mem.inbox cimport inbox_t
+from fastmesh._core.mem.slab cimport slab_t
+from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.net.addr cimport addr_t
+from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.route.route_table cimport route_t
+from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_t
+from fastmesh._core.upstream.pool cimport pool_t, pool_user_ops_t, pool_wait_t, up_t
+
+cdef enum:
+    # What a client connection is doing: decides what its timer means.
+    DOWN_IDLE = 0             # between requests
+    DOWN_HEAD = 1             # part of a head is here
+    DOWN_BODY = 2             # a request body is being read
+    DOWN_BUSY = 3             # waiting for the answer
+    DOWN_LINGER = 4           # answered and half-closed: what still comes is thrown away
+    DOWN_CLOSING = 5          # closes when its queue is sent
+    DOWN_TUNNEL = 6           # a relay has it
+
+    # stream_t.bits
+    S_REQUEST_DONE = 1
+    S_ANSWER_HEAD = 2         # the answer's head was queued to the client
+    S_ANSWER_DONE = 4
+    S_CLOSE_DOWN = 8          # the client connection ends with this answer
+    S_CLIENT_ASKED = 16       # because the client asked for it
+    S_CLOSE_UP = 32           # the upstream connection is not reused
+    S_LOCAL = 64              # answered here
+    S_CHUNK_DOWN = 128        # the answer goes out chunked
+    S_CHUNK_UP = 256          # the request goes out chunked
+    S_UPGRADE = 512           # the client asked for an upgrade that may be passed on
+    S_TUNNEL = 1024           # opaque bytes from now on
+    S_TCP = 2048              # was opaque from the start
+    S_WANT_BODY = 4096        # the request body may come
+    S_UP_PAUSED = 8192
+    S_BODY_SENT = 16384       # request body bytes went upstream: not to be repeated
+    S_ENDING = 32768
+    S_HTTP10 = 65536          # the client speaks HTTP/1.0
+    S_KEEP_REPLAY = 131072    # body bytes are kept while a retry is possible
+    S_MEASURED = 262144
+    S_WAITING = 524288        # asked the pool for a connection
+    S_NO_BODY = 1048576       # the answer has no body (HEAD, 204, 304)
+
+    TRIED_MAX = 8
+    HEAD_INLINE = 1024
+    REPLAY_MAX = 65536
+
+# What a stream asks of the client's side.
+ctypedef struct down_ops_t:
+    const char *name
+    void (*interim)(stream_t *s, msg_t *m) noexcept nogil          # 1xx
+    void (*head)(stream_t *s, msg_t *m, int framing) noexcept nogil
+    void (*local)(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil   # a whole answer, then `end`
+    # True when enough is queued: `stream_on_client_drained` says when there is room again.
+    bint (*body)(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
+    void (*end)(stream_t *s, msg_t *trailers) noexcept nogil       # the stream is freed within
+    void (*cut)(stream_t *s) noexcept nogil                        # the answer cannot be finished: freed within
+    void (*read)(stream_t *s) noexcept nogil                       # S_WANT_BODY was set: go on with the request's body
+    void (*tunnel)(stream_t *s) noexcept nogil                     # opaque bytes from now on: stop parsing
+
+# What a stream asks of the upstream's side.
+ctypedef struct up_ops_t:
+    const char *name
+    void (*prepare)(stream_t *s, msg_t *m, span_t path) noexcept nogil   # encodes the head into s.wire
+    void (*head)(stream_t *s) noexcept nogil
+    bint (*body)(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil   # as in down_ops_t
+    void (*end)(stream_t *s, msg_t *trailers) noexcept nogil
+    void (*read)(stream_t *s, bint on) noexcept nogil              # let the answer's body come, or not
+    const pool_user_ops_t *user
+
+ctypedef struct door_t:       # a listening socket
+    io_t io
+    proxy_t *proxy
+    uint32_t id
+    const listener_t *listener    # of the current snapshot, or of `snap`; NULL = none names it
+    snapshot_t *snap          # one reference, while leaving: the rules for who still stands in the backlog
+    listener_row_t *row
+    timer_t resume
+    uint32_t active           # connections it accepted that are still open
+    uint8_t is_on
+    uint8_t is_leaving
+    door_t *next
+
+ctypedef struct down_t:
+    xprt_t x
+    proxy_t *proxy
+    door_t *door              # counted in door.active; NULL once the door is gone
+    const listener_t *listener    # of the snapshot held here
+    snapshot_t *snap          # one reference
+    listener_row_t *row
+    stream_t *stream
+    down_t *next              # all of the worker's
+    down_t *prev
+    timer_t timer
+    uint64_t head_ns          # when the first byte of the present head came
+    uint64_t tx_seen          # progress of sending when last looked
+    uint64_t idle_since_ns
+    uint64_t id
+    inbox_t inbox
+    body_t body
+    uint32_t requests
+    uint8_t phase
+    uint8_t is_processing     # the loop over received bytes is on the stack
+    uint8_t is_trusted
+    uint8_t is_local_peer     # loopback or Unix
+    uint8_t peer_len
+    uint8_t eof
+    uint8_t gone              # io_close was called
+    char peer[48]             # the client's address as in X-Forwarded-For
+    addr_t addr
+
+ctypedef struct stream_t:
+    pool_wait_t wait          # first: the pool knows the stream by it
+    proxy_t *proxy
+    down_t *down
+    const down_ops_t *down_ops
+    const up_ops_t *up_ops
+    up_t *up
+    snapshot_t *snap          # one reference
+    const listener_t *listener
+    const route_t *route
+    cluster_t *cluster
+    endpoint_t *endpoint
+    void *relay
+    uint32_t bits
+    uint32_t flags            # FLAG_*
+    uint8_t method
+    uint8_t n_tried
+    uint8_t attempts
+    uint8_t retried_reused
+    uint16_t status
+    uint8_t framing           # of the request
+    const char *details       # Envoy's response code details; static storage
+    endpoint_t *tried[8]
+    uint64_t start_ns         # the head was complete
+    uint64_t sent_ns          # its last byte was handed to the upstream
+    uint64_t first_ns         # first byte of the answer
+    uint64_t proxy_ns         # spent here
+    uint64_t received         # from the client: head and body
+    uint64_t head_bytes       # of that, the head
+    uint64_t sent             # to the client: body
+    timer_t timer             # request time-out
+    # The request as it goes upstream, kept while it may have to be sent again.
+    uint8_t *wire
+    uint32_t wire_len
+    uint32_t wire_cap
+    block_t *wire_blk         # owns wire when it does not fit below
+    block_t *replay           # body bytes that may have to be sent again
+    uint32_t replay_len
+    uint16_t id_off, id_len   # x-request-id within wire
+    block_t *answer           # copy of the answer's head, for the access log only
+    uint32_t answer_len
+    uint8_t inline_[1024]
+
+ctypedef struct proxy_t:
+    reactor_t *reactor
+    stats_t *stats
+    pool_t pool
+    slab_t downs_slab
+    slab_t streams
+    slab_t relays
+    down_t *downs
+    uint32_t n_downs
+    uint32_t max_downs        # 0 = no limit
+    door_t *doors
+    snapshot_t *snap          # the current one, one reference
+    void *registry
+    uint64_t rng
+    uint64_t next_id
+    const down_ops_t *tcp_ops
+    const up_ops_t *h1_up
+    bint is_draining
+    uint64_t drain_idle_ns    # idle connections are closed after so long
+    uint64_t drain_until_ns
+    uint64_t date_s           # the second that `date` tells, in monotonic time
+    char date[40]             # "date: …\r\n", 37 bytes
+    uint64_t stamp_s          # the second that `stamp` tells, since 1970
+    char stamp[24]            # ISO 8601 to the second, 19 bytes, for the log
+    uint8_t *path             # room for normal forms of paths, 2 x 64 KiB
+    msg_t request             # scratch for parsing: nothing in it outlives the event
+    msg_t answer
+    msg_t trailers
+    msg_t logged

@@ -1,0 +1,352 @@
+"""See mux_h1_up.pxd."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from fastmesh._core.http.body cimport BODY_DONE, BODY_OPEN, body_init, body_step
+from fastmesh._core.http.chunked cimport chunked_put_size
+from fastmesh._core.http.h1 cimport (
+    H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_response, h1_parse_trailers)
+from fastmesh._core.http.msg cimport (
+    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, MSG_FIELDS_CAP, MSG_TE_TRAILERS, msg_span, msg_t,
+    msg_value)
+from fastmesh._core.http.token cimport (
+    HEADER_FORWARDED, HEADER_HOST, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_HOST,
+    HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID, METHOD_OPTIONS)
+from fastmesh._core.io.reactor cimport io_bulk, io_rx
+from fastmesh._core.mem.block cimport block_put, block_t
+from fastmesh._core.mem.fault cimport FM_OK
+from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
+from fastmesh._core.mem.rng cimport rng_next
+from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
+from fastmesh._core.proxy.mux cimport (
+    S_CHUNK_UP, S_CLOSE_UP, S_TUNNEL, S_UPGRADE, down_t, proxy_t, stream_t, up_ops_t)
+from fastmesh._core.proxy.stream cimport (
+    stream_on_answer, stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_pool,
+    stream_on_upstream_drained, stream_on_upstream_fault, stream_wire_room)
+from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
+from fastmesh._core.upstream.pool cimport pool_user_ops_t, up_t
+
+cdef enum:
+    BULK = 65536              # a body longer than this is received in large blocks
+    SMALL_COPY = 2048         # shorter pieces are copied behind their chunk size: one piece instead of three
+    INTERIM_MAX = 16          # 1xx answers to one request
+
+# An upstream may send larger heads than a client: it is ours.
+cdef h1_limits_t ANSWER_LIMITS
+ANSWER_LIMITS.head_bytes = 65535
+ANSWER_LIMITS.line_bytes = 65535
+ANSWER_LIMITS.fields = MSG_FIELDS_CAP
+
+
+# --- the request's head ----------------------------------------------------------------------------
+
+cdef void _drop_field(msg_t *m, int which) noexcept nogil:
+    cdef int i
+    if m.at[which] < 0:
+        return
+    for i in range(m.at[which], m.n_fields):
+        if m.fields[i].id == which:
+            m.fields[i].bits |= FIELD_DROP
+
+
+cdef uint8_t *_put_request_id(uint8_t *to, uint64_t *rng) noexcept nogil:
+    # A version 4 UUID (RFC 9562), as Envoy makes them.
+    cdef uint64_t a = rng_next(rng)
+    cdef uint64_t b = rng_next(rng)
+    to = put_hex(to, a >> 32, 8)
+    to[0] = 45
+    to = put_hex(to + 1, (a >> 16) & 0xFFFF, 4)
+    to[0] = 45
+    to = put_hex(to + 1, 0x4000 | (a & 0x0FFF), 4)
+    to[0] = 45
+    to = put_hex(to + 1, 0x8000 | ((b >> 48) & 0x3FFF), 4)
+    to[0] = 45
+    return put_hex(to + 1, b & <uint64_t>0xFFFFFFFFFFFF, 12)
+
+
+cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef down_t *d = s.down
+    cdef span_t forwarded = msg_value(m, m.at[HEADER_X_FORWARDED_FOR])
+    cdef span_t value
+    cdef uint8_t *to
+    cdef uint8_t *id_at
+    cdef bint keep_id
+    if not d.is_trusted:
+        forwarded = span_of(NULL, 0)
+        _drop_field(m, HEADER_X_FORWARDED_FOR)
+        _drop_field(m, HEADER_X_FORWARDED_PROTO)
+        _drop_field(m, HEADER_X_FORWARDED_HOST)
+        _drop_field(m, HEADER_X_REQUEST_ID)
+        _drop_field(m, HEADER_FORWARDED)
+    keep_id = d.is_trusted and m.at[HEADER_X_REQUEST_ID] >= 0
+    to = stream_wire_room(s, m.len + path.len + s.listener.via.len + m.authority_len + 512)
+    # --- request line
+    if path.ptr is NULL and not m.absolute and m.minor == 1:
+        to = put_bytes(to, <const char *>m.base + m.method_off, m.fields_off - m.method_off)
+    else:
+        to = put_span(to, msg_span(m, m.method_off, m.method_len))
+        to = put_bytes(to, b" ", 1)
+        if path.ptr is not NULL:
+            to = put_span(to, path)
+        elif m.path_len != 0:
+            to = put_span(to, msg_span(m, m.path_off, m.path_len))
+        elif m.method == METHOD_OPTIONS and not m.query_has:
+            to = put_bytes(to, b"*", 1)      # RFC 9112 section 3.2.4: an absolute form without a path
+        else:
+            to = put_bytes(to, b"/", 1)
+        if m.query_has:
+            to = put_bytes(to, b"?", 1)
+            to = put_span(to, msg_span(m, m.query_off, m.query_len))
+        to = put_bytes(to, b" HTTP/1.1\r\n", 11)
+    # --- host: of an absolute form the target's stands (RFC 9112 section 3.2.2)
+    if m.absolute:
+        _drop_field(m, HEADER_HOST)
+        to = put_bytes(to, b"host: ", 6)
+        to = put_span(to, msg_span(m, m.authority_off, m.authority_len))
+        to = put_bytes(to, b"\r\n", 2)
+    elif m.at[HEADER_HOST] < 0:
+        to = put_bytes(to, b"host:\r\n", 7)
+    # A list of forwarders is one field: several are joined with what is added here.
+    if forwarded.ptr is not NULL:
+        m.fields[m.at[HEADER_X_FORWARDED_FOR]].bits |= FIELD_DROP
+    to += h1_copy_fields(to, m)
+    to = put_bytes(to, b"x-forwarded-for: ", 17)
+    if forwarded.ptr is not NULL and forwarded.len != 0:
+        to = put_span(to, forwarded)
+        to = put_bytes(to, b", ", 2)
+    to = put_bytes(to, d.peer, d.peer_len)
+    to = put_bytes(to, b"\r\n", 2)
+    if m.at[HEADER_X_FORWARDED_PROTO] < 0 or not d.is_trusted:
+        to = put_bytes(to, b"x-forwarded-proto: http\r\n", 25)
+    if not keep_id:
+        to = put_bytes(to, b"x-request-id: ", 14)
+        id_at = to
+        to = _put_request_id(to, &p.rng)
+        s.id_off = <uint16_t>(id_at - s.wire)
+        s.id_len = 36
+        to = put_bytes(to, b"\r\n", 2)
+    if m.bits & MSG_TE_TRAILERS:
+        to = put_bytes(to, b"te: trailers\r\nconnection: te\r\n", 30)
+    if m.framing == FRAME_CHUNKED:
+        s.bits |= S_CHUNK_UP
+        to = put_bytes(to, b"transfer-encoding: chunked\r\n", 28)
+    if s.bits & S_UPGRADE:
+        value = msg_value(m, m.at[HEADER_UPGRADE])
+        to = put_bytes(to, b"connection: upgrade\r\nupgrade: ", 30)
+        to = put_span(to, value)
+        to = put_bytes(to, b"\r\n", 2)
+    if s.listener.via.len != 0:
+        to = put_bytes(to, b"via: 1.", 7)
+        to[0] = 48 + m.minor
+        to = put_bytes(to + 1, b" ", 1)
+        to = put_span(to, s.listener.via)
+        to = put_bytes(to, b"\r\n", 2)
+    to = put_bytes(to, b"\r\n", 2)
+    s.wire_len = <uint32_t>(to - s.wire)
+
+
+cdef void _head(stream_t *s) noexcept nogil:
+    s.up.row.bytes_sent += s.wire_len
+    s.up.x.ops.put(&s.up.x, s.wire, s.wire_len, s.wire_blk)
+
+
+cdef bint put_payload(up_t *up, const uint8_t *p, uint32_t n, block_t *blk, bint chunked) noexcept nogil:
+    cdef uint8_t *to
+    cdef uint8_t *at
+    up.row.bytes_sent += n
+    if n <= SMALL_COPY:
+        at = up.x.ops.reserve(&up.x, n + 24)
+        to = at
+        if chunked:
+            to += chunked_put_size(to, n)
+        memcpy(to, p, n)
+        to += n
+        if chunked:
+            to = put_bytes(to, b"\r\n", 2)
+        up.x.ops.commit(&up.x, at, <uint32_t>(to - at))
+    else:
+        if chunked:
+            at = up.x.ops.reserve(&up.x, 24)
+            up.x.ops.commit(&up.x, at, chunked_put_size(at, n))
+        up.x.ops.put(&up.x, p, n, blk)
+        if chunked:
+            at = up.x.ops.reserve(&up.x, 2)
+            memcpy(at, b"\r\n", 2)
+            up.x.ops.commit(&up.x, at, 2)
+    if up.x.io.out_bytes >= up.x.io.out_mark:
+        up.x.io.out_over = 1
+        return True
+    return False
+
+
+cdef bint _body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
+    return put_payload(s.up, p, n, blk, (s.bits & S_CHUNK_UP) != 0)
+
+
+cdef void _end(stream_t *s, msg_t *trailers) noexcept nogil:
+    cdef uint8_t *at
+    cdef uint8_t *to
+    if not s.bits & S_CHUNK_UP:
+        return
+    at = s.up.x.ops.reserve(&s.up.x, (trailers.len if trailers is not NULL else 0) + 8)
+    to = put_bytes(at, b"0\r\n", 3)
+    if trailers is not NULL:
+        to += h1_copy_fields(to, trailers)
+    to = put_bytes(to, b"\r\n", 2)
+    s.up.x.ops.commit(&s.up.x, at, <uint32_t>(to - at))
+
+
+cdef void _read(stream_t *s, bint on) noexcept nogil:
+    io_rx(&s.up.x.io, on)
+
+
+# --- the answer ------------------------------------------------------------------------------------
+
+cdef enum:
+    STEP_ON = 0               # more may be done with what is left
+    STEP_WAIT = 1             # the rest is the beginning of something
+    STEP_OVER = 2             # the exchange is over: the connection is somebody else's, or closing
+    STEP_TUNNEL = 3
+
+
+cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t scanned, block_t *blk,
+               uint32_t *used) noexcept nogil:
+    """One event out of p[0:n)."""
+    cdef proxy_t *x = s.proxy
+    cdef msg_t *m = &x.answer
+    cdef span_t payload
+    cdef int rc
+    used[0] = 0
+    if not up.has_head:
+        rc = h1_parse_response(m, p, n, scanned, &ANSWER_LIMITS, s.method)
+        if rc == H1_AGAIN:
+            return STEP_WAIT
+        if rc < 0:
+            stream_on_upstream_fault(s, True, m.fault)
+            return STEP_OVER
+        used[0] = <uint32_t>rc
+        if m.status < 200 and m.status != 101:
+            up.interims += 1
+            if up.interims > INTERIM_MAX:
+                stream_on_upstream_fault(s, True, b"the upstream sent too many interim answers")
+                return STEP_OVER
+            stream_on_interim(s, m)
+            return STEP_ON
+        if m.status == 101 and not s.bits & S_UPGRADE:
+            stream_on_upstream_fault(s, True, b"the upstream switched protocols and nobody asked")
+            return STEP_OVER
+        up.has_head = 1
+        if m.status == 101:
+            stream_on_answer(s, m)
+            return STEP_TUNNEL
+        body_init(&up.body, m.framing, m.length)
+        if (m.framing == FRAME_LENGTH and m.length > BULK) or m.framing == FRAME_CLOSE:
+            io_bulk(&up.x.io, True)
+        stream_on_answer(s, m)
+    elif up.body.state == BODY_OPEN:
+        rc = body_step(&up.body, p, n, &payload)
+        if rc < 0:
+            stream_on_upstream_fault(s, True, b"the upstream broke the chunked coding")
+            return STEP_OVER
+        used[0] = <uint32_t>rc
+        if payload.len != 0:
+            stream_on_answer_body(s, payload.ptr, payload.len, blk)
+    else:
+        rc = h1_parse_trailers(&x.trailers, p, n, scanned, &ANSWER_LIMITS)
+        if rc == H1_AGAIN:
+            return STEP_WAIT
+        if rc < 0:
+            stream_on_upstream_fault(s, True, x.trailers.fault)
+            return STEP_OVER
+        used[0] = <uint32_t>rc
+        if n > used[0]:
+            s.bits |= S_CLOSE_UP
+        stream_on_answer_end(s, &x.trailers)
+        return STEP_OVER
+    if up.body.state != BODY_DONE:
+        return STEP_ON
+    if n > used[0]:
+        s.bits |= S_CLOSE_UP      # bytes after the end of the answer: not to be taken for the next one's
+    stream_on_answer_end(s, NULL)
+    return STEP_OVER
+
+
+cdef void _on_bytes(up_t *up, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
+    cdef stream_t *s = <stream_t *>up.user
+    cdef block_t *own = NULL
+    cdef uint32_t used = 0
+    cdef uint32_t scanned = up.inbox.scanned
+    cdef int how = STEP_TUNNEL if s.bits & S_TUNNEL else STEP_ON
+    if up.inbox.len > 0 or how == STEP_TUNNEL:
+        if inbox_add(&up.inbox, &s.proxy.reactor.blocks, p, n) != FM_OK:
+            stream_on_upstream_fault(s, True, b"the upstream sent more than it was asked for")
+            return
+        if how == STEP_TUNNEL:
+            return
+        # The inbox is emptied first: whoever looks at the connection meanwhile sees it without leftovers.
+        own = inbox_detach(&up.inbox, &p, &n)
+        blk = own
+    while n > 0 and how == STEP_ON:
+        how = _step(s, up, p, n, scanned, blk, &used)
+        scanned = 0
+        p += used
+        n -= used
+    if how != STEP_OVER and n > 0:
+        if own is not NULL:
+            inbox_attach(&up.inbox, own, p, n)
+            own = NULL
+        else:
+            inbox_add(&up.inbox, &s.proxy.reactor.blocks, p, n)
+        if how == STEP_WAIT:
+            up.inbox.scanned = n
+    if own is not NULL:
+        block_put(own)
+
+
+cdef void _on_eof(up_t *up) noexcept nogil:
+    cdef stream_t *s = <stream_t *>up.user
+    if s.bits & S_TUNNEL:
+        return
+    if up.has_head and up.body.framing == FRAME_CLOSE:
+        up.body.state = BODY_DONE
+        s.bits |= S_CLOSE_UP
+        stream_on_answer_end(s, NULL)
+        return
+    stream_on_upstream_fault(s, up.inbox.len != 0 and not up.has_head, b"the upstream closed the connection before its answer was complete")
+
+
+cdef void _on_error(up_t *up, int err) noexcept nogil:
+    stream_on_upstream_fault(<stream_t *>up.user, False, b"the connection to the upstream was reset before its answer was complete")
+
+
+cdef void _on_drained(up_t *up) noexcept nogil:
+    stream_on_upstream_drained(<stream_t *>up.user)
+
+
+cdef void _on_watch(up_t *up, int events) noexcept nogil:
+    cdef stream_t *s = <stream_t *>up.user
+    if s.relay is not NULL:
+        relay_on_ready(<relay_t *>s.relay)
+
+
+cdef pool_user_ops_t USER
+USER.on_ready = stream_on_pool
+USER.on_bytes = _on_bytes
+USER.on_eof = _on_eof
+USER.on_error = _on_error
+USER.on_drained = _on_drained
+USER.on_watch = _on_watch
+
+cdef up_ops_t H1_UP
+H1_UP.name = b"http/1.1"
+H1_UP.prepare = _prepare
+H1_UP.head = _head
+H1_UP.body = _body
+H1_UP.end = _end
+H1_UP.read = _read
+H1_UP.user = &USER
+
+
+cdef const up_ops_t *mux_h1_up_ops() noexcept nogil:
+    return &H1_UP

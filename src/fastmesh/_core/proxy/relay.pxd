@@ -1,0 +1,55 @@
+"""Opaque bytes both ways between two sockets: TCP listeners, and connections after an Upgrade.
+
+Small messages go through one block of memory; what comes in large pieces is moved by splice(2), page by page, without
+being looked at. The end of one direction is passed on (half-close); the relay ends when both have ended, when one side breaks,
+or when nothing moved for the idle time.
+"""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fastmesh._core.io.reactor cimport io_t, reactor_t
+from fastmesh._core.io.timer cimport timer_t
+from fastmesh._core.mem.block cimport block_t
+from fastmesh._core.mem.inbox cimport inbox_t
+from fastmesh._core.mem.slab cimport slab_t
+
+cdef enum:
+    RELAY_DONE = 0            # both directions ended in order
+    RELAY_IDLE = 1
+    RELAY_BROKEN = 2          # an error on the first side (the client's)
+    RELAY_BROKEN_UP = 3       # on the second
+
+ctypedef struct lane_t:       # one direction
+    io_t *source
+    io_t *sink
+    inbox_t *early            # what was received before the relay began
+    block_t *held             # copied and not yet sent
+    uint32_t held_off
+    uint32_t held_len
+    int pipe[2]               # -1 = none; borrowed from the pool of pipes while bytes are in it
+    uint32_t pipe_len
+    uint64_t moved
+    uint8_t is_splicing
+    uint8_t small             # small pieces in a row
+    uint8_t eof               # the source has ended
+    uint8_t shut              # and the sink was told
+
+ctypedef struct relay_t:
+    reactor_t *reactor
+    slab_t *slab
+    lane_t lanes[2]           # 0: first to second
+    timer_t timer
+    uint64_t idle_ns
+    uint64_t moved_seen
+    uint8_t started
+    uint8_t starts
+    uint8_t running
+    void *owner
+    void (*on_end)(void *owner, relay_t *r, int how) noexcept nogil    # frees the relay with relay_free
+
+
+# Both ios: receiving is switched off here; what their queues hold is sent first.
+cdef relay_t *relay_new(reactor_t *reactor, slab_t *slab, io_t *first, inbox_t *first_early, io_t *second,
+                        inbox_t *second_early, uint64_t idle_ns, void *owner,
+                        void (*on_end)(void *, relay_t *, int) noexcept nogil) noexcept nogil
+cdef void relay_on_ready(relay_t *r) noexcept nogil
+cdef void relay_free(relay_t *r) noexcept nogil
+cdef void pipes_close() noexcept nogil        # the spare pipes of this process

@@ -1,0 +1,35 @@
+"""One exchange, from the request's head to the last byte of the answer: the state machine that knows both sides.
+
+Events come from the muxes; every path ends in `stream_end`, exactly once, which counts, logs and frees.
+"""
+from libc.stdint cimport uint8_t, uint32_t
+from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.mem.block cimport block_t
+from fastmesh._core.proxy.mux cimport down_ops_t, down_t, proxy_t, stream_t
+from fastmesh._core.upstream.pool cimport pool_wait_t, up_t
+
+cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil
+# --- from the client's side ----------------------------------------------------------------------
+cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil
+cdef void stream_on_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
+cdef void stream_on_request_end(stream_t *s, msg_t *trailers) noexcept nogil
+# The client is gone, or broke the protocol in the middle of its request. Frees the stream.
+cdef void stream_on_client_gone(stream_t *s) noexcept nogil
+cdef void stream_on_client_drained(stream_t *s) noexcept nogil
+# Opaque bytes from the start: picks and connects.
+cdef void stream_on_tcp(stream_t *s) noexcept nogil
+# --- from the upstream's side --------------------------------------------------------------------
+cdef void stream_on_interim(stream_t *s, msg_t *m) noexcept nogil
+cdef void stream_on_answer(stream_t *s, msg_t *m) noexcept nogil
+cdef void stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
+cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil
+# The upstream connection ended or broke before the answer was complete. `is_protocol`: what came was not HTTP.
+cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil
+cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil
+# --- own answers and the end ---------------------------------------------------------------------
+# `why` is a sentence for people, shown when the listener allows plain answers; `details` goes to the log.
+cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
+cdef void stream_end(stream_t *s) noexcept nogil
+cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil
+# The pool's answer: for the table of pool users.
+cdef void stream_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept nogil

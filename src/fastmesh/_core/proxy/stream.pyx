@@ -1,0 +1,546 @@
+"""See stream.pxd."""
+from libc.stdint cimport uint16_t, uint64_t
+from libc.string cimport memcpy, memset, strlen
+from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, msg_span
+from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_HEAD, method_is_idempotent
+from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_CHANGED, URI_SAME, uri_decode_slashes, uri_normalize
+from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING
+from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
+from fastmesh._core.lb.cluster cimport cluster_pick, cluster_t
+from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
+from fastmesh._core.mem.counter cimport (
+    FLAG_DC, FLAG_DPE, FLAG_NR, FLAG_OM, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT,
+    G_AMBIGUOUS_PATH, G_BAD_REQUEST, G_DOWNSTREAM_RESET, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_NO_ROUTE, G_OVERFLOW,
+    G_READ_PAUSED, G_REQUESTS, G_REQUEST_TIMEOUT, G_RETRY_CONNECT, G_RETRY_REUSED, G_STREAMS, G_TCP_IDLE_CLOSED,
+    G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe, series_row,
+    series_row_t, times_observe)
+from fastmesh._core.mem.slab cimport slab_give, slab_take
+from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.proxy.access_log cimport access_log_put
+from fastmesh._core.proxy.mux cimport (
+    HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CLOSE_DOWN, S_CLOSE_UP, S_ENDING, S_HTTP10,
+    S_KEEP_REPLAY, S_LOCAL, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, S_WAITING, S_WANT_BODY,
+    TRIED_MAX)
+from fastmesh._core.proxy.relay cimport (
+    RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t)
+from fastmesh._core.route.route_table cimport route_find, route_t
+from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
+from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
+from fastmesh._core.upstream.pool cimport (
+    POOL_FAILED, POOL_FULL, POOL_TIMEOUT, TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take)
+
+cdef enum:
+    REUSE_RETRIES = 3         # stale connections a request may meet before that counts as a failure
+
+
+cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil:
+    cdef proxy_t *p = d.proxy
+    cdef stream_t *s = <stream_t *>slab_take(&p.streams)
+    memset(s, 0, <size_t>&(<stream_t *>NULL).inline_)
+    s.proxy = p
+    s.down = d
+    s.down_ops = ops
+    s.up_ops = p.h1_up
+    s.snap = snapshot_get(d.snap)
+    s.listener = d.listener
+    s.start_ns = p.reactor.now_ns
+    s.wire = s.inline_
+    s.wire_cap = HEAD_INLINE
+    timer_init(&s.timer, _on_timer, s)
+    p.stats.globals[G_STREAMS] += 1
+    return s
+
+
+cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil:
+    if n > s.wire_cap:
+        if s.wire_blk is not NULL:
+            block_put(s.wire_blk)
+        s.wire_blk = block_new(&s.proxy.reactor.blocks,
+                               BLOCK_SMALL if n <= BLOCK_SMALL else (BLOCK_LARGE if n <= BLOCK_LARGE else n))
+        s.wire = s.wire_blk.bytes
+        s.wire_cap = s.wire_blk.cap
+    return s.wire
+
+
+# --- choosing where it goes ----------------------------------------------------------------------
+
+cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef span_t path
+    cdef uint32_t n = 0
+    cdef int rc
+    cdef const route_t *route
+    cdef uint64_t timeout
+    s.method = m.method
+    s.framing = m.framing
+    s.received += m.len
+    s.head_bytes = m.len
+    if m.framing == FRAME_NONE:
+        s.bits |= S_REQUEST_DONE
+    p.stats.globals[G_REQUESTS] += 1
+    s.down.row.requests += 1
+    if m.method == METHOD_CONNECT:
+        stream_answer(s, 405, FLAG_DPE, b"connect_not_supported", b"CONNECT is not served here: this is not a forward proxy")
+        return
+    path = msg_span(m, m.path_off, m.path_len)
+    rc = URI_SAME
+    if path.len == 0 or (path.len == 1 and path.ptr[0] == 42):
+        path = span_of(b"/", 1)      # "*" is about the server as a whole; rules see its root
+    else:
+        rc = uri_normalize(path.ptr, path.len, p.path, &n)
+        if rc < 0:
+            p.stats.globals[G_BAD_REQUEST] += 1
+            stream_answer(s, 400, FLAG_DPE, b"path_normalization_failed", b"the path has a broken percent escape or an encoded NUL")
+            return
+        if rc != URI_SAME:
+            path = span_of(p.path, n)
+    route = route_find(&s.listener.routes, m, path)
+    if rc == URI_AMBIGUOUS:
+        # Servers disagree about %2F and "\": a rule must hold in both readings, or the request is refused.
+        n = uri_decode_slashes(path.ptr, path.len, p.path + 65536)
+        if route_find(&s.listener.routes, m, span_of(p.path + 65536, n)) is not route:
+            p.stats.globals[G_AMBIGUOUS_PATH] += 1
+            stream_answer(s, 400, FLAG_DPE, b"path_ambiguous",
+                          b"the path has an encoded slash or a backslash, and with it as a slash another rule would hold")
+            return
+    if route is NULL:
+        p.stats.globals[G_NO_ROUTE] += 1
+        stream_answer(s, 404, FLAG_NR, b"route_not_found", b"no route of this listener matches the request")
+        return
+    s.route = route
+    if s.snap.n_log_ops != 0 or route.cluster >= 0:
+        s.up_ops.prepare(s, m, path if rc != URI_SAME else span_of(NULL, 0))
+    if route.cluster < 0:
+        s.status = route.status
+        s.details = b"direct_response"
+        s.bits |= S_LOCAL | S_ANSWER_HEAD
+        s.down_ops.local(s, route.status, route.content_type, route.body)
+        _finish_down(s, NULL)
+        return
+    s.cluster = &s.snap.clusters[route.cluster]
+    if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
+        _overflow(s)
+        return
+    timeout = route.timeout_ns if route.timeout_ns != 0 else s.listener.request_timeout_ns
+    if timeout != 0:
+        timer_arm(&p.reactor.wheel, &s.timer, p.reactor.now_ns + timeout)
+    _enter_cluster(s)
+    _connect(s)
+
+
+cdef void _enter_cluster(stream_t *s) noexcept nogil:
+    cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
+    s.bits |= S_MEASURED
+    s.cluster.live.active += 1
+    row.active = s.cluster.live.active
+    row.requests += 1
+
+
+cdef void _overflow(stream_t *s) noexcept nogil:
+    s.proxy.stats.globals[G_OVERFLOW] += 1
+    s.proxy.stats.clusters[s.cluster.id].overflow += 1
+    stream_answer(s, 503, FLAG_UO, b"overflow", b"the cluster has as many requests or waiting connections as it is allowed")
+
+
+cdef void _connect(stream_t *s) noexcept nogil:
+    """Picks an endpoint and asks the pool. `s` may be gone afterwards."""
+    cdef proxy_t *p = s.proxy
+    cdef endpoint_t *e = cluster_pick(s.cluster, p.reactor.now_ns, &p.rng, s.tried, s.n_tried)
+    cdef int flags = 0
+    if e is NULL:
+        p.stats.globals[G_NO_ENDPOINT] += 1
+        p.stats.clusters[s.cluster.id].no_endpoint += 1
+        if s.n_tried == 0:
+            stream_answer(s, 503, FLAG_UH, b"no_healthy_upstream", b"the cluster has no endpoint")
+        else:
+            stream_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
+                          b"no endpoint of the cluster could be connected to")
+        return
+    s.endpoint = e
+    s.attempts += 1
+    e.live.active += 1
+    e.live.row.active = e.live.active
+    e.live.row.total += 1
+    s.wait.cluster = s.cluster
+    s.wait.endpoint = e
+    s.wait.ops = s.up_ops.user
+    if s.retried_reused:
+        flags = TAKE_FRESH
+    elif not method_is_idempotent(s.method) or s.framing != FRAME_NONE:
+        flags = TAKE_VERIFY
+    s.bits |= S_WAITING
+    pool_take(&p.pool, &s.wait, flags)
+
+
+cdef inline void _leave_endpoint(stream_t *s) noexcept nogil:
+    if s.endpoint is not NULL:
+        s.endpoint.live.active -= 1
+        s.endpoint.live.row.active = s.endpoint.live.active
+
+
+cdef void stream_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept nogil:
+    cdef stream_t *s = <stream_t *>w
+    cdef proxy_t *p = s.proxy
+    cdef bint is_timeout = result == POOL_TIMEOUT
+    s.bits &= ~<uint32_t>S_WAITING
+    if up is not NULL:
+        s.up = up
+        _send(s)
+        return
+    _leave_endpoint(s)
+    if result == POOL_FULL:
+        s.endpoint = NULL
+        _overflow(s)
+        return
+    if result == POOL_FAILED:
+        s.endpoint = NULL
+        stream_answer(s, 503, FLAG_UF | FLAG_OM, b"out_of_descriptors", b"this proxy has no descriptor left for a connection")
+        return
+    if s.n_tried < TRIED_MAX:
+        s.tried[s.n_tried] = s.endpoint
+        s.n_tried += 1
+    if s.n_tried < s.cluster.max_connect_attempts and s.n_tried < TRIED_MAX and s.n_tried < s.cluster.n:
+        p.stats.globals[G_RETRY_CONNECT] += 1
+        p.stats.clusters[s.cluster.id].retries += 1
+        s.endpoint = NULL
+        _connect(s)
+        return
+    # The endpoint stays named in the log, but is no longer counted.
+    s.endpoint = NULL
+    if is_timeout:
+        stream_answer(s, 504, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_timeout}",
+                      b"connecting to the upstream took longer than connect_timeout")
+    else:
+        stream_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
+                      b"the upstream refused the connection")
+
+
+# --- the request on its way ------------------------------------------------------------------------
+
+cdef void _send(stream_t *s) noexcept nogil:
+    cdef bint full = False
+    if s.bits & S_TCP:
+        _tunnel(s)
+        return
+    s.up_ops.head(s)
+    s.sent_ns = clock_monotonic_ns()
+    s.proxy_ns += s.sent_ns - s.proxy.reactor.now_ns
+    if s.framing == FRAME_NONE:
+        return
+    # Kept while this connection may turn out to be one that closed while it was idle.
+    if s.up.is_reused and method_is_idempotent(s.method) and not s.bits & S_BODY_SENT:
+        s.bits |= S_KEEP_REPLAY
+    if s.replay is not NULL and s.replay_len > 0:
+        full = s.up_ops.body(s, s.replay.bytes, s.replay_len, s.replay)
+    if s.bits & S_REQUEST_DONE:
+        s.up_ops.end(s, NULL)
+        return
+    if not full:
+        s.bits |= S_WANT_BODY
+        s.down_ops.read(s)
+
+
+cdef void stream_on_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
+    s.received += n
+    if s.bits & S_KEEP_REPLAY:
+        if s.replay_len + n <= REPLAY_MAX:
+            if s.replay is NULL:
+                s.replay = block_new(&s.proxy.reactor.blocks, BLOCK_LARGE)
+            memcpy(s.replay.bytes + s.replay_len, p, n)
+            s.replay_len += n
+        else:
+            _forget_replay(s)
+    s.bits |= S_BODY_SENT
+    if s.up_ops.body(s, p, n, blk):
+        s.bits &= ~<uint32_t>S_WANT_BODY
+        s.proxy.stats.globals[G_READ_PAUSED] += 1
+
+
+cdef void _forget_replay(stream_t *s) noexcept nogil:
+    s.bits &= ~<uint32_t>S_KEEP_REPLAY
+    if s.replay is not NULL:
+        block_put(s.replay)
+        s.replay = NULL
+        s.replay_len = 0
+
+
+cdef void stream_on_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
+    if s.bits & S_REQUEST_DONE:
+        return
+    s.bits |= S_REQUEST_DONE
+    if trailers is not NULL and trailers.n_fields != 0:
+        _forget_replay(s)
+    if s.up is not NULL:
+        s.up_ops.end(s, trailers)
+
+
+cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil:
+    if s.bits & (S_REQUEST_DONE | S_WANT_BODY | S_TUNNEL):
+        return
+    s.bits |= S_WANT_BODY
+    s.down_ops.read(s)
+
+
+cdef void stream_on_client_drained(stream_t *s) noexcept nogil:
+    if s.bits & S_UP_PAUSED and s.up is not NULL:
+        s.bits &= ~<uint32_t>S_UP_PAUSED
+        s.up_ops.read(s, True)
+
+
+cdef void stream_on_client_gone(stream_t *s) noexcept nogil:
+    s.proxy.stats.globals[G_DOWNSTREAM_RESET] += 1
+    s.flags |= FLAG_DC
+    if s.details is NULL:
+        s.details = b"downstream_remote_disconnect"
+    stream_end(s)
+
+
+# --- the answer ------------------------------------------------------------------------------------
+
+cdef void stream_on_interim(stream_t *s, msg_t *m) noexcept nogil:
+    if not s.bits & S_HTTP10:
+        s.down_ops.interim(s, m)
+
+
+cdef void stream_on_answer(stream_t *s, msg_t *m) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef uint64_t took, now
+    s.first_ns = p.reactor.now_ns
+    s.status = m.status
+    s.proxy.stats.clusters[s.cluster.id].class_[m.status // 100 if m.status < 600 else 0] += 1
+    took = s.first_ns - s.sent_ns if s.first_ns > s.sent_ns else 0
+    # An eighth of the difference, as TCP smooths its round trips (RFC 6298).
+    if s.endpoint.live.ewma_ns == 0:
+        s.endpoint.live.ewma_ns = took
+    else:
+        s.endpoint.live.ewma_ns += took // 8 - s.endpoint.live.ewma_ns // 8
+    s.endpoint.live.row.ewma_ns = s.endpoint.live.ewma_ns
+    if m.status >= 500:
+        s.endpoint.live.row.failures += 1
+    if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):
+        s.bits |= S_CLOSE_UP
+    if s.replay is not NULL or s.bits & S_KEEP_REPLAY:
+        _forget_replay(s)
+    if s.snap.n_log_ops != 0:
+        _keep_answer(s, m)
+    s.bits |= S_ANSWER_HEAD
+    if m.status == 101:
+        p.stats.globals[G_UPGRADES] += 1
+        s.down_ops.head(s, m, FRAME_NONE)
+        _tunnel(s)
+        return
+    s.down_ops.head(s, m, m.framing)
+    now = clock_monotonic_ns()
+    s.proxy_ns += now - p.reactor.now_ns
+    times_observe(&p.stats.clusters[s.cluster.id], s.proxy_ns, took)
+
+
+cdef void _keep_answer(stream_t *s, msg_t *m) noexcept nogil:
+    if s.answer is not NULL:
+        return
+    s.answer = block_new(&s.proxy.reactor.blocks, BLOCK_SMALL if m.len <= BLOCK_SMALL else BLOCK_LARGE)
+    memcpy(s.answer.bytes, m.base, m.len)
+    s.answer_len = m.len
+
+
+cdef void stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
+    s.sent += n
+    if s.down_ops.body(s, p, n, blk) and not s.bits & S_UP_PAUSED:
+        s.bits |= S_UP_PAUSED
+        s.proxy.stats.globals[G_READ_PAUSED] += 1
+        s.up_ops.read(s, False)
+
+
+cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
+    cdef up_t *up = s.up
+    s.bits |= S_ANSWER_DONE
+    s.up = NULL
+    # A request that is not wholly sent leaves the connection in the middle of a message.
+    if not s.bits & S_REQUEST_DONE or s.bits & S_CLOSE_UP:
+        pool_drop(up)
+    elif up.x.io.out_head is NULL:
+        pool_give(up)
+    elif up.x.io.flags & IO_FLUSHING:
+        # The request is being copied from this stream's memory: should the kernel not have taken all of it, then
+        # the connection is beyond repair.
+        up.x.io.flags |= IO_FIRM
+        pool_give(up)
+    else:
+        pool_drop(up)
+    _finish_down(s, trailers)
+
+
+cdef void _finish_down(stream_t *s, msg_t *trailers) noexcept nogil:
+    s.down_ops.end(s, trailers)
+
+
+cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef up_t *up = s.up
+    cdef bint unsent, again
+    if s.bits & S_ANSWER_HEAD:
+        p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
+        p.stats.clusters[s.cluster.id].resets += 1
+        s.endpoint.live.row.failures += 1
+        s.flags |= FLAG_UPE if is_protocol else FLAG_UC
+        s.details = b"upstream_reset_after_response_started{connection_termination}"
+        s.down_ops.cut(s)
+        return
+    if not is_protocol and up.is_reused and not up.has_head and up.inbox.len == 0 and s.retried_reused < REUSE_RETRIES:
+        unsent = up.x.io.tx_total == up.tx_mark and not up.x.io.flags & IO_FLUSHING
+        again = not s.bits & S_BODY_SENT or s.bits & S_KEEP_REPLAY
+        if again and (unsent or method_is_idempotent(s.method)):
+            # The endpoint did nothing wrong: it closed an idle connection while the request was on its way.
+            p.stats.globals[G_RETRY_REUSED] += 1
+            p.stats.clusters[s.cluster.id].retries += 1
+            s.retried_reused += 1
+            s.up = NULL
+            s.bits &= ~<uint32_t>S_WANT_BODY
+            _leave_endpoint(s)
+            s.endpoint = NULL
+            pool_drop(up)
+            _connect(s)
+            return
+    p.stats.clusters[s.cluster.id].resets += 1
+    s.endpoint.live.row.failures += 1
+    if is_protocol:
+        p.stats.globals[G_UPSTREAM_PROTOCOL] += 1
+        stream_answer(s, 502, FLAG_UPE, b"upstream_reset_before_response_started{protocol_error}", why)
+    else:
+        p.stats.globals[G_UPSTREAM_RESET] += 1
+        stream_answer(s, 503, FLAG_UC, b"upstream_reset_before_response_started{connection_termination}", why)
+
+
+# --- opaque bytes ----------------------------------------------------------------------------------
+
+cdef void stream_on_tcp(stream_t *s) noexcept nogil:
+    s.bits |= S_TCP | S_REQUEST_DONE
+    s.cluster = &s.snap.clusters[s.listener.cluster]
+    if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
+        _overflow(s)
+        return
+    _enter_cluster(s)
+    # Protocols differ in who speaks first: nothing may be assumed of a connection used before.
+    s.retried_reused = 1
+    _connect(s)
+
+
+cdef void _tunnel(stream_t *s) noexcept nogil:
+    cdef relay_t *r
+    s.bits |= S_TUNNEL
+    timer_unlink(&s.proxy.reactor.wheel, &s.timer)
+    s.down_ops.tunnel(s)
+    r = relay_new(s.proxy.reactor, &s.proxy.relays, &s.down.x.io, &s.down.inbox, &s.up.x.io, &s.up.inbox,
+                  s.listener.tcp_idle_ns, s, _on_relay_end)
+    s.relay = r
+    if s.bits & S_TCP:
+        _series(s, SERIES_TCP, 0).count += 1
+
+
+cdef void _on_relay_end(void *owner, relay_t *r, int how) noexcept nogil:
+    cdef stream_t *s = <stream_t *>owner
+    cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
+    s.received += r.lanes[0].moved
+    s.sent += r.lanes[1].moved
+    row.bytes_sent += r.lanes[0].moved
+    row.bytes_received += r.lanes[1].moved
+    relay_free(r)
+    s.relay = NULL
+    s.bits |= S_ANSWER_DONE
+    if how == RELAY_IDLE:
+        s.flags |= FLAG_SI
+        s.proxy.stats.globals[G_TCP_IDLE_CLOSED] += 1
+        s.details = b"stream_idle_timeout"
+    elif how == RELAY_BROKEN:
+        s.flags |= FLAG_DC
+        s.details = b"downstream_remote_disconnect"
+    elif how == RELAY_BROKEN_UP:
+        s.flags |= FLAG_UC
+        s.details = b"upstream_reset_after_response_started{connection_termination}"
+    s.bits |= S_CLOSE_DOWN
+    s.down_ops.end(s, NULL)
+
+
+# --- own answers and the end -------------------------------------------------------------------------
+
+cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil:
+    cdef span_t body
+    cdef up_t *up = s.up
+    s.flags |= flags
+    s.details = details
+    if up is not NULL:
+        s.up = NULL
+        pool_drop(up)
+    if s.bits & (S_ANSWER_HEAD | S_TCP):
+        s.down_ops.cut(s)
+        return
+    s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
+    s.bits |= S_LOCAL | S_ANSWER_HEAD
+    s.status = <uint16_t>status
+    if why is NULL or not (s.listener.is_plain_answers and s.down.is_local_peer):
+        body = span_of(NULL, 0)
+    else:
+        body = span_of(<const uint8_t *>why, <uint32_t>strlen(why))
+    s.down_ops.local(s, status, span_of(b"text/plain; charset=utf-8", 25), body)
+    _finish_down(s, NULL)
+
+
+cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
+    cdef stream_t *s = <stream_t *>owner
+    s.proxy.stats.globals[G_REQUEST_TIMEOUT] += 1
+    if s.cluster is not NULL:
+        s.proxy.stats.clusters[s.cluster.id].timeouts += 1
+    stream_answer(s, 504, FLAG_UT, b"response_timeout", b"the upstream did not answer within the request timeout")
+
+
+cdef inline series_row_t *_series(stream_t *s, int protocol, uint32_t code) noexcept nogil:
+    return series_row(s.proxy.stats, s.listener.id, s.cluster.id if s.cluster is not NULL else <uint32_t>0xFFFFFFFF,
+                      protocol, code, s.flags)
+
+
+cdef void stream_end(stream_t *s) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef uint64_t now = clock_monotonic_ns()
+    cdef up_t *up = s.up
+    cdef relay_t *r = <relay_t *>s.relay
+    cdef series_row_t *row
+    if s.bits & S_ENDING:
+        return
+    s.bits |= S_ENDING
+    if r is not NULL:
+        s.received += r.lanes[0].moved
+        s.sent += r.lanes[1].moved
+        s.relay = NULL
+        relay_free(r)
+    if s.bits & S_WAITING:
+        pool_cancel(&p.pool, &s.wait)
+    if up is not NULL:
+        s.up = NULL
+        pool_drop(up)
+    if s.timer.next is not NULL:
+        timer_unlink(&p.reactor.wheel, &s.timer)
+    if s.bits & S_TCP:
+        row = _series(s, SERIES_TCP, 0)
+        row.closed += 1
+        row.received += s.received
+        row.sent += s.sent
+        if not s.bits & S_TUNNEL:
+            row.count += 1
+    else:
+        series_observe(_series(s, SERIES_HTTP, s.status), now - s.start_ns, s.received, s.sent)
+    if s.snap.n_log_ops != 0:
+        access_log_put(s, now)
+    _leave_endpoint(s)
+    if s.bits & S_MEASURED:
+        s.cluster.live.active -= 1
+        p.stats.clusters[s.cluster.id].active = s.cluster.live.active
+    if s.wire_blk is not NULL:
+        block_put(s.wire_blk)
+    if s.replay is not NULL:
+        block_put(s.replay)
+    if s.answer is not NULL:
+        block_put(s.answer)
+    snapshot_put(s.snap)
+    p.stats.globals[G_STREAMS] -= 1
+    slab_give(&p.streams, s)

@@ -1,0 +1,5 @@
+"""errno values that libc.errno does not declare everywhere."""
+cdef extern from "<errno.h>" nogil:
+    int errno
+    int EAGAIN, EINTR, EINPROGRESS, ECONNABORTED, ECONNREFUSED, ECONNRESET, ECANCELED, ENOBUFS, EPIPE, ETIMEDOUT, EMFILE, ENFILE
+    int EHOSTUNREACH, ENETUNREACH

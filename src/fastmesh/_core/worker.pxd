@@ -1,0 +1,1 @@
+"""The worker: one thread, one loop, everything below put together."""

@@ -1,0 +1,385 @@
+"""The worker: one thread, one loop, everything below put together.
+
+The object Python holds. Every method belongs to the thread that made it; only `run` lets go of the GIL.
+"""
+import os
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+from fastmesh._core.io cimport reactor as io_reactor
+from fastmesh._core.io.reactor cimport (
+    READY_IN, engine_t, io_close, io_open, io_ops_t, io_t, io_watch, reactor_free, reactor_new, reactor_t, reactor_turn)
+from fastmesh._core.io.timer cimport timer_t
+from fastmesh._core.lb.cluster cimport cluster_t
+from fastmesh._core.lb.endpoint cimport endpoint_live_t
+from fastmesh._core.mem.block cimport block_t
+from fastmesh._core.mem.counter cimport (
+    G_DRAIN_CUT, G_SNAPSHOTS, G_SNAPSHOTS_REFUSED, STATS_ENDPOINTS, cluster_row_t, stats_map, stats_new, stats_t, stats_unmap)
+from fastmesh._core.mem.fault cimport FM_OK
+from fastmesh._core.mem.slab cimport slab_fini, slab_init
+from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.proxy.down cimport down_close
+from fastmesh._core.proxy.listener cimport door_find, door_leave, door_new, door_open
+from fastmesh._core.proxy.mux cimport DOWN_IDLE, door_t, down_t, proxy_t, stream_t
+from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_drain
+from fastmesh._core.proxy.mux_h1_up cimport mux_h1_up_ops
+from fastmesh._core.proxy.relay cimport pipes_close, relay_t
+from fastmesh._core.proxy.stream cimport stream_on_client_gone
+from fastmesh._core.snapshot.live cimport live_free, live_new
+from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_decode, snapshot_get, snapshot_put, snapshot_t
+from fastmesh._core.sys.socket cimport POLLIN, close, poll, pollfd
+from fastmesh._core.upstream.pool cimport pool_close_all, pool_close_idle, pool_fini, pool_init, up_t
+
+# The engines put themselves into io.reactor when they are imported.
+from fastmesh._core.io import poll_epoll, poll_uring
+
+TIMEOUT = 0
+WOKEN = 1
+DRAINED = 2
+
+cdef enum:
+    RUN_TIMEOUT = 0
+    RUN_WOKEN = 1
+    RUN_DRAINED = 2
+    TURN_MOST_NS = 1000000000     # the loop turns at least once a second: the heartbeat
+    DRAIN_LOOK_NS = 20000000
+    WHY_MAX = 512
+
+
+class SnapshotRefused(ValueError):
+    """A snapshot cannot be used; the sentence says where and why. The worker keeps the one it has."""
+
+
+def probe_engines():
+    """Which reactor engines work here: name -> "ok" or the reason why not."""
+    why = poll_uring.probe()
+    return {"io_uring": "ok" if why is None else why, "epoll": "ok"}
+
+
+cdef class Worker:
+    """A data-plane worker: owns its reactor, its connections and its snapshot."""
+
+    cdef proxy_t *_p              # owned; NULL once closed
+    cdef io_t _wake
+    cdef int _wake_fd
+    cdef bint _woken
+    cdef bint _drained
+    cdef readonly str engine
+
+    def __cinit__(self, str engine, int stats_fd, int wake_fd, int slot):
+        cdef const engine_t *chosen = NULL
+        cdef int err = 0
+        cdef stats_t *stats
+        cdef proxy_t *p
+        cdef uint64_t seed
+        if engine not in ("auto", "io_uring", "epoll"):
+            raise ValueError(f"unknown reactor engine {engine!r}: allowed are auto, io_uring, epoll")
+        if engine != "epoll":
+            why = poll_uring.probe()
+            if why is None:
+                chosen = io_reactor.engine_uring
+            elif engine == "io_uring":
+                raise OSError(f"io_uring cannot be used here: {why}")
+        if chosen is NULL:
+            chosen = io_reactor.engine_epoll
+        stats = stats_map(stats_fd) if stats_fd >= 0 else stats_new()
+        if stats is NULL:
+            raise OSError("the worker's shared memory cannot be mapped")
+        p = <proxy_t *>calloc(1, sizeof(proxy_t))
+        if p is NULL:
+            raise MemoryError()
+        p.reactor = reactor_new(chosen, stats, &err)
+        if p.reactor is NULL:
+            stats_unmap(stats)
+            free(p)
+            raise OSError(err, os.strerror(err))
+        self.engine = chosen.name.decode()
+        self._p = p
+        p.stats = stats
+        p.registry = live_new()
+        p.path = <uint8_t *>malloc(2 * 65536)
+        seed = int.from_bytes(os.urandom(8), "little")
+        p.rng = seed
+        pool_init(&p.pool, p.reactor, stats, p.registry, seed ^ 0x5DEECE66D)
+        slab_init(&p.downs_slab, sizeof(down_t), 32)
+        slab_init(&p.streams, sizeof(stream_t), 32)
+        slab_init(&p.relays, sizeof(relay_t), 16)
+        p.h1_up = mux_h1_up_ops()
+        p.next_id = <uint64_t>slot << 48
+        stats.header.pid = os.getpid()
+        stats.header.engine = chosen.kind
+        stats.header.started_ns = p.reactor.now_ns
+        stats.header.version = 0
+        self._wake_fd = wake_fd
+        if wake_fd >= 0:
+            if io_open(p.reactor, &self._wake, os.dup(wake_fd), &WAKE) != FM_OK:
+                raise OSError("the control socket cannot be watched")
+            io_watch(&self._wake, READY_IN)
+
+    def __reduce__(self):
+        raise TypeError("a Worker cannot be pickled: it owns file descriptors")
+
+    cdef proxy_t *_alive(self) except NULL:
+        if self._p is NULL:
+            raise ValueError("the worker is closed")
+        return self._p
+
+    def add_listener(self, int listener_id, int fd):
+        """Takes over a listening socket; it accepts once a snapshot names its listener."""
+        cdef proxy_t *p = self._alive()
+        os.set_blocking(fd, False)
+        if door_new(p, <uint32_t>listener_id, fd) is NULL:
+            raise OSError(f"the listening socket {fd} cannot be watched")
+
+    def apply(self, bytes snapshot):
+        """Swaps in a snapshot. Raises SnapshotRefused, and keeps the old one, when it is not usable."""
+        cdef proxy_t *p = self._alive()
+        cdef char why[WHY_MAX]
+        cdef snapshot_t *new
+        cdef snapshot_t *old = p.snap
+        cdef uint32_t i
+        cdef door_t *k
+        cdef door_t *after
+        cdef const listener_t *found
+        why[0] = 0
+        new = snapshot_decode(<const uint8_t *><char *>snapshot, len(snapshot), p.stats.endpoints, STATS_ENDPOINTS, p.registry,
+                              why, WHY_MAX)
+        if new is NULL:
+            p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
+            raise SnapshotRefused((<bytes>why).decode("utf-8", "replace"))
+        for i in range(new.n_listeners):
+            if door_find(p, new.listeners[i].id) is NULL:
+                name = new.listeners[i].name.ptr[:new.listeners[i].name.len].decode("utf-8", "replace")
+                snapshot_put(new)
+                p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
+                raise SnapshotRefused(f"listener {name!r} has no socket in this worker")
+        p.snap = new
+        p.max_downs = new.max_connections if new.max_connections != 0 else _connections_allowed()
+        k = p.doors
+        while k is not NULL:
+            after = k.next
+            found = NULL
+            for i in range(new.n_listeners):
+                if new.listeners[i].id == k.id:
+                    found = &new.listeners[i]
+            if found is not NULL and not k.is_leaving:
+                k.listener = found
+                if not p.is_draining:
+                    door_open(k)
+            else:
+                # Who stands in the backlog still gets the rules he was let in under.
+                if old is not NULL and k.snap is NULL and k.listener is not NULL:
+                    k.snap = snapshot_get(old)
+                door_leave(k)
+            k = after
+        for i in range(new.n_clusters):
+            _show_gauges(p, &new.clusters[i])
+        if old is not NULL:
+            for i in range(old.n_clusters):
+                _retire(p, &old.clusters[i])
+            snapshot_put(old)
+        p.stats.header.version = new.version
+        p.stats.globals[G_SNAPSHOTS] += 1
+
+    def run(self, int timeout_ms):
+        """Runs the loop until the wake descriptor is readable (1), a drain is over (2), or the time is up (0; -1 = never)."""
+        cdef proxy_t *p = self._alive()
+        cdef uint64_t until
+        cdef uint64_t most
+        cdef int how = RUN_TIMEOUT
+        cdef pollfd pf
+        if self._wake_fd >= 0:
+            # What an earlier edge announced may not have been read to its end.
+            pf.fd = self._wake_fd
+            pf.events = POLLIN
+            pf.revents = 0
+            if poll(&pf, 1, 0) > 0:
+                self._woken = True
+        until = p.reactor.now_ns + <uint64_t>timeout_ms * 1000000 if timeout_ms >= 0 else <uint64_t>-1
+        with nogil:
+            while True:
+                if self._woken:
+                    self._woken = False
+                    how = RUN_WOKEN
+                    # What this turn has queued leaves before Python takes its time.
+                    reactor_turn(p.reactor, 0)
+                    break
+                if p.is_draining and _drain_step(p):
+                    how = RUN_DRAINED
+                    break
+                if p.reactor.now_ns >= until:
+                    break
+                most = DRAIN_LOOK_NS if p.is_draining else TURN_MOST_NS
+                if until - p.reactor.now_ns < most:
+                    most = until - p.reactor.now_ns
+                reactor_turn(p.reactor, most)
+                if self._wake.tx_total != 0:
+                    self._wake.tx_total = 0
+                    self._woken = True
+        return how
+
+    def drain(self, int grace_ms, int idle_ms):
+        """Stops accepting; answers what is in flight, then closes. `run` returns DRAINED when all is done."""
+        cdef proxy_t *p = self._alive()
+        cdef door_t *k = p.doors
+        cdef door_t *after
+        p.is_draining = True
+        p.pool.is_draining = True
+        p.stats.header.draining = 1
+        p.drain_until_ns = p.reactor.now_ns + <uint64_t>grace_ms * 1000000
+        p.drain_idle_ns = <uint64_t>idle_ms * 1000000
+        while k is not NULL:
+            after = k.next
+            door_leave(k)
+            k = after
+
+    def live(self):
+        """How much of everything is in use: for tests, which expect zero at the end."""
+        cdef proxy_t *p = self._alive()
+        return {
+            "connections": p.n_downs, "streams": p.streams.live, "upstreams": p.pool.slab.live, "relays": p.relays.live,
+            "idle": p.pool.n_idle, "blocks": p.reactor.blocks.live, "slices": p.reactor.slices.live, "ios": p.reactor.n_open,
+            "timers": p.reactor.wheel.count, "snapshot": p.snap.version if p.snap is not NULL else 0,
+        }
+
+    def close(self):
+        """Closes every connection and frees everything. Idempotent."""
+        cdef proxy_t *p = self._p
+        if p is not NULL:
+            self._p = NULL
+            with nogil:
+                _close(p, &self._wake if self._wake_fd >= 0 else NULL)
+
+    def __dealloc__(self):
+        cdef proxy_t *p = self._p
+        if p is not NULL:
+            self._p = NULL
+            _close(p, &self._wake if self._wake_fd >= 0 else NULL)
+
+
+cdef extern from "<sys/resource.h>" nogil:
+    struct rlimit:
+        unsigned long rlim_cur
+        unsigned long rlim_max
+    int RLIMIT_NOFILE
+    int getrlimit(int what, rlimit *limits)
+
+
+cdef uint32_t _connections_allowed() noexcept nogil:
+    # A client connection may need an upstream one, a relay two pipes besides for a while.
+    cdef rlimit limits
+    if getrlimit(RLIMIT_NOFILE, &limits) != 0 or limits.rlim_cur < 256:
+        return 64
+    if limits.rlim_cur > 2000000:
+        return 1000000
+    return <uint32_t>((limits.rlim_cur - 128) // 2)
+
+
+cdef void _show_gauges(proxy_t *p, cluster_t *c) noexcept nogil:
+    cdef cluster_row_t *row = &p.stats.clusters[c.id]
+    row.active = c.live.active
+    row.pending = c.live.pending
+    row.connections = c.live.connections
+
+
+cdef void _retire(proxy_t *p, cluster_t *c) noexcept nogil:
+    """Closes the idle connections of endpoints that only the outgoing snapshot names."""
+    cdef uint32_t i
+    cdef endpoint_live_t *live
+    for i in range(c.n):
+        live = c.endpoints[i].live
+        if live.n_idle != 0 and live.refs <= live.connections + 1:
+            pool_close_idle(&p.pool, live)
+
+
+cdef bint _drain_step(proxy_t *p) noexcept nogil:
+    """Closes what may be closed. True when nothing is left, or the time is up."""
+    cdef down_t *d = p.downs
+    cdef down_t *after
+    cdef bint over = p.reactor.now_ns >= p.drain_until_ns
+    while d is not NULL:
+        after = d.next
+        if over:
+            if d.stream is not NULL:
+                p.stats.globals[G_DRAIN_CUT] += 1
+            _cut_down(d)
+        else:
+            mux_h1_down_drain(d)
+        d = after
+    if over:
+        reactor_turn(p.reactor, 0)
+        return True
+    return p.n_downs == 0 and p.doors is NULL
+
+
+cdef void _cut_down(down_t *d) noexcept nogil:
+    cdef stream_t *s = d.stream
+    down_close(d)
+    if s is not NULL:
+        d.stream = NULL
+        stream_on_client_gone(s)
+
+
+cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
+    cdef down_t *d = p.downs
+    cdef down_t *after
+    cdef door_t *k = p.doors
+    cdef int turns = 0
+    while d is not NULL:
+        after = d.next
+        _cut_down(d)
+        d = after
+    while k is not NULL:
+        io_close(&k.io)
+        k = k.next
+    pool_close_all(&p.pool)
+    if wake is not NULL:
+        io_close(wake)
+    # The kernel gives back what it holds within a turn or two.
+    while p.reactor.n_open > 0 and turns < 1000:
+        reactor_turn(p.reactor, 1000000)
+        turns += 1
+    if p.snap is not NULL:
+        snapshot_put(p.snap)
+        p.snap = NULL
+    reactor_free(p.reactor)
+    live_free(p.registry)
+    pool_fini(&p.pool)
+    slab_fini(&p.downs_slab)
+    slab_fini(&p.streams)
+    slab_fini(&p.relays)
+    pipes_close()
+    stats_unmap(p.stats)
+    free(p.path)
+    free(p)
+
+
+# --- the wake descriptor ---------------------------------------------------------------------------
+
+cdef void _on_ready(io_t *io, int events) noexcept nogil:
+    # Nothing is ever sent through this io: its send counter is free to carry the news to `run`.
+    io.tx_total = 1
+
+
+cdef void _on_bytes(io_t *io, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
+    pass
+
+
+cdef void _on_nothing(io_t *io) noexcept nogil:
+    pass
+
+
+cdef void _on_number(io_t *io, int number) noexcept nogil:
+    pass
+
+
+cdef io_ops_t WAKE
+WAKE.on_bytes = _on_bytes
+WAKE.on_eof = _on_nothing
+WAKE.on_error = _on_number
+WAKE.on_connect = _on_number
+WAKE.on_drained = _on_nothing
+WAKE.on_accept = _on_number
+WAKE.on_ready = _on_ready
+WAKE.on_closed = _on_nothing
