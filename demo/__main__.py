@@ -38,7 +38,7 @@ class Demo:
         for (name, direction), hop in self.hops.items():
             other = self.mesh.sidecars[name].other
             to = f"{name}'s instances" if direction == "inbound" else other[0] if other else ""
-            rows.append((f"{name} → {to}" if direction == "outbound" else f"  sidecar → {to}", hop.figures()))
+            rows.append((f"{name} → {to}" if direction == "outbound" else f"→ {to}", hop.figures()))
         return rows
 
     async def watch(self) -> None:
@@ -112,7 +112,7 @@ class Demo:
         async def is_live() -> bool:
             return (await self.caller.client.request("/offer", "shop")).status == 200
 
-        await until(is_live, "the new route is live")
+        await until(is_live, "the new route is live", pause=0.005)
         self.display.step("reloaded shop's sidecar with SIGHUP: a new route and other weights, "
                           f"live after {(time.monotonic() - asked) * 1000:.0f} ms")
         await asyncio.sleep(self.pace)

@@ -7,7 +7,9 @@ import time
 from demo.metrics import Figures
 
 BOLD, DIM, RED, GREEN, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
-PLAIN_SECONDS = 1.0
+PLAIN_SECONDS = 0.9
+LINES_PER_HEADING = 10
+COLUMN = 26
 
 
 class Display:
@@ -16,6 +18,7 @@ class Display:
         self.started = time.monotonic()
         self._drawn = 0  # lines of the table on the screen
         self._last_line = 0.0
+        self._lines = 0
 
     def say(self, text: str, colour: str = "") -> None:
         """A line that stays."""
@@ -53,9 +56,12 @@ class Display:
         if now - self._last_line < PLAIN_SECONDS:
             return
         self._last_line = now
-        parts = [f"{name} {f.per_second:.0f}/s {f.success:.2%} p50 {f.p50_ms:.1f} p99 {f.p99_ms:.1f} ms"
-                 for name, f in hops]
-        print(f"{now - self.started:5.1f} s    " + " | ".join(parts), flush=True)
+        if self._lines % LINES_PER_HEADING == 0:
+            print("         " + "".join(f"{name:<{COLUMN}}" for name, _ in hops))
+            print("         " + f"{'req/s  right  p50/p99 ms':<{COLUMN}}" * len(hops))
+        self._lines += 1
+        cells = (f"{f.per_second:5.0f} {f.success:6.1%} {f.p50_ms:5.1f}/{f.p99_ms:.1f}" for _, f in hops)
+        print(f"{now - self.started:5.1f} s  " + "".join(f"{cell:<{COLUMN}}" for cell in cells).rstrip(), flush=True)
 
     def _erase(self) -> None:
         if self._drawn:

@@ -157,6 +157,8 @@ class Mesh:
                 child = Child(f"{name}-{number}", command, folder / f"{name}-{number}.log")
                 self.instances[child.name] = child
         self.sidecars = {name: self.sidecars[name] for name in names}
+        self.instances = {f"{name}-{n}": self.instances[f"{name}-{n}"]
+                          for name in names for n in range(1, INSTANCES + 1)}
 
     async def start(self) -> None:
         for child in self.instances.values():
@@ -208,7 +210,8 @@ async def is_ready(sidecar: Sidecar) -> bool:
         return False
 
 
-async def until(condition: Any, what: str, child: Child | None = None, seconds: float = START_SECONDS) -> None:
+async def until(condition: Any, what: str, child: Child | None = None, seconds: float = START_SECONDS,
+                pause: float = 0.05) -> None:
     """Wait for an asynchronous condition; DemoError when it does not come true in time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
@@ -217,4 +220,4 @@ async def until(condition: Any, what: str, child: Child | None = None, seconds: 
             child.check_alive()
         if loop.time() > end:
             raise DemoError(f"this did not happen in {seconds:g} s: {what}")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(pause)
