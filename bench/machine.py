@@ -37,6 +37,7 @@ def card() -> dict[str, str]:
         "virtual": "yes" if re.search(r"^flags\s*:.*\bhypervisor\b", cpu, re.MULTILINE) else "no",
         "memory": f"{memory_kib / 1048576:.0f} GiB",
         "kernel": re.sub(r"^(\d+\.\d+).*", r"\1", platform.release()),
+        "tcp": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
         "system": _first(r'PRETTY_NAME="?([^"\n]+)', release),
         "python": platform.python_version(),
     }

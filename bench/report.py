@@ -1,7 +1,18 @@
 """Results as Markdown."""
 
 from bench import bars, noise
-from bench.results import FigureCard, PeerCard, Results, Row, ScenarioCard, points, ratio, summarise
+from bench.results import (
+    FigureCard,
+    PeerCard,
+    Results,
+    Row,
+    ScenarioCard,
+    Spread,
+    difference,
+    points,
+    ratio,
+    summarise,
+)
 
 
 def markdown(results: Results) -> str:
@@ -13,6 +24,8 @@ def markdown(results: Results) -> str:
             parts.append(_table(results, scenario, figure, rows))
             if figure.ratio:
                 parts.append(_ratios(results, scenario, figure))
+            if figure.above_floor:
+                parts.append(_above_floor(results, scenario, figure))
     parts.append(_bars(results))
     if results.skipped:
         parts.append("## Not measured\n\n" + "\n".join(f"- {line}" for line in results.skipped) + "\n")
@@ -25,7 +38,8 @@ def _head(results: Results) -> str:
     versions = ", ".join(f"{peer.title} {peer.version}" for peer in results.peers if not peer.floor)
     lines = [
         f"# Benchmark of {results.date}\n",
-        f"{machine['cpu']}, {machine['cores']} cores{virtual}, {machine['memory']}, Linux {machine['kernel']}, "
+        f"{machine['cpu']}, {machine['cores']} cores{virtual}, {machine['memory']}, Linux {machine['kernel']} "
+        f"(TCP: {machine['tcp']}), "
         f"{machine['system']}. {versions}.\n",
         f"Medians of {settings['rounds']} interleaved rounds of {settings['seconds']} s, in brackets the lowest "
         "and the highest. Ratios are taken within each round, then the median.\n",
@@ -60,14 +74,14 @@ def _table(
         cells = []
         for point in at:
             row = rows.get((scenario.name, point, peer.name, figure.key))
-            cells.append(_cell(row, figure.digits) if row else "–")
+            cells.append(_spread(Spread(row.median, row.low, row.high), figure.digits) if row else "–")
         lines.append(f"| {_name(peer)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(row: Row, digits: int) -> str:
-    middle = f"{row.median:,.{digits}f}"
-    return middle if row.low == row.high else f"{middle} ({row.low:,.{digits}f}–{row.high:,.{digits}f})"
+def _spread(one: Spread, digits: int) -> str:
+    middle = f"{one.median:,.{digits}f}"
+    return middle if one.low == one.high else f"{middle} ({one.low:,.{digits}f}–{one.high:,.{digits}f})"
 
 
 def _ratios(results: Results, scenario: ScenarioCard, figure: FigureCard) -> str:
@@ -78,8 +92,21 @@ def _ratios(results: Results, scenario: ScenarioCard, figure: FigureCard) -> str
     for peer in _present(results, scenario):
         found = [ratio(results, scenario.name, point, peer.name, figure, rivals) for point in at]
         if any(found):
-            cells = [f"{one.median:.2f} ({one.low:.2f}–{one.high:.2f})" if one else "–" for one in found]
+            cells = [_spread(one, 2) if one else "–" for one in found]
             lines.append(f"| {_name(peer)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n" if len(lines) > 1 else ""
+
+
+def _above_floor(results: Results, scenario: ScenarioCard, figure: FigureCard) -> str:
+    """What is the proxy's own: the difference to the cheaper bare loop of the same round."""
+    at = points(results, scenario.name)
+    floors = [peer.name for peer in results.peers if peer.floor]
+    lines = [_heading(f"{figure.title} above the cheaper bare loop, {figure.unit}", scenario, at)]
+    for peer in _present(results, scenario):
+        found = [difference(results, scenario.name, point, peer.name, figure, floors) for point in at]
+        if not peer.floor and any(found):
+            cells = [_spread(one, figure.digits) if one else "–" for one in found]
+            lines.append(f"| {peer.title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if len(lines) > 1 else ""
 
 

@@ -21,6 +21,7 @@ class FigureCard:
     digits: int
     less_is_better: bool
     ratio: bool
+    above_floor: bool
 
 
 @dataclass(frozen=True)
@@ -144,23 +145,37 @@ def by_round(results: Results, scenario: str, point: int, peer: str, figure: str
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """A peer's figure divided by the best of the others in the same round: drift of the machine cancels out."""
+class Spread:
+    """Of one value per round."""
 
     median: float
     low: float
     high: float
 
 
-def ratio(
+def _spread(values: list[float]) -> Spread | None:
+    return Spread(statistics.median(values), min(values), max(values)) if values else None
+
+
+def _beside_best(
     results: Results, scenario: str, point: int, peer: str, figure: FigureCard, others: Iterable[str]
-) -> Ratio | None:
-    mine = by_round(results, scenario, point, peer, figure.key)
+) -> Iterator[tuple[float, float]]:
+    """Per round: the peer's figure and the best of the others, so that drift of the machine cancels out."""
     theirs = [by_round(results, scenario, point, other, figure.key) for other in others]
     best = min if figure.less_is_better else max
-    ratios = []
-    for number, value in mine.items():
+    for number, value in by_round(results, scenario, point, peer, figure.key).items():
         rivals = [values[number] for values in theirs if values.get(number)]
         if rivals:
-            ratios.append(value / best(rivals))
-    return Ratio(statistics.median(ratios), min(ratios), max(ratios)) if ratios else None
+            yield value, best(rivals)
+
+
+def ratio(
+    results: Results, scenario: str, point: int, peer: str, figure: FigureCard, others: Iterable[str]
+) -> Spread | None:
+    return _spread([a / b for a, b in _beside_best(results, scenario, point, peer, figure, others)])
+
+
+def difference(
+    results: Results, scenario: str, point: int, peer: str, figure: FigureCard, others: Iterable[str]
+) -> Spread | None:
+    return _spread([a - b for a, b in _beside_best(results, scenario, point, peer, figure, others)])

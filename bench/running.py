@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench import proc
 
+ROOT = Path(__file__).parents[1]
 READY_SECONDS = 15.0
 STOP_SECONDS = 5.0
 # Below the range from which the kernel picks ports for connections.
@@ -52,7 +53,11 @@ class Running:
         with log.open("wb") as output:
             # Affinity is inherited: every process and thread that follows stays on the core.
             self._process = subprocess.Popen(
-                ["taskset", "-c", str(core), *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                ["taskset", "-c", str(core), *command],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
 
     def wait_ready(self, http: bool) -> None:

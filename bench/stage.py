@@ -44,6 +44,7 @@ class Stage:
         self._origins: dict[StartOrigin, Running] = {}
         self._proxies: dict[str, Running] = {}
         self._count = 0
+        self._warm: set[tuple[str, int]] = set()
 
     def _new_folder(self, name: str) -> Path:
         self._count += 1
@@ -74,6 +75,13 @@ class Stage:
         if peer.name not in self._proxies:
             self._proxies[peer.name] = self._start(peer, Service(protocol, self.origin(origin).port))
         return self._proxies[peer.name]
+
+    def cold(self, peer: Peer, point: int) -> bool:
+        """Whether this peer has not been measured at this point yet: a quick run warms up only then."""
+        if (peer.name, point) in self._warm:
+            return False
+        self._warm.add((peer.name, point))
+        return True
 
     @contextlib.contextmanager
     def fresh(self, peer: Peer, protocol: Protocol, origin: StartOrigin, workers: int = 1) -> Iterator[Running]:

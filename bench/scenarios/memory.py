@@ -3,7 +3,7 @@
 import json
 import time
 
-from bench.load import bodies, http_origin, program, wrk
+from bench.load import bodies, http_origin, program, small_requests
 from bench.peers import Peer
 from bench.running import Running
 from bench.scenarios.scenario import Figure, Measured, Options, Scenario
@@ -12,13 +12,13 @@ from bench.stage import Stage
 MIB = 1 << 20
 SETTLE_SECONDS = 0.5
 ROUNDS = 3  # it hardly varies
-SLOW_BYTES, SLOW_BYTES_QUICK = 1 << 30, 256 << 20
+SLOW_BYTES, SLOW_BYTES_QUICK = 1 << 30, 128 << 20
 IDLE = 10_000
 
 
-def _rest(running: Running, core: int) -> float:
+def _rest(running: Running) -> float:
     """MiB once it has served a little and is idle again."""
-    wrk.run(running.port, 4, 1, core)
+    small_requests.ask(running.port)
     time.sleep(SETTLE_SECONDS)
     return running.pss_bytes() / MIB
 
@@ -36,13 +36,13 @@ class MemoryRest(Scenario):
         return 1 if options.quick else ROUNDS
 
     def sample_seconds(self, options: Options) -> float:
-        return 2 * (1.5 + SETTLE_SECONDS)
+        return 2 * (0.7 + SETTLE_SECONDS)
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         sizes = []
         for workers in (1, 2):
             with stage.fresh(peer, self.protocol, http_origin.start, workers) as running:
-                sizes.append(_rest(running, stage.cores.load))
+                sizes.append(_rest(running))
         return Measured({"rest_mib": sizes[0], "worker_mib": sizes[1] - sizes[0]})
 
 
@@ -56,11 +56,11 @@ class MemoryIdle(Scenario):
         return 1 if options.quick else ROUNDS
 
     def sample_seconds(self, options: Options) -> float:
-        return 6
+        return 5
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         with stage.fresh(peer, self.protocol, http_origin.start) as running:
-            before = _rest(running, stage.cores.load)
+            before = _rest(running)
             with program.started("bench.load.idle", stage.cores.load, running.port, IDLE) as clients:
                 assert clients.stdout is not None
                 failed = json.loads(clients.stdout.readline())["failed"]
@@ -79,14 +79,12 @@ class MemorySlowReader(Scenario):
         return 1 if options.quick else ROUNDS
 
     def sample_seconds(self, options: Options) -> float:
-        return 4 if options.quick else 10
+        return 3 if options.quick else 10
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         length = SLOW_BYTES_QUICK if options.quick else SLOW_BYTES
         with stage.fresh(peer, self.protocol, bodies.start) as running:
-            program.ask("bench.load.bodies", stage.cores.load, "slow", running.port, 64 << 10)
-            time.sleep(SETTLE_SECONDS)
-            before = peak = running.pss_bytes()
+            before = peak = int(_rest(running) * MIB)
             with program.started("bench.load.bodies", stage.cores.load, "slow", running.port, length) as reader:
                 while reader.poll() is None:
                     peak = max(peak, running.pss_bytes())

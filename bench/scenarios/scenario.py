@@ -19,6 +19,8 @@ class Figure:
     less_is_better: bool = True
     # Shown as ratio to the better of nginx and HAProxy.
     ratio: bool = False
+    # Shown as difference to the cheaper bare loop.
+    above_floor: bool = False
 
 
 @dataclass(frozen=True)

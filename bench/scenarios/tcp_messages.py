@@ -23,14 +23,19 @@ class TcpMessages(Scenario):
         self._direction = direction
 
     def sample_seconds(self, options: Options) -> float:
-        return options.seconds + options.warm_seconds + 0.6
+        return 1.3 * self._seconds(options) + 0.6
+
+    def _seconds(self, options: Options) -> float:
+        return options.seconds / 2
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         running = stage.proxy(peer, self.protocol, messages.start)
+        seconds = self._seconds(options)
         arguments = (running.port, self._direction, CONNECTIONS)
-        program.ask("bench.load.messages", stage.cores.load, "client", *arguments, options.warm_seconds, LENGTH)
+        if stage.cold(peer, point) or not options.quick:
+            program.ask("bench.load.messages", stage.cores.load, "client", *arguments, 0.3, LENGTH)
         with stage.window(running) as window:
-            load = program.ask("bench.load.messages", stage.cores.load, "client", *arguments, options.seconds, LENGTH)
+            load = program.ask("bench.load.messages", stage.cores.load, "client", *arguments, seconds, LENGTH)
         gib = load["bytes"] / (1 << 30)
         return Measured(
             {
