@@ -60,7 +60,8 @@ cdef uint8_t *_guarded(const uint8_t *p, size_t n, bint front) except NULL:
     if n > ROOM:
         raise ValueError("longer than the guarded room")
     at = _room if front else _room + ROOM - n
-    memcpy(at, p, n)
+    if n:  # p may be NULL then
+        memcpy(at, p, n)
     return at
 
 
@@ -129,7 +130,7 @@ def parse_ns(str kind, const uint8_t[::1] source not None, int loops, uint32_t s
     cdef uint32_t n = <uint32_t>source.shape[0]
     cdef const uint8_t *p = &source[0]
     cdef timespec t0, t1
-    cdef int _i, sum = 0, what = {"request": 0, "response": 1, "uri": 2}[kind]
+    cdef int left = loops, sum = 0, what = {"request": 0, "response": 1, "uri": 2}[kind]
     cdef uint8_t out[4096]
     cdef uint32_t out_len = 0
     limits.head_bytes = 61440
@@ -137,7 +138,8 @@ def parse_ns(str kind, const uint8_t[::1] source not None, int loops, uint32_t s
     limits.fields = 100
     with nogil:
         clock_gettime(CLOCK_MONOTONIC, &t0)
-        for _i in range(loops):
+        while left > 0:
+            left -= 1
             if what == 0:
                 sum += h1_parse_request(&m, p, n, scanned, &limits)
             elif what == 1:

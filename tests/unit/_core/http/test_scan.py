@@ -1,11 +1,13 @@
 """The wide scanners and the tables say the same about every byte at every place."""
 
+import random
 import re
 from pathlib import Path
 
 import pytest
 
 from probes.http_probe import class_of, name_id, name_lists, scan
+from probes.scalar_probe import scan as scan_by_table
 
 LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIGITS = b"0123456789"
@@ -44,6 +46,16 @@ def test_scans_stop_at_the_first_of_several_wherever_they_begin(what: str) -> No
             line = b"a" * at + stop * (n - at)
             for start in (0, at // 2, at):
                 assert scan(what, line, start) == at
+
+
+@pytest.mark.parametrize("what", ["name", "value", "target", "path", "plain_path"])
+def test_the_wide_and_the_plain_form_find_the_same(what: str) -> None:
+    rng = random.Random(4)
+    for _ in range(4000):
+        line = bytes(rng.choice(b"abcdXYZ09-_/. ") if rng.random() < 0.9 else rng.randrange(256)
+                     for _ in range(rng.randrange(70)))
+        start = rng.randrange(len(line) + 1)
+        assert scan(what, line, start) == scan_by_table(what, line, start), (line, start)
 
 
 NAMES = {name.removeprefix("HEADER_").replace("_", "-").lower(): int(number)
