@@ -325,6 +325,10 @@ cdef void _turn(reactor_t *r, uint64_t wait_ns) noexcept nogil:
         _flush(r)
 
 
+cdef uint64_t _now() noexcept nogil:
+    return clock_monotonic_ns()
+
+
 cdef engine_t EPOLL
 EPOLL.name = b"epoll"
 EPOLL.kind = ENGINE_EPOLL
@@ -338,4 +342,5 @@ EPOLL.watch = _watch
 EPOLL.drop = _drop
 EPOLL.flush = _flush
 EPOLL.turn = _turn
+EPOLL.now = _now
 io_reactor.engine_epoll = &EPOLL

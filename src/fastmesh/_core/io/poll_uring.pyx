@@ -17,8 +17,8 @@ from fastmesh._core.mem.counter cimport G_ACCEPT_FAILED, G_BUFFERS_EXHAUSTED, G_
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_URING, IO_BULK, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FAILED, IO_FIRM, IO_FLUSHING, IO_LISTEN, IO_POLLING,
-    IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_WANT, IO_TX_POLL, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT,
+    ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FAILED, IO_FIRM, IO_FLUSHING, IO_LISTEN, IO_POLLING,
+    IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_WANT, IO_SHUT_WANT, IO_TX_POLL, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT,
     engine_t, io_after_send, io_drop_queue, io_failed, io_gone, io_keep, io_mark_dirty, io_sent, io_t, reactor_t,
     scratch_reset, scratch_take, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
@@ -39,6 +39,7 @@ cdef enum:
     TAG_CONNECT = 4
     TAG_ACCEPT = 5
     TAG_READY = 6
+    TAG_CANCEL = 7            # a cancel of a receive or an accept
     TAG_MASK = 7
     SQ_ENTRIES = 1024
     CQ_ENTRIES = 4096
@@ -62,7 +63,7 @@ ctypedef struct uring_state_t:
     bint put_small            # places filled since the last publish
     bint put_large
     io_t *flushed             # ios whose send is in the kernel this turn
-    uint32_t n_flushed
+    bint settle_soon          # somebody waits for a send of this turn to be done: no waiting for events
 
 
 cdef void _grow(reactor_t *r, uring_state_t *u, bint large, uint32_t to) noexcept nogil:
@@ -142,9 +143,9 @@ cdef inline void _cancel(reactor_t *r, io_t *io, int tag) noexcept nogil:
     s.opcode = IORING_OP_ASYNC_CANCEL
     s.fd = -1
     s.addr = <uint64_t><size_t>io | <uint64_t>tag
-    # Its own result says nothing that the cancelled operation's does not.
-    s.flags = IOSQE_CQE_SKIP_SUCCESS
-    s.user_data = 0
+    # A multishot operation that is just being run again is not found: then it is tried once more.
+    s.user_data = <uint64_t><size_t>io | TAG_CANCEL
+    io.inflight += 1
 
 
 cdef int _add(reactor_t *r, io_t *io) noexcept nogil:
@@ -310,6 +311,8 @@ cdef inline void _submit_send(reactor_t *r, uring_state_t *u, io_t *io) noexcept
         q.addr = <uint64_t><size_t>m
         q.len = 1
     io.tx_result = TX_SILENT
+    if io.out_over or io.tx_part or io.flags & (IO_CLOSE_SENT | IO_SHUT_WANT):
+        u.settle_soon = True
     io.flags |= IO_FLUSHING
     io.flush_next = u.flushed
     u.flushed = io
@@ -455,6 +458,20 @@ cdef void _on_ready(reactor_t *r, io_t *io, int32_t res, uint32_t flags) noexcep
         _watch(r, io)
 
 
+cdef void _on_cancel(reactor_t *r, io_t *io, int32_t res) noexcept nogil:
+    io.inflight -= 1
+    if res < 0 and (io.flags & (IO_RX_ARMED | IO_RX_CANCEL)) == (IO_RX_ARMED | IO_RX_CANCEL):
+        io.flags &= ~<uint32_t>IO_RX_CANCEL
+        if io.flags & IO_CLOSING or io.flags & IO_LISTEN:
+            if io.flags & IO_CLOSING or not io.flags & IO_RX_WANT:
+                io.flags |= IO_RX_CANCEL
+                _cancel(r, io, TAG_ACCEPT if io.flags & IO_LISTEN else TAG_RX)
+        else:
+            _rx(r, io)
+    if io.flags & IO_CLOSING:
+        _maybe_gone(r, io)
+
+
 cdef void _on_rest(reactor_t *r, io_t *io, int tag, int32_t res, uint32_t flags) noexcept nogil:
     if tag == TAG_TX:
         io.tx_result = res
@@ -480,6 +497,8 @@ cdef void _on_rest(reactor_t *r, io_t *io, int tag, int32_t res, uint32_t flags)
         _on_accept(r, io, res, flags)
     elif tag == TAG_READY:
         _on_ready(r, io, res, flags)
+    elif tag == TAG_CANCEL:
+        _on_cancel(r, io, res)
 
 
 cdef void _events(reactor_t *r, uring_state_t *u) noexcept nogil:
@@ -512,7 +531,9 @@ cdef void _turn(reactor_t *r, uint64_t wait_ns) noexcept nogil:
     if u.put_large:
         fm_bufs_publish(&u.large)
         u.put_large = False
-    fm_ring_enter(&u.ring, 1, wait_ns)
+    # A send that is done says nothing: who waits for that would wait for the next event besides.
+    fm_ring_enter(&u.ring, 1, 0 if u.settle_soon else wait_ns)
+    u.settle_soon = False
     r.now_ns = clock_monotonic_ns()
     r.cur ^= 1
     _events(r, u)
@@ -601,6 +622,10 @@ def probe():
     return os.strerror(-rc)
 
 
+cdef uint64_t _now() noexcept nogil:
+    return clock_monotonic_ns()
+
+
 cdef engine_t URING
 URING.name = b"io_uring"
 URING.kind = ENGINE_URING
@@ -614,4 +639,5 @@ URING.watch = _watch
 URING.drop = _drop
 URING.flush = _flush
 URING.turn = _turn
+URING.now = _now
 io_reactor.engine_uring = &URING

@@ -106,6 +106,7 @@ ctypedef struct engine_t:
     void (*drop)(reactor_t *r, io_t *io) noexcept nogil        # close; io_gone(io) when the kernel holds nothing
     void (*flush)(reactor_t *r) noexcept nogil                 # send what the dirty list holds
     void (*turn)(reactor_t *r, uint64_t wait_ns) noexcept nogil
+    uint64_t (*now)() noexcept nogil                           # CLOCK_MONOTONIC in ns, or a clock that a test moves
 
 cdef enum:
     SCRATCH_CHUNK = 98304     # room for the largest head and what is added to it
@@ -173,6 +174,11 @@ cdef void io_drop_queue(io_t *io) noexcept nogil
 cdef void io_after_send(io_t *io) noexcept nogil               # queue empty or shorter: drained, shut, close
 cdef void io_failed(io_t *io, int err) noexcept nogil
 cdef void scratch_reset(scratch_t *s) noexcept nogil
+
+
+cdef inline uint64_t reactor_clock(reactor_t *r) noexcept nogil:
+    """The time now; `r.now_ns` is that of the last batch of events."""
+    return r.engine.now()
 
 
 cdef inline void io_mark_dirty(io_t *io) noexcept nogil:

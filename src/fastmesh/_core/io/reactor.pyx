@@ -6,7 +6,6 @@ from fastmesh._core.mem.counter cimport G_BLOCKS, G_TURNS
 from fastmesh._core.mem.fault cimport FM_ESYS, FM_OK
 from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_take
 from fastmesh._core.io.timer cimport wheel_init, wheel_run, wheel_wait
-from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.socket cimport SHUT_WR, SO_LINGER, SOL_SOCKET, close, setsockopt, shutdown
 
 cdef extern from *:
@@ -29,7 +28,7 @@ cdef reactor_t *reactor_new(const engine_t *engine, stats_t *stats, int *err) no
         abort()
     r.engine = engine
     r.stats = stats
-    r.now_ns = clock_monotonic_ns()
+    r.now_ns = engine.now()
     wheel_init(&r.wheel, r.now_ns)
     blocks_init(&r.blocks)
     slab_init(&r.slices, sizeof(slice_t), 128)
@@ -72,7 +71,7 @@ cdef void reactor_turn(reactor_t *r, uint64_t most_ns) noexcept nogil:
     cdef io_t *again
     cdef io_t *io
     if r.gone is NULL and r.again is NULL:
-        wait = wheel_wait(&r.wheel, clock_monotonic_ns(), most_ns)
+        wait = wheel_wait(&r.wheel, r.engine.now(), most_ns)
     r.engine.turn(r, wait)
     again = r.again
     r.again = NULL

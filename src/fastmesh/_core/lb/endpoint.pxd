@@ -8,6 +8,7 @@ from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
 
+# The first cache line is all that a pick touches.
 ctypedef struct endpoint_live_t:
     endpoint_row_t *row       # borrowed; never NULL (an overflow row stands in)
     uint64_t avoid_until_ns   # picks step around it until then
@@ -21,10 +22,8 @@ ctypedef struct endpoint_live_t:
     uint32_t n_idle
     uint32_t waiting          # streams queued for a connection
     void *queue               # the pool's queue of waiting streams
-    void *cluster_live        # cluster_live_t of lb/cluster
+    void *cluster_live        # cluster_live_t of lb/cluster, which lives longer
     addr_t addr               # own copy, outlives snapshots
-    uint32_t name_len         # of cluster name, kept to settle hash collisions
-    char name[128]
 
 ctypedef struct endpoint_t:
     addr_t addr

@@ -6,6 +6,18 @@ better (the supervisor starts a new worker). Callers bound their sizes before th
 """
 from libc.stdint cimport uint8_t, uint64_t
 
+cdef extern from *:
+    """
+    /* Pools and bump allocation hide overruns and late uses from AddressSanitizer: in debug builds each object has an
+     * allocation of its own. */
+    #ifdef FM_DEBUG
+    #define MEM_IS_EXACT 1
+    #else
+    #define MEM_IS_EXACT 0
+    #endif
+    """
+    const bint MEM_IS_EXACT
+
 ctypedef struct chunk_t:
     chunk_t *next
     size_t size               # of the memory behind this header

@@ -7,17 +7,6 @@ from libc.string cimport memcpy, memset
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void **p, size_t alignment, size_t size)
 
-cdef extern from *:
-    """
-    /* A bump allocator hides overruns from AddressSanitizer: debug builds give each allocation a chunk of its own. */
-    #ifdef FM_DEBUG
-    #define ARENA_IS_EXACT 1
-    #else
-    #define ARENA_IS_EXACT 0
-    #endif
-    """
-    const bint ARENA_IS_EXACT
-
 cdef enum:
     ALIGN = 16
     CHUNK_MIN = 4096
@@ -68,7 +57,7 @@ cdef arena_t *arena_new(size_t first) noexcept nogil:
     global n_arenas, n_bytes
     cdef arena_t *a = <arena_t *>heap_new(sizeof(arena_t))
     a.grow = first if first > CHUNK_MIN else <size_t>CHUNK_MIN
-    if not ARENA_IS_EXACT:
+    if not MEM_IS_EXACT:
         a.head = chunk_new(a.grow)
         n_bytes += a.head.size
     n_arenas += 1
@@ -80,7 +69,7 @@ cdef void *arena_alloc(arena_t *a, size_t n) noexcept nogil:
     cdef size_t need = rounded(n, ALIGN)
     cdef chunk_t *c = a.head
     cdef void *p
-    if ARENA_IS_EXACT:
+    if MEM_IS_EXACT:
         # Exactly n bytes, so that the byte after them is out of bounds for AddressSanitizer.
         c = <chunk_t *>take(ALIGN, sizeof(chunk_t) + n)
         c.size = n

@@ -469,7 +469,7 @@ cdef bint _body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcep
             at = d.x.ops.reserve(&d.x, 2)
             memcpy(at, b"\r\n", 2)
             d.x.ops.commit(&d.x, at, 2)
-    if d.x.io.out_bytes >= d.x.io.out_mark:
+    if d.x.io.out_bytes > d.x.io.out_mark:
         if not d.x.io.out_over:
             d.x.io.out_over = 1
             if d.phase == DOWN_BUSY:

@@ -174,7 +174,7 @@ cdef bint put_payload(up_t *up, const uint8_t *p, uint32_t n, block_t *blk, bint
             at = up.x.ops.reserve(&up.x, 2)
             memcpy(at, b"\r\n", 2)
             up.x.ops.commit(&up.x, at, 2)
-    if up.x.io.out_bytes >= up.x.io.out_mark:
+    if up.x.io.out_bytes > up.x.io.out_mark:
         up.x.io.out_over = 1
         return True
     return False

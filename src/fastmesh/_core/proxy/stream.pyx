@@ -4,7 +4,7 @@ from libc.string cimport memcpy, memset, strlen
 from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, msg_span
 from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_HEAD, method_is_idempotent
 from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_CHANGED, URI_SAME, uri_decode_slashes, uri_normalize
-from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING
+from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick, cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_t
@@ -26,7 +26,6 @@ from fastmesh._core.proxy.relay cimport (
     RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t)
 from fastmesh._core.route.route_table cimport route_find, route_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
-from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.upstream.pool cimport (
     POOL_FAILED, POOL_FULL, POOL_TIMEOUT, TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take)
 
@@ -224,7 +223,7 @@ cdef void _send(stream_t *s) noexcept nogil:
         _tunnel(s)
         return
     s.up_ops.head(s)
-    s.sent_ns = clock_monotonic_ns()
+    s.sent_ns = reactor_clock(s.proxy.reactor)
     s.proxy_ns += s.sent_ns - s.proxy.reactor.now_ns
     if s.framing == FRAME_NONE:
         return
@@ -331,7 +330,7 @@ cdef void stream_on_answer(stream_t *s, msg_t *m) noexcept nogil:
         _tunnel(s)
         return
     s.down_ops.head(s, m, m.framing)
-    now = clock_monotonic_ns()
+    now = reactor_clock(s.proxy.reactor)
     s.proxy_ns += now - p.reactor.now_ns
     times_observe(&p.stats.clusters[s.cluster.id], s.proxy_ns, took)
 
@@ -501,7 +500,7 @@ cdef inline series_row_t *_series(stream_t *s, int protocol, uint32_t code) noex
 
 cdef void stream_end(stream_t *s) noexcept nogil:
     cdef proxy_t *p = s.proxy
-    cdef uint64_t now = clock_monotonic_ns()
+    cdef uint64_t now = reactor_clock(s.proxy.reactor)
     cdef up_t *up = s.up
     cdef relay_t *r = <relay_t *>s.relay
     cdef series_row_t *row

@@ -21,6 +21,8 @@ cdef void live_on_last(void *live, void (*fn)(endpoint_live_t *) noexcept nogil)
 cdef uint32_t live_clusters(const void *live) noexcept nogil
 cdef uint32_t live_endpoints(const void *live) noexcept nogil
 
+# Room for so many endpoints in all: saves growing step by step.
+cdef void live_reserve(void *live, uint32_t n) noexcept nogil
 # Each finds or makes, and takes a reference. A new endpoint gets `row`; one that exists keeps its own.
 cdef cluster_live_t *live_cluster_get(void *live, span_t name) noexcept nogil
 cdef endpoint_live_t *live_endpoint_get(void *live, cluster_live_t *cluster, const addr_t *addr,

@@ -1,8 +1,9 @@
 """The registry of what a worker has seen of clusters and endpoints, across snapshots."""
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
-from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
+from libc.string cimport memcmp, memcpy, memset
+from fastmesh._core.mem.arena cimport MEM_IS_EXACT, heap_array, heap_free, heap_new
 from fastmesh._core.mem.hash cimport hash_bytes
+from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_t, slab_take
 from fastmesh._core.net.addr cimport addr_eq, addr_hash
 
 ctypedef void (*on_last_t)(endpoint_live_t *) noexcept nogil
@@ -21,6 +22,7 @@ ctypedef struct table_t:
 ctypedef struct live_t:
     table_t clusters
     table_t endpoints
+    slab_t slab               # of endpoint_live_t
     on_last_t on_last
 
 
@@ -30,17 +32,26 @@ cdef void table_init(table_t *t, uint32_t size) noexcept nogil:
     t.n = 0
 
 
-cdef void table_add(table_t *t, uint64_t hash, void *object) noexcept nogil:
+cdef void table_reserve(table_t *t, uint32_t more) noexcept nogil:
+    """Room for that many more, at most three quarters full."""
     cdef place_t *was = t.places
     cdef uint32_t was_mask = t.mask
-    cdef uint32_t n = t.n
+    cdef uint32_t size = t.mask + 1
     cdef uint32_t at
-    if 4 * (n + 1) > 3 * (t.mask + 1):
-        table_init(t, 2 * (was_mask + 1))
-        for at in range(was_mask + 1):
-            if was[at].object is not NULL:
-                table_add(t, was[at].hash, was[at].object)
-        heap_free(was)
+    while 4 * (<uint64_t>t.n + more) > 3 * <uint64_t>size:
+        size *= 2
+    if size == t.mask + 1:
+        return
+    table_init(t, size)
+    for at in range(was_mask + 1):
+        if was[at].object is not NULL:
+            table_add(t, was[at].hash, was[at].object)
+    heap_free(was)
+
+
+cdef void table_add(table_t *t, uint64_t hash, void *object) noexcept nogil:
+    cdef uint32_t at
+    table_reserve(t, 1)
     at = <uint32_t>hash & t.mask
     while t.places[at].object is not NULL:
         at = (at + 1) & t.mask
@@ -74,6 +85,7 @@ cdef void *live_new() noexcept nogil:
     cdef live_t *v = <live_t *>heap_new(sizeof(live_t))
     table_init(&v.clusters, 64)
     table_init(&v.endpoints, 64)
+    slab_init(&v.slab, sizeof(endpoint_live_t), 64)
     return v
 
 
@@ -83,6 +95,7 @@ cdef void live_free(void *live) noexcept nogil:
         return
     heap_free(v.clusters.places)
     heap_free(v.endpoints.places)
+    slab_fini(&v.slab)
     heap_free(v)
 
 
@@ -96,6 +109,12 @@ cdef uint32_t live_clusters(const void *live) noexcept nogil:
 
 cdef uint32_t live_endpoints(const void *live) noexcept nogil:
     return (<const live_t *>live).endpoints.n
+
+
+cdef void live_reserve(void *live, uint32_t n) noexcept nogil:
+    cdef table_t *t = &(<live_t *>live).endpoints
+    if n > t.n:
+        table_reserve(t, n - t.n)
 
 
 cdef cluster_live_t *live_cluster_get(void *live, span_t name) noexcept nogil:
@@ -139,15 +158,17 @@ cdef endpoint_live_t *live_endpoint_get(void *live, cluster_live_t *cluster, con
             e.refs += 1
             return e
         at = (at + 1) & v.endpoints.mask
-    e = <endpoint_live_t *>heap_new(sizeof(endpoint_live_t))
+    if MEM_IS_EXACT:
+        e = <endpoint_live_t *>heap_new(sizeof(endpoint_live_t))
+    else:
+        e = <endpoint_live_t *>slab_take(&v.slab)
+        memset(e, 0, sizeof(endpoint_live_t))
     e.refs = 1
     e.key = hash
     e.row = row
     e.addr = addr[0]
     e.cluster_live = cluster
     cluster.refs += 1
-    e.name_len = cluster.name_len
-    memcpy(e.name, cluster.name, cluster.name_len)
     table_add(&v.endpoints, hash, e)
     return e
 
@@ -161,4 +182,7 @@ cdef void live_endpoint_put(void *live, endpoint_live_t *e) noexcept nogil:
         v.on_last(e)
     table_remove(&v.endpoints, e.key, e)
     live_cluster_put(live, <cluster_live_t *>e.cluster_live)
-    heap_free(e)
+    if MEM_IS_EXACT:
+        heap_free(e)
+    else:
+        slab_give(&v.slab, e)

@@ -18,7 +18,8 @@ from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
 from fastmesh._core.route.route_table cimport (
     ROUTE_EXACT, ROUTE_HOST_MAX, route_add_method, route_build, route_header_t, route_t)
 from fastmesh._core.snapshot.live cimport (
-    LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put)
+    LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
+    live_reserve)
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_record,
     take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
@@ -359,6 +360,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     c.live = live_cluster_get(d.s.live, c.name)
     c.endpoints = <endpoint_t *>arena_array(d.s.arena, n, sizeof(endpoint_t))
     c.n = n
+    live_reserve(d.s.live, n)
     take_enter(t, b"endpoints")
     for i in range(n):
         take_at(t, i)
