@@ -88,9 +88,8 @@ class LogSink:
         if self._fd < 0 and not self._open():
             return -1
         moved = 0
-        if self._rest:
-            if not self._write():
-                return -1
+        if not self._write():
+            return -1
         for file in list(self.files()):
             # Bounded: a worker that logs without end must not keep the others' lines waiting.
             end = _head(file)

@@ -163,6 +163,14 @@ class StatsShelf:
         file.forget_header()
         return file
 
+    def forget_rows(self, rows: dict[str, list[int]]) -> None:
+        """`{"listeners": […], "clusters": […], "endpoints": […]}`: rows that get another owner begin at zero."""
+        for kind, numbers in rows.items():
+            for row in numbers:
+                for file in self.files:
+                    stride = LAYOUT[f"{kind.removesuffix('s')}_stride"]
+                    os.pwrite(file.fd, bytes(stride), LAYOUT[kind] + row * stride)
+
     def globals(self) -> dict[str, int]:
         """The global numbers, summed."""
         return dict(zip(GLOBALS, _sum(f.globals() for f in self.files), strict=False))
@@ -172,6 +180,16 @@ class StatsShelf:
 
     def cluster(self, row: int) -> dict[str, int]:
         return dict(zip(CLUSTER_COLUMNS, _sum(f.cluster(row) for f in self.files), strict=False))
+
+    def endpoint(self, row: int) -> dict[str, int]:
+        """Sums, but for latency, which is the mean of the workers that know it, and avoidance, the longest."""
+        rows = [f.endpoint(row) for f in self.files]
+        found = dict(zip(ENDPOINT_COLUMNS, _sum(iter(rows)), strict=False))
+        ewma, avoid = ENDPOINT_COLUMNS.index("ewma_ns"), ENDPOINT_COLUMNS.index("avoid_until_ns")
+        known = [row[ewma] for row in rows if row[ewma]]
+        found["ewma_ns"] = sum(known) // len(known) if known else 0
+        found["avoid_until_ns"] = max((row[avoid] for row in rows), default=0)
+        return found
 
     def times(self, cluster_row: int, which: str) -> Times:
         total = Times(0, 0, [0] * TIME_BUCKETS)

@@ -1,0 +1,1 @@
+"""The door for operators: a small HTTP server in the control process."""

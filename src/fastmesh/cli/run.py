@@ -1,0 +1,39 @@
+"""`fastmesh run`: becomes the control process."""
+
+import argparse
+import os
+import signal
+import sys
+
+from fastmesh import __version__
+from fastmesh.control.process import command, package_paths
+
+PACKAGES = ("fastmesh", "msgpack", "uvloop", "httptools")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replaces this process by a bare interpreter that imports nothing but the control process.
+
+    What the command line needed (argparse, site, the import hooks of an editable install) would else stay in
+    memory for as long as the proxy runs. Returns only when the replacement is impossible.
+    """
+    if args.config == "-":
+        print("fastmesh run: the configuration must be a file, for it is read again at each reload", file=sys.stderr)
+        return 2
+    # The compile process may need any installed package: it gets every directory that this process searches.
+    # But not the script's own directory, nor the current one.
+    searched = sys.path if sys.flags.safe_path else sys.path[1:]
+    everywhere = [os.path.abspath(p) for p in searched if p and os.path.isdir(p) and p not in _standard()]
+    source = package_paths("fastmesh")[0]
+    compile_paths = [source, *(p for p in everywhere if p != source)]
+    argv = command("fastmesh.control.main", package_paths(*PACKAGES), args.config, ":".join(compile_paths), __version__)
+    # A SIGHUP that comes before the control process can answer must not end it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(argv[0], argv)
+
+
+def _standard() -> set[str]:
+    """The directories of the standard library, which every interpreter finds by itself."""
+    return {path for path in sys.path if path.endswith((".zip", "lib-dynload")) or path == os.path.dirname(os.__file__)}

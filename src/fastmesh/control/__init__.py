@@ -1,0 +1,1 @@
+"""The control process: it compiles, supervises, hands out snapshots, and answers operators."""

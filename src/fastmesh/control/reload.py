@@ -1,0 +1,189 @@
+"""From a file to what runs: compile, open sockets, hand out, adopt. Nothing changes until everything has worked."""
+
+import asyncio
+import os
+import resource
+from dataclasses import dataclass, field
+from time import perf_counter, time
+
+from fastmesh.control.compile import CompileFailed, Compiler
+from fastmesh.control.fleet import Fleet, PushRefused
+from fastmesh.control.snapshot import Address, Snapshot, from_answer
+from fastmesh.control.sockets import Bound, CannotListen, Change, open_tcp_or_unix
+from fastmesh.observe.log_sink import check_log
+
+MOST_FILES = 1 << 20        # descriptors per process that are asked of the kernel; more costs memory and helps nobody
+
+
+class BadConfiguration(Exception):
+    """The file cannot be used. The text is that of `fastmesh check`, or what the machine refused."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a reload went."""
+
+    is_live: bool
+    version: int
+    ms: float               # until the last worker had it
+    compile_ms: float
+    was_warm: bool          # the compile process was there already
+    warnings: tuple[str, ...] = ()
+    text: str = ""          # what is wrong
+
+    def to_dict(self) -> dict[str, object]:
+        return {"version": self.version, "ms": round(self.ms, 1), "compile_ms": round(self.compile_ms, 1),
+                "warm": self.was_warm, "warnings": list(self.warnings)}
+
+
+@dataclass(slots=True)
+class ReloadCounts:
+    """For metrics."""
+
+    good: int = 0
+    bad: int = 0
+    last_seconds: float = 0.0       # of the last good one
+    last_error: str = ""
+    last_error_at: float = 0.0
+
+    def note(self, outcome: Outcome) -> None:
+        if outcome.is_live:
+            self.good += 1
+            self.last_seconds = outcome.ms / 1000
+        else:
+            self.bad += 1
+            self.last_error = outcome.text
+            self.last_error_at = time()
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Everything that a snapshot needs from the machine, obtained and not yet in use."""
+
+    snapshot: Snapshot
+    change: Change
+    admin: Bound | None = None          # new sockets of the admin API, when its address changed
+    notes: list[str] = field(default_factory=list)
+
+    def cancel(self) -> None:
+        self.change.cancel()
+        if self.admin is not None:
+            self.admin.close()
+        self.snapshot.close()
+
+
+class Configurator:
+    """Turns the file into snapshots, one at a time."""
+
+    def __init__(self, path: str, compiler: Compiler, fleet: Fleet) -> None:
+        self.path = path
+        self.compiler = compiler
+        self.fleet = fleet
+        self.counts = ReloadCounts()
+        self.lock = asyncio.Lock()      # of everything that changes workers: reload, replacement
+        self._last_version = 0
+        self._open_files = raise_open_files()
+
+    async def compile(self) -> Snapshot:
+        """A snapshot of the file as it is now. Raises BadConfiguration."""
+        live = self.fleet.ground.live
+        try:
+            answer = await self.compiler.ask({
+                "file": self.path, "version": self._last_version + 1, "open_files": self._open_files,
+                "registry": live.registry if live is not None else None})
+        except (CompileFailed, OSError) as error:
+            raise BadConfiguration(str(error)) from None
+        if not answer["ok"]:
+            raise BadConfiguration(answer["text"])
+        # A version is never used twice: a worker's acknowledgement of one can mean nothing else.
+        self._last_version += 1
+        if live is not None:
+            self.fleet.ground.stats.forget_rows(answer["reused"])
+        return from_answer(answer)
+
+    def prepare(self, snapshot: Snapshot) -> Prepared:
+        """Open what the snapshot needs. Raises BadConfiguration; then nothing has changed."""
+        live = self.fleet.ground.live
+        problems: list[str] = []
+        process = snapshot.process
+        if process.access_log is not None and (why := check_log(process.access_log)) is not None:
+            problems.append(why)
+        admin: Bound | None = None
+        if process.admin is not None and (live is None or not _same(live.process.admin, process.admin)):
+            try:
+                admin = open_tcp_or_unix(process.admin)
+            except CannotListen as error:
+                problems.append(str(error).replace("listener admin:", "admin:"))
+        try:
+            change = self.fleet.ground.sockets.prepare(snapshot.listeners, max(process.workers, len(self.fleet.slots)))
+        except CannotListen as error:
+            problems.append(str(error))
+            change = None
+        if problems or change is None:
+            if change is not None:
+                change.cancel()
+            if admin is not None:
+                admin.close()
+            snapshot.close()
+            raise BadConfiguration("\n".join(problems))
+        prepared = Prepared(snapshot, change, admin)
+        if live is not None and live.process.reactor != process.reactor:
+            prepared.notes.append(f"reactor: workers started from now on use {process.reactor}; "
+                                  "replace the running ones with POST /workers/{slot}/replace")
+        return prepared
+
+    async def reload(self) -> tuple[Outcome, Prepared | None]:
+        """Read the file again. The caller adopts what is new outside the workers."""
+        begun = perf_counter()
+        was_warm = self.compiler.is_warm
+        live = self.fleet.ground.live
+        compiled = begun
+        prepared: Prepared | None = None
+        try:
+            snapshot = await self.compile()
+            compiled = perf_counter()
+            prepared = self.prepare(snapshot)
+            await self.fleet.push(snapshot, prepared.change)
+        except (BadConfiguration, PushRefused) as error:
+            if prepared is not None:
+                prepared.cancel()
+            now = perf_counter()
+            outcome = Outcome(False, live.version if live else 0, (now - begun) * 1000, (compiled - begun) * 1000,
+                              was_warm, text=str(error))
+            self.counts.note(outcome)
+            return outcome, None
+        now = perf_counter()
+        outcome = Outcome(True, snapshot.version, (now - begun) * 1000, (compiled - begun) * 1000, was_warm,
+                          snapshot.warnings)
+        self.fleet.adopt(snapshot, prepared.change)
+        if live is not None:
+            live.close()
+        self.counts.note(outcome)
+        return outcome, prepared
+
+
+def raise_open_files() -> int:
+    """Let workers have as many descriptors as the machine allows; returns how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, MOST_FILES) if hard != resource.RLIM_INFINITY else MOST_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft if soft != resource.RLIM_INFINITY else wanted
+
+
+def process_use(pid: int) -> tuple[int, float, int]:
+    """Resident bytes, CPU seconds and open descriptors of a process; zeros when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:        # noqa: PTH123  (pathlib is not imported in control)
+            memory = int(file.read().split()[1]) * resource.getpagesize()
+        with open(f"/proc/{pid}/stat") as file:         # noqa: PTH123
+            fields = file.read().rpartition(")")[2].split()
+        cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return memory, cpu, len(os.listdir(f"/proc/{pid}/fd"))
+    except (OSError, ValueError, IndexError):
+        return 0, 0.0, 0
+
+
+def _same(one: Address | None, other: Address | None) -> bool:
+    return (one and one["text"]) == (other and other["text"])

@@ -1,0 +1,180 @@
+"""One place for a worker: it is never empty for long."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from fastmesh.control.backoff import Backoff
+from fastmesh.control.snapshot import ListenerSpec, Snapshot
+from fastmesh.control.sockets import SocketShelf
+from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
+from fastmesh.observe.journal import Journal
+from fastmesh.observe.stats import StatsShelf
+
+
+@dataclass(slots=True)
+class Ground:
+    """What all slots stand on."""
+
+    journal: Journal
+    sockets: SocketShelf
+    stats: StatsShelf
+    paths: Sequence[str]                # where a worker finds its packages
+    on_change: Callable[[], None]       # a worker began or ceased to serve
+    live: Snapshot | None = None        # what a new worker is given
+    entry: str = "fastmesh.worker.main"
+
+
+class Slot:
+    """Keeps one worker alive: starts it, starts another when it dies, replaces it without a lost connection."""
+
+    def __init__(self, index: int, ground: Ground) -> None:
+        self.index = index
+        self.current: WorkerProcess | None = None
+        self.leaving: set[WorkerProcess] = set()    # replaced, still draining
+        self.restarts = 0                           # workers that died and were replaced
+        self.is_retired = False
+        self._ground = ground
+        self._backoff = Backoff()
+        self._lock = asyncio.Lock()
+        self._restart: asyncio.Task[None] | None = None
+        self._fresh: WorkerProcess | None = None    # started, not yet serving
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def processes(self) -> list[WorkerProcess]:
+        """Everything alive that belongs here."""
+        return [w for w in (self._fresh, self.current, *self.leaving) if w is not None and w.is_alive]
+
+    async def start(self) -> None:
+        """Bring up the first worker. Raises WorkerFailed or Refused."""
+        async with self._lock:
+            self.current = await self._bring_up()
+        self._ground.on_change()
+
+    def keep(self) -> None:
+        """Bring up a worker in the background, and go on trying."""
+        if self._restart is None or self._restart.done():
+            self._restart = asyncio.get_running_loop().create_task(self._keep(0.0))
+
+    async def replace(self, grace_ms: int) -> WorkerProcess:
+        """A new worker takes over the listening sockets; then the old one drains. Raises WorkerFailed or Refused:
+        then the old one stays."""
+        async with self._lock:
+            fresh = await self._bring_up()
+            old, self.current = self.current, fresh
+            if old is not None and old.is_alive:
+                self.leaving.add(old)
+                # Idle connections may stay to the end: one that is closed could just be getting a request.
+                old.drain(grace_ms, grace_ms)
+        self._ground.on_change()
+        return fresh
+
+    def socket_of(self, spec: ListenerSpec) -> int:
+        """The descriptor of this slot's socket for a listener."""
+        return self._ground.sockets.socket_of(spec, self.index)
+
+    def catch_up(self) -> None:
+        """See to it that the worker serves the live snapshot, whatever happened while it became live."""
+        if self.current is None:
+            self.keep()
+        elif self._ground.live is not None and self.current.version != self._ground.live.version:
+            task = asyncio.get_running_loop().create_task(self._catch_up(self.current))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _catch_up(self, worker: WorkerProcess) -> None:
+        assert self._ground.live is not None
+        try:
+            await worker.push(self._ground.live, self.socket_of)
+        except (Refused, WorkerFailed) as failure:
+            self._ground.journal.error(f"worker {self.index} {failure}; it is replaced")
+            worker.kill()
+
+    def retire(self, grace_ms: int, idle_ms: int) -> None:
+        """No more workers here; the one there is drains."""
+        self.is_retired = True
+        if self._restart is not None:
+            self._restart.cancel()
+        for worker in self.processes:
+            if worker.version:
+                worker.drain(grace_ms, idle_ms)
+            else:
+                worker.stop()
+
+    async def gone(self) -> None:
+        """Until no process is left."""
+        while alive := self.processes:
+            await asyncio.wait([asyncio.shield(worker.death) for worker in alive])
+
+    async def _bring_up(self) -> WorkerProcess:
+        """A new worker that serves the live snapshot."""
+        ground = self._ground
+        assert ground.live is not None
+        process = ground.live.process
+        stats = ground.stats.take(self.index)
+        try:
+            worker = WorkerProcess(self.index, ground.paths, process.reactor, process.orphan_grace_ms, stats,
+                                   self._died, ground.entry)
+        except OSError as error:
+            stats.is_taken = False
+            raise WorkerFailed(f"cannot be started: {error}") from None
+        self._fresh = worker
+        try:
+            await worker.wait_hello()
+            # The live snapshot may change while this one is being taken.
+            while worker.version != ground.live.version:
+                snapshot = ground.live
+                await worker.push(snapshot, self.socket_of)
+            if self.is_retired:
+                raise WorkerFailed("is no longer needed")
+        except BaseException:
+            worker.kill()
+            raise
+        finally:
+            self._fresh = None
+        took = (monotonic() - worker.started) * 1000
+        ground.journal.info(f"worker {self.index} serves snapshot {worker.version} "
+                            f"(pid {worker.pid}, {worker.engine}, up in {took:.0f} ms)")
+        return worker
+
+    def _died(self, worker: WorkerProcess) -> None:
+        worker.stats.is_taken = False
+        if worker in self.leaving:
+            self.leaving.discard(worker)
+            cut = f", {worker.open_at_end} connections cut" if worker.open_at_end else ""
+            self._ground.journal.info(f"worker {self.index} has drained (pid {worker.pid}{cut})")
+        elif worker is self.current:
+            self.current = None
+            if self.is_retired:
+                cut = f", {worker.open_at_end} connections cut" if worker.open_at_end else ""
+                self._ground.journal.info(f"worker {self.index} is gone (pid {worker.pid}{cut})")
+            else:
+                self._replace_dead(worker)
+        self._ground.on_change()
+
+    def _replace_dead(self, worker: WorkerProcess) -> None:
+        wait = self._backoff.next_wait(monotonic() - worker.started)
+        soon = f"in {wait:g} s" if wait else "now"
+        self._ground.journal.error(f"worker {self.index} died: {worker.how_it_ended()} (pid {worker.pid}); "
+                                   f"its connections are lost, the next one starts {soon}")
+        self._restart = asyncio.get_running_loop().create_task(self._keep(wait))
+
+    async def _keep(self, wait: float) -> None:
+        while not self.is_retired:
+            await asyncio.sleep(wait)
+            begun = monotonic()
+            try:
+                async with self._lock:
+                    if self.current is not None:
+                        return
+                    self.current = await self._bring_up()
+            except (Refused, WorkerFailed) as failure:
+                wait = self._backoff.next_wait(monotonic() - begun)
+                self._ground.journal.error(f"worker {self.index} could not be started: {failure}; "
+                                           f"the next attempt is in {wait:g} s")
+                continue
+            self.restarts += 1
+            self._ground.on_change()
+            return

@@ -1,0 +1,117 @@
+"""One version of the configuration, as control keeps it while it is live."""
+
+import fcntl
+import os
+from dataclasses import dataclass
+from time import time
+from typing import Any, TypedDict
+
+import msgpack
+
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
+
+class Address(TypedDict):
+    """`family` is 4, 6, or 1: then `path` counts, else `host` and `port`."""
+
+    family: int
+    host: str
+    port: int
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSpec:
+    """What control must know of a listener to open its sockets and to name its counters."""
+
+    id: int
+    name: str
+    address: Address
+    protocol: str
+    direction: str
+    backlog: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """How the processes run."""
+
+    workers: int
+    reactor: str
+    admin: Address | None
+    drain_timeout_ms: int
+    orphan_grace_ms: int
+    max_connections: int
+    access_log: str | None      # a path
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A compiled configuration.
+
+    The bytes for workers are in a sealed memfd: workers read it, nobody can change it, control does not hold it
+    in its heap. Parts that are only looked at on request stay packed.
+    """
+
+    version: int
+    size: int
+    fd: int                 # owned; closed by `close`
+    listeners: tuple[ListenerSpec, ...]
+    process: ProcessSpec
+    node: dict[str, str]
+    listener_names: dict[int, str]
+    cluster_names: dict[int, str]
+    warnings: tuple[str, ...]
+    registry: bytes         # for the next compile, packed
+    config: bytes           # as configured, JSON
+    clusters_packed: bytes
+    loaded_at: float        # seconds since 1970
+
+    def clusters(self) -> list[dict[str, Any]]:
+        """`[{id, name, lb, endpoints: [{row, address, weight}]}]`."""
+        found: list[dict[str, Any]] = msgpack.unpackb(self.clusters_packed)
+        return found
+
+    def listener(self, listener_id: int) -> ListenerSpec | None:
+        return next((spec for spec in self.listeners if spec.id == listener_id), None)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+def from_answer(answer: dict[str, Any]) -> Snapshot:
+    """From the compile process's answer to a good file."""
+    packed: bytes = answer["snapshot"]
+    process = dict(answer["process"])
+    log = process.pop("access_log")
+    return Snapshot(
+        version=answer["version"],
+        size=len(packed),
+        fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed),
+        listeners=tuple(ListenerSpec(**spec) for spec in answer["listeners"]),
+        process=ProcessSpec(access_log=log and log["path"], **process),
+        node=answer["node"],
+        listener_names=answer["names"]["listeners"],
+        cluster_names=answer["names"]["clusters"],
+        warnings=tuple(_sentence(warning) for warning in answer["warnings"]),
+        registry=answer["registry"],
+        config=answer["config"],
+        clusters_packed=answer["clusters"],
+        loaded_at=time(),
+    )
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    place = f"{problem['file']}:{problem['line']}:{problem['column']}" if problem["line"] else problem["file"]
+    return ": ".join(part for part in (place, problem["path"], problem["message"]) if part)
+
+
+def sealed(name: str, content: bytes) -> int:
+    """A memfd that holds these bytes and can never hold others."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view):]
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    return fd

@@ -1,0 +1,392 @@
+"""The control process: signals, the admin API, the log sink, and the order in which things begin and end."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from time import monotonic, monotonic_ns, perf_counter, time
+from typing import Any
+
+from fastmesh.admin.pages import Pages
+from fastmesh.admin.server import Server
+from fastmesh.control.compile import WATCH_SECONDS, Compiler, FileWatch
+from fastmesh.control.fleet import Fleet
+from fastmesh.control.process import package_paths
+from fastmesh.control.reload import BadConfiguration, Configurator, Outcome, Prepared, process_use
+from fastmesh.control.slot import Ground
+from fastmesh.control.snapshot import Snapshot
+from fastmesh.control.sockets import Bound, SocketShelf
+from fastmesh.control.worker_process import Refused, WorkerFailed
+from fastmesh.observe.journal import Journal
+from fastmesh.observe.log_sink import LogSink
+from fastmesh.observe.prometheus import ProcessUse, Scene
+from fastmesh.observe.stats import StatsFile, StatsShelf
+
+DRAIN_IDLE_MS = 1000        # what a drain that ends in exit allows connections that carry nothing
+LOG_SECONDS = 1.0           # for the last lines of the access log to leave
+NO_NODE = {"service": "unknown", "version": "unknown", "namespace": "default", "workload": "unknown", "cluster": ""}
+OK = 0
+FAILED = 1
+
+
+class Supervisor:
+    """Everything that `fastmesh run` is."""
+
+    def __init__(self, config_path: str, compile_paths: list[str], version: str, journal: Journal,
+                 worker_entry: str = "fastmesh.worker.main", warm_seconds: float | None = None) -> None:
+        self.journal = journal
+        self.version = version
+        self.name = f"fastmesh {version}"
+        self.started_at = time()
+        self._begun = perf_counter()
+        self._started = monotonic()
+        self.stats_shelf = StatsShelf()
+        self.ground = Ground(journal, SocketShelf(), self.stats_shelf, package_paths("fastmesh", "msgpack"),
+                             self._workers_changed, entry=worker_entry)
+        self.fleet = Fleet(self.ground)
+        compiler = Compiler(compile_paths) if warm_seconds is None else Compiler(compile_paths, warm_seconds)
+        self.configurator = Configurator(config_path, compiler, self.fleet)
+        self._watch = FileWatch(config_path)
+        self._admin: Server | None = None
+        self._admin_bound: Bound | None = None
+        self._sink: LogSink | None = None
+        self._is_up = False
+        self._end = asyncio.Event()         # asked to end
+        self._hurry = asyncio.Event()       # asked twice
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    # --- life ---
+
+    async def run(self) -> int:
+        """From start to exit; returns the exit status."""
+        self._listen_to_signals()
+        start = self._loop.create_task(self._start())
+        end = self._loop.create_task(self._end.wait())
+        await asyncio.wait([start, end], return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():
+            start.cancel()
+            await asyncio.wait([start])
+        elif not start.result():
+            end.cancel()
+            await self._tear_down(0)
+            return FAILED
+        else:
+            watcher = self._loop.create_task(self._watch_file())
+            await end
+            watcher.cancel()
+        await self._drain()
+        return OK
+
+    async def _start(self) -> bool:
+        """Bring everything up; False when it cannot be, with the reason on stderr."""
+        try:
+            snapshot = await self.configurator.compile()
+        except BadConfiguration as error:
+            self._explain(str(error))
+            self.journal.error(f"not started: {self.configurator.path} cannot be used")
+            return False
+        try:
+            prepared = self.configurator.prepare(snapshot)
+        except BadConfiguration as error:
+            for line in str(error).splitlines():
+                self.journal.error(line)
+            self.journal.error("not started")
+            return False
+        self._warn(snapshot)
+        await self._adopt(prepared)
+        try:
+            await self.fleet.start(snapshot, prepared.change)
+        except (Refused, WorkerFailed) as error:
+            self.journal.error(f"not started: {error}")
+            return False
+        self._is_up = True
+        self._dismiss_orphans()
+        self._report_start(snapshot)
+        gc.collect()
+        gc.freeze()
+        return True
+
+    async def _adopt(self, prepared: Prepared) -> None:
+        """Take over what a snapshot changes outside the workers: admin API, access log."""
+        snapshot = prepared.snapshot
+        if prepared.admin is not None:
+            server = Server(Pages(self).answer, _is_local(prepared.admin))
+            await server.start(prepared.admin.sockets[0])
+            old, old_bound = self._admin, self._admin_bound
+            self._admin, self._admin_bound = server, prepared.admin
+            _close_admin(old, old_bound)
+        elif snapshot.process.admin is None:
+            _close_admin(self._admin, self._admin_bound)
+            self._admin, self._admin_bound = None, None
+        path = snapshot.process.access_log
+        if (self._sink and self._sink.path) != path:
+            old_sink, self._sink = self._sink, None
+            if old_sink is not None:
+                await self._loop.run_in_executor(None, old_sink.stop, LOG_SECONDS)
+            if path is not None:
+                self._sink = LogSink(path, self._files, self._warn_from_thread)
+                self._sink.start()
+        for note in prepared.notes:
+            self.journal.warn(note)
+
+    def _report_start(self, snapshot: Snapshot) -> None:
+        for spec in snapshot.listeners:
+            self.journal.info(f"listener {spec.name} accepts on {spec.address['text']} ({spec.protocol})")
+        engines = sorted({w.engine for w in self.fleet.processes})
+        workers = len(self.fleet.slots)
+        admin = snapshot.process.admin
+        self.journal.info(
+            f"{self.name} is ready after {(perf_counter() - self._begun) * 1000:.0f} ms: snapshot {snapshot.version}, "
+            f"{workers} worker{'s' if workers != 1 else ''} ({', '.join(engines)}), "
+            f"admin {'http://' if admin and admin['family'] != 1 else ''}{admin['text'] if admin else 'off'}")
+
+    def _dismiss_orphans(self) -> None:
+        """Workers whose control process died have served until now; these here do it from now on."""
+        for pid, owner in self.ground.sockets.orphans.items():
+            self.journal.warn(f"{owner} is left over from another control process; it drains now")
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        self.ground.sockets.orphans.clear()
+
+    async def _drain(self) -> None:
+        live = self.ground.live
+        grace_ms = live.process.drain_timeout_ms if live is not None and self._is_up else 0
+        open_now = self.stats_shelf.globals().get("downstream_connections", 0)
+        self.journal.info(f"drains: {open_now} connections, at most {grace_ms / 1000:g} s")
+        begun = monotonic()
+        await self._tear_down(grace_ms)
+        self.journal.info(f"ended after {monotonic() - begun:.1f} s")
+
+    async def _tear_down(self, grace_ms: int) -> None:
+        """Workers first, then the log with their last lines, then the admin API: it answers to the end."""
+        drain = self._loop.create_task(self.fleet.drain(grace_ms, min(DRAIN_IDLE_MS, grace_ms)))
+        hurry = self._loop.create_task(self._hurry.wait())
+        await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
+        if not drain.done():
+            self.journal.warn("asked to end a second time: the drain is cut short")
+            for worker in self.fleet.processes:
+                worker.kill()
+            await drain
+        hurry.cancel()
+        self.configurator.compiler.let_go()
+        if self._sink is not None:
+            await self._loop.run_in_executor(None, self._sink.stop, LOG_SECONDS)
+        if self._admin is not None:
+            await self._admin.drain(0.2)
+        if self._admin_bound is not None:
+            self._admin_bound.close()
+
+    async def _watch_file(self) -> None:
+        """Have a compile process ready when the file has been changed: a reload is likely to follow."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self._watch.has_changed():
+                self.configurator.compiler.warm()
+
+    # --- signals ---
+
+    def _listen_to_signals(self) -> None:
+        handlers: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: self._on_end, signal.SIGINT: self._on_end,
+            signal.SIGHUP: self._on_hup, signal.SIGUSR1: self._on_usr1,
+        }
+        for number, handler in handlers.items():
+            self._loop.add_signal_handler(number, handler)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+    def _on_end(self) -> None:
+        if self._end.is_set():
+            self._hurry.set()
+        self._end.set()
+
+    def _on_hup(self) -> None:
+        self._spawn(self._reload_by_signal())
+
+    def _on_usr1(self) -> None:
+        if self._sink is not None:
+            self.journal.info(f"opens {self._sink.path} again")
+            self._sink.reopen()
+
+    async def _reload_by_signal(self) -> None:
+        await self._reload("SIGHUP")
+
+    def _spawn(self, what: Any) -> None:
+        task = self._loop.create_task(what)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what changes while it runs ---
+
+    async def _reload(self, asked_by: str) -> Outcome:
+        """One at a time; each reads the file anew."""
+        async with self.configurator.lock:
+            if self._end.is_set() or not self._is_up:
+                return Outcome(False, 0, 0, 0, False, text="not now: the proxy is starting or ending")
+            outcome, prepared = await self.configurator.reload()
+            if prepared is None:
+                self._explain(outcome.text)
+                self.journal.error(f"reload ({asked_by}) refused, snapshot {outcome.version} stays live")
+                return outcome
+            self._warn(prepared.snapshot)
+            self.journal.info(f"snapshot {outcome.version} is live ({asked_by}) after {outcome.ms:.0f} ms, "
+                              f"{outcome.compile_ms:.0f} of them to compile")
+            await self._adopt(prepared)
+            gc.collect()
+            return outcome
+
+    def _workers_changed(self) -> None:
+        if not self.fleet.is_draining:
+            self.fleet.steer()
+
+    def _files(self) -> list[StatsFile]:
+        return self.stats_shelf.files
+
+    def _warn_from_thread(self, text: str) -> None:
+        self._loop.call_soon_threadsafe(self.journal.warn, text)
+
+    def _warn(self, snapshot: Snapshot) -> None:
+        for warning in snapshot.warnings:
+            self.journal.warn(warning)
+
+    def _explain(self, text: str) -> None:
+        """Errors of the file as `check` prints them: with their lines and carets, not one line each."""
+        self.journal.raw((text if text.endswith("\n") else text + "\n").encode("utf-8", "backslashreplace"))
+
+    # --- what the admin pages ask for ---
+
+    def why_not_ready(self) -> str | None:
+        """None when every listener accepts and a snapshot is live in a worker."""
+        if self._end.is_set():
+            return "draining"
+        if not self._is_up or self.ground.live is None:
+            return "starting: no snapshot is live yet"
+        if not self.fleet.serving:
+            return "no worker serves: all have died and are being replaced"
+        return None
+
+    async def reload(self) -> tuple[bool, dict[str, Any], str]:
+        outcome = await self._reload("admin")
+        return outcome.is_live, outcome.to_dict(), outcome.text
+
+    async def replace(self, slot: int) -> dict[str, Any]:
+        async with self.configurator.lock:
+            if self._end.is_set() or not self._is_up:
+                raise RuntimeError("not now: the proxy is starting or ending")
+            if slot >= len(self.fleet.slots):
+                raise LookupError(f"there is no slot {slot}")
+            begun = perf_counter()
+            old = self.fleet.slots[slot].current
+            try:
+                fresh = await self.fleet.replace(slot)
+            except (Refused, WorkerFailed) as error:
+                raise RuntimeError(f"the new worker did not come up, the old one stays: {error}") from None
+            return {"slot": slot, "pid": fresh.pid, "replaced": old.pid if old is not None else None,
+                    "snapshot": fresh.version, "ms": round((perf_counter() - begun) * 1000, 1)}
+
+    def drain(self) -> dict[str, Any]:
+        live = self.ground.live
+        self._on_end()
+        return {"draining": True, "timeout_ms": live.process.drain_timeout_ms if live else 0}
+
+    def config(self) -> bytes:
+        return self.ground.live.config if self.ground.live is not None else b"{}"
+
+    def workers(self) -> list[dict[str, Any]]:
+        found = []
+        for slot in self.fleet.slots:
+            worker = slot.current
+            entry: dict[str, Any] = {"slot": slot.index, "pid": worker.pid if worker else None,
+                                     "snapshot": worker.version if worker else None,
+                                     "engine": worker.engine if worker else None,
+                                     "state": "serving" if worker and worker.is_serving else "down",
+                                     "restarts": slot.restarts,
+                                     "leaving": [w.pid for w in slot.leaving if w.is_alive]}
+            if worker is not None:
+                header = worker.stats.header()
+                entry["uptime_seconds"] = round(monotonic() - worker.started, 3)
+                entry["heartbeat_age_seconds"] = (round((monotonic_ns() - header.heartbeat_ns) / 1e9, 3)
+                                                  if header.heartbeat_ns else None)
+            found.append(entry)
+        return found
+
+    def clusters(self) -> Iterator[dict[str, Any]]:
+        now = monotonic_ns()
+        for cluster in self.ground.live.clusters() if self.ground.live is not None else ():
+            yield {"name": cluster["name"], "id": cluster["id"], "load_balancer": cluster["lb"],
+                   "endpoints": [self._endpoint(e, now) for e in cluster["endpoints"]]}
+
+    def _endpoint(self, endpoint: dict[str, Any], now: int) -> dict[str, Any]:
+        found = self.stats_shelf.endpoint(endpoint["row"])
+        avoided = max(0, found["avoid_until_ns"] - now)
+        return {"address": endpoint["address"], "weight": endpoint["weight"],
+                "health": "avoided" if avoided else "healthy", "active": found["active"],
+                "ewma_ms": round(found["ewma_ns"] / 1e6, 3), "ejected": avoided > 0,
+                "avoided_for_ms": avoided // 1_000_000, "connections": found["connections"], "total": found["total"],
+                "failures": found["failures"], "connect_failures": found["connect_failures"]}
+
+    def stats(self) -> dict[str, Any]:
+        live = self.ground.live
+        shelf, counts = self.stats_shelf, self.configurator.counts
+        return {
+            "version": self.version, "uptime_seconds": round(monotonic() - self._started, 3),
+            "ready": self.why_not_ready() is None, "draining": self._end.is_set(),
+            "snapshot": {"version": live.version, "loaded_at": live.loaded_at} if live else None,
+            "node": live.node if live else None,
+            "reloads": {"good": counts.good, "bad": counts.bad, "last_ms": round(counts.last_seconds * 1000, 1),
+                        "last_error": counts.last_error or None, "last_error_at": counts.last_error_at or None},
+            "globals": shelf.globals(),
+            "listeners": {spec.name: {"address": spec.address["text"], "protocol": spec.protocol,
+                                      "direction": spec.direction, **shelf.listener(spec.id)}
+                          for spec in (live.listeners if live else ())},
+            "clusters": {name: shelf.cluster(row) for row, name in (live.cluster_names if live else {}).items()},
+            "worker_restarts": self.fleet.restarts,
+            "processes": [{"process": use.process, "slot": use.slot, "resident_bytes": use.memory,
+                           "cpu_seconds": use.cpu_seconds, "open_fds": use.open_fds} for use in self._processes()],
+        }
+
+    def scene(self) -> Scene:
+        live = self.ground.live
+        counts = self.configurator.counts
+        specs = live.listeners if live else ()
+        return Scene(
+            stats=self.stats_shelf, node=live.node if live else NO_NODE,
+            inbound={spec.id for spec in specs if spec.direction == "inbound"},
+            listeners=live.listener_names if live else {}, clusters=live.cluster_names if live else {},
+            addresses={spec.id: spec.address["text"] for spec in specs},
+            control={
+                "start_time": self.started_at, "snapshot_version": live.version if live else 0,
+                "snapshot_loaded": live.loaded_at if live else 0, "reload_seconds": counts.last_seconds,
+                "workers": len(self.fleet.slots), "workers_serving": len(self.fleet.serving),
+                "restarts": self.fleet.restarts, "draining": int(self._end.is_set()),
+                "journal_lost": self.journal.lost,
+            },
+            reloads={"good": counts.good, "bad": counts.bad},
+            build=(self.version, ".".join(map(str, sys.version_info[:3])),
+                   ",".join(sorted({w.engine for w in self.fleet.processes if w.engine}))),
+            processes=self._processes(), uptime=monotonic() - self._started)
+
+    def _processes(self) -> list[ProcessUse]:
+        found = [ProcessUse("control", "", *process_use(os.getpid()))]
+        for worker in self.fleet.processes:
+            state = "leaving" if worker.is_draining else "worker"
+            found.append(ProcessUse(state, str(worker.slot), *process_use(worker.pid)))
+        return found
+
+
+def _is_local(bound: Bound) -> bool:
+    """Only this machine reaches it."""
+    address = bound.address
+    return address["family"] == 1 or address["host"] == "::1" or address["host"].startswith("127.")
+
+
+def _close_admin(server: Server | None, bound: Bound | None) -> None:
+    if server is not None:
+        server.close()
+    if bound is not None:
+        bound.close()

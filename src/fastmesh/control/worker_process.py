@@ -1,0 +1,217 @@
+"""One worker process, as control knows it: its line, what it has acknowledged, and when it is gone."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+from fastmesh.control.process import Child, command, worker_environment
+from fastmesh.control.snapshot import ListenerSpec, Snapshot
+from fastmesh.observe.stats import StatsFile
+from fastmesh.worker.packet import MAX_FDS, BadPacket, Message, receive, send
+
+HELLO_SECONDS = 10.0    # from the start to the first word
+ACK_SECONDS = 10.0      # a worker that needs longer serves nobody: its loop stands still
+QUEUE_LIMIT = 1000      # packets that wait for a worker that does not read
+
+
+class WorkerFailed(Exception):
+    """A worker died, hung, or spoke nonsense. The text is for people."""
+
+
+class Refused(Exception):
+    """A worker did not take a snapshot and keeps its old one. The text is the worker's reason."""
+
+
+class WorkerProcess:
+    """A worker from its start to its death."""
+
+    def __init__(self, slot: int, paths: Sequence[str], engine: str, orphan_grace_ms: int, stats: StatsFile,
+                 on_death: "Callable[[WorkerProcess], None]", entry: str = "fastmesh.worker.main") -> None:
+        """Start the process. Raises OSError."""
+        self.slot = slot
+        self.stats = stats
+        self.engine = ""                # io_uring or epoll, as the worker said
+        self.version = 0                # of the snapshot it serves
+        self.holds: set[tuple[int, str]] = set()    # id and address of the listeners it has descriptors of
+        self.is_draining = False
+        self.has_drained = False        # ended because its drain was over
+        self.open_at_end = 0            # connections that a drain had to cut
+        self.started = monotonic()
+        self._on_death = on_death
+        self._waiting: dict[int, asyncio.Future[float]] = {}
+        self._queue: deque[tuple[Message, tuple[int, ...]]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self.hello: asyncio.Future[None] = self._loop.create_future()
+        self.death: asyncio.Future[None] = self._loop.create_future()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        # The worker's own end is non-blocking too; the flag belongs to each end apart.
+        try:
+            self._child = Child(command(entry, paths, slot, engine, orphan_grace_ms, os.getpid()),
+                                {3: theirs.fileno(), 4: stats.fd}, self._died, worker_environment())
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._line: socket.socket | None = ours
+        self._loop.add_reader(ours.fileno(), self._read)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._child.is_alive
+
+    @property
+    def is_serving(self) -> bool:
+        return self.is_alive and self.version > 0 and not self.is_draining
+
+    def how_it_ended(self) -> str:
+        return self._child.how_it_ended()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        self._child.kill(number)
+
+    async def wait_hello(self) -> None:
+        """Until it has said hello. Raises WorkerFailed."""
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                await asyncio.shield(self.hello)
+        except TimeoutError:
+            self.kill()
+            raise WorkerFailed(f"said nothing for {HELLO_SECONDS:g} s after its start") from None
+
+    async def push(self, snapshot: Snapshot, fd_of: Callable[[ListenerSpec], int]) -> float:
+        """Give it a snapshot, with descriptors of the listeners it does not have yet; the milliseconds it took.
+
+        Raises Refused or WorkerFailed. One that does not answer is killed.
+        """
+        wanted = {(spec.id, spec.address["text"]): spec for spec in snapshot.listeners}
+        added = [spec for key, spec in wanted.items() if key not in self.holds]
+        for at in range(0, len(added), MAX_FDS):
+            part = added[at:at + MAX_FDS]
+            self._send({"op": "listen", "ids": [spec.id for spec in part]}, tuple(fd_of(spec) for spec in part))
+        waiting = self._waiting[snapshot.version] = self._loop.create_future()
+        self._send({"op": "snapshot", "version": snapshot.version, "size": snapshot.size}, (snapshot.fd,))
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                took: float = await waiting
+        except TimeoutError:
+            self.kill()
+            raise WorkerFailed(f"did not take snapshot {snapshot.version} within {ACK_SECONDS:g} s") from None
+        finally:
+            self._waiting.pop(snapshot.version, None)
+        # What it no longer needs it has closed, when the backlog was empty.
+        self.holds = set(wanted)
+        return took
+
+    def drain(self, grace_ms: int, idle_ms: int) -> None:
+        """Ask it to stop accepting, finish what is in flight, and end."""
+        if not self.is_draining:
+            self.is_draining = True
+            self._send({"op": "drain", "grace_ms": grace_ms, "idle_ms": idle_ms})
+
+    def stop(self) -> None:
+        """Ask it to end at once."""
+        self.is_draining = True
+        self._send({"op": "stop"})
+
+    def _send(self, message: Message, fds: tuple[int, ...] = ()) -> None:
+        if self._line is None:
+            return
+        if not self._queue:
+            try:
+                send(self._line, message, fds)
+                return
+            except BlockingIOError:
+                self._loop.add_writer(self._line.fileno(), self._flush)
+            except OSError:         # it has gone: its death is on its way here
+                return
+        if len(self._queue) >= QUEUE_LIMIT:
+            self.kill()
+            return
+        self._queue.append((message, tuple(os.dup(fd) for fd in fds)))
+
+    def _flush(self) -> None:
+        while self._queue and self._line is not None:
+            message, fds = self._queue[0]
+            try:
+                send(self._line, message, fds)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass
+            self._queue.popleft()
+            for fd in fds:
+                os.close(fd)
+        if self._line is not None:
+            self._loop.remove_writer(self._line.fileno())
+
+    def _read(self) -> None:
+        while self._line is not None:
+            try:
+                packet = receive(self._line)
+            except BlockingIOError:
+                return
+            except (OSError, BadPacket):
+                packet = None
+            if packet is None:
+                # It closed its end without leave, or talks nonsense: a worker that cannot be spoken to must go.
+                self._hang_up()
+                if not self.has_drained:
+                    self.kill()
+                return
+            message, fds = packet
+            for fd in fds:          # a worker has none to give
+                os.close(fd)
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        op = message["op"]
+        if op == "hello":
+            self.engine = str(message.get("engine", ""))
+            if not self.hello.done():
+                self.hello.set_result(None)
+        elif op in ("ack", "nack"):
+            version = message.get("version", 0)
+            if op == "ack":
+                self.version = version
+            waiting = self._waiting.get(version)
+            if waiting is not None and not waiting.done():
+                if op == "ack":
+                    waiting.set_result(float(message.get("ms", 0)))
+                else:
+                    waiting.set_exception(Refused(str(message.get("why", ""))))
+        elif op == "drained":
+            self.has_drained = True
+            self.open_at_end = int(message.get("open", 0))
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._loop.remove_reader(self._line.fileno())
+            self._loop.remove_writer(self._line.fileno())
+            self._line.close()
+            self._line = None
+        for _, fds in self._queue:
+            for fd in fds:
+                os.close(fd)
+        self._queue.clear()
+
+    def _died(self) -> None:
+        self._read()            # its last words
+        self._hang_up()
+        failure = WorkerFailed(f"died: {self.how_it_ended()}")
+        waiting: list[asyncio.Future[Any]] = [self.hello, *self._waiting.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(failure)
+                future.exception()      # nobody may be waiting; that is no error
+        self.death.set_result(None)
+        self._on_death(self)

@@ -1,0 +1,236 @@
+"""Every metric there is: its name, kind, labels, and what it says. docs/metrics.md is made from this table.
+
+    python -m fastmesh.observe.families > docs/metrics.md
+"""
+
+import sys
+from dataclasses import dataclass
+
+from fastmesh._core.mem.counter import BYTES_BOUNDS, DURATION_MS_BOUNDS, GAUGES, GLOBALS, TIME_US_BOUNDS
+
+SIDE = ("workload", "canonical_service", "canonical_revision", "workload_namespace", "principal", "app", "version",
+        "cluster")
+PEERS = (*(f"source_{name}" for name in SIDE), *(f"destination_{name}" for name in SIDE),
+         "destination_service", "destination_service_name", "destination_service_namespace")
+HTTP_LABELS = ("reporter", *PEERS, "request_protocol", "response_code", "grpc_response_status", "response_flags",
+               "connection_security_policy")
+TCP_LABELS = ("reporter", *PEERS, "request_protocol", "response_flags", "connection_security_policy")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric name."""
+
+    name: str
+    kind: str                       # counter, gauge or histogram
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+def _istio(name: str, kind: str, text: str, labels: tuple[str, ...]) -> Family:
+    return Family(f"istio_{name}", kind, text, labels)
+
+
+ISTIO_HTTP = (
+    _istio("requests_total", "counter", "Requests that ended.", HTTP_LABELS),
+    _istio("request_duration_milliseconds", "histogram",
+           "From a request's first byte to its answer's last.", HTTP_LABELS),
+    _istio("request_bytes", "histogram", "Size of requests, heads included.", HTTP_LABELS),
+    _istio("response_bytes", "histogram", "Size of answers, heads included.", HTTP_LABELS),
+)
+ISTIO_TCP = (
+    _istio("tcp_connections_opened_total", "counter", "TCP connections that began.", TCP_LABELS),
+    _istio("tcp_connections_closed_total", "counter", "TCP connections that ended.", TCP_LABELS),
+    _istio("tcp_received_bytes_total", "counter", "Bytes received from TCP clients.", TCP_LABELS),
+    _istio("tcp_sent_bytes_total", "counter", "Bytes sent to TCP clients.", TCP_LABELS),
+)
+
+_LISTENER = ("listener",)
+# In the order of counter.LISTENER_COLUMNS.
+LISTENERS = {
+    "accepted": Family("fastmesh_listener_connections_total", "counter", "Connections accepted.", _LISTENER),
+    "active": Family("fastmesh_listener_connections", "gauge", "Client connections now.", _LISTENER),
+    "requests": Family("fastmesh_listener_requests_total", "counter", "Requests begun.", _LISTENER),
+    "shed": Family("fastmesh_listener_shed_total", "counter",
+                   "Connections closed at once, because a limit of connections was reached.", _LISTENER),
+}
+
+_CLUSTER = ("cluster",)
+
+
+def _cluster(name: str, kind: str, text: str) -> Family:
+    return Family(f"fastmesh_cluster_{name}", kind, text, _CLUSTER)
+
+
+# In the order of counter.CLUSTER_COLUMNS, without the classes of answers.
+CLUSTERS = {
+    "requests": _cluster("requests_total", "counter", "Requests, or TCP connections, that were given to the cluster."),
+    "active": _cluster("requests_active", "gauge", "Requests, or TCP connections, in flight."),
+    "pending": _cluster("requests_pending", "gauge", "Requests that wait for a connection."),
+    "connections": _cluster("connections", "gauge", "Connections to endpoints now."),
+    "connections_opened": _cluster("connections_opened_total", "counter", "Connections opened to endpoints."),
+    "reused": _cluster("connections_reused_total", "counter", "Requests sent on a connection that was there already."),
+    "connect_failed": _cluster("connect_failures_total", "counter", "Connects that were refused or failed."),
+    "connect_timeout": _cluster("connect_timeouts_total", "counter", "Connects that took too long."),
+    "retries": _cluster("retries_total", "counter", "Requests sent again."),
+    "overflow": _cluster("overflow_total", "counter",
+                         "Requests refused because max_pending, max_requests or max_connections was reached."),
+    "no_endpoint": _cluster("no_endpoint_total", "counter", "Requests refused for want of an endpoint."),
+    "resets": _cluster("resets_total", "counter", "Upstream connections that broke while a request was on them."),
+    "timeouts": _cluster("timeouts_total", "counter", "Requests that took longer than their timeout."),
+    "bytes_sent": _cluster("sent_bytes_total", "counter", "Bytes sent to endpoints."),
+    "bytes_received": _cluster("received_bytes_total", "counter", "Bytes received from endpoints."),
+}
+RESPONSES = Family("fastmesh_cluster_responses_total", "counter",
+                   "Answers by class; \"none\" for requests that ended without one.", ("cluster", "code_class"))
+PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
+                    "Time a request spent in the proxy itself: all of its time but that of `upstream_time`.", _CLUSTER)
+UPSTREAM_TIME = Family("fastmesh_upstream_time_seconds", "histogram",
+                       "Time a request waited for its endpoint, to the answer's first byte.", _CLUSTER)
+
+# The global numbers of a worker. `_total` is added to counters.
+_GLOBAL_HELP = {
+    "accepted": "Client connections accepted.",
+    "accept_failed": "Accepts that failed for want of descriptors or memory.",
+    "shed_connections": "Client connections closed at once, because max_connections was reached.",
+    "requests": "Requests begun.",
+    "local_answers": "Answers that the proxy made itself.",
+    "bad_request": "Requests refused with 400: malformed or ambiguous.",
+    "uri_too_long": "Requests refused with 414: longer than limits.request_line.",
+    "head_too_large": "Requests refused with 431: larger than limits.head.",
+    "too_many_fields": "Requests refused with 431: more fields than limits.header_count.",
+    "bad_version": "Requests refused with 505.",
+    "header_timeout": "Requests refused with 408: slower than timeouts.header.",
+    "body_timeout": "Requests whose body stood still longer than timeouts.body_idle.",
+    "idle_closed": "Client connections closed after timeouts.keepalive_idle.",
+    "requests_limit_closed": "Client connections closed after limits.requests_per_connection.",
+    "request_timeout": "Requests answered with 504: longer than their timeout.",
+    "no_route": "Requests answered with 404: no route matched.",
+    "no_endpoint": "Requests answered with 503 for want of an endpoint.",
+    "overflow": "Requests answered with 503 because a limit of the cluster was reached.",
+    "connect_failed": "Connects to endpoints that were refused or failed.",
+    "connect_timeout": "Connects to endpoints that took longer than connect_timeout.",
+    "retry_connect": "Requests that moved on to another endpoint after a failed connect.",
+    "retry_reused": "Requests sent again on a fresh connection, because the reused one had been closed.",
+    "reuse_stale": "Idle upstream connections found closed when they were to be reused.",
+    "upstream_reset": "Upstream connections that broke while a request was on them.",
+    "upstream_protocol": "Answers that were not HTTP or broke its framing.",
+    "upstream_idle_closed": "Upstream connections closed after the cluster's idle_timeout.",
+    "downstream_reset": "Requests whose client left before the answer was complete.",
+    "ambiguous_path": "Requests refused with 400: readings of their path lead to different routes.",
+    "upgrades": "Connections that became WebSockets or another protocol.",
+    "tcp_idle_closed": "TCP connections closed after timeouts.tcp_idle.",
+    "read_paused": "Times a sender was made to wait because the other side was slower.",
+    "lingered": "Refused connections that were still listened to, so that the answer could arrive.",
+    "log_lines": "Access-log lines written.",
+    "log_dropped": "Access-log lines lost because their reader was too slow.",
+    "series_overflow": "Requests counted under no labels of their own, because there were too many combinations.",
+    "snapshots": "Snapshots taken by workers.",
+    "snapshots_refused": "Snapshots refused by workers.",
+    "turns": "Turns of the workers' loops.",
+    "sends_short": "Sends that the kernel took only in part.",
+    "buffers_exhausted": "Times the receive buffers ran out for a moment.",
+    "drain_cut": "Connections cut unfinished at the end of a drain.",
+    "downstream_connections": "Client connections now.",
+    "upstream_connections": "Connections to endpoints now.",
+    "streams": "Requests in flight.",
+    "blocks": "Buffer blocks in use.",
+    "bytes_received": "Bytes received from clients.",
+    "bytes_sent": "Bytes sent to clients.",
+}
+GLOBAL = {
+    name: Family(f"fastmesh_{name}" if name in GAUGES else f"fastmesh_{name}_total",
+                 "gauge" if name in GAUGES else "counter", _GLOBAL_HELP.get(name, name.replace("_", " ")))
+    for name in GLOBALS
+}
+
+# What the control process knows by itself.
+CONTROL = {
+    "build_info": Family("fastmesh_build_info", "gauge", "Always 1; the labels say what runs.",
+                         ("version", "python", "engine")),
+    "start_time": Family("fastmesh_start_time_seconds", "gauge", "When the control process started, since 1970."),
+    "snapshot_version": Family("fastmesh_snapshot_version", "gauge", "Version of the live snapshot."),
+    "snapshot_loaded": Family("fastmesh_snapshot_loaded_seconds", "gauge",
+                              "When the live snapshot became live, since 1970."),
+    "reloads": Family("fastmesh_reloads_total", "counter", "Reloads that were asked for.", ("result",)),
+    "reload_seconds": Family("fastmesh_last_reload_seconds", "gauge",
+                             "What the last good reload took, until the last worker had it."),
+    "workers": Family("fastmesh_workers", "gauge", "Worker slots."),
+    "workers_serving": Family("fastmesh_workers_serving", "gauge", "Workers that serve the live snapshot."),
+    "restarts": Family("fastmesh_worker_restarts_total", "counter", "Workers that died and were replaced."),
+    "draining": Family("fastmesh_draining", "gauge", "1 while the proxy drains."),
+    "journal_lost": Family("fastmesh_journal_lost_total", "counter",
+                           "Lines of the control process's own log that stderr did not take."),
+    "memory": Family("fastmesh_process_resident_memory_bytes", "gauge", "Resident memory of each process.",
+                     ("process", "slot")),
+    "cpu": Family("fastmesh_process_cpu_seconds", "gauge", "CPU time of each process since it started.",
+                  ("process", "slot")),
+    "open_fds": Family("fastmesh_process_open_fds", "gauge", "Open descriptors of each process.", ("process", "slot")),
+}
+
+# What Kiali reads of Envoy's own.
+ENVOY = {
+    "cluster_active": Family("envoy_cluster_upstream_cx_active", "gauge", "Connections to endpoints now.",
+                             ("cluster_name",)),
+    "cluster_requests": Family("envoy_cluster_upstream_rq_total", "counter", "Requests given to the cluster.",
+                               ("cluster_name",)),
+    "listener_active": Family("envoy_listener_downstream_cx_active", "gauge", "Client connections now.",
+                              ("listener_address",)),
+    "listener_requests": Family("envoy_listener_http_downstream_rq", "counter", "Requests begun.",
+                                ("listener_address",)),
+    "memory_allocated": Family("envoy_server_memory_allocated", "gauge", "Resident memory of all processes."),
+    "memory_heap": Family("envoy_server_memory_heap_size", "gauge", "Resident memory of all processes."),
+    "uptime": Family("envoy_server_uptime", "gauge", "Seconds since the control process started."),
+}
+
+GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
+    ("HTTP, as Istio names it",
+     "`reporter` is `source` for outbound listeners and `destination` for inbound ones. The node of the configuration "
+     "is the peer on the proxy's own side; the other side's service is the cluster's name, and `unknown` where the "
+     "proxy does not know it. Rows of one label set are summed.", ISTIO_HTTP),
+    ("TCP, as Istio names it", "", ISTIO_TCP),
+    ("Listeners", "", tuple(LISTENERS.values())),
+    ("Clusters", "", (*CLUSTERS.values(), RESPONSES, PROXY_TIME, UPSTREAM_TIME)),
+    ("Workers, summed", "Every limit and every timeout has its counter here.", tuple(GLOBAL.values())),
+    ("The control process", "", tuple(CONTROL.values())),
+    ("What Kiali reads of Envoy's", "", tuple(ENVOY.values())),
+)
+
+
+def document() -> str:
+    """docs/metrics.md."""
+    lines = [
+        "# Metrics", "",
+        "<!-- Made by `python -m fastmesh.observe.families > docs/metrics.md`; a test compares. -->", "",
+        "`GET /metrics` of the admin API, in Prometheus' text format 0.0.4. Workers count in shared memory; the "
+        "control process sums over all of them when it is asked, without asking them. A worker that dies or is "
+        "replaced leaves its counts behind: no counter goes back, except when the control process itself starts "
+        "anew.", "",
+        f"Buckets: `istio_request_duration_milliseconds` {_bounds(DURATION_MS_BOUNDS)}; "
+        f"`istio_request_bytes` and `istio_response_bytes` {_bounds(BYTES_BOUNDS)}; `fastmesh_proxy_time_seconds` and "
+        f"`fastmesh_upstream_time_seconds` {_bounds(tuple(us / 1e6 for us in TIME_US_BOUNDS))}.", "",
+        "At most 4,096 combinations of listener, cluster, status and flags are told apart per worker; what comes "
+        "beyond is counted under `destination_service=\"other\"` and in `fastmesh_series_overflow_total`. No label "
+        "is ever taken from a request.",
+    ]
+    for title, text, families in GROUPS:
+        lines += ["", f"## {title}", ""]
+        if text:
+            lines += [text, ""]
+        shared = families[0].labels if len({f.labels for f in families}) == 1 else None
+        if shared:
+            lines += ["Labels: " + ", ".join(f"`{label}`" for label in shared) + ".", ""]
+        head = "| metric | kind | says |" if shared is not None else "| metric | kind | labels | says |"
+        lines += [head, "|---" * (head.count("|") - 1) + "|"]
+        for family in families:
+            labels = "" if shared is not None else ", ".join(f"`{label}`" for label in family.labels) + " | "
+            lines.append(f"| `{family.name}` | {family.kind} | {labels}{family.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def _bounds(bounds: tuple[float, ...]) -> str:
+    return " ".join(f"{bound:g}" if bound < 1e5 else f"{bound:.0f}" for bound in bounds)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())

@@ -1,0 +1,240 @@
+"""The text that Prometheus reads, made from the shared memory of all workers.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/ (text, 0.0.4). It comes in pieces of one metric
+each, so that many thousands of series are never in memory as one text.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fastmesh._core.mem.counter import BYTES_BOUNDS, DURATION_MS_BOUNDS, FLAGS, TIME_US_BOUNDS
+from fastmesh.observe import families
+from fastmesh.observe.families import Family
+from fastmesh.observe.stats import BUCKETS, DURATION_AT, OTHER_PLACE, REQUEST_BYTES_AT, RESPONSE_BYTES_AT, StatsShelf
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+NO_CLUSTER = 0xFFFFFFFF
+SERIES_TCP = 1
+UNKNOWN = "unknown"
+PIECE = 65536       # characters handed out at a time
+
+
+@dataclass(slots=True)
+class ProcessUse:
+    """What one process uses of the machine."""
+
+    process: str
+    slot: str
+    memory: int
+    cpu_seconds: float
+    open_fds: int
+
+
+@dataclass(slots=True)
+class Scene:
+    """All that the text says, except what is in shared memory."""
+
+    stats: StatsShelf
+    node: dict[str, str]
+    inbound: set[int]                       # ids of inbound listeners
+    listeners: dict[int, str]               # id → name
+    clusters: dict[int, str]
+    addresses: dict[int, str]               # of listeners, id → address
+    control: dict[str, float] = field(default_factory=dict)     # families.CONTROL without labels → value
+    reloads: dict[str, int] = field(default_factory=dict)       # result → count
+    build: tuple[str, str, str] = ("", "", "")
+    processes: list[ProcessUse] = field(default_factory=list)
+    uptime: float = 0.0
+
+
+Label = tuple[str, str]
+Values = list[tuple[str, float | int]]      # text of labels → value
+
+
+def escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def labels_text(names: Iterable[str], values: Iterable[str]) -> str:
+    """`a="1",b="2"`, without braces."""
+    return ",".join(f'{name}="{escape(value)}"' for name, value in zip(names, values, strict=True))
+
+
+def exposition(scene: Scene) -> Iterator[str]:
+    """The whole text, in pieces."""
+    piece: list[str] = []
+    size = 0
+    for line in _lines(scene):
+        piece.append(line)
+        size += len(line)
+        if size >= PIECE:
+            yield "".join(piece)
+            piece.clear()
+            size = 0
+    if piece:
+        yield "".join(piece)
+
+
+def _lines(scene: Scene) -> Iterator[str]:
+    yield from _istio(scene)
+    yield from _listeners(scene)
+    yield from _clusters(scene)
+    for name, value in scene.stats.globals().items():
+        yield from _simple(families.GLOBAL[name], [("", value)])
+    yield from _control(scene)
+
+
+def _head(family: Family) -> str:
+    text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.kind}\n"
+
+
+def _simple(family: Family, values: Values) -> Iterator[str]:
+    if not values:
+        return
+    yield _head(family)
+    for labels, value in values:
+        yield f"{family.name}{{{labels}}} {number(value)}\n" if labels else f"{family.name} {number(value)}\n"
+
+
+def _histogram(family: Family, bounds: tuple[float, ...],
+               rows: list[tuple[str, list[int], float | int]]) -> Iterator[str]:
+    """`rows`: labels, buckets (one more than bounds), sum."""
+    if not rows:
+        return
+    yield _head(family)
+    edges = [*(number(bound) for bound in bounds), "+Inf"]
+    for labels, buckets, total in rows:
+        comma = "," if labels else ""
+        so_far = 0
+        for edge, count in zip(edges, buckets, strict=True):
+            so_far += count
+            yield f'{family.name}_bucket{{{labels}{comma}le="{edge}"}} {so_far}\n'
+        yield f"{family.name}_sum{{{labels}}} {number(total)}\n{family.name}_count{{{labels}}} {so_far}\n"
+
+
+def number(value: float | int) -> str:
+    """As Go prints it: whole numbers without a point."""
+    return str(int(value)) if value == int(value) else repr(float(value))
+
+
+def flag_names(bits: int) -> str:
+    """`UF,URX`, as in the access log; "-" for none."""
+    return ",".join(name for i, name in enumerate(FLAGS) if bits >> i & 1) or "-"
+
+
+def _istio(scene: Scene) -> Iterator[str]:
+    http: dict[str, list[int]] = {}
+    tcp: dict[str, list[int]] = {}
+    for (place, kind), row in scene.stats.series().items():
+        protocol, code, flags = kind >> 48 & 0x7FFF, kind >> 32 & 0xFFFF, flag_names(kind & 0xFFFFFFFF)
+        is_inbound = place >> 32 in scene.inbound
+        reporter = "destination" if is_inbound else "source"
+        policy = "none" if is_inbound else UNKNOWN
+        peers = _peers(scene, place, is_inbound)
+        # Other listeners and clusters may have the same labels: one label set may appear only once.
+        if protocol == SERIES_TCP:
+            labels = labels_text(families.TCP_LABELS, (reporter, *peers, "tcp", flags, policy))
+            _add(tcp, labels, row)
+        else:
+            labels = labels_text(families.HTTP_LABELS, (reporter, *peers, "http", str(code), "", flags, policy))
+            _add(http, labels, row)
+    for family, column in zip(families.ISTIO_HTTP, ("count", "duration", "request", "response"), strict=True):
+        if column == "count":
+            yield from _simple(family, [(labels, row[2]) for labels, row in http.items()])
+        elif column == "duration":
+            yield from _histogram(family, DURATION_MS_BOUNDS, [
+                (labels, row[DURATION_AT:DURATION_AT + BUCKETS], row[6] / 1000) for labels, row in http.items()])
+        else:
+            at, total = (REQUEST_BYTES_AT, 4) if column == "request" else (RESPONSE_BYTES_AT, 5)
+            yield from _histogram(family, BYTES_BOUNDS, [
+                (labels, row[at:at + BUCKETS], row[total]) for labels, row in http.items()])
+    for family, at in zip(families.ISTIO_TCP, (2, 3, 4, 5), strict=True):
+        yield from _simple(family, [(labels, row[at]) for labels, row in tcp.items()])
+
+
+def _add(rows: dict[str, list[int]], labels: str, row: list[int]) -> None:
+    known = rows.get(labels)
+    rows[labels] = row if known is None else [a + b for a, b in zip(known, row, strict=True)]
+
+
+def _peers(scene: Scene, place: int, is_inbound: bool) -> tuple[str, ...]:
+    node = scene.node
+    own = (node["workload"], node["service"], node["version"], node["namespace"], UNKNOWN, node["service"],
+           node["version"], node["cluster"] or UNKNOWN)
+    if is_inbound:
+        return (*(UNKNOWN,) * len(own), *own, node["service"], node["service"], node["namespace"])
+    cluster = place & 0xFFFFFFFF
+    if place == OTHER_PLACE:
+        service = "other"
+    elif cluster == NO_CLUSTER:
+        service = UNKNOWN
+    else:
+        service = scene.clusters.get(cluster, UNKNOWN)
+    other = (UNKNOWN, service, UNKNOWN, UNKNOWN, UNKNOWN, service, UNKNOWN, UNKNOWN)
+    return (*own, *other, service, service, UNKNOWN)
+
+
+def _listeners(scene: Scene) -> Iterator[str]:
+    columns: dict[str, Values] = {name: [] for name in families.LISTENERS}
+    active: Values = []
+    requests: Values = []
+    for row, name in sorted(scene.listeners.items()):
+        found = scene.stats.listener(row)
+        for column, values in columns.items():
+            values.append((labels_text(("listener",), (name,)), found[column]))
+        if row in scene.addresses:
+            address = labels_text(("listener_address",), (scene.addresses[row],))
+            active.append((address, found["active"]))
+            requests.append((address, found["requests"]))
+    for column, values in columns.items():
+        yield from _simple(families.LISTENERS[column], values)
+    yield from _simple(families.ENVOY["listener_active"], active)
+    yield from _simple(families.ENVOY["listener_requests"], requests)
+
+
+def _clusters(scene: Scene) -> Iterator[str]:
+    columns: dict[str, Values] = {name: [] for name in families.CLUSTERS}
+    answers: Values = []
+    active: Values = []
+    requests: Values = []
+    times: dict[str, list[tuple[str, list[int], float | int]]] = {"proxy": [], "wait": []}
+    for row, name in sorted(scene.clusters.items()):
+        found = scene.stats.cluster(row)
+        labels = labels_text(("cluster",), (name,))
+        for column, values in columns.items():
+            values.append((labels, found[column]))
+        for hundred in range(6):
+            code_class = f"{hundred}xx" if hundred else "none"
+            answers.append((labels_text(("cluster", "code_class"), (name, code_class)), found[f"class_{hundred}"]))
+        envoy = labels_text(("cluster_name",), (name,))
+        active.append((envoy, found["connections"]))
+        requests.append((envoy, found["requests"]))
+        for which, rows in times.items():
+            one = scene.stats.times(row, which)
+            rows.append((labels, one.buckets, one.sum_ns / 1e9))
+    for column, values in columns.items():
+        yield from _simple(families.CLUSTERS[column], values)
+    yield from _simple(families.RESPONSES, answers)
+    seconds = tuple(us / 1e6 for us in TIME_US_BOUNDS)
+    yield from _histogram(families.PROXY_TIME, seconds, times["proxy"])
+    yield from _histogram(families.UPSTREAM_TIME, seconds, times["wait"])
+    yield from _simple(families.ENVOY["cluster_active"], active)
+    yield from _simple(families.ENVOY["cluster_requests"], requests)
+
+
+def _control(scene: Scene) -> Iterator[str]:
+    known = families.CONTROL
+    yield from _simple(known["build_info"], [(labels_text(known["build_info"].labels, scene.build), 1)])
+    for name, value in scene.control.items():
+        yield from _simple(known[name], [("", value)])
+    yield from _simple(known["reloads"], [(labels_text(("result",), (result,)), count)
+                                          for result, count in scene.reloads.items()])
+    for name in ("memory", "cpu_seconds", "open_fds"):
+        family = known["cpu" if name == "cpu_seconds" else name]
+        yield from _simple(family, [(labels_text(family.labels, (use.process, use.slot)), getattr(use, name))
+                                    for use in scene.processes])
+    total = sum(use.memory for use in scene.processes)
+    yield from _simple(families.ENVOY["memory_allocated"], [("", total)])
+    yield from _simple(families.ENVOY["memory_heap"], [("", total)])
+    yield from _simple(families.ENVOY["uptime"], [("", scene.uptime)])

@@ -1,0 +1,143 @@
+"""The Python side of a worker process: it starts the compiled Worker and speaks with control.
+
+All the work is in `Worker.run`, which holds no GIL. It comes back when control has written a packet, when
+a drain is over, or when the time is up. Whoever reads this process's memory reads every import here.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from _socket import socket
+from time import monotonic, perf_counter
+
+from fastmesh._core.worker import SnapshotRefused, Worker
+from fastmesh.worker.packet import BadPacket, receive, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fastmesh.worker.packet import Message
+
+CONTROL_FD = 3
+STATS_FD = 4
+WOKEN = 1
+DRAINED = 2
+ORPHAN_STEP_MS = 200      # how soon an orphan notices a SIGTERM
+DRAIN_IDLE_MS = 1000      # what an orphan's own drain allows idle connections
+
+# Control decides when a worker ends. A signal to the process group (Ctrl-C, systemd, a closed terminal) is
+# control's to answer: a worker that obeyed it would cut the requests that control is about to drain.
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
+
+
+class Process:
+    """One worker and its line to control."""
+
+    def __init__(self, slot: int, engine: str, orphan_grace_ms: int) -> None:
+        self.control = socket(fileno=CONTROL_FD)
+        self.orphan_grace_ms = orphan_grace_ms
+        self.is_over = False
+        self.told_to_leave = False      # SIGTERM while an orphan
+        self.worker = Worker(engine, STATS_FD, CONTROL_FD, slot)
+
+    def run(self) -> int:
+        """Serve until drained, stopped, or orphaned for longer than the grace. Returns the exit status."""
+        self.tell({"op": "hello", "pid": os.getpid(), "engine": self.worker.engine})
+        gc.collect()
+        gc.freeze()
+        while not self.is_over:
+            why = self.worker.run(-1)
+            if why == DRAINED:
+                self.report_drained()
+                break
+            if why == WOKEN and not self.take_packet():
+                self.outlive_control()
+                break
+        self.worker.close()
+        return 0
+
+    def tell(self, message: Message) -> None:
+        """Say something to control. One that has gone is noticed by the next read, not here."""
+        try:
+            send(self.control, message)
+        except OSError:
+            pass
+
+    def take_packet(self) -> bool:
+        """Obey one packet. False when control has gone."""
+        try:
+            packet = receive(self.control)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        if packet is None:
+            return False
+        message, fds = packet
+        op = message["op"]
+        if op == "listen":
+            for listener_id, fd in zip(message["ids"], fds, strict=True):
+                self.worker.add_listener(listener_id, fd)
+        elif op == "snapshot":
+            self.apply(message["version"], message["size"], fds[0])
+        elif op == "drain":
+            self.worker.drain(message["grace_ms"], message["idle_ms"])
+        elif op == "stop":
+            self.is_over = True
+        else:
+            raise BadPacket(f"unknown op {op!r}")
+        return True
+
+    def apply(self, version: int, size: int, fd: int) -> None:
+        """Take the snapshot in the memfd, or say why not and keep the one before."""
+        begun = perf_counter()
+        try:
+            snapshot = os.pread(fd, size, 0)
+        finally:
+            os.close(fd)
+        try:
+            self.worker.apply(snapshot)
+        except SnapshotRefused as refused:
+            self.tell({"op": "nack", "version": version, "why": str(refused)})
+        else:
+            self.tell({"op": "ack", "version": version, "ms": (perf_counter() - begun) * 1000})
+
+    def report_drained(self) -> None:
+        self.tell({"op": "drained", "open": self.worker.live().get("connections", 0)})
+
+    def outlive_control(self) -> None:
+        """Control died without a word: serve on for half the grace, drain for the other half, and end.
+
+        A restart within that time is not noticed by clients. A new control that finds this process on its
+        addresses sends SIGTERM as soon as its own workers serve.
+        """
+        signal.signal(signal.SIGTERM, self.on_sigterm)
+        # The end of a closed socket stays readable for ever: every run() would return at once. A descriptor that
+        # nobody writes takes its number.
+        silent = os.eventfd(0)
+        os.dup2(silent, CONTROL_FD, inheritable=False)
+        half = self.orphan_grace_ms // 2
+        end = monotonic() + half / 1000
+        while monotonic() < end and not self.told_to_leave:
+            if self.worker.run(ORPHAN_STEP_MS) == DRAINED:
+                return
+        self.worker.drain(half, min(half, DRAIN_IDLE_MS))
+        while self.worker.run(-1) != DRAINED:
+            pass
+
+    def on_sigterm(self, number: int, frame: object) -> None:
+        self.told_to_leave = True
+
+
+def main(argv: list[str]) -> int:
+    """`argv`: slot, engine, orphan grace in milliseconds, the pid of control (for those who look for orphans)."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    slot, engine, orphan_grace_ms = argv[:3]
+    return Process(int(slot), engine, int(orphan_grace_ms)).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
