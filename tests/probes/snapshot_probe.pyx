@@ -10,7 +10,7 @@ from fastmesh._core.http.token cimport METHOD_OTHER
 from fastmesh._core.route.route_table cimport (
     route_add_method, route_find, route_scan, route_t, route_table_t)
 from fastmesh._core.lb.cluster cimport (
-    cluster_pick, cluster_t, endpoint_connect_failed, endpoint_connect_ok)
+    cluster_live_t, cluster_pick, cluster_t, endpoint_connect_failed, endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
 from fastmesh._core.snapshot.unpack cimport (
@@ -22,6 +22,7 @@ cdef extern from "<time.h>" nogil:
     struct timespec:
         long tv_sec
         long tv_nsec
+    int CLOCK_THREAD_CPUTIME_ID
     int clock_gettime(int clock, timespec *t)
 
 cdef extern from "field_name.h" nogil:
@@ -35,7 +36,8 @@ cdef list last_seen = []      # endpoints that live_on_last reported, as text
 
 cdef uint64_t now() noexcept nogil:
     cdef timespec t
-    clock_gettime(1, &t)
+    # The processor time of this thread: other processes do not count.
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t)
     return <uint64_t>t.tv_sec * 1000000000 + <uint64_t>t.tv_nsec
 
 
@@ -43,7 +45,8 @@ cdef void on_last(endpoint_live_t *e) noexcept nogil:
     cdef char text[ADDR_TEXT]
     cdef uint32_t n = addr_print(&e.addr, text)
     with gil:
-        last_seen.append((e.name[:e.name_len].decode("latin-1"), text[:n].decode("latin-1")))
+        c = <cluster_live_t *>e.cluster_live
+        last_seen.append((c.name[:c.name_len].decode("latin-1"), text[:n].decode("latin-1")))
 
 
 def alive():
