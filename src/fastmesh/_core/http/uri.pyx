@@ -36,6 +36,14 @@ cdef uint32_t _close_segment(const uint8_t *out, uint32_t seg, uint32_t o) noexc
     return o
 
 
+cdef uint32_t _without_parameter(const uint8_t *out, uint32_t seg, uint32_t o) noexcept nogil:
+    """Where the segment out[seg:o) ends for servers that take "..;x" for ".." (path parameters); other segments: o."""
+    cdef uint32_t k = seg
+    while k < o and k < seg + 2 and out[k] == c'.':
+        k += 1
+    return k if seg < k < o and out[k] == c';' else o
+
+
 cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *out_len) noexcept nogil:
     """See uri.pxd. Every path but an ordinary one costs a copy; that one costs a scan."""
     cdef const uint8_t *p
@@ -59,6 +67,8 @@ cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *
         p += 1
         if c == c'/':
             if o > 0:
+                if _without_parameter(out, seg, o) != o:
+                    result = URI_AMBIGUOUS
                 o = _close_segment(out, seg, o)
                 if out[o - 1] != c'/':
                     out[o] = c'/'
@@ -90,6 +100,8 @@ cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *
             result = URI_AMBIGUOUS
         out[o] = c
         o += 1
+    if _without_parameter(out, seg, o) != o:
+        result = URI_AMBIGUOUS
     out_len[0] = _close_segment(out, seg, o)
     return result
 
@@ -112,11 +124,11 @@ cdef uint32_t uri_decode_slashes(const uint8_t *path, uint32_t n, uint8_t *out) 
             o += 1
             continue
         if o > 0:
-            o = _close_segment(out, seg, o)
+            o = _close_segment(out, seg, _without_parameter(out, seg, o))
             if out[o - 1] == c'/':
                 seg = o
                 continue
         out[o] = c'/'
         o += 1
         seg = o
-    return _close_segment(out, seg, o)
+    return _close_segment(out, seg, _without_parameter(out, seg, o))

@@ -76,6 +76,13 @@ TABLE = [
     (b"/a/..%2fb", AMBIGUOUS, b"/a/..%2Fb"),
     (b"/x/../%2f", AMBIGUOUS, b"/%2F"),
     (b"/a%2fb/../c", AMBIGUOUS, b"/c"),
+    (b"/a/..;/b", AMBIGUOUS, b"/a/..;/b"),
+    (b"/a/..;x=y", AMBIGUOUS, b"/a/..;x=y"),
+    (b"/a/%2e%2e;/b", AMBIGUOUS, b"/a/..;/b"),
+    (b"/a/.;/b", AMBIGUOUS, b"/a/.;/b"),
+    (b"/a/...;/b", CHANGED, b"/a/...;/b"),
+    (b"/a/.b;/c..;/d", CHANGED, b"/a/.b;/c..;/d"),
+    (b"/a/..;/../b", AMBIGUOUS, b"/a/b"),
     # --- refused ---
     (b"", BAD, None),
     (b"a", BAD, None),
@@ -107,6 +114,12 @@ SLASHES = [
     (b"/a%252F", b"/a%252F"),
     (b"/a%2", b"/a%2"),
     (b"/plain", b"/plain"),
+    (b"/a/..;/b", b"/b"),
+    (b"/a/..;x=y", b"/"),
+    (b"/a/.;/b", b"/a/b"),
+    (b"/..;/..;x/a;b/c", b"/a;b/c"),
+    (b"/a%2F..;%2Fb", b"/b"),
+    (b"/a/...;/.b;/;", b"/a/...;/.b;/;"),
 ]
 
 
@@ -161,13 +174,15 @@ def reference(path: bytes) -> tuple[int, bytes | None]:
         byte = int(m[1], 16)
         return bytes([byte]) if byte in UNRESERVED else m[0].upper()
 
-    code = AMBIGUOUS if re.search(rb"(?i)%2f|%5c|\\", path) else CHANGED
-    return code, remove_dots(re.sub(rb"%(..)", decoded, path, flags=re.S))
+    path = re.sub(rb"%(..)", decoded, path, flags=re.S)
+    code = AMBIGUOUS if re.search(rb"%2F|%5C|\\|/\.\.?;", path) else CHANGED
+    return code, remove_dots(path)
 
 
 PATHS = st.lists(st.sampled_from([b"/", b"//", b".", b"..", b"a", b"bc", b"%2e", b"%2E", b"%2f", b"%5C", b"\\", b"%61",
                                   b"%25",
-                                  b"%20", b"%c3", b";x", b"...", b"/../", b"/./", b"%", b"%0", b"abcdefghijklmnopq"]),
+                                  b"%20", b"%c3", b";x", b"..;", b";", b"...", b"/../", b"/./", b"%", b"%0",
+                                  b"abcdefghijklmnopq"]),
                  max_size=14).map(lambda words: b"/" + b"".join(words))
 
 
@@ -190,7 +205,7 @@ def test_a_normal_form_stays_as_it_is(path: bytes) -> None:
         other = decode_slashes(normal)
         assert len(other) <= len(normal)
         assert decode_slashes(other) == other
-        assert not re.search(rb"(?i)//|/\.\.?(?:/|$)|\\|%2f|%5c", other)
+        assert not re.search(rb"(?i)//|/\.\.?(?:[/;]|$)|\\|%2f|%5c", other)
         if code != AMBIGUOUS:
             assert other == normal
 
