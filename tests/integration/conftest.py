@@ -1,0 +1,47 @@
+"""Fixtures for tests with real processes. What they are made of is in harness.py."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastmesh._core.worker import probe_engines
+from integration.harness import Origin, Sidecar
+
+ENGINES = probe_engines()
+
+
+@pytest.fixture(params=["io_uring", "epoll"])
+def reactor(request: pytest.FixtureRequest) -> str:
+    """Each reactor engine in turn."""
+    if ENGINES[request.param] != "ok":
+        pytest.skip(f"{request.param}: {ENGINES[request.param]}")
+    return str(request.param)
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    """A small HTTP server that answers "origin"."""
+    made = Origin()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path, reactor: str) -> Iterator[Callable[..., Sidecar]]:
+    """Starts sidecars: `sidecar(config)`. Each must have drained with status 0 at the end of the test, unless the
+    test has ended it itself."""
+    made: list[Sidecar] = []
+
+    def start(config: dict[str, Any], wait: bool = True) -> Sidecar:
+        directory = tmp_path / f"sidecar-{len(made)}"
+        directory.mkdir()
+        one = Sidecar(directory, config, reactor)
+        made.append(one)
+        return one.start(wait)
+
+    yield start
+    statuses = [(one, one.process is not None and one.process.poll() is None, one.stop()) for one in made]
+    for one, was_running, status in statuses:
+        assert not was_running or status == 0, one.log
