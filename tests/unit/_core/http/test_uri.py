@@ -186,14 +186,14 @@ PATHS = st.lists(st.sampled_from([b"/", b"//", b".", b"..", b"a", b"bc", b"%2e",
                  max_size=14).map(lambda words: b"/" + b"".join(words))
 
 
-@settings(max_examples=3000, deadline=None, derandomize=True)
+@settings(max_examples=1500, deadline=None, derandomize=True)
 @given(PATHS)
 @example(b"/a/b/%2e%2e/%2E%2e/..")
 def test_agrees_with_a_plain_reading_of_the_rfc(path: bytes) -> None:
     assert normalize(path) == reference(path)
 
 
-@settings(max_examples=2000, deadline=None, derandomize=True)
+@settings(max_examples=1000, deadline=None, derandomize=True)
 @given(PATHS)
 def test_a_normal_form_stays_as_it_is(path: bytes) -> None:
     code, normal = normalize(path)
