@@ -1,8 +1,9 @@
 """The floor with io_uring: forwards whole messages, knows nothing else.
 
-One issuer with deferred task work, multishot accept and receive into a ring of 4,096 blocks of 2 KiB, sends that
-complete only when they fail, one submit-and-wait per turn.  A message must fit one block and clients do not
-pipeline: whatever breaks that is closed, which the load generator counts as a failure.
+One issuer with deferred task work, multishot accept and receive into a ring of blocks of 2 KiB, sends that complete
+only when they fail, one submit-and-wait per turn.  Few blocks go round, so that they stay in cache: a send does not
+wait, so it is done when the enter that submits it returns, and its block is free again.  A message must fit one block
+and clients do not pipeline: whatever breaks that is closed, which the load generator counts as a failure.
 """
 
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
@@ -27,7 +28,7 @@ cdef extern from "<linux/io_uring.h>" nogil:
         IORING_CQE_F_MORE, IORING_CQE_F_BUFFER, IORING_CQE_BUFFER_SHIFT
 cdef extern from "<sys/socket.h>" nogil:
     enum:
-        MSG_NOSIGNAL, MSG_WAITALL, SOCK_CLOEXEC
+        MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, SOCK_CLOEXEC
 cdef extern from "<errno.h>" nogil:
     enum:
         EINTR, ENOBUFS
@@ -55,7 +56,8 @@ cdef extern from "sockets.h" nogil:
 
 cdef enum:
     SOCKETS = 32768         # index = descriptor
-    BLOCKS = 4096
+    BLOCKS = 4096           # at most
+    BLOCKS_START = 64       # doubled when a turn brings more messages than that
     BLOCK = 2048
     ON_ACCEPT = 1           # what a completion is for: the upper half of user_data, the descriptor is the lower
     ON_RECEIVE = 2
@@ -63,7 +65,6 @@ cdef enum:
 
 ctypedef struct end_t:
     int peer                # the descriptor at the other side while a request is under way, else -1
-    int held                # block whose send has not been proven done by an answer yet, else -1
     bint upstream
     bint open
 
@@ -73,12 +74,18 @@ cdef end_t *ends
 cdef int *idle              # stack of free upstream descriptors
 cdef int idle_count
 cdef int origin
+cdef int block_count
+cdef int sent[BLOCKS]       # blocks under way in the sends of this turn
+cdef int sent_count
+cdef bint starved           # a receive of this turn found no block
 
 
-cdef inline void release(end_t *end) noexcept nogil:
-    if end.held >= 0:
-        blocks_give(&blocks, <unsigned>end.held)
-        end.held = -1
+cdef void add_blocks(int count) noexcept nogil:
+    global block_count
+    while count and block_count < BLOCKS:
+        blocks_give(&blocks, <unsigned>block_count)
+        block_count += 1
+        count -= 1
 
 
 cdef void arm_accept(int listener) noexcept nogil:
@@ -100,19 +107,21 @@ cdef void arm_receive(int fd) noexcept nogil:
 
 
 cdef void send_block(int fd, int block, int length) noexcept nogil:
+    global sent_count
     cdef io_uring_sqe *sqe = ring_entry(&ring)
     sqe.opcode = IORING_OP_SEND
     sqe.fd = fd
     sqe.addr = <uint64_t>blocks_at(&blocks, <unsigned>block)
     sqe.len = <uint32_t>length
-    sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL
+    sqe.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL
     sqe.flags = IOSQE_CQE_SKIP_SUCCESS
     sqe.user_data = (<uint64_t>ON_SEND << 32) | <uint32_t>fd
+    sent[sent_count] = block
+    sent_count += 1
 
 
 cdef void open_end(int fd, bint upstream) noexcept nogil:
     ends[fd].peer = -1
-    ends[fd].held = -1
     ends[fd].upstream = upstream
     ends[fd].open = True
     arm_receive(fd)
@@ -123,7 +132,6 @@ cdef void close_end(int fd) noexcept nogil:
     cdef int peer = end.peer
     if not end.open:
         return
-    release(end)
     end.open = False
     end.peer = -1
     close(fd)
@@ -155,7 +163,6 @@ cdef void on_message(int fd, int block, int length) noexcept nogil:
         blocks_give(&blocks, <unsigned>block)
         close_end(fd)
         return
-    release(end)                    # it answers what was sent to it: that block is free
     if end.upstream:
         end.peer = ends[to].peer = -1
         idle[idle_count] = fd
@@ -168,17 +175,19 @@ cdef void on_message(int fd, int block, int length) noexcept nogil:
             return
         end.peer = to
         ends[to].peer = fd
-    ends[to].held = block
     send_block(to, block, length)
 
 
 cdef void on_completion(io_uring_cqe *cqe) noexcept nogil:
+    global starved
     cdef int fd = <int><uint32_t>cqe.user_data
     cdef int what = <int>(cqe.user_data >> 32)
     if what == ON_RECEIVE:
         if cqe.res > 0:
             on_message(fd, <int>(cqe.flags >> IORING_CQE_BUFFER_SHIFT), cqe.res)
-        elif cqe.res != -ENOBUFS:
+        elif cqe.res == -ENOBUFS:
+            starved = True
+        else:
             close_end(fd)
         if not cqe.flags & IORING_CQE_F_MORE and ends[fd].open:
             arm_receive(fd)
@@ -193,6 +202,7 @@ cdef void on_completion(io_uring_cqe *cqe) noexcept nogil:
 
 
 cdef int forward(int listener) noexcept nogil:
+    global sent_count, starved
     cdef unsigned count, i
     cdef int failed
     arm_accept(listener)
@@ -201,16 +211,22 @@ cdef int forward(int listener) noexcept nogil:
         failed = ring_enter(&ring, 1)
         if failed < 0 and failed != -EINTR:
             return failed
+        while sent_count:
+            sent_count -= 1
+            blocks_give(&blocks, <unsigned>sent[sent_count])
         count = ring_ready(&ring)
         for i in range(count):
             on_completion(ring_completion(&ring, i))
         ring_seen(&ring, count)
+        if starved:
+            starved = False
+            add_blocks(block_count)
 
 
 def serve(int port, int origin_port) -> None:
     """Forward from one loopback port to another until killed."""
     global ends, idle, origin
-    cdef int fd, i, failed
+    cdef int fd, failed
     cdef int listener = socket_listen(port)
     if listener < 0:
         raise OSError(-listener, "listen")
@@ -223,8 +239,7 @@ def serve(int port, int origin_port) -> None:
     failed = blocks_open(&blocks, fd, BLOCKS, BLOCK)
     if failed < 0:
         raise OSError(-failed, "provided buffers")
-    for i in range(BLOCKS):
-        blocks_give(&blocks, <unsigned>i)
+    add_blocks(BLOCKS_START)
     with nogil:
         failed = forward(listener)
     raise OSError(-failed, "io_uring_enter")
