@@ -5,7 +5,7 @@ import gc
 import json
 import sys
 
-from fastmesh.config.load import Loaded, load
+from fastmesh.config.load import MAX_PROBLEMS, Loaded, load
 from fastmesh.config.render import print_problems
 from fastmesh.errors import ConfigError
 
@@ -21,7 +21,9 @@ def run(args: argparse.Namespace) -> int:
             _print_json({"ok": False, "errors": [problem.to_dict() for problem in error.problems], "warnings": []})
         else:
             print_problems(error.problems)
-            print(f"{args.file}: {_count(_total(error), 'error')}", file=sys.stderr)
+            many = len(error.problems) > MAX_PROBLEMS
+            count = f"more than {MAX_PROBLEMS} errors" if many else _count(len(error.problems), "error")
+            print(f"{args.file}: {count}", file=sys.stderr)
         return 1
     failed = args.strict and bool(loaded.warnings)
     if args.format == "json":
@@ -45,10 +47,6 @@ def _summary(loaded: Loaded) -> dict[str, int]:
 
 def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _total(error: ConfigError) -> int:
-    return len(error.problems)
 
 
 def _print_json(value: object) -> None:

@@ -16,6 +16,8 @@ from fastmesh.config.yaml_tree import MapMark, Tree, Value
 from fastmesh.errors import Problem, WrongValue
 from fastmesh.units import format_duration, format_size, parse_duration, parse_size
 
+_MAX_PROBLEMS = 1_000       # more are not recorded
+_MAX_SUGGESTIONS = 20       # each compares a name with all others
 _BODILESS = ("204", "205", "304")
 
 
@@ -25,10 +27,13 @@ class Finder:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.problems: list[Problem] = []
+        self.suggestions = _MAX_SUGGESTIONS
 
     def add(self, path: Path, reason: str, *, allowed: str = "", hint: str = "", severity: str = "error",
             key: bool = False) -> None:
         """`key` points at the key itself, not at its value."""
+        if len(self.problems) >= _MAX_PROBLEMS:
+            return
         mark, _ = self.tree.find(path)
         start, end = mark.start, mark.end
         if key and path:
@@ -55,7 +60,7 @@ def check(tree: Tree) -> list[Problem]:
     root = _map(tree.value)
     _names(find, root, "listeners")
     _names(find, root, "clusters")
-    clusters = [name for _, item in _maps(root, "clusters") if (name := _text(item, "name")) is not None]
+    clusters = dict.fromkeys(name for _, item in _maps(root, "clusters") if (name := _text(item, "name")) is not None)
     _addresses(find, root)
     for i, listener in _maps(root, "listeners"):
         _listener(find, ("listeners", i), listener, clusters)
@@ -149,7 +154,7 @@ def _addresses(find: Finder, root: dict[str, Value]) -> None:
 
 # --- listeners and routes -------------------------------------------------------
 
-def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: list[str]) -> None:
+def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: dict[str, None]) -> None:
     protocol = _text(listener, "protocol") if "protocol" in listener else "http"
     cluster, routes = listener.get("cluster"), listener.get("routes")
     name = shown(listener.get("name")) if _text(listener, "name") else "this one"
@@ -179,7 +184,7 @@ def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: li
                  hint="make limits.head the larger one")
 
 
-def _route(find: Finder, path: Path, route: dict[str, Value], clusters: list[str]) -> None:
+def _route(find: Finder, path: Path, route: dict[str, Value], clusters: dict[str, None]) -> None:
     cluster, response = route.get("cluster"), route.get("response")
     if cluster is not None and response is not None:
         find.add((*path, "response"), "the route has both a cluster and a response", key=True,
@@ -207,14 +212,17 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: list[str
                  hint="remove the body, or choose another status")
 
 
-def _reference(find: Finder, path: Path, name: Value, clusters: list[str]) -> None:
+def _reference(find: Finder, path: Path, name: Value, clusters: dict[str, None]) -> None:
     if not isinstance(name, str) or name in clusters:
         return
     if not clusters:
         find.add(path, f"there is no cluster {shown(name)}", hint="add it to clusters, where there is none yet")
         return
-    close = difflib.get_close_matches(name, clusters[:4096], 1, 0.5)
-    some = ", ".join(clusters[:8]) + (f" and {len(clusters) - 8} more" if len(clusters) > 8 else "")
+    close: list[str] = []
+    if find.suggestions:
+        find.suggestions -= 1
+        close = difflib.get_close_matches(name[:127], clusters, 1, 0.5)
+    some = ", ".join(list(clusters)[:8]) + (f" and {len(clusters) - 8:,} more" if len(clusters) > 8 else "")
     find.add(path, f"there is no cluster {shown(name)}", allowed=some, hint=f"write {close[0]}" if close else "")
 
 

@@ -2,20 +2,23 @@
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from fastmesh.config.checks import check
-from fastmesh.config.fields import shown
+from fastmesh.config.cluster import Cluster
+from fastmesh.config.fields import Section, shown
+from fastmesh.config.listener import Listener
 from fastmesh.config.model import Config
 from fastmesh.config.report import problems_of
 from fastmesh.config.source import Source, read_source
 from fastmesh.config.warn import warnings_of
-from fastmesh.config.yaml_tree import compose
+from fastmesh.config.yaml_tree import Tree, Value, compose
 from fastmesh.errors import ConfigError, Problem, WrongValue
 
 MAX_PROBLEMS = 100
+_LARGE = 20_000             # values in a file
 
 
 class Loaded(NamedTuple):
@@ -41,10 +44,8 @@ def load_source(source: Source, env: Mapping[str, str] | None = None) -> Loaded:
     problems = list(tree.problems)
     config: Config | None = None
     if isinstance(tree.value, dict):
-        try:
-            config = Config.model_validate(tree.value)
-        except ValidationError as error:
-            problems += problems_of(error, tree)
+        config, wrong_values = _validate(tree, tree.value)
+        problems += wrong_values
         problems += check(tree)
     else:
         wrong = WrongValue(shown(tree.value), "a mapping that begins with keys such as listeners: and clusters:")
@@ -53,6 +54,32 @@ def load_source(source: Source, env: Mapping[str, str] | None = None) -> Loaded:
     if problems or config is None:
         raise ConfigError(_in_order(problems))
     return Loaded(config, _in_order(warnings_of(config, tree)))
+
+
+def _validate(tree: Tree, value: dict[str, Value]) -> tuple[Config | None, list[Problem]]:
+    """The models of a file, and what their fields found wrong."""
+    problems: list[Problem] = []
+    given: dict[str, Any] = dict(value)
+    if tree.count > _LARGE:
+        # Part by part: a file with a million errors must not hold them all at once.
+        models: dict[str, type[Section]] = {"listeners": Listener, "clusters": Cluster}
+        for key, model in models.items():
+            items = given.get(key)
+            if not isinstance(items, list):
+                continue
+            good = given[key] = []
+            for i, item in enumerate(items):
+                try:
+                    good.append(model.model_validate(item))
+                except ValidationError as error:
+                    problems += problems_of(error, tree, (key, i))
+                    if len(problems) > MAX_PROBLEMS:
+                        return None, problems
+    try:
+        config = Config.model_validate(given)
+    except ValidationError as error:
+        return None, problems + problems_of(error, tree)
+    return (None if problems else config), problems
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
@@ -65,6 +92,7 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
             seen.add(key)
             kept.append(problem)
     if len(kept) > MAX_PROBLEMS:
-        left = len(kept) - MAX_PROBLEMS
-        kept = [*kept[:MAX_PROBLEMS], Problem(f"and {left:,} more", file=kept[0].file, severity=kept[0].severity)]
+        first = kept[0]
+        more = Problem(f"there is more; these are the first {MAX_PROBLEMS}", file=first.file, severity=first.severity)
+        return [*kept[:MAX_PROBLEMS], more]
     return kept

@@ -44,14 +44,14 @@ def section_at(path: Path) -> type[Section] | None:
     return here if isinstance(here, type) and issubclass(here, Section) else None
 
 
-def problems_of(error: ValidationError, tree: Tree) -> list[Problem]:
-    """Each error once, at its place. Those that only follow from a reported one are left out."""
+def problems_of(error: ValidationError, tree: Tree, at: Path = ()) -> list[Problem]:
+    """Each error once, at its place below `at`. Those that only follow from a reported one are left out."""
     found: list[Problem] = []
     # Unknown keys first: one that is misspelled explains why another is missing.
     items = sorted(error.errors(include_url=False, include_input=False),
                    key=lambda item: item["type"] != "extra_forbidden")
     for item in items:
-        problem = _problem(item, tree)
+        problem = _problem(item, (*at, *item["loc"]), tree)
         if problem is not None:
             found.append(problem)
     return found
@@ -62,7 +62,7 @@ def wrong_at(tree: Tree, path: Path, wrong: WrongValue) -> Problem:
     mark, _ = tree.find(path)
     found = wrong.found
     if mark.source is not None:
-        found += f" (from {mark.source})"
+        found += f" (from {mark.source if len(mark.source) <= 60 else mark.source[:57] + '…'})"
     return tree.source.problem(f"found {found}", mark.start, mark.end, path=path_text(path), found=wrong.found,
                                allowed=wrong.allowed, hint=wrong.hint, anchor=anchor(path))
 
@@ -79,8 +79,7 @@ def raw_at(value: Value, path: Path) -> Value:
     return value
 
 
-def _problem(item: Any, tree: Tree) -> Problem | None:
-    path: Path = item["loc"]
+def _problem(item: Any, path: Path, tree: Tree) -> Problem | None:
     kind: str = item["type"]
     wrong = item.get("ctx", {}).get("error")
     if path and path[-1] == "[key]":

@@ -16,6 +16,8 @@ from fastmesh.errors import ConfigError, Problem
 
 MAX_DEPTH = 32
 MAX_VALUES = 1_000_000      # aliases count as often as they are used
+MAX_KEYS = 1_024            # of one mapping; the largest that means something has 128
+_MAX_PROBLEMS = 1_000       # more are not recorded
 
 # Text, or nothing (null), or lists and mappings of them.
 Value = Union[str, None, "list[Value]", "dict[str, Value]"]
@@ -71,9 +73,10 @@ class MapMark(Mark):
 class Tree:
     """A whole file: its values, their marks, and what was wrong with the YAML itself."""
 
-    def __init__(self, source: Source, value: Value, mark: Mark, problems: list[Problem],
+    def __init__(self, source: Source, value: Value, mark: Mark, count: int, problems: list[Problem],
                  broken: set[int]) -> None:
         self.source = source
+        self.count = count      # of values, those of aliases as often as they are used
         self.value = value
         self.mark = mark
         self.problems = problems
@@ -129,7 +132,7 @@ class _Composer:
             raise ConfigError([Problem("the file is empty", file=self.source.name,
                                        allowed="a configuration with at least a listener",
                                        hint="begin with the example in docs/configuration.md")])
-        return Tree(self.source, *root, self.problems, self.broken)
+        return Tree(self.source, *root, self.count, self.problems, self.broken)
 
     def _events(self) -> Iterator[Any]:
         try:
@@ -216,9 +219,10 @@ class _Composer:
                 merges.append((value, item))
             elif key in mark.keys:
                 line, _ = self.source.position(mark.keys[key][0])
-                self.problems.append(self.source.problem(
-                    f"the key {_shown(key)} is there twice", start, end,
-                    hint=f"the first is on line {line}; remove one of them"))
+                self._report(f"the key {_shown(key)} is there twice", start, end,
+                             hint=f"the first is on line {line}; remove one of them")
+            elif len(values) >= MAX_KEYS:
+                raise self._fatal(f"a mapping has more than {MAX_KEYS:,} keys", start, end)
             else:
                 mark.keys[key] = (start, end)
                 values[key] = value
@@ -234,10 +238,11 @@ class _Composer:
                 self._merge(values, mark, part, part_mark)
             return
         if not isinstance(value, dict) or not isinstance(item, MapMark):
-            self.problems.append(self.source.problem(
-                "'<<' merges something that is not a mapping", item.start, item.end,
-                allowed="an alias of a mapping, or a list of them"))
+            self._report("'<<' merges something that is not a mapping", item.start, item.end,
+                         allowed="an alias of a mapping, or a list of them")
             return
+        if len(values) + len(value) > MAX_KEYS:
+            raise self._fatal(f"a mapping has more than {MAX_KEYS:,} keys", mark.start)
         for key, part in value.items():
             if key not in mark.keys:
                 mark.keys[key] = item.keys[key]
@@ -264,9 +269,8 @@ class _Composer:
             return
         start = event.start_mark.index
         shown = tag.replace("tag:yaml.org,2002:", "!!")
-        self.problems.append(self.source.problem(
-            f"found the tag {_shown(shown)}", start, start + len(shown), allowed="plain values without tags",
-            hint="remove the tag: the type of a value follows from its key"))
+        self._report(f"found the tag {_shown(shown)}", start, start + len(shown), allowed="plain values without tags",
+                     hint="remove the tag: the type of a value follows from its key")
 
     def _report_reference(self, event: Any, bad: BadReference) -> None:
         start, end = event.start_mark.index, event.end_mark.index
@@ -281,7 +285,11 @@ class _Composer:
                 break
         else:
             end = at + len(reference)
-        self.problems.append(self.source.problem(bad.reason, at, end, allowed=bad.allowed, hint=bad.hint))
+        self._report(bad.reason, at, end, allowed=bad.allowed, hint=bad.hint)
+
+    def _report(self, reason: str, start: int, end: int, **more: str) -> None:
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(self.source.problem(reason, start, end, **more))
 
     def _fatal(self, reason: str, start: int, end: int = 0, **more: str) -> ConfigError:
         return ConfigError([*self.problems, self.source.problem(reason, start, end, **more)])
