@@ -42,19 +42,19 @@ class AccessLog(Section):
     Without this section there is no access log.
     """
 
-    path: Annotated[str, Parsed(_log_path, {"type": "string", "pattern": "^/"}), Field(
+    path: Annotated[str, Parsed(_log_path, "file", {"type": "string", "pattern": "^/"}), Field(
         description="The file that lines are appended to.")] = "/dev/stdout"
     format: Annotated[str, Choice("json", "text"), Field(
         description="`json` writes one object per line from `fields`, `text` writes `template`.")] = "json"
     fields: Annotated[dict[
-        Annotated[str, Parsed(_key, {"type": "string"})],
-        Annotated[str, Parsed(_field, {"type": "string", "examples": ["%RESPONSE_CODE%"]})],
+        Annotated[str, Parsed(_key, "text", {"type": "string"})],
+        Annotated[str, Parsed(_field, "operator", {"type": "string", "examples": ["%RESPONSE_CODE%"]})],
     ] | None, Field(
         description="With `format: json`: the keys of the object, and the operator for each. The keys of Istio's "
                     "log when left out.",
         min_length=1, max_length=128, examples=[{"status": "%RESPONSE_CODE%", "path": "%REQ(:PATH)%"}])] = None
     template: Annotated[str | None, Parsed(
-        _template, {"type": "string", "examples": ["%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE%"]}), Field(
+        _template, "template", {"type": "string", "examples": ["%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE%"]}), Field(
         description="With `format: text`: the line, with Envoy's operators. Envoy's own line when left out.")] = None
 
     def chosen_fields(self) -> dict[str, str]:

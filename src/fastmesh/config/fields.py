@@ -40,13 +40,14 @@ class Section(BaseModel):
 
 
 class Parsed:
-    """Says how a field is read (`parse`), printed (`show`), and described to editors (`json`)."""
+    """Says how a field is read (`parse`), printed (`show`), and described to editors (`json`) and readers (`kind`)."""
 
-    __slots__ = ("json", "parse", "show")
+    __slots__ = ("json", "kind", "parse", "show")
 
-    def __init__(self, parse: Callable[[object], Any], json: dict[str, Any],
+    def __init__(self, parse: Callable[[object], Any], kind: str, json: dict[str, Any],
                  show: Callable[[Any], str] | None = None) -> None:
         self.parse = parse
+        self.kind = kind
         self.json = json
         self.show = show
 
@@ -83,7 +84,8 @@ class Count(Parsed):
     __slots__ = ("allowed", "high", "low")
 
     def __init__(self, low: int, high: int) -> None:
-        super().__init__(self.read, {"type": "integer", "minimum": low, "maximum": high})
+        super().__init__(self.read, f"number, {low:,} to {high:,}",
+                         {"type": "integer", "minimum": low, "maximum": high})
         self.low = low
         self.high = high
         self.allowed = f"a whole number from {low} to {high}"
@@ -112,7 +114,7 @@ def _bool(value: object) -> bool:
     raise WrongValue(shown(value), "true or false", f"write {word}" if word else "")
 
 
-Flag = Annotated[bool, Parsed(_bool, {"type": "boolean"})]
+Flag = Annotated[bool, Parsed(_bool, "`true` \\| `false`", {"type": "boolean"})]
 
 
 class _Measure(Parsed):
@@ -120,9 +122,9 @@ class _Measure(Parsed):
 
     __slots__ = ("allowed", "bounds", "high", "low", "of_text")
 
-    def __init__(self, of_text: Callable[[str], int], show: Callable[[int], str], allowed: str,
+    def __init__(self, kind: str, of_text: Callable[[str], int], show: Callable[[int], str], allowed: str,
                  low: str, high: str, json: dict[str, Any]) -> None:
-        super().__init__(self.read, json | {"x-range": [low, high]}, show)
+        super().__init__(self.read, f"{kind}, {low} to {high}", json, show)
         self.of_text = of_text
         self.allowed = allowed
         self.low = of_text(low)
@@ -143,16 +145,18 @@ class Duration(_Measure):
     """Nanoseconds, written `250ms`."""
 
     def __init__(self, low: str = "0", high: str = "8760h") -> None:
-        super().__init__(parse_duration, format_duration, DURATION_ALLOWED, low, high,
-                         {"type": "string", "pattern": DURATION_PATTERN, "examples": ["250ms", "1.5s", "2m"]})
+        super().__init__("duration", parse_duration, format_duration, DURATION_ALLOWED, low, high,
+                         {"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"const": 0}],
+                          "examples": ["250ms", "1.5s", "2m"]})
 
 
 class Size(_Measure):
     """Bytes, written `64KiB`."""
 
     def __init__(self, low: str, high: str) -> None:
-        super().__init__(parse_size, format_size, SIZE_ALLOWED, low, high,
-                         {"type": "string", "pattern": SIZE_PATTERN, "examples": ["64KiB", "1MiB"]})
+        super().__init__("size", parse_size, format_size, SIZE_ALLOWED, low, high,
+                         {"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"const": 0}],
+                          "examples": ["64KiB", "1MiB"]})
 
 
 # --- text -------------------------------------------------------------------
@@ -165,7 +169,8 @@ def _name(value: object) -> str:
     return text
 
 
-Name = Annotated[str, Parsed(_name, {"type": "string", "pattern": NAME_PATTERN})]
+# Editors read `1.10` as a number; here it is text all the same.
+Name = Annotated[str, Parsed(_name, "name", {"type": ["string", "integer"], "pattern": NAME_PATTERN})]
 
 
 def _visible(value: object) -> str:
@@ -184,8 +189,8 @@ def _word(value: object) -> str:
     return text
 
 
-Word = Annotated[str, Parsed(_word, {"type": "string", "maxLength": 255})]
-Label = Annotated[str, Parsed(_visible, {"type": "string", "maxLength": 1024})]
+Word = Annotated[str, Parsed(_word, "word", {"type": "string", "maxLength": 255})]
+Label = Annotated[str, Parsed(_visible, "text", {"type": ["string", "number"], "maxLength": 1024})]
 
 
 class Text(Parsed):
@@ -194,7 +199,7 @@ class Text(Parsed):
     __slots__ = ("allowed", "limit")
 
     def __init__(self, limit: int) -> None:
-        super().__init__(self.read, {"type": "string", "maxLength": limit})
+        super().__init__(self.read, "text", {"type": "string", "maxLength": limit})
         self.limit = limit
         self.allowed = f"text of at most {limit:,} bytes"
 
@@ -212,7 +217,8 @@ class Choice(Parsed):
     __slots__ = ("allowed", "options")
 
     def __init__(self, *options: str) -> None:
-        super().__init__(self.read, {"type": "string", "enum": list(options)})
+        super().__init__(self.read, " \\| ".join(f"`{option}`" for option in options),
+                         {"type": "string", "enum": list(options)})
         self.options = options
         self.allowed = ", ".join(options[:-1]) + f" or {options[-1]}"
 
@@ -242,7 +248,7 @@ def _method(value: object) -> str:
     return text
 
 
-Method = Annotated[str, Parsed(_method, {
+Method = Annotated[str, Parsed(_method, "method", {
     "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$", "examples": ["GET", "POST"]})]
 
 
@@ -258,7 +264,7 @@ def _header_name(value: object) -> str:
     return text.lower()
 
 
-HeaderName = Annotated[str, Parsed(_header_name, {"type": "string"})]
+HeaderName = Annotated[str, Parsed(_header_name, "header name", {"type": "string"})]
 
 
 def _header_value(value: object) -> str:
@@ -269,7 +275,7 @@ def _header_value(value: object) -> str:
     return text
 
 
-HeaderValue = Annotated[str, Parsed(_header_value, {"type": "string"})]
+HeaderValue = Annotated[str, Parsed(_header_value, "text", {"type": ["string", "number", "boolean"]})]
 
 _HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
 
@@ -294,7 +300,7 @@ def _host(value: object) -> str:
     raise WrongValue(shown(text), allowed, hint)
 
 
-Host = Annotated[str, Parsed(_host, {
+Host = Annotated[str, Parsed(_host, "host", {
     "type": "string", "examples": ["shop.example.com", "*.example.com"],
     "pattern": r"^(\*|(\*\.)?[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])$"})]
 
@@ -303,7 +309,7 @@ def _path(value: object) -> str:
     return path.normalize_path(_text(value, path.ALLOWED))
 
 
-Prefix = Annotated[str, Parsed(_path, {"type": "string", "pattern": path.PATTERN, "examples": ["/api"]})]
+Prefix = Annotated[str, Parsed(_path, "path", {"type": "string", "pattern": path.PATTERN, "examples": ["/api"]})]
 
 
 def _whole_path(value: object) -> str:
@@ -311,7 +317,7 @@ def _whole_path(value: object) -> str:
     return "*" if value == "*" else _path(value)
 
 
-Path = Annotated[str, Parsed(_whole_path, {
+Path = Annotated[str, Parsed(_whole_path, "path", {
     "type": "string", "pattern": rf"^\*$|{path.PATTERN}", "examples": ["/healthz"]})]
 
 
@@ -323,7 +329,7 @@ def _address(value: object) -> address.Address:
     return address.parse_address(_text(value, address.ALLOWED))
 
 
-Address = Annotated[address.Address, Parsed(_address, {
+Address = Annotated[address.Address, Parsed(_address, "address", {
     "type": "string", "pattern": address.PATTERN,
     "examples": ["127.0.0.1:8080", "[::1]:8080", "unix:/run/app.sock"]}, str)]
 
@@ -334,7 +340,7 @@ def _network(value: object) -> network.Network:
     return network.parse_network(_text(value, network.ALLOWED))
 
 
-Network = Annotated[network.Network, Parsed(_network, {
+Network = Annotated[network.Network, Parsed(_network, "network", {
     "type": "string", "pattern": network.PATTERN, "examples": ["10.0.0.0/8", "::1", "unix"]}, str)]
 
 

@@ -6,27 +6,34 @@ allows that too.
 
 from typing import Any
 
+from fastmesh.config.describe import default_of, places
+from fastmesh.config.fields import Section
 from fastmesh.config.model import Config
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
               "description": "A value from the environment: ${NAME} or ${NAME:-default}."}
 _REFERENCE_LINK = {"$ref": "#/$defs/Reference"}
-_KEPT = ("title", "description", "default", "examples")
+_OUTER = ("description", "default", "examples")
 
 
 def json_schema(version: str) -> dict[str, Any]:
     """A schema of draft 2020-12, that of a version of fastmesh."""
     schema = Config.model_json_schema()
     definitions = schema.pop("$defs")
-    for definition in definitions.values():
-        _rework(definition)
-    _rework(schema)
+    for place in places():
+        _rework(schema if place.section is Config else definitions[place.section.__name__], place.section)
     # An endpoint is most often just its address.
     endpoint = definitions["Endpoint"]
+    address = endpoint["properties"]["address"]
     definitions["Endpoint"] = {
-        "description": endpoint["description"],
-        "anyOf": [{key: value for key, value in endpoint["properties"]["address"].items() if key != "description"},
-                  {key: value for key, value in endpoint.items() if key != "description"}]}
+        "description": endpoint["description"], "examples": address["examples"],
+        "anyOf": [*address["anyOf"], {key: value for key, value in endpoint.items() if key != "description"}]}
+    definitions["Route"]["oneOf"] = [{"required": ["cluster"]}, {"required": ["response"]}]
+    definitions["Match"]["not"] = {"required": ["prefix", "path"]}
+    definitions["Listener"] |= {
+        "if": {"required": ["protocol"], "properties": {"protocol": {"const": "tcp"}}},
+        "then": {"required": ["cluster"], "not": {"required": ["routes"]}},
+        "else": {"not": {"required": ["cluster"]}}}
     definitions["Reference"] = _REFERENCE
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -37,34 +44,39 @@ def json_schema(version: str) -> dict[str, Any]:
     }
 
 
-def _rework(section: dict[str, Any]) -> None:
-    """In place: one mapping of the configuration."""
-    section.pop("title", None)
-    required = section.get("required", [])
-    for key, field in section.get("properties", {}).items():
+def _rework(schema: dict[str, Any], section: type[Section]) -> None:
+    """In place: one mapping of the configuration. Again for a section that is used twice: it changes nothing."""
+    schema.pop("title", None)
+    for key, info in section.model_fields.items():
+        field = _with_reference(_without_null(schema["properties"][key]))
         field.pop("title", None)
-        section["properties"][key] = _with_reference(_without_null(field, key in required))
+        field.pop("default", None)
+        default = default_of(info)
+        if default is not None:
+            field["default"] = default
+        outer = {name: field.pop(name) for name in _OUTER if name in field}
+        schema["properties"][key] = {**outer, **field}
 
 
-def _without_null(field: dict[str, Any], is_required: bool) -> dict[str, Any]:
-    """`X | None` is written by leaving the key out."""
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """What may be left out is left out, not written as null."""
     options = field.get("anyOf", [])
     kept = [option for option in options if option != {"type": "null"}]
     if len(kept) == len(options):
         return field
-    rest = {key: value for key, value in field.items() if key != "anyOf" and (key, value) != ("default", None)}
-    return {**rest, **kept[0]} if len(kept) == 1 else {**rest, "anyOf": kept}
+    rest = {key: value for key, value in field.items() if key != "anyOf"}
+    return {**kept[0], **rest} if len(kept) == 1 else {**rest, "anyOf": kept}
 
 
 def _with_reference(field: dict[str, Any]) -> dict[str, Any]:
     """Lets `${NAME}` stand where not every text may."""
-    outer = {key: value for key, value in field.items() if key in _KEPT}
-    inner = {key: value for key, value in field.items() if key not in _KEPT}
+    outer = {key: value for key, value in field.items() if key in (*_OUTER, "title")}
+    inner = {key: value for key, value in field.items() if key not in outer}
     kind = inner.get("type")
     if kind == "array":
         return {**field, "items": _with_reference(inner["items"])}
-    if kind == "object" or "$ref" in inner or (kind == "string" and not {"pattern", "enum"} & set(inner)):
+    if kind == "object" or "$ref" in inner or _REFERENCE_LINK in inner.get("anyOf", ()):
         return field
-    if "anyOf" in inner:
-        return {**outer, "anyOf": [*inner["anyOf"], _REFERENCE_LINK]}
-    return {**outer, "anyOf": [inner, _REFERENCE_LINK]}
+    if kind is not None and "string" in kind and not {"pattern", "enum"} & set(inner):
+        return field
+    return {**outer, "anyOf": [*inner.get("anyOf", [inner]), _REFERENCE_LINK]}

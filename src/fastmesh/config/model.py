@@ -36,7 +36,7 @@ class Config(Section):
     node: Annotated[Node, OR_DEFAULT, Field(
         description="The workload this proxy stands beside.")] = Field(default_factory=Node)
     admin: Annotated[Admin, OR_DEFAULT, Field(description="The admin API.")] = Field(default_factory=Admin)
-    workers: Annotated[int | str, Parsed(_workers, {"anyOf": [
+    workers: Annotated[int | str, Parsed(_workers, f"number, 1 to {MAX_WORKERS}, or `auto`", {"anyOf": [
         {"type": "integer", "minimum": 1, "maximum": MAX_WORKERS}, {"const": "auto"}]}), Field(
         description="Worker processes, each with one thread. `auto` is one for each processor that this process may "
                     "use. A change takes effect at the next start.")] = 1

@@ -1,12 +1,11 @@
 """What pydantic found wrong, in the words of the file's author."""
 
 import difflib
-import types
-import typing
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from fastmesh.config.describe import places, section_of
 from fastmesh.config.fields import Section, shown
 from fastmesh.config.model import Config
 from fastmesh.config.yaml_tree import MapMark, Tree, Value
@@ -166,27 +165,10 @@ def _unknown(path: Path, tree: Tree) -> Problem:
 def _homes() -> dict[str, list[str]]:
     """Every key, and the sections that have it."""
     homes: dict[str, list[str]] = {}
-
-    def walk(section: type[Section], name: str) -> None:
-        for key, field in section.model_fields.items():
-            homes.setdefault(key, []).append(name or "the top level")
-            inner, is_list = _section_of(field.annotation)
-            if inner is not None:
-                walk(inner, f"{name}.{key}".lstrip(".") + ("[]" if is_list else ""))
-
-    walk(Config, "")
+    for place in places():
+        for key in place.section.model_fields:
+            homes.setdefault(key, []).append(place.path or "the top level")
     return homes
-
-
-def _section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
-    """The section that a field holds, and whether it is a list of them."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return (annotation if issubclass(annotation, Section) else None), False
-    for part in typing.get_args(annotation):
-        inner, _ = _section_of(part)
-        if inner is not None:
-            return inner, typing.get_origin(annotation) not in (types.UnionType, typing.Union, typing.Annotated)
-    return None, False
 
 
 def _inner(here: Any, step: int | str) -> Any:
@@ -194,7 +176,7 @@ def _inner(here: Any, step: int | str) -> Any:
     if isinstance(step, int):
         return here
     if isinstance(here, type) and issubclass(here, Section) and step in here.model_fields:
-        inner, _ = _section_of(here.model_fields[step].annotation)
+        inner, _ = section_of(here.model_fields[step].annotation)
         return inner or here.model_fields[step]
     return None
 

@@ -67,6 +67,6 @@ class Route(Section):
         description="Name of the cluster that answers. Either this or `response`.", examples=["app"])] = None
     response: Annotated[Response | None, Field(
         description="A fixed answer. Either this or `cluster`.", examples=[{"status": 403}])] = None
-    timeout: Annotated[int, Duration(), Field(
+    timeout: Annotated[Annotated[int, Duration()] | None, Field(
         description="From the whole request received to the whole answer sent; then 504. 0 is no limit. The "
-                    "listener's `timeouts.request` when left out.")] | None = None
+                    "listener's `timeouts.request` when left out.", examples=["15s"])] = None

@@ -1,0 +1,76 @@
+"""What the models say about themselves: for the JSON Schema, the documents, and messages."""
+
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pydantic.fields import FieldInfo
+
+from fastmesh.config.fields import Parsed, Section
+from fastmesh.config.model import Config
+
+
+class Place(NamedTuple):
+    """A section, and where it stands: `listeners[].limits`; empty for the whole file."""
+
+    path: str
+    section: type[Section]
+    is_list: bool
+
+
+def section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
+    """The section that a field holds, and whether it is a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation, False
+    for part in typing.get_args(annotation):
+        inner, _ = section_of(part)
+        if inner is not None:
+            return inner, typing.get_origin(annotation) not in (types.UnionType, typing.Union, typing.Annotated)
+    return None, False
+
+
+def places() -> Iterator[Place]:
+    """Every section, the outer before the inner, in the order of the keys."""
+
+    def walk(place: Place) -> Iterator[Place]:
+        yield place
+        for key, field in place.section.model_fields.items():
+            inner, is_list = section_of(field.annotation)
+            if inner is not None:
+                path = f"{place.path}.{key}".lstrip(".") + ("[]" if is_list else "")
+                yield from walk(Place(path, inner, is_list))
+
+    return walk(Place("", Config, False))
+
+
+def parsed_of(field: FieldInfo) -> Parsed | None:
+    """How a scalar field is read."""
+    for item in field.metadata:
+        if isinstance(item, Parsed):
+            return item
+    return _inner_parsed(field.annotation)
+
+
+def default_of(field: FieldInfo) -> Any:
+    """The default as one would write it; None where there is none, or it is a section's own defaults."""
+    value = field.get_default(call_default_factory=True)
+    if field.is_required() or value is None or isinstance(value, Section):
+        return None
+    parsed = parsed_of(field)
+    if parsed is None or parsed.show is None:
+        return value
+    return [parsed.show(item) for item in value] if isinstance(value, list) else parsed.show(value)
+
+
+def _inner_parsed(annotation: Any) -> Parsed | None:
+    """The reader of a list's items, or of what may be left out."""
+    for item in getattr(annotation, "__metadata__", ()):
+        if isinstance(item, Parsed):
+            return item
+    if typing.get_origin(annotation) is dict:
+        return None
+    for part in typing.get_args(annotation):
+        if found := _inner_parsed(part):
+            return found
+    return None

@@ -1,0 +1,178 @@
+"""Writes docs/configuration.md from the models; with `--check`, fails when it is not current."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from fastmesh.config.describe import Place, default_of, parsed_of, places, section_of
+from fastmesh.config.fields import Parsed
+from fastmesh.config.log_format import ABSENT, DEFAULT_TEMPLATE, ISTIO_FIELDS, OPERATORS
+
+TARGET = Path("docs/configuration.md")
+EXAMPLES = Path("examples/config")
+
+HEAD = """\
+# Configuration
+
+<!-- Written by tools/gen_config_docs.py from src/fastmesh/config; change the models, then run it. -->
+
+fastmesh reads one YAML file. A first one:
+
+```yaml
+{first}```
+
+`fastmesh check FILE` checks a file without running it, and `fastmesh schema` prints a JSON Schema for
+completion in editors. More examples are in [examples/config](../examples/config).
+
+## How the file is read
+
+**All errors at once.** Each error has its file, line and column, what was found, what is allowed, and
+what to do. An unknown key is an error, so is a key that is there twice. A file with an error changes
+nothing: a running fastmesh keeps what it has and reports.
+
+**Durations** are a number with one of `ms`, `s`, `m`, `h`: `250ms`, `1.5s`. **Sizes** are a number with
+one of `B`, `KiB`, `MiB`, `GiB`: `64KiB`. A number without a unit is refused, for `10` may be seconds to one reader and milliseconds to another; only `0` needs no unit.
+
+**Text is text.** What a value means follows from its key, not from its looks: `version: 1.10` is the
+text `1.10`, and `on` is `on`. True and false are `true` and `false`.
+
+**Addresses** are `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock` (at most 107 bytes of path).
+`localhost` is 127.0.0.1. Other host names are refused: they need DNS discovery, which this version
+does not have.
+
+**The environment.** `${{NAME}}` stands for an environment variable, `${{NAME:-default}}` gives a default
+for one that is not set or empty, `$${{` stands for `${{` itself. A variable without a default that is not
+set is an error. References stand in values, of any type, not in keys; what a variable holds is one
+value, never more YAML. Inside `[ ]` and `{{ }}` put them in quotes.
+
+**Anchors and merge keys** of YAML work (`&name`, `*name`, `<<: *name`); tags such as `!!int` do not. A
+file has at most 16 MiB, one document, and a million values, those behind aliases counted as often as
+they are used.
+
+**Paths** in rules are compared in normal form, as those of requests are: dot segments are resolved,
+runs of `/` merged, escapes of unreserved characters decoded. So `/a/../internal`, `//internal` and
+`/%69nternal` cannot walk around a rule for `/internal`. A path in the file that is not in normal form
+is brought into it, with a warning.
+
+**A new file** becomes live with SIGHUP or `POST /reload`. Listeners and clusters keep their counters
+by their names. `workers`, `reactor` and `admin.address` take effect at the next start.
+"""
+
+LOG = """\
+## Access-log operators
+
+`format: text` writes `access_log.template`, in which each operator is replaced; a doubled `%%` is `%`. What
+there is none of is `-`. `format: json` writes one object per line: each key of `access_log.fields`
+with one operator, as a string, a number, or `null`, or with constant text. Operators are those of
+Envoy, so that its formats can be copied.
+
+| operator | meaning |
+|---|---|
+{operators}
+
+`%REQ(NAME)%` and `%RESP(NAME)%` take any header. {absent} are accepted and never have a value.
+
+Default of `template`:
+
+```
+{template}
+```
+
+Default of `fields`, the keys of Istio's log:
+
+```yaml
+{fields}
+```
+"""
+
+
+def page() -> str:
+    """The whole document."""
+    parts = [HEAD.format(first=(EXAMPLES / "first.yaml").read_text())]
+    parts += [section(place) for place in places()]
+    operators = [
+        ("`%REQ(:METHOD)%`", "Method of the request."),
+        ("`%REQ(:PATH)%`", "Path and query, as received. `%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%` is the same."),
+        ("`%REQ(:AUTHORITY)%`", "Host of the request."),
+        ("`%REQ(NAME)%`", "A header of the request."),
+        ("`%RESP(NAME)%`", "A header of the answer."),
+        *((f"`%{name}%`", meaning) for name, (_, meaning) in OPERATORS.items()),
+    ]
+    parts.append(LOG.format(
+        operators="\n".join(f"| {name} | {meaning} |" for name, meaning in operators),
+        absent=", ".join(f"`%{name}%`" for name in sorted(ABSENT)), template=DEFAULT_TEMPLATE,
+        fields="\n".join(f'{key}: "{value}"' for key, value in ISTIO_FIELDS.items())))
+    return "\n".join(parts)
+
+
+def section(place: Place) -> str:
+    """One table."""
+    lines = [f'<a id="{section_anchor(place.path)}"></a>', "", f"## {place.path or 'The top level'}", ""]
+    if place.path:
+        lines += [" ".join((place.section.__doc__ or "").split()), ""]
+    lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
+    lines += list(rows(place))
+    return "\n".join(lines) + "\n"
+
+
+def section_anchor(path: str) -> str:
+    """Where the table of a section begins; the key itself has an anchor in the table around it."""
+    return "section-" + (path.replace("[]", "").replace(".", "-") or "top")
+
+
+def rows(place: Place) -> Iterator[str]:
+    """A line for each key."""
+    prefix = place.path.replace("[]", "").replace(".", "-")
+    for key, field in place.section.model_fields.items():
+        anchor = f"{prefix}-{key}".lstrip("-")
+        yield (f'| <a id="{anchor}"></a>`{key}` | {kind(field, place, key)} | {default(field)} '
+               f"| {cell(field.description or '')} |")
+
+
+def kind(field: FieldInfo, place: Place, key: str) -> str:
+    """What may stand there."""
+    inner, is_list = section_of(field.annotation)
+    if inner is not None:
+        name = f"{place.path}.{key}".lstrip(".") + ("[]" if is_list else "")
+        link = f"[{name}](#{section_anchor(name)})"
+        return f"list of {link}" if is_list else link
+    text = str(field.annotation)
+    parsed: Parsed | None = parsed_of(field)
+    if "dict[" in text:
+        return "mapping of keys to operators" if key == "fields" else "mapping of names to values"
+    words = parsed.kind if parsed else "text"
+    return f"list of {words}s" if "list[" in text else words
+
+
+def default(field: FieldInfo) -> str:
+    """The default, as one would write it."""
+    if field.is_required():
+        return "required"
+    value: Any = default_of(field)
+    if value is None or value in ("", [], {}):
+        return "–"
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return f"`{', '.join(value) if isinstance(value, list) else value}`"
+
+
+def cell(text: str) -> str:
+    """A text that does not end its cell."""
+    return text.replace("|", "\\|")
+
+
+def main() -> int:
+    text = page()
+    if "--check" not in sys.argv[1:]:
+        TARGET.write_text(text, encoding="utf-8")
+    elif not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
+        print(f"{TARGET} is not current: run tools/gen_config_docs.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
