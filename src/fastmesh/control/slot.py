@@ -141,17 +141,18 @@ class Slot:
 
     def _died(self, worker: WorkerProcess) -> None:
         worker.stats.is_taken = False
-        if worker in self.leaving:
-            self.leaving.discard(worker)
+        if worker is self.current:
+            self.current = None
+        is_leaving = worker in self.leaving or (self.is_retired and worker.version > 0)
+        self.leaving.discard(worker)
+        if is_leaving and worker.has_drained:
             cut = f", {worker.open_at_end} connections cut" if worker.open_at_end else ""
             self._ground.journal.info(f"worker {self.index} has drained (pid {worker.pid}{cut})")
-        elif worker is self.current:
-            self.current = None
-            if self.is_retired:
-                cut = f", {worker.open_at_end} connections cut" if worker.open_at_end else ""
-                self._ground.journal.info(f"worker {self.index} is gone (pid {worker.pid}{cut})")
-            else:
-                self._replace_dead(worker)
+        elif is_leaving:
+            self._ground.journal.error(f"worker {self.index} did not end its drain: {worker.how_it_ended()} "
+                                       f"(pid {worker.pid}); its connections are lost")
+        elif worker.version and not self.is_retired:
+            self._replace_dead(worker)
         self._ground.on_change()
 
     def _replace_dead(self, worker: WorkerProcess) -> None:
