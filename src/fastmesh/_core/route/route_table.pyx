@@ -58,7 +58,7 @@ ctypedef struct index_t:
     uint32_t children_mask
     uint32_t hosts_mask
     uint32_t n_hosts
-    uint8_t has_wildcards
+    uint32_t wildcard_max     # bytes of the longest wildcard from its dot on; 0 = there are none
 
 
 cdef uint32_t method_id(span_t s) noexcept nogil:
@@ -362,7 +362,8 @@ cdef int route_build(route_table_t *t, arena_t *arena) noexcept nogil:
                 break
             if is_wildcard(r.hosts[j]):
                 # Filed from its dot on: no host name begins with one, so both kinds share a table.
-                x.has_wildcards = 1
+                if r.hosts[j].len - 1 > x.wildcard_max:
+                    x.wildcard_max = r.hosts[j].len - 1
                 file_route(x, r, host_for(x, span_of(r.hosts[j].ptr + 1, r.hosts[j].len - 1)))
             else:
                 file_route(x, r, host_for(x, r.hosts[j]))
@@ -430,8 +431,10 @@ cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t pa
             node = x.hosts[host_place(x, host)].node
             if node != NONE and host.ptr[0] != 46:
                 best = walk(t, x, node, m, path, best)
-            if x.has_wildcards:
-                for i in range(1, host.len):
+            if x.wildcard_max != 0:
+                # Longer ends match no wildcard, however many dots a hostile name has.
+                i = host.len - x.wildcard_max if host.len > x.wildcard_max else 1
+                for i in range(i, host.len):
                     if host.ptr[i] == 46:
                         node = x.hosts[host_place(x, span_of(host.ptr + i, host.len - i))].node
                         if node != NONE:

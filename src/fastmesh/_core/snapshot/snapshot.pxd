@@ -62,7 +62,7 @@ ctypedef struct snapshot_t:
     void *live                    # registry, borrowed from the worker
 
 # Decodes and checks `n` bytes. NULL on refusal, with a sentence in `why` (NUL-terminated, at most why_cap bytes).
-# `rows`/`n_rows`: the shared endpoint rows; a row out of range falls back to the last one.
+# `rows`/`n_rows`: the shared endpoint rows, at least one; a row out of range falls back to the last one.
 # `live`: the registry made by live_new, shared by all snapshots of a worker. A refused snapshot leaves no trace in it.
 # `p` is copied.
 cdef snapshot_t *snapshot_decode(const uint8_t *p, uint64_t n, endpoint_row_t *rows, uint32_t n_rows,

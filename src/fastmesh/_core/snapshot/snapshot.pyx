@@ -1,7 +1,7 @@
 """The decoder of snapshots, and their life.
 
 The bytes are copied into the arena first, so that every span points into that copy; then they
-are read once, front to back. Layout and meaning of the arrays: docs/architecture.md.
+are read once, front to back. The layout of the arrays is written down in fastmesh/snapshot/wire.py.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf

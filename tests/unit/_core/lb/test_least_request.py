@@ -78,11 +78,18 @@ def test_under_load_shares_follow_the_root_of_weights():
     assert all(abs(count - 10_000 * root) < 600 for count, root in zip(counts, [1, 2, 3, 4], strict=True))
 
 
-def test_a_hung_endpoint_of_unequal_weight_is_starved():
-    with least([5, 4, 4]) as s:
-        s.set_active(0, 2**32 - 1)
+@pytest.mark.parametrize("active", [4095, 4096, 2**15, 2**20 - 1, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("weights", [[5, 4, 4], [1, 2, 2], [2**31, 1, 1]])
+def test_a_hung_endpoint_of_unequal_weight_is_starved(active, weights):
+    with least(weights) as s:
+        s.set_active(0, active)
         s.picks(10)
-        assert s.picks(8000)[0] <= 20
+        share = weights[0] / 4096 / (weights[1] + weights[2])
+        assert s.picks(8000)[0] <= 20 + 8000 * share / (1 + share)
+        s.set_active(0, 0)
+        # At most one stretched turn later it is back.
+        s.picks(3 * 4096)
+        assert s.picks(sum(weights) if sum(weights) < 100 else 100)[0] >= min(weights[0], 90)
 
 
 @pytest.mark.parametrize("weights", [[1] * 3, [1] * 30, [1, 2, 3], [1, 2] * 15])
