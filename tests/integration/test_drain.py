@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any
 
 import pytest
-
 from integration.harness import Callers, Origin, Sidecar, ask, cluster, free_port, http_listener, is_alive, until
 
 Start = Callable[..., Sidecar]
@@ -159,7 +158,7 @@ def test_a_worker_that_dies_in_the_drain_is_not_replaced(sidecar: Start, origin:
 
 def test_ended_while_it_starts(sidecar: Start, origin: Origin) -> None:
     one = sidecar(config_of(free_port(), origin), wait=False)
-    until(lambda: one.descendants(), "a first child")
+    until(one.descendants, "a first child")
     one.signal(signal.SIGTERM)
     assert one.wait() == 0
 

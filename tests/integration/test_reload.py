@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from integration.harness import Callers, Origin, Sidecar, ask, cluster, free_port, http_listener, origins, until
 
 Start = Callable[..., Sidecar]
@@ -223,7 +222,7 @@ def test_a_unix_listener_leaves_no_file_behind(sidecar: Start, origin: Origin, t
     assert not path.exists()
 
 
-def test_a_stale_unix_socket_is_replaced_and_other_files_are_not(sidecar: Start, origin: Origin, tmp_path: Path) -> None:
+def test_only_a_stale_unix_socket_is_replaced(sidecar: Start, origin: Origin, tmp_path: Path) -> None:
     stale, text, busy = tmp_path / "stale.sock", tmp_path / "text", tmp_path / "busy.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(stale))

@@ -11,7 +11,6 @@ from time import monotonic
 from typing import Any
 
 import pytest
-
 from integration.harness import (
     Callers,
     Origin,
@@ -102,14 +101,9 @@ def test_counters_survive_the_worker(sidecar: Start, origin: Origin) -> None:
 def test_while_one_worker_is_down_the_others_take_new_connections(sidecar: Start, origin: Origin) -> None:
     port = free_port()
     one = sidecar(config_of(port, origin, workers=2))
-    stopped = one.worker_pids()[0]
-    for _ in range(4):      # the fourth death in a row is answered with a pause of 0.4 s
-        os.kill(one.workers()[0]["pid"], signal.SIGKILL)
-        until(lambda: one.workers()[0]["state"] == "down" or one.workers()[0]["pid"] != stopped)
-        until(lambda: one.workers()[0]["state"] == "serving")
-        stopped = one.workers()[0]["pid"]
-    os.kill(stopped, signal.SIGKILL)
-    until(lambda: one.workers()[0]["state"] == "down")
+    for deaths in range(1, 5):      # the fourth death in a row is answered with a pause of 0.4 s
+        os.kill(until(lambda: one.workers()[0]["state"] == "serving" and one.workers()[0]["pid"]), signal.SIGKILL)
+        one.wait_log("the next one starts", deaths)
     begun = monotonic()
     assert [ask(port, "/").status for _ in range(20)] == [200] * 20
     assert one.workers()[0]["state"] == "down", f"came back within {monotonic() - begun:.2f} s: nothing was shown"

@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
         self._measure(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._measure(len(name) + len(value))
+        self._measure(len(name) + len(value) + 4)
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgpack
 
 from fastmesh.config.compile import TIME_LIMIT, OutOfTime, answer, refused
+from fastmesh.worker.title import name_process
 
 CONTROL_FD = 3
 HEADER = 8                      # bytes of a frame's length, little endian
@@ -31,6 +32,7 @@ clusters:
 
 def main(argv: list[str]) -> int:
     """Serve until control closes the socket."""
+    name_process("fastmesh-check")
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C is control's to answer
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))

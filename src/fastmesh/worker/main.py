@@ -15,6 +15,7 @@ from time import monotonic, perf_counter
 
 from fastmesh._core.worker import SnapshotRefused, Worker
 from fastmesh.worker.packet import BadPacket, receive, send
+from fastmesh.worker.title import name_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def main(argv: list[str]) -> int:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     slot, engine, orphan_grace_ms = argv[:3]
+    name_process(f"fastmesh-{slot}")
     return Process(int(slot), engine, int(orphan_grace_ms)).run()
 
 

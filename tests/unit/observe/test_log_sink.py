@@ -82,7 +82,7 @@ def test_lines_of_all_rings_arrive_whole_and_in_order(tmp_path: Path, rings: lis
     assert warnings == []
 
 
-def test_a_reader_that_hangs_costs_lines_and_nothing_else(tmp_path: Path, rings: list[Ring], warnings: list[str]) -> None:
+def test_a_reader_that_hangs_costs_lines_only(tmp_path: Path, rings: list[Ring], warnings: list[str]) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
