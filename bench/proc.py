@@ -48,10 +48,17 @@ def cpu_ns_by_clock(pid: int) -> int:
 
 def pss_bytes(pid: int) -> int:
     """Proportional set size: private pages, and this process's share of shared ones."""
-    for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise ValueError(f"no Pss in smaps_rollup of {pid}")
+    return _rollup(pid, ("Pss:",))
+
+
+def pss_written_bytes(pid: int) -> int:
+    """The part of it that does not come from files: it does not change when others map the same programs."""
+    return _rollup(pid, ("Pss_Anon:", "Pss_Shmem:"))
+
+
+def _rollup(pid: int, wanted: tuple[str, ...]) -> int:
+    fields = [line.split() for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines()]
+    return sum(int(field[1]) * 1024 for field in fields if field[0] in wanted)
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,11 @@ def _table(
     at = points(results, scenario.name)
     lines = [_heading(f"{figure.title}, {figure.unit}", scenario, at)]
     for peer in _present(results, scenario):
-        cells = []
-        for point in at:
-            row = rows.get((scenario.name, point, peer.name, figure.key))
-            cells.append(_spread(Spread(row.median, row.low, row.high), figure.digits) if row else "–")
-        lines.append(f"| {_name(peer)} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        found = [rows.get((scenario.name, point, peer.name, figure.key)) for point in at]
+        if any(found):
+            cells = [_spread(Spread(row.median, row.low, row.high), figure.digits) if row else "–" for row in found]
+            lines.append(f"| {_name(peer)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n" if len(lines) > 1 else ""
 
 
 def _spread(one: Spread, digits: int) -> str:

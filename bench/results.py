@@ -140,7 +140,7 @@ def by_round(results: Results, scenario: str, point: int, peer: str, figure: str
     return {
         sample.round: sample.figures[figure]
         for sample in results.samples
-        if (sample.scenario, sample.point, sample.peer) == (scenario, point, peer)
+        if (sample.scenario, sample.point, sample.peer) == (scenario, point, peer) and figure in sample.figures
     }
 
 

@@ -94,6 +94,9 @@ class Running:
     def pss_bytes(self) -> int:
         return sum(proc.pss_bytes(pid) for pid in self.pids())
 
+    def pss_written_bytes(self) -> int:
+        return sum(proc.pss_written_bytes(pid) for pid in self.pids())
+
     def stop(self) -> None:
         everything = self.pids()
         self._process.terminate()

@@ -9,8 +9,11 @@ from probes.wire import LEAST_REQUEST, RANDOM, ROUND_ROBIN, cluster, decoded, en
 PICKS = 200_000
 ALGORITHMS = {"round_robin": ROUND_ROBIN, "random": RANDOM, "least_request": LEAST_REQUEST}
 # By how many share a weight: the schedule of unequal weights costs most when no two are equal.
-WEIGHTS = {"equal": lambda n: [1] * n, "few_weights": lambda n: [1 + i % 3 for i in range(n)],
-           "all_different": lambda n: random.Random(1).sample(range(1, 10 * n + 1), n)}
+WEIGHTS = {
+    "equal": lambda n: [1] * n,
+    "few_weights": lambda n: [1 + i % 3 for i in range(n)],
+    "all_different": lambda n: random.Random(1).sample(range(1, 10 * n + 1), n),
+}
 
 
 @pytest.mark.parametrize("count", [3, 100, 10_000])

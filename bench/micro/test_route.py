@@ -13,25 +13,34 @@ ROUNDS = 200
 
 def over_hosts():
     """1,000 routes: ten prefixes on each of 100 hosts, the last of them "/"."""
-    return [route("/" if k == 9 else f"/api/v1/kind-{k}", hosts=[host], status=200)
-            for host in HOSTS for k in range(10)]
+    return [
+        route("/" if k == 9 else f"/api/v1/kind-{k}", hosts=[host], status=200) for host in HOSTS for k in range(10)
+    ]
 
 
 TABLES = {
     "one": lambda: [route("/", status=200)],
-    "four_scanned": lambda: [route(f"/api/v1/kind-{k}", hosts=[HOSTS[0]], status=200) for k in range(3)]
-    + [route("/", status=200)],
+    "four_scanned": lambda: (
+        [route(f"/api/v1/kind-{k}", hosts=[HOSTS[0]], status=200) for k in range(3)] + [route("/", status=200)]
+    ),
     "ten": lambda: [route(f"/api/v1/kind-{k}", status=200) for k in range(9)] + [route("/", status=200)],
     "1000_over_100_hosts": over_hosts,
     "1000_names_of_3_forms": lambda: [
-        route(f"/api/v1/kind-{k}", status=200,
-              hosts=[host, host.removesuffix(".svc.cluster.local"), host.removesuffix(".namespace.svc.cluster.local")])
-        for host in HOSTS for k in range(10)],
+        route(
+            f"/api/v1/kind-{k}",
+            status=200,
+            hosts=[host, host.removesuffix(".svc.cluster.local"), host.removesuffix(".namespace.svc.cluster.local")],
+        )
+        for host in HOSTS
+        for k in range(10)
+    ],
     "1000_without_hosts": lambda: [route(f"/api/v1/kind-{k}", status=200) for k in range(1000)],
-    "1000_wildcards": lambda: [route(f"/api/v1/kind-{k}", hosts=[f"*.{host}"], status=200)
-                               for host in HOSTS for k in range(10)],
-    "1000_by_header": lambda: [route("/", hosts=[host], headers=[(f"x-{k}", "1")], status=200)
-                               for host in HOSTS for k in range(10)],
+    "1000_wildcards": lambda: [
+        route(f"/api/v1/kind-{k}", hosts=[f"*.{host}"], status=200) for host in HOSTS for k in range(10)
+    ],
+    "1000_by_header": lambda: [
+        route("/", hosts=[host], headers=[(f"x-{k}", "1")], status=200) for host in HOSTS for k in range(10)
+    ],
 }
 
 
@@ -40,9 +49,15 @@ def test_route(benchmark, kind):
     rng = random.Random(1)
     fields = [(f"X-Field-{i}".encode(), b"value") for i in range(10)]
     prefix = b"a.b." if "wildcards" in kind else b""
-    requests = [Request(b"GET", prefix + rng.choice(HOSTS).encode() + b":8080",
-                        f"/api/v1/kind-{rng.randrange(12)}/items/{rng.randrange(10**6)}".encode(), fields)
-                for _ in range(1000)]
+    requests = [
+        Request(
+            b"GET",
+            prefix + rng.choice(HOSTS).encode() + b":8080",
+            f"/api/v1/kind-{rng.randrange(12)}/items/{rng.randrange(10**6)}".encode(),
+            fields,
+        )
+        for _ in range(1000)
+    ]
     with decoded(snapshot(listeners=[listener(TABLES[kind]())])) as s:
         s.time_routes(requests, 10)
         times = []

@@ -9,10 +9,19 @@ SHAPES = {
     "small": lambda: snapshot([listener([route("/", cluster=0)])], [cluster([endpoint()])]),
     "100000_endpoints_in_one_cluster": lambda: snapshot(clusters=[cluster(endpoints(100_000))]),
     "100000_endpoints_in_10000_clusters": lambda: snapshot(
-        clusters=[cluster(endpoints(10), i, f"cluster-{i}") for i in range(10_000)]),
+        clusters=[cluster(endpoints(10), i, f"cluster-{i}") for i in range(10_000)]
+    ),
     "100000_different_weights": lambda: snapshot(clusters=[cluster(endpoints(100_000, range(1, 100_001)))]),
-    "10000_routes": lambda: snapshot([listener([
-        route(f"/api/v1/kind-{i % 100}", hosts=[f"service-{i // 100}.test"], status=200) for i in range(10_000)])]),
+    "10000_routes": lambda: snapshot(
+        [
+            listener(
+                [
+                    route(f"/api/v1/kind-{i % 100}", hosts=[f"service-{i // 100}.test"], status=200)
+                    for i in range(10_000)
+                ]
+            )
+        ]
+    ),
 }
 
 

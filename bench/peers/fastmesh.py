@@ -30,6 +30,9 @@ TARGET = {"http": "routes: [{match: {prefix: /}, cluster: origin}]", "tcp": "clu
 
 
 class Fastmesh(Peer):
+    # The process that compiles the configuration is kept for a minute, for the next change.
+    settle_seconds = 62
+
     def __init__(self, engine: str) -> None:
         self.engine = engine
         self.name = f"fastmesh-{engine.replace('io_', '')}"
