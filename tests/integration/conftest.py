@@ -8,6 +8,7 @@ import pytest
 
 from fastmesh._core.worker import probe_engines
 from integration.harness import Origin, Sidecar
+from integration.mesh import _shared, engine, mesh, own_mesh  # noqa: F401  (fixtures)
 
 ENGINES = probe_engines()
 
