@@ -106,6 +106,16 @@ def test_an_endpoint_that_comes_back_is_not_paid_for_its_absence():
         assert abs(counts[1] - 200) <= 2 and abs(counts[0] - 100) <= 2
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_heavy_endpoint_that_comes_back_has_its_turn_soon(seed):
+    weights = [100] + [1, 2] * 50
+    with rotation(weights, seed) as s:
+        s.set_avoid(0, 1000)
+        s.picks(500, now_ns=999)
+        # Its turns are 2.5 picks apart.
+        assert 0 in [s.pick(now_ns=1000) for _ in range(6)]
+
+
 def test_an_avoidance_that_ends_early_is_noticed():
     with rotation([1, 2, 1, 5, 5, 5]) as s:
         for i in range(5):
