@@ -26,28 +26,27 @@ class Demo:
     def __init__(self, args: argparse.Namespace, display: Display) -> None:
         self.pace = args.seconds
         self.display = display
-        self.mesh = Mesh(args.logs, SERVICES)
+        self.mesh = Mesh(args.logs, SERVICES, args.reactor)
         self.caller = Caller(self.mesh.sidecars["shop"].ports["inbound"], args.rate)
-        self.hops = {(name, direction): Hop() for name in SERVICES for direction in ("inbound", "outbound")
-                     if (name, direction) != (SERVICES[-1], "outbound")}
+        # Each sidecar has a cluster of its own instances, and one of the service that is asked next.
+        self.hops = {(name, cluster): Hop() for name, sidecar in self.mesh.sidecars.items()
+                     for cluster in (name, *([sidecar.other[0]] if sidecar.other else []))}
 
     # --- what is shown all the time ---
 
     def figures(self) -> list[tuple[str, Figures]]:
         rows = [("caller → shop", Figures(*self.caller.recent()))]
-        for (name, direction), hop in self.hops.items():
-            other = self.mesh.sidecars[name].other
-            to = f"{name}'s instances" if direction == "inbound" else other[0] if other else ""
-            rows.append((f"{name} → {to}" if direction == "outbound" else f"→ {to}", hop.figures()))
+        rows += [(f"→ {name}'s instances" if cluster == name else f"{name} → {cluster}", hop.figures())
+                 for (name, cluster), hop in self.hops.items()]
         return rows
 
     async def watch(self) -> None:
         while True:
             for name, sidecar in self.mesh.sidecars.items():
                 totals = read_totals((await sidecar.admin("/metrics")).body.decode())
-                for direction in ("inbound", "outbound"):
-                    if (name, direction) in self.hops:
-                        self.hops[name, direction].add(totals[direction])
+                for (owner, cluster), hop in self.hops.items():
+                    if owner == name:
+                        hop.add(totals[cluster])
             up = {name: c.process is not None and c.process.poll() is None for name, c in self.mesh.instances.items()}
             self.display.draw(self.figures(), up)
             await asyncio.sleep(0.4)
@@ -89,10 +88,12 @@ class Demo:
         return all(self.caller.record.served_by[name] > (since or {}).get(name, 0) for name in names)
 
     async def kill_and_bring_back(self) -> None:
-        victim = self.mesh.instances[VICTIM]
+        victim, hop = self.mesh.instances[VICTIM], self.hops["catalog", "catalog"]
+        before = hop.last.retries
         victim.kill()
-        self.display.step(f"killed {VICTIM} with SIGKILL: its requests go to the other instances")
+        self.display.step(f"killed {VICTIM} with SIGKILL, whatever it was doing")
         await asyncio.sleep(self.pace)
+        self.display.say(f"  {hop.last.retries - before:.0f} requests were tried again at the other instances")
         victim.start()
         sidecar = self.mesh.sidecars["catalog"]
         await until(lambda: is_open(sidecar.instances[1]), f"{VICTIM} listens again")
@@ -137,6 +138,8 @@ def report(demo: Demo) -> int:
         f"slowest {record.slowest_ms:.0f} ms")
     by_instance = (f"{name} {record.served_by[name]}" for name in sorted(demo.mesh.instances))
     say(f"answers by instance: {', '.join(by_instance)}")
+    memory = ", ".join(f"{sidecar.memory_mib():.0f}" for sidecar in demo.mesh.sidecars.values())
+    say(f"memory of the three sidecars, control process and worker together: {memory} MiB")
     for line in record.noticed[:NOTICED_SHOWN]:
         say(f"  {line}", RED)
     if record.noticed:
@@ -185,6 +188,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--rate", type=float, default=200.0, help="requests per second (%(default)g)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to look at each step (%(default)g)")
+    parser.add_argument("--reactor", default="auto", choices=["auto", "io_uring", "epoll"], help="of the sidecars")
     parser.add_argument("--plain", action="store_true", help="lines instead of a table, also at a terminal")
     parser.add_argument("--logs", type=Path, default=Path("build/demo"), help="folder of logs and files (%(default)s)")
     args = parser.parse_args()

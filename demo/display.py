@@ -10,6 +10,7 @@ BOLD, DIM, RED, GREEN, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x
 PLAIN_SECONDS = 0.9
 LINES_PER_HEADING = 10
 COLUMN = 26
+WIDTH = 94
 
 
 class Display:
@@ -37,16 +38,17 @@ class Display:
             self._line(hops)
             return
         width = shutil.get_terminal_size().columns
-        rows = ["", f"         {'hop':<26}{'requests/s':>11}{'success':>11}{'p50':>11}{'p99':>11}"]
+        rows = ["", f"         {'hop':<26}{'requests/s':>11}{'success':>11}{'p50':>11}{'p99':>11}{'in sidecar':>12}"]
         for name, f in hops:
             colour = GREEN if f.success == 1 else RED
             rows.append(f"         {name:<26}{f.per_second:>11.0f}{colour}{f.success:>11.2%}{PLAIN}"
-                        f"{f.p50_ms:>8.1f} ms{f.p99_ms:>8.1f} ms")
+                        f"{f.p50_ms:>8.1f} ms{f.p99_ms:>8.1f} ms"
+                        + ("" if f.proxy_us is None else f"{f.proxy_us:>9.0f} µs"))
         dots = [f"{GREEN}●{PLAIN} {name}" if is_up else f"{RED}✕ {name}{PLAIN}" for name, is_up in instances.items()]
         half = len(dots) // 3
         rows += ["", *("         " + "   ".join(dots[i:i + half]) for i in range(0, len(dots), half)), ""]
         self._erase()
-        if width >= 80:
+        if width >= WIDTH:
             sys.stdout.write("\n".join(rows) + "\n")
             self._drawn = len(rows)
         sys.stdout.flush()

@@ -9,6 +9,7 @@ inbound port, which spreads it over the instances.
 import asyncio
 import ctypes
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ CONFIGURATION = """\
 # The sidecar of {name}; written by the demonstration.
 node: {{service: {name}, version: v1}}
 admin: {{address: 127.0.0.1:{admin}}}
+reactor: {reactor}
 access_log: {{path: {log}}}
 listeners:
   - name: inbound                # what others ask of {name}
@@ -95,7 +97,8 @@ class Child:
 class Sidecar(Child):
     """One `fastmesh run`, with its configuration file and its ports."""
 
-    def __init__(self, name: str, folder: Path, instances: list[int], ports: dict[str, int]) -> None:
+    def __init__(self, name: str, folder: Path, instances: list[int], ports: dict[str, int],
+                 reactor: str) -> None:
         self.file = folder / f"{name}.yaml"
         program = Path(sys.executable).with_name("fastmesh")
         start = [str(program)] if program.exists() else [sys.executable, "-m", "fastmesh"]
@@ -103,6 +106,7 @@ class Sidecar(Child):
         self.service = name
         self.instances = instances
         self.ports = ports
+        self.reactor = reactor
         self.other: tuple[str, int] | None = None  # whom this service asks, and the inbound port of its sidecar
         self.access_log = folder / f"{name}-access.log"
 
@@ -113,8 +117,8 @@ class Sidecar(Child):
             outbound = OUTBOUND.format(name=self.service, port=self.ports["outbound"], other=self.other[0])
             other = OTHER.format(other=self.other[0], port=self.other[1])
         self.file.write_text(CONFIGURATION.format(
-            name=self.service, admin=self.ports["admin"], inbound=self.ports["inbound"], log=self.access_log,
-            extra=extra and f"\n{extra}", outbound=outbound, other=other,
+            name=self.service, admin=self.ports["admin"], reactor=self.reactor, inbound=self.ports["inbound"],
+            log=self.access_log, extra=extra and f"\n{extra}", outbound=outbound, other=other,
             instances=", ".join(f"{{address: 127.0.0.1:{port}, weight: {w}}}" for port, w in weighted)))
 
     async def admin(self, path: str, method: str = "GET") -> Message:
@@ -134,18 +138,27 @@ class Sidecar(Child):
     async def worker_pid(self) -> int:
         return int((await self.admin_json("/workers"))[0]["pid"])
 
+    def memory_mib(self) -> float:
+        """Of the process and its descendants, what they share counted once (PSS)."""
+        waiting, kib = [self.process.pid] if self.process else [], 0
+        for pid in waiting:
+            kib += int(re.findall(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[0])
+            waiting += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return kib / 1024
+
 
 class Mesh:
     """Everything that runs."""
 
-    def __init__(self, folder: Path, names: list[str]) -> None:
+    def __init__(self, folder: Path, names: list[str], reactor: str) -> None:
         ports = iter(free_ports(len(names) * (INSTANCES + 3)))
         self.sidecars: dict[str, Sidecar] = {}
         self.instances: dict[str, Child] = {}
         for name in reversed(names):  # a service is described after the one that it asks
             below = next(reversed(self.sidecars.values()), None)
             instance_ports = [next(ports) for _ in range(INSTANCES)]
-            sidecar = Sidecar(name, folder, instance_ports, {k: next(ports) for k in ("inbound", "outbound", "admin")})
+            own = {use: next(ports) for use in ("inbound", "outbound", "admin")}
+            sidecar = Sidecar(name, folder, instance_ports, own, reactor)
             sidecar.other = (below.service, below.ports["inbound"]) if below else None
             sidecar.write_configuration()
             self.sidecars[name] = sidecar

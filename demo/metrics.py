@@ -2,23 +2,26 @@
 
 import re
 import time
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 WINDOW_SECONDS = 2.0
 SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} (\S+)", re.M)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-# Whose view: what came in for this service, or what it asked of others.
-REPORTERS = {"inbound": "destination", "outbound": "source"}
+
+
+Buckets = dict[float, float]  # upper bound -> how many were at most that much
 
 
 @dataclass(slots=True)
 class Totals:
-    """Counters of one hop since the sidecar started."""
+    """Counters of one hop since its sidecar started: what it carried to one of its clusters."""
 
     requests: float = 0.0
     right: float = 0.0
-    buckets: dict[float, float] = field(default_factory=dict)  # upper bound in ms -> requests at most that slow
+    retries: float = 0.0
+    milliseconds: Buckets = field(default_factory=dict)
+    proxy_seconds: Buckets = field(default_factory=dict)  # of the sidecar itself, without any waiting
 
 
 @dataclass(slots=True)
@@ -27,28 +30,37 @@ class Figures:
     success: float = 1.0
     p50_ms: float = 0.0
     p99_ms: float = 0.0
+    proxy_us: float | None = None  # median; nobody measures it for the caller
 
 
 def read_totals(text: str) -> dict[str, Totals]:
-    """The Prometheus text of one sidecar as totals by direction."""
-    totals = {direction: Totals() for direction in REPORTERS}
-    directions = {reporter: direction for direction, reporter in REPORTERS.items()}
-    for name, labelled, value in SAMPLE.findall(text):
-        if name not in {"istio_requests_total", "istio_request_duration_milliseconds_bucket"}:
-            continue
-        labels = dict(LABEL.findall(labelled))
-        hop = totals[directions[labels["reporter"]]]
-        if name == "istio_requests_total":
-            hop.requests += float(value)
-            if 200 <= int(labels["response_code"]) < 500:
-                hop.right += float(value)
-        else:
-            bound = float(labels["le"])
-            hop.buckets[bound] = hop.buckets.get(bound, 0.0) + float(value)
+    """The Prometheus text of one sidecar, by cluster."""
+    totals: defaultdict[str, Totals] = defaultdict(Totals)
+    for name, labelled, number in SAMPLE.findall(text):
+        labels, value = dict(LABEL.findall(labelled)), float(number)
+        hop = totals[labels.get("cluster") or labels.get("destination_service_name", "")]
+        match name:
+            case "istio_requests_total":
+                hop.requests += value
+                hop.right += value if 200 <= int(labels["response_code"]) < 500 else 0
+            case "istio_request_duration_milliseconds_bucket":
+                add(hop.milliseconds, labels["le"], value)
+            case "fastmesh_proxy_time_seconds_bucket":
+                add(hop.proxy_seconds, labels["le"], value)
+            case "fastmesh_cluster_retries_total":
+                hop.retries += value
     return totals
 
 
-def quantile(buckets: dict[float, float], q: float) -> float:
+def add(buckets: Buckets, bound: str, value: float) -> None:
+    buckets[float(bound)] = buckets.get(float(bound), 0.0) + value
+
+
+def difference(new: Buckets, old: Buckets) -> Buckets:
+    return {bound: count - old.get(bound, 0.0) for bound, count in new.items()}
+
+
+def quantile(buckets: Buckets, q: float) -> float:
     """The q-th quantile, taken as evenly spread within its bucket."""
     bounds = sorted(buckets)
     if not bounds or buckets[bounds[-1]] <= 0:
@@ -66,7 +78,7 @@ def quantile(buckets: dict[float, float], q: float) -> float:
 
 
 class Hop:
-    """One direction of one sidecar."""
+    """One sidecar and one of its clusters."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, Totals]] = deque()
@@ -82,6 +94,11 @@ class Hop:
             return Figures()
         (then, old), (now, new) = self._seen[0], self._seen[-1]
         n = new.requests - old.requests
-        buckets = {bound: count - old.buckets.get(bound, 0.0) for bound, count in new.buckets.items()}
-        return Figures(n / (now - then), (new.right - old.right) / n if n else 1.0,
-                       quantile(buckets, 0.50), quantile(buckets, 0.99))
+        milliseconds = difference(new.milliseconds, old.milliseconds)
+        return Figures(n / (now - then), (new.right - old.right) / n if n else 1.0, quantile(milliseconds, 0.50),
+                       quantile(milliseconds, 0.99),
+                       quantile(difference(new.proxy_seconds, old.proxy_seconds), 0.50) * 1e6)
+
+    @property
+    def last(self) -> Totals:
+        return self._seen[-1][1] if self._seen else Totals()
