@@ -36,7 +36,7 @@ cdef enum:
 cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil:
     cdef proxy_t *p = d.proxy
     cdef stream_t *s = <stream_t *>slab_take(&p.streams)
-    memset(s, 0, <size_t>&(<stream_t *>NULL).inline_)
+    memset(s, 0, <size_t>(<uint8_t *>s.inline_ - <uint8_t *>s))
     s.proxy = p
     s.down = d
     s.down_ops = ops
