@@ -5,34 +5,33 @@ The object Python holds. Every method belongs to the thread that made it; only `
 import os
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    READY_IN, engine_t, io_close, io_open, io_ops_t, io_t, io_watch, reactor_free, reactor_new, reactor_t, reactor_turn)
-from fastmesh._core.io.timer cimport timer_t
+    READY_IN, engine_t, io_close, io_open, io_ops_t, io_t, io_watch, reactor_free, reactor_new, reactor_turn)
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_live_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport (
-    G_DRAIN_CUT, G_SNAPSHOTS, G_SNAPSHOTS_REFUSED, STATS_ENDPOINTS, cluster_row_t, stats_map, stats_new, stats_t, stats_unmap)
+    G_DRAIN_CUT, G_SNAPSHOTS, G_SNAPSHOTS_REFUSED, STATS_ENDPOINTS, cluster_row_t, stats_map, stats_new, stats_t,
+    stats_unmap)
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.slab cimport slab_fini, slab_init
-from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.proxy.down cimport down_close
 from fastmesh._core.proxy.listener cimport door_find, door_leave, door_new, door_open
-from fastmesh._core.proxy.mux cimport DOWN_IDLE, door_t, down_t, proxy_t, stream_t
+from fastmesh._core.proxy.mux cimport door_t, down_t, proxy_t, stream_t
 from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_drain
 from fastmesh._core.proxy.mux_h1_up cimport mux_h1_up_ops
 from fastmesh._core.proxy.relay cimport pipes_close, relay_t
 from fastmesh._core.proxy.stream cimport stream_on_client_gone
 from fastmesh._core.snapshot.live cimport live_free, live_new
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_decode, snapshot_get, snapshot_put, snapshot_t
-from fastmesh._core.sys.socket cimport POLLIN, close, poll, pollfd
-from fastmesh._core.upstream.pool cimport pool_close_all, pool_close_idle, pool_fini, pool_init, up_t
+from fastmesh._core.sys.socket cimport POLLIN, poll, pollfd
+from fastmesh._core.upstream.pool cimport pool_close_all, pool_close_idle, pool_fini, pool_init
 
 # The engines put themselves into io.reactor when they are imported.
-from fastmesh._core.io import poll_epoll, poll_uring
+from fastmesh._core.io import poll_epoll  # no-cython-lint
+from fastmesh._core.io import poll_uring
 
 TIMEOUT = 0
 WOKEN = 1
@@ -86,19 +85,17 @@ cdef class Worker:
         stats = stats_map(stats_fd) if stats_fd >= 0 else stats_new()
         if stats is NULL:
             raise OSError("the worker's shared memory cannot be mapped")
-        p = <proxy_t *>calloc(1, sizeof(proxy_t))
-        if p is NULL:
-            raise MemoryError()
+        p = <proxy_t *>raw_zeroed(sizeof(proxy_t))
         p.reactor = reactor_new(chosen, stats, &err)
         if p.reactor is NULL:
             stats_unmap(stats)
-            free(p)
+            raw_give(p)
             raise OSError(err, os.strerror(err))
         self.engine = chosen.name.decode()
         self._p = p
         p.stats = stats
         p.registry = live_new()
-        p.path = <uint8_t *>malloc(2 * 65536)
+        p.path = <uint8_t *>raw_take(2 * 65536)
         seed = int.from_bytes(os.urandom(8), "little")
         p.rng = seed
         pool_init(&p.pool, p.reactor, stats, p.registry, seed ^ 0x5DEECE66D)
@@ -143,7 +140,8 @@ cdef class Worker:
         cdef door_t *after
         cdef const listener_t *found
         why[0] = 0
-        new = snapshot_decode(<const uint8_t *><char *>snapshot, len(snapshot), p.stats.endpoints, STATS_ENDPOINTS, p.registry,
+        new = snapshot_decode(<const uint8_t *><char *>snapshot, len(snapshot), p.stats.endpoints, STATS_ENDPOINTS,
+                              p.registry,
                               why, WHY_MAX)
         if new is NULL:
             p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
@@ -183,7 +181,10 @@ cdef class Worker:
         p.stats.globals[G_SNAPSHOTS] += 1
 
     def run(self, int timeout_ms):
-        """Runs the loop until the wake descriptor is readable (1), a drain is over (2), or the time is up (0; -1 = never)."""
+        """Runs the loop until the wake descriptor is readable (WOKEN) or a drain is over (DRAINED).
+
+        After `timeout_ms` it returns TIMEOUT; -1 is for ever.
+        """
         cdef proxy_t *p = self._alive()
         cdef uint64_t until
         cdef uint64_t most
@@ -238,9 +239,10 @@ cdef class Worker:
         """How much of everything is in use: for tests, which expect zero at the end."""
         cdef proxy_t *p = self._alive()
         return {
-            "connections": p.n_downs, "streams": p.streams.live, "upstreams": p.pool.slab.live, "relays": p.relays.live,
-            "idle": p.pool.n_idle, "blocks": p.reactor.blocks.live, "slices": p.reactor.slices.live, "ios": p.reactor.n_open,
-            "timers": p.reactor.wheel.count, "snapshot": p.snap.version if p.snap is not NULL else 0,
+            "connections": p.n_downs, "streams": p.streams.live, "upstreams": p.pool.slab.live,
+            "relays": p.relays.live, "idle": p.pool.n_idle, "blocks": p.reactor.blocks.live,
+            "slices": p.reactor.slices.live, "ios": p.reactor.n_open, "timers": p.reactor.wheel.count,
+            "snapshot": p.snap.version if p.snap is not NULL else 0,
         }
 
     def close(self):
@@ -351,8 +353,8 @@ cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
     slab_fini(&p.relays)
     pipes_close()
     stats_unmap(p.stats)
-    free(p.path)
-    free(p)
+    raw_give(p.path)
+    raw_give(p)
 
 
 # --- the wake descriptor ---------------------------------------------------------------------------

@@ -4,23 +4,23 @@ The receive block is shared: a message that is passed on at once never leaves th
 to keep received bytes takes a reference, and the engine goes on with another block.
 """
 from fastmesh._core.sys.errno_sys cimport EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, errno
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport abort, calloc, free
+from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport G_ACCEPT_FAILED, G_SENDS_SHORT
 from fastmesh._core.mem.fault cimport FM_ESYS, FM_OK
+from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FAILED, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN, IO_RX_READY, IO_RX_WANT,
-    IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send, io_again, io_failed, io_gone, io_keep, io_sent,
-    io_t, reactor_t, scratch_reset, slice_t)
+    ENGINE_EPOLL, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN, IO_RX_READY,
+    IO_RX_WANT, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send, io_again, io_failed,
+    io_gone, io_keep, io_sent, io_t, reactor_t, scratch_reset, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.epoll cimport (
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll_create1,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll_create1,
     epoll_ctl, epoll_event, epoll_wait)
 from fastmesh._core.sys.socket cimport (
-    MSG_NOSIGNAL, SO_ERROR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, accept4, close, connect, getsockopt, iovec, msghdr,
-    recv, send, sendmsg, sockaddr, socklen_t)
+    MSG_NOSIGNAL, SO_ERROR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, accept4, close, connect, getsockopt, iovec,
+    msghdr, recv, send, sendmsg, sockaddr, socklen_t)
 
 cdef enum:
     EVENTS = 256
@@ -36,12 +36,10 @@ ctypedef struct epoll_state_t:
 
 
 cdef int _open(reactor_t *r) noexcept nogil:
-    cdef epoll_state_t *e = <epoll_state_t *>calloc(1, sizeof(epoll_state_t))
-    if e is NULL:
-        abort()
+    cdef epoll_state_t *e = <epoll_state_t *>raw_zeroed(sizeof(epoll_state_t))
     e.ep = epoll_create1(EPOLL_CLOEXEC)
     if e.ep < 0:
-        free(e)
+        raw_give(e)
         return -errno
     r.state = e
     return FM_OK
@@ -52,7 +50,7 @@ cdef void _close(reactor_t *r) noexcept nogil:
     if e.rx is not NULL:
         block_put(e.rx)
     close(e.ep)
-    free(e)
+    raw_give(e)
     r.state = NULL
 
 
@@ -217,8 +215,8 @@ cdef void _read(reactor_t *r, io_t *io) noexcept nogil:
 
 
 cdef void _accept(reactor_t *r, io_t *io) noexcept nogil:
-    cdef int i, fd
-    for i in range(ACCEPTS):
+    cdef int _round, fd
+    for _round in range(ACCEPTS):
         if not io.flags & IO_RX_WANT or io.flags & IO_CLOSING:
             return
         fd = accept4(io.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)

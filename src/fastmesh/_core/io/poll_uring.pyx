@@ -10,17 +10,17 @@ kernel carries it (`inflight`).
 """
 from fastmesh._core.sys.errno_sys cimport EAGAIN, ECANCELED, EINTR, ENOBUFS, EPIPE
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport abort, calloc, free
 from libc.string cimport memset
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport G_ACCEPT_FAILED, G_BUFFERS_EXHAUSTED, G_SENDS_SHORT
 from fastmesh._core.mem.fault cimport FM_OK
+from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FAILED, IO_FIRM, IO_FLUSHING, IO_LISTEN, IO_POLLING,
-    IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_WANT, IO_SHUT_WANT, IO_TX_POLL, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT,
-    engine_t, io_after_send, io_drop_queue, io_failed, io_gone, io_keep, io_mark_dirty, io_sent, io_t, reactor_t,
-    scratch_reset, scratch_take, slice_t)
+    ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FAILED, IO_FIRM,
+    IO_FLUSHING, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_WANT, IO_SHUT_WANT, IO_TX_POLL,
+    IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send, io_drop_queue, io_failed,
+    io_gone, io_keep, io_mark_dirty, io_sent, io_t, reactor_t, scratch_reset, scratch_take, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.socket cimport (
     AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC,
@@ -28,9 +28,9 @@ from fastmesh._core.sys.socket cimport (
 from fastmesh._core.sys.uring cimport (
     IORING_ACCEPT_MULTISHOT, IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE, IORING_OP_ACCEPT,
     IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE, IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_RECV, IORING_OP_SEND,
-    IORING_OP_SENDMSG, IORING_POLL_ADD_MULTI, IORING_RECV_MULTISHOT, IOSQE_BUFFER_SELECT, IOSQE_CQE_SKIP_SUCCESS, fm_bufs,
-    fm_bufs_close, fm_bufs_open, fm_bufs_publish, fm_bufs_put, fm_cq_advance, fm_cq_at, fm_cq_overflow, fm_cq_ready, fm_ring,
-    fm_ring_close, fm_ring_enter, fm_ring_open, fm_ring_queued, fm_ring_sqe, io_uring_cqe, io_uring_sqe)
+    IORING_OP_SENDMSG, IORING_POLL_ADD_MULTI, IORING_RECV_MULTISHOT, IOSQE_BUFFER_SELECT, IOSQE_CQE_SKIP_SUCCESS,
+    fm_bufs, fm_bufs_close, fm_bufs_open, fm_bufs_publish, fm_bufs_put, fm_cq_advance, fm_cq_at, fm_cq_overflow,
+    fm_cq_ready, fm_ring, fm_ring_close, fm_ring_enter, fm_ring_open, fm_ring_sqe, io_uring_cqe, io_uring_sqe)
 
 cdef enum:
     TAG_RX = 1
@@ -87,10 +87,8 @@ cdef void _grow(reactor_t *r, uring_state_t *u, bint large, uint32_t to) noexcep
 
 
 cdef int _open(reactor_t *r) noexcept nogil:
-    cdef uring_state_t *u = <uring_state_t *>calloc(1, sizeof(uring_state_t))
+    cdef uring_state_t *u = <uring_state_t *>raw_zeroed(sizeof(uring_state_t))
     cdef int rc
-    if u is NULL:
-        abort()
     rc = fm_ring_open(&u.ring, SQ_ENTRIES, CQ_ENTRIES)
     if rc == 0:
         rc = fm_bufs_open(&u.ring, &u.small, SMALL_BUFS, GROUP_SMALL)
@@ -100,7 +98,7 @@ cdef int _open(reactor_t *r) noexcept nogil:
             fm_bufs_close(&u.small)
             fm_ring_close(&u.ring)
     if rc != 0:
-        free(u)
+        raw_give(u)
         return rc
     r.state = u
     _grow(r, u, False, SMALL_START)
@@ -124,7 +122,7 @@ cdef void _close(reactor_t *r) noexcept nogil:
         block_put(u.small_at[i])
     for i in range(u.n_large):
         block_put(u.large_at[i])
-    free(u)
+    raw_give(u)
     r.state = NULL
 
 
@@ -571,7 +569,7 @@ cdef int uring_probe(char *why, uint32_t n) noexcept nogil:
     if socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0:
         rc = -ENOBUFS
     else:
-        big = <uint8_t *>calloc(1, 4 << 20)
+        big = <uint8_t *>raw_zeroed(4 << 20)
         for i in range(2):
             s = fm_ring_sqe(&ring)
             s.opcode = IORING_OP_SEND
@@ -605,7 +603,7 @@ cdef int uring_probe(char *why, uint32_t n) noexcept nogil:
                 rc = -EAGAIN
         close(pair[0])
         close(pair[1])
-        free(big)
+        raw_give(big)
     fm_ring_close(&ring)
     fm_bufs_close(&bufs)
     return rc

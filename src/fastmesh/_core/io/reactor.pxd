@@ -66,7 +66,8 @@ ctypedef struct io_ops_t:
     # The connection is broken (errno). Nothing more comes; the owner closes it.
     void (*on_error)(io_t *io, int err) noexcept nogil
     void (*on_connect)(io_t *io, int err) noexcept nogil       # 0, or errno
-    void (*on_drained)(io_t *io) noexcept nogil                # the queue, once above its mark, is at half of it or less
+    # The queue, once above its mark, is at half of it or less.
+    void (*on_drained)(io_t *io) noexcept nogil
     void (*on_accept)(io_t *io, int fd) noexcept nogil         # a new connection, or -errno when accepting paused
     void (*on_ready)(io_t *io, int events) noexcept nogil      # READY_*, edge triggered
     void (*on_closed)(io_t *io) noexcept nogil                 # nothing holds the io any more: free it

@@ -1,11 +1,13 @@
 """See reactor.pxd. What both engines share: queues, scratch memory, the ends of connections."""
-from libc.stdlib cimport abort, calloc, free, malloc
+from libc.stdlib cimport abort
 from libc.string cimport memcpy, memset
-from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_get, block_new, block_put, blocks_fini, blocks_init
+from fastmesh._core.mem.block cimport (
+    BLOCK_LARGE, BLOCK_SMALL, block_get, block_new, block_put, blocks_fini, blocks_init)
 from fastmesh._core.mem.counter cimport G_BLOCKS, G_TURNS
 from fastmesh._core.mem.fault cimport FM_ESYS, FM_OK
 from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_take
 from fastmesh._core.io.timer cimport wheel_init, wheel_run, wheel_wait
+from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.sys.socket cimport SHUT_WR, SO_LINGER, SOL_SOCKET, close, setsockopt, shutdown
 
 cdef extern from *:
@@ -22,10 +24,8 @@ engine_epoll = NULL
 
 
 cdef reactor_t *reactor_new(const engine_t *engine, stats_t *stats, int *err) noexcept nogil:
-    cdef reactor_t *r = <reactor_t *>calloc(1, sizeof(reactor_t))
+    cdef reactor_t *r = <reactor_t *>raw_zeroed(sizeof(reactor_t))
     cdef int rc
-    if r is NULL:
-        abort()
     r.engine = engine
     r.stats = stats
     r.now_ns = engine.now()
@@ -37,7 +37,7 @@ cdef reactor_t *reactor_new(const engine_t *engine, stats_t *stats, int *err) no
         err[0] = -rc
         slab_fini(&r.slices)
         blocks_fini(&r.blocks)
-        free(r)
+        raw_give(r)
         return NULL
     return r
 
@@ -60,10 +60,10 @@ cdef void reactor_free(reactor_t *r) noexcept nogil:
     _reap(r)
     for k in range(2):
         for i in range(r.scratch[k].n):
-            free(r.scratch[k].chunks[i])
+            raw_give(r.scratch[k].chunks[i])
     slab_fini(&r.slices)
     blocks_fini(&r.blocks)
-    free(r)
+    raw_give(r)
 
 
 cdef void reactor_turn(reactor_t *r, uint64_t most_ns) noexcept nogil:
@@ -216,9 +216,7 @@ cdef uint8_t *scratch_take(reactor_t *r, uint32_t n) noexcept nogil:
             # 512 chunks are 48 MiB in one turn: the bound on connections keeps far below it.
             if s.n == 512:
                 abort()
-            s.chunks[s.n] = <uint8_t *>malloc(SCRATCH_CHUNK)
-            if s.chunks[s.n] is NULL:
-                abort()
+            s.chunks[s.n] = <uint8_t *>raw_take(SCRATCH_CHUNK)
             s.n += 1
         s.used = 0
     p = s.chunks[s.at] + s.used
@@ -229,7 +227,7 @@ cdef uint8_t *scratch_take(reactor_t *r, uint32_t n) noexcept nogil:
 cdef void scratch_reset(scratch_t *s) noexcept nogil:
     while s.n > SCRATCH_KEEP:
         s.n -= 1
-        free(s.chunks[s.n])
+        raw_give(s.chunks[s.n])
     s.at = 0
     s.used = 0
 

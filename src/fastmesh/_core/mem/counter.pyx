@@ -1,5 +1,5 @@
 """See counter.pxd. The Python constants at the end are how control finds its way in the pages."""
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport ftruncate
 
@@ -7,12 +7,13 @@ cdef extern from *:
     """
     static const double fm_bounds[19] = {0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000,
                                          300000, 600000, 1800000, 3600000};
-    static const unsigned long fm_bounds_us[19] = {500, 1000, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000,
-        2500000, 5000000, 10000000, 30000000, 60000000, 300000000, 600000000, 1800000000, 3600000000};
-    static const unsigned long fm_bounds_bytes[19] = {0, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000,
+    static const unsigned long fm_bounds_us[19] = {500, 1000, 5000, 10000, 25000, 50000, 100000, 250000, 500000,
+        1000000, 2500000, 5000000, 10000000, 30000000, 60000000, 300000000, 600000000, 1800000000, 3600000000};
+    static const unsigned long fm_bounds_bytes[19] = {0, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000,
+                                         10000, 30000, 60000,
                                          300000, 600000, 1800000, 3600000};
-    static const unsigned long fm_time_us[23] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000,
-        100000, 200000, 500000, 1000000, 2000000, 5000000, 10000000, 60000000};
+    static const unsigned long fm_time_us[23] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000,
+        50000, 100000, 200000, 500000, 1000000, 2000000, 5000000, 10000000, 60000000};
     """
     const double fm_bounds[19]
     const unsigned long fm_bounds_us[19]
@@ -124,8 +125,8 @@ GLOBALS = (
 )
 GAUGES = ("downstream_connections", "upstream_connections", "streams", "blocks")
 FLAGS = (
-    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH", "DPE",
-    "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DR",
+    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH",
+    "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DR",
 )
 LISTENER_COLUMNS = ("accepted", "active", "requests", "shed")
 CLUSTER_COLUMNS = (

@@ -20,9 +20,11 @@ ctypedef struct xprt_up_t:
 # Downwards.
 ctypedef struct xprt_ops_t:
     const char *name
-    uint8_t *(*reserve)(xprt_t *x, uint32_t n) noexcept nogil                  # room for n bytes to send
-    void (*commit)(xprt_t *x, uint8_t *p, uint32_t used) noexcept nogil        # sends the first `used` of the last reserve
-    void (*put)(xprt_t *x, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil  # by reference; blk NULL: must last till the flush
+    # Room for n bytes to send; `commit` sends the first `used` of the last room.
+    uint8_t *(*reserve)(xprt_t *x, uint32_t n) noexcept nogil
+    void (*commit)(xprt_t *x, uint8_t *p, uint32_t used) noexcept nogil
+    # By reference; without a block the bytes must last till the flush.
+    void (*put)(xprt_t *x, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
     bint is_splice            # may its socket be spliced to another
     uint32_t overhead         # bytes added per record, for watermarks
 

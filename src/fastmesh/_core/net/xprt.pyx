@@ -1,6 +1,5 @@
 """See xprt.pxd: the plain transport, which passes everything through."""
 from fastmesh._core.io.reactor cimport io_commit, io_open, io_ops_t, io_put_slice, io_reserve
-from fastmesh._core.mem.fault cimport FM_OK
 
 
 cdef void _on_bytes(io_t *io, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:

@@ -3,8 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, strlen
 from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request, h1_parse_response
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP, msg_span, msg_t, msg_value
-from fastmesh._core.http.token cimport (
-    HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_REQUEST_ID)
+from fastmesh._core.http.token cimport HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_REQUEST_ID
 from fastmesh._core.mem.counter cimport G_LOG_DROPPED, G_LOG_LINES, STATS_LOG_BYTES, log_ring_t
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
@@ -15,8 +14,9 @@ from fastmesh._core.snapshot.snapshot cimport log_op_t
 
 cdef extern from *:
     """
-    static const char *const fm_flag_names[28] = {"LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL",
-        "UAEX", "RLSE", "DC", "URX", "SI", "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DR"};
+    static const char *const fm_flag_names[28] = {"LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI",
+        "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF",
+        "DR"};
     #define fm_store_release(at, v) __atomic_store_n((at), (v), __ATOMIC_RELEASE)
     #define fm_load_acquire(at) __atomic_load_n((at), __ATOMIC_ACQUIRE)
     """

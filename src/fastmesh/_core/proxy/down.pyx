@@ -1,6 +1,6 @@
 """See down.pxd."""
 from libc.stdint cimport uint64_t
-from fastmesh._core.io.reactor cimport IO_CLOSING, io_close, io_close_sent, io_reset
+from fastmesh._core.io.reactor cimport io_close, io_close_sent, io_reset
 from fastmesh._core.io.timer cimport timer_arm, timer_unlink
 from fastmesh._core.mem.counter cimport G_DOWNSTREAM_CONNECTIONS
 from fastmesh._core.mem.inbox cimport inbox_clear

@@ -1,15 +1,14 @@
 """See listener.pxd."""
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport abort, calloc, free
 from libc.string cimport memset
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_CLOSING, IO_RX_ARMED, io_again, io_close, io_listen, io_open, io_ops_t, io_t)
+    ENGINE_EPOLL, IO_RX_ARMED, io_again, io_close, io_listen, io_open, io_ops_t, io_t)
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
 from fastmesh._core.mem.block cimport block_t
-from fastmesh._core.mem.counter cimport (
-    G_ACCEPTED, G_ACCEPT_FAILED, G_DOWNSTREAM_CONNECTIONS, G_SHED_CONNECTIONS)
+from fastmesh._core.mem.counter cimport G_ACCEPTED, G_ACCEPT_FAILED, G_DOWNSTREAM_CONNECTIONS, G_SHED_CONNECTIONS
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.slab cimport slab_give, slab_take
+from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.net.addr cimport addr_from_sockaddr, addr_in_cidr, addr_print_ip
 from fastmesh._core.net.xprt cimport xprt_open_plain
 from fastmesh._core.proxy.mux cimport down_t
@@ -18,8 +17,8 @@ from fastmesh._core.proxy.mux_tcp cimport mux_tcp_events, mux_tcp_start
 from fastmesh._core.snapshot.snapshot cimport PROTOCOL_TCP, listener_t, snapshot_get, snapshot_put
 from fastmesh._core.sys.errno_sys cimport EINTR, ECONNABORTED, errno
 from fastmesh._core.sys.socket cimport (
-    AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, O_CLOEXEC, O_RDONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_NODELAY, accept4, close,
-    getpeername, open, setsockopt, sockaddr, sockaddr_storage, socklen_t)
+    AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, O_CLOEXEC, O_RDONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_NODELAY, accept4,
+    close, getpeername, open, setsockopt, sockaddr, sockaddr_storage, socklen_t)
 
 cdef enum:
     PAUSE_NS = 20000000       # after the descriptors ran out
@@ -31,13 +30,11 @@ cdef int spare = -1
 
 cdef door_t *door_new(proxy_t *p, uint32_t id, int fd) noexcept nogil:
     global spare
-    cdef door_t *k = <door_t *>calloc(1, sizeof(door_t))
-    if k is NULL:
-        abort()
+    cdef door_t *k = <door_t *>raw_zeroed(sizeof(door_t))
     if spare < 0:
         spare = open(b"/dev/null", O_RDONLY | O_CLOEXEC)
     if io_open(p.reactor, &k.io, fd, &EVENTS) != FM_OK:
-        free(k)
+        raw_give(k)
         return NULL
     k.proxy = p
     k.id = id
@@ -75,13 +72,13 @@ cdef void door_leave(door_t *k) noexcept nogil:
 cdef void _on_ready(io_t *io, int events) noexcept nogil:
     """Leaving: when the kernel accepts no more by itself, the rest of the backlog is taken by hand."""
     cdef door_t *k = <door_t *>io
-    cdef int i, fd
+    cdef int _round, fd
     if not k.is_leaving:
         return
     if io.flags & IO_RX_ARMED:
         io_again(io)
         return
-    for i in range(4096):
+    for _round in range(4096):
         fd = accept4(io.fd, NULL, NULL, _accept_flags(k))
         if fd >= 0:
             _on_accept(io, fd)
@@ -98,13 +95,13 @@ cdef inline int _accept_flags(door_t *k) noexcept nogil:
 cdef void _on_resume(timer_t *t, void *owner) noexcept nogil:
     global spare
     cdef door_t *k = <door_t *>owner
-    cdef int i, fd
+    cdef int _round, fd
     if not k.is_on:
         return
     if spare >= 0:
         # Whoever waits is told at once instead of being left hanging.
         close(spare)
-        for i in range(SHED_BATCH):
+        for _round in range(SHED_BATCH):
             fd = accept4(k.io.fd, NULL, NULL, SOCK_CLOEXEC)
             if fd < 0:
                 break
@@ -201,7 +198,7 @@ cdef void _on_closed(io_t *io) noexcept nogil:
     at[0] = k.next
     if k.snap is not NULL:
         snapshot_put(k.snap)
-    free(k)
+    raw_give(k)
 
 
 cdef void _on_bytes(io_t *io, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:

@@ -66,7 +66,8 @@ ctypedef struct down_ops_t:
     const char *name
     void (*interim)(stream_t *s, msg_t *m) noexcept nogil          # 1xx
     void (*head)(stream_t *s, msg_t *m, int framing) noexcept nogil
-    void (*local)(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil   # a whole answer, then `end`
+    # A whole answer; `end` follows.
+    void (*local)(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil
     # True when enough is queued: `stream_on_client_drained` says when there is room again.
     bint (*body)(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
     void (*end)(stream_t *s, msg_t *trailers) noexcept nogil       # the stream is freed within

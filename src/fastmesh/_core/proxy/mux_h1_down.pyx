@@ -4,16 +4,18 @@ from libc.string cimport memcpy, strlen
 from fastmesh._core.http.body cimport BODY_DONE, BODY_OPEN, body_init, body_step
 from fastmesh._core.http.chunked cimport chunked_put_size
 from fastmesh._core.http.h1 cimport (
-    H1_AGAIN, H1_EFIELDS, H1_EHEAD, H1_EURI, H1_EVERSION, h1_copy_fields, h1_parse_request, h1_parse_trailers, h1_reason)
+    H1_AGAIN, H1_EFIELDS, H1_EHEAD, H1_EURI, H1_EVERSION, h1_copy_fields, h1_parse_request, h1_parse_trailers,
+    h1_reason)
 from fastmesh._core.http.msg cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, MSG_UPGRADE, msg_t, msg_value)
-from fastmesh._core.http.token cimport HEADER_DATE, HEADER_UPGRADE, METHOD_CONNECT, METHOD_HEAD
+from fastmesh._core.http.token cimport HEADER_DATE, HEADER_UPGRADE, METHOD_HEAD
 from fastmesh._core.io.reactor cimport io_bulk, io_rx, io_shut
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t
 from fastmesh._core.mem.block cimport block_put, block_t
 from fastmesh._core.mem.counter cimport (
-    FLAG_DPE, FLAG_SI, G_BAD_REQUEST, G_BAD_VERSION, G_BODY_TIMEOUT, G_BYTES_RECEIVED, G_BYTES_SENT, G_HEADER_TIMEOUT,
-    G_HEAD_TOO_LARGE, G_IDLE_CLOSED, G_LINGERED, G_REQUESTS_LIMIT_CLOSED, G_TOO_MANY_FIELDS, G_URI_TOO_LONG)
+    FLAG_DPE, FLAG_SI, G_BAD_REQUEST, G_BAD_VERSION, G_BODY_TIMEOUT, G_BYTES_RECEIVED, G_BYTES_SENT,
+    G_HEADER_TIMEOUT, G_HEAD_TOO_LARGE, G_IDLE_CLOSED, G_LINGERED, G_REQUESTS_LIMIT_CLOSED, G_TOO_MANY_FIELDS,
+    G_URI_TOO_LONG)
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_clear, inbox_detach
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
@@ -22,7 +24,7 @@ from fastmesh._core.proxy.down cimport down_close, down_close_sent, down_on_clos
 from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_span
 from fastmesh._core.proxy.mux cimport (
     DOWN_BODY, DOWN_BUSY, DOWN_CLOSING, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_TUNNEL, S_ANSWER_HEAD, S_CHUNK_DOWN,
-    S_CLIENT_ASKED, S_CLOSE_DOWN, S_HTTP10, S_NO_BODY, S_REQUEST_DONE, S_TUNNEL, S_UPGRADE, S_WANT_BODY, down_ops_t, proxy_t,
+    S_CLIENT_ASKED, S_CLOSE_DOWN, S_HTTP10, S_REQUEST_DONE, S_TUNNEL, S_UPGRADE, S_WANT_BODY, down_ops_t, proxy_t,
     stream_t)
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.proxy.stream cimport (
@@ -130,7 +132,8 @@ cdef void _bad_body(down_t *d, stream_t *s, const char *why) noexcept nogil:
     stream_answer(s, 400, FLAG_DPE, b"http1.codec_error", why)
 
 
-cdef void _consume(down_t *d, const uint8_t *p, uint32_t n, uint32_t scanned, block_t *blk, block_t *own) noexcept nogil:
+cdef void _consume(down_t *d, const uint8_t *p, uint32_t n, uint32_t scanned, block_t *blk,
+                   block_t *own) noexcept nogil:
     """Works off p[0:n); what cannot be used yet goes to the inbox. `own`: a reference to give back, or NULL."""
     cdef proxy_t *x = d.proxy
     cdef stream_t *s

@@ -3,8 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastmesh._core.http.body cimport BODY_DONE, BODY_OPEN, body_init, body_step
 from fastmesh._core.http.chunked cimport chunked_put_size
-from fastmesh._core.http.h1 cimport (
-    H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_response, h1_parse_trailers)
+from fastmesh._core.http.h1 cimport H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_response, h1_parse_trailers
 from fastmesh._core.http.msg cimport (
     FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, MSG_FIELDS_CAP, MSG_TE_TRAILERS, msg_span, msg_t,
     msg_value)
@@ -18,8 +17,7 @@ from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
-from fastmesh._core.proxy.mux cimport (
-    S_CHUNK_UP, S_CLOSE_UP, S_TUNNEL, S_UPGRADE, down_t, proxy_t, stream_t, up_ops_t)
+from fastmesh._core.proxy.mux cimport S_CHUNK_UP, S_CLOSE_UP, S_TUNNEL, S_UPGRADE, down_t, proxy_t, stream_t, up_ops_t
 from fastmesh._core.proxy.stream cimport (
     stream_on_answer, stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_pool,
     stream_on_upstream_drained, stream_on_upstream_fault, stream_wire_room)
@@ -313,11 +311,13 @@ cdef void _on_eof(up_t *up) noexcept nogil:
         s.bits |= S_CLOSE_UP
         stream_on_answer_end(s, NULL)
         return
-    stream_on_upstream_fault(s, up.inbox.len != 0 and not up.has_head, b"the upstream closed the connection before its answer was complete")
+    stream_on_upstream_fault(s, up.inbox.len != 0 and not up.has_head,
+                             b"the upstream closed the connection before its answer was complete")
 
 
 cdef void _on_error(up_t *up, int err) noexcept nogil:
-    stream_on_upstream_fault(<stream_t *>up.user, False, b"the connection to the upstream was reset before its answer was complete")
+    stream_on_upstream_fault(<stream_t *>up.user, False,
+                             b"the connection to the upstream was reset before its answer was complete")
 
 
 cdef void _on_drained(up_t *up) noexcept nogil:

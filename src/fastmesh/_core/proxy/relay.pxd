@@ -1,8 +1,8 @@
 """Opaque bytes both ways between two sockets: TCP listeners, and connections after an Upgrade.
 
-Small messages go through one block of memory; what comes in large pieces is moved by splice(2), page by page, without
-being looked at. The end of one direction is passed on (half-close); the relay ends when both have ended, when one side breaks,
-or when nothing moved for the idle time.
+Small messages go through one block of memory; what comes in large pieces is moved by splice(2), page by page,
+without being looked at. The end of one direction is passed on (half-close); the relay ends when both have ended,
+when one side breaks, or when nothing moved for the idle time.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.io.reactor cimport io_t, reactor_t

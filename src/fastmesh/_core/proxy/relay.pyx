@@ -1,8 +1,7 @@
 """See relay.pxd."""
 
 from libc.string cimport memset
-from fastmesh._core.io.reactor cimport (
-    IO_CLOSING, IO_FLUSHING, READY_IN, READY_OUT, io_again, io_rx, io_rx_idle, io_watch)
+from fastmesh._core.io.reactor cimport IO_FLUSHING, READY_IN, READY_OUT, io_again, io_rx, io_rx_idle, io_watch
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_unlink
 from fastmesh._core.mem.block cimport BLOCK_LARGE, block_new, block_put
 from fastmesh._core.mem.inbox cimport inbox_clear
@@ -16,7 +15,7 @@ cdef enum:
     COPY_MAX = 16384          # a piece that fills this is bulk
     SMALL_PIECE = 4096
     SMALL_RUN = 8             # so many small pieces in a row, and copying is the cheaper way again
-    PIPE_BYTES = 1048576
+    PIPE_BYTES = 262144       # more fills the cache and wins nothing
     ROUNDS = 16               # pieces moved in one go before others get their turn
     SPARE = 64
 
@@ -178,10 +177,10 @@ cdef int _splice(lane_t *l) noexcept nogil:
 
 
 cdef int _pump(relay_t *r, lane_t *l, bint *again) noexcept nogil:
-    cdef int i, how
+    cdef int _round, how
     if l.shut:
         return MOVE_WAIT
-    for i in range(ROUNDS):
+    for _round in range(ROUNDS):
         how = _flush_held(l)
         if how != MOVE_MORE:
             return how

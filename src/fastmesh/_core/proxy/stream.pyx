@@ -2,28 +2,27 @@
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, msg_span
-from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_HEAD, method_is_idempotent
-from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_CHANGED, URI_SAME, uri_decode_slashes, uri_normalize
+from fastmesh._core.http.token cimport METHOD_CONNECT, method_is_idempotent
+from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_SAME, uri_decode_slashes, uri_normalize
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
-from fastmesh._core.lb.cluster cimport cluster_pick, cluster_t
+from fastmesh._core.lb.cluster cimport cluster_pick
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
     FLAG_DC, FLAG_DPE, FLAG_NR, FLAG_OM, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT,
     G_AMBIGUOUS_PATH, G_BAD_REQUEST, G_DOWNSTREAM_RESET, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_NO_ROUTE, G_OVERFLOW,
     G_READ_PAUSED, G_REQUESTS, G_REQUEST_TIMEOUT, G_RETRY_CONNECT, G_RETRY_REUSED, G_STREAMS, G_TCP_IDLE_CLOSED,
-    G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe, series_row,
-    series_row_t, times_observe)
+    G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe,
+    series_row, series_row_t, times_observe)
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.mux cimport (
-    HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CLOSE_DOWN, S_CLOSE_UP, S_ENDING, S_HTTP10,
-    S_KEEP_REPLAY, S_LOCAL, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, S_WAITING, S_WANT_BODY,
-    TRIED_MAX)
-from fastmesh._core.proxy.relay cimport (
-    RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t)
+    HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CLOSE_DOWN, S_CLOSE_UP, S_ENDING,
+    S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL, S_UP_PAUSED, S_WAITING,
+    S_WANT_BODY, TRIED_MAX)
+from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
 from fastmesh._core.route.route_table cimport route_find, route_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
@@ -80,7 +79,8 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
     p.stats.globals[G_REQUESTS] += 1
     s.down.row.requests += 1
     if m.method == METHOD_CONNECT:
-        stream_answer(s, 405, FLAG_DPE, b"connect_not_supported", b"CONNECT is not served here: this is not a forward proxy")
+        stream_answer(s, 405, FLAG_DPE, b"connect_not_supported",
+                      b"CONNECT is not served here: this is not a forward proxy")
         return
     path = msg_span(m, m.path_off, m.path_len)
     rc = URI_SAME
@@ -90,7 +90,8 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
         rc = uri_normalize(path.ptr, path.len, p.path, &n)
         if rc < 0:
             p.stats.globals[G_BAD_REQUEST] += 1
-            stream_answer(s, 400, FLAG_DPE, b"path_normalization_failed", b"the path has a broken percent escape or an encoded NUL")
+            stream_answer(s, 400, FLAG_DPE, b"path_normalization_failed",
+                          b"the path has a broken percent escape or an encoded NUL")
             return
         if rc != URI_SAME:
             path = span_of(p.path, n)
@@ -101,7 +102,8 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
         if route_find(&s.listener.routes, m, span_of(p.path + 65536, n)) is not route:
             p.stats.globals[G_AMBIGUOUS_PATH] += 1
             stream_answer(s, 400, FLAG_DPE, b"path_ambiguous",
-                          b"the path has an encoded slash or a backslash, and with it as a slash another rule would hold")
+                          b"the path can be read in two ways (an encoded slash, a backslash, dots with a parameter) "
+                          b"and another rule would hold in the other one")
             return
     if route is NULL:
         p.stats.globals[G_NO_ROUTE] += 1
@@ -139,7 +141,8 @@ cdef void _enter_cluster(stream_t *s) noexcept nogil:
 cdef void _overflow(stream_t *s) noexcept nogil:
     s.proxy.stats.globals[G_OVERFLOW] += 1
     s.proxy.stats.clusters[s.cluster.id].overflow += 1
-    stream_answer(s, 503, FLAG_UO, b"overflow", b"the cluster has as many requests or waiting connections as it is allowed")
+    stream_answer(s, 503, FLAG_UO, b"overflow",
+                  b"the cluster has as many requests or waiting connections as it is allowed")
 
 
 cdef void _connect(stream_t *s) noexcept nogil:
@@ -194,7 +197,8 @@ cdef void stream_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept
         return
     if result == POOL_FAILED:
         s.endpoint = NULL
-        stream_answer(s, 503, FLAG_UF | FLAG_OM, b"out_of_descriptors", b"this proxy has no descriptor left for a connection")
+        stream_answer(s, 503, FLAG_UF | FLAG_OM, b"out_of_descriptors",
+                      b"this proxy has no descriptor left for a connection")
         return
     if s.n_tried < TRIED_MAX:
         s.tried[s.n_tried] = s.endpoint

@@ -15,8 +15,8 @@ from fastmesh._core.net.xprt cimport xprt_open_plain, xprt_up_t
 from fastmesh._core.snapshot.live cimport live_endpoint_put
 from fastmesh._core.sys.errno_sys cimport EAGAIN, ETIMEDOUT, errno
 from fastmesh._core.sys.socket cimport (
-    AF_UNIX, IPPROTO_TCP, MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, TCP_NODELAY, recv, setsockopt,
-    sockaddr, socket)
+    AF_UNIX, IPPROTO_TCP, MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, TCP_NODELAY, recv,
+    setsockopt, sockaddr, socket)
 
 
 cdef void pool_init(pool_t *p, reactor_t *r, stats_t *stats, void *registry, uint64_t seed) noexcept nogil:
