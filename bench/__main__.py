@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--peer", action="append", metavar="NAME", help="only these (repeat, or a,b; a prefix will do)")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (5; quick: 2)")
-    parser.add_argument("--seconds", type=int, help="measured per peer and round (4; quick: 1)")
+    parser.add_argument("--seconds", type=int, help="measured per peer and round (3; quick: 1)")
     parser.add_argument("--connections", metavar="N,…", help="for the keep-alive scenario (1,32,128,512; quick: 1,128)")
     parser.add_argument("--output", type=Path, help="the JSON file; the Markdown goes beside it")
     return parser

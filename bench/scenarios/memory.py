@@ -14,7 +14,7 @@ from bench.stage import Stage
 
 MIB = 1 << 20
 SETTLE_SECONDS = 0.5
-ROUNDS = 3  # it hardly varies
+ROUNDS = 2  # it hardly varies
 SLOW_BYTES, SLOW_BYTES_QUICK = 1 << 30, 128 << 20
 IDLE = 10_000
 

@@ -28,7 +28,7 @@ class Options:
     """What the command line asked for."""
 
     rounds: int = 5
-    seconds: int = 4
+    seconds: int = 3
     warm_seconds: int = 1
     connections: tuple[int, ...] = (1, 32, 128, 512)
     quick: bool = False
