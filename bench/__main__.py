@@ -74,7 +74,11 @@ def main(arguments: Sequence[str]) -> int:
         raise SystemExit(f"not installed: {', '.join(missing)} (Debian: wrk, nginx-light, util-linux)")
     scenarios = _chosen("scenario", SCENARIOS, lambda one: one.name, parsed.scenario)
     peers = _chosen("peer", PEERS, lambda one: one.name, parsed.peer)
-    found = rounds.play(scenarios, peers, _options(parsed))
+    try:
+        found = rounds.play(scenarios, peers, _options(parsed))
+    except KeyboardInterrupt:
+        print("interrupted: everything started is stopped, nothing is written", file=sys.stderr)
+        return 130
     path: Path = parsed.output or FOLDER / f"{found.date}-{machine.slug(found.machine)}.json"
     found.save(path)
     text = report.markdown(found)
