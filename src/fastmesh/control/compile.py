@@ -110,18 +110,17 @@ class Compiler:
 
     async def _last_words(self, error: Exception) -> str:
         """What went wrong, as far as the process said it."""
-        child, words = self._child, ""
-        if child is not None:
-            child.kill()
-            for _ in range(100):
-                if not child.is_alive:
+        how, words = f": {error}", ""
+        if self._child is not None:
+            for _ in range(50):     # one that closed its socket is about to be dead
+                if not self._child.is_alive:
+                    how = f" ({self._child.how_it_ended()})"
                     break
                 await asyncio.sleep(0.01)
             words = os.pread(self._words, STDERR_LIMIT, 0).rstrip(b"\0").decode("utf-8", "replace").strip()
         self.let_go()
-        ended = f" ({child.how_it_ended()})" if child is not None and isinstance(error, EOFError) else f": {error}"
-        tail = "\n".join(words.splitlines()[-5:])
-        return f"the compile process failed{ended}{chr(10) if tail else ''}{tail}"
+        tail = "".join(f"\n{line[:500]}" for line in words.splitlines()[-5:])
+        return f"the compile process failed{how}{tail}"
 
     def let_go(self) -> None:
         """End the process, whatever it is doing."""

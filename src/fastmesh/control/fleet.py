@@ -112,8 +112,11 @@ class Fleet:
             task = asyncio.get_running_loop().create_task(self._retire(leaving, grace_ms))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
+        elif not self._retiring:
+            self.ground.sockets.shrink(count)
 
     async def _retire(self, slots: list[Slot], grace_ms: int) -> None:
+        """Let slots go that are no more in `self.slots`."""
         self.steer()
         await asyncio.sleep(SETTLE_SECONDS)
         for slot in slots:

@@ -171,9 +171,10 @@ class Slot:
                     if self.current is not None:
                         return
                     self.current = await self._bring_up()
-            except (Refused, WorkerFailed) as failure:
+            except Exception as failure:    # whatever it is, the slot must not stay empty
                 wait = self._backoff.next_wait(monotonic() - begun)
-                self._ground.journal.error(f"worker {self.index} could not be started: {failure}; "
+                kind = "" if isinstance(failure, Refused | WorkerFailed) else f"{type(failure).__name__}: "
+                self._ground.journal.error(f"worker {self.index} could not be started: {kind}{failure}; "
                                            f"the next attempt is in {wait:g} s")
                 continue
             self.restarts += 1

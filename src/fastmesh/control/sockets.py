@@ -126,12 +126,14 @@ class Change:
             if address not in self.wanted:
                 bound.close()
         self._shelf.bound = self.wanted
+        self._shelf.reserved = 0
         for address, bound in self.wanted.items():
             bound.backlog = backlogs[address]
             bound.listen()          # of one that listens already: takes over the backlog
 
     def cancel(self) -> None:
         """Close what is new; everything else is as it was."""
+        self._shelf.reserved = 0
         for bound, sock in self._added:
             if bound.address["text"] not in self._shelf.bound:
                 bound.close()
@@ -145,6 +147,7 @@ class SocketShelf:
 
     def __init__(self) -> None:
         self.bound: dict[str, Bound] = {}
+        self.reserved = 0                       # slots that a prepared change counts on
         self.orphans: dict[int, Owner] = {}     # workers of a control process that died, found on our addresses
 
     def prepare(self, specs: Iterable[ListenerSpec], slots: int) -> Change:
@@ -153,6 +156,7 @@ class SocketShelf:
         added: list[tuple[Bound, socket.socket]] = []
         problems: list[str] = []
         change = Change(self, wanted, added)
+        self.reserved = slots
         for spec in specs:
             address = spec.address["text"]
             bound = self.bound.get(address) or Bound(spec.address, spec.backlog)
@@ -178,8 +182,9 @@ class SocketShelf:
             bound.steer(slots)
 
     def shrink(self, slots: int) -> None:
+        """Close the sockets of slots that are no more."""
         for bound in self.bound.values():
-            bound.shrink(slots)
+            bound.shrink(max(slots, self.reserved))
 
     def close(self) -> None:
         """Stop listening everywhere: from here on clients are refused."""
