@@ -162,7 +162,10 @@ class Connection(asyncio.Protocol):
     def data_received(self, received: bytes) -> None:
         try:
             self._parser.feed_data(received)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except httptools.HttpParserUpgrade:
+            # The request is answered as if it had not asked for another protocol; what follows it is not read.
+            self._is_leaving = True
+        except httptools.HttpParserError:
             self._refuse(self._refused or 400)
 
     def connection_lost(self, error: Exception | None) -> None:

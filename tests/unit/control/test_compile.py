@@ -34,6 +34,12 @@ def with_compiler(test: Callable[[Compiler], Awaitable[None]], **more: Any) -> N
     uvloop.run(whole())
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():      # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 def script(compiler: Compiler, code: str) -> None:
     """Let the next process run something else."""
     compiler._argv = [sys.executable, "-I", "-S", "-c", f"import os, time\n{code}"]
@@ -66,13 +72,9 @@ def test_the_process_is_kept_for_a_while_and_no_longer(tmp_path: Path) -> None:
         assert not compiler.is_warm
         await compiler.ask({"file": str(path), "version": 1})
         assert compiler.is_warm
-        async with asyncio.timeout(5):
-            while compiler.is_warm:
-                await asyncio.sleep(0.01)
+        await until(lambda: not compiler.is_warm)
         compiler.warm()
-        async with asyncio.timeout(10):
-            while not compiler.is_warm:
-                await asyncio.sleep(0.01)
+        await until(lambda: compiler.is_warm)
         assert (await compiler.ask({"file": str(path), "version": 2}))["ok"]
 
     with_compiler(test, warm_seconds=0.2)

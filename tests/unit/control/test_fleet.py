@@ -27,7 +27,8 @@ HERE = Path(__file__).parent
 
 def spec(port: int, listener_id: int = 0) -> ListenerSpec:
     return ListenerSpec(listener_id, f"l{listener_id}", {
-        "family": 4, "host": "127.0.0.1", "port": port, "path": "", "text": f"127.0.0.1:{port}"}, "http", "outbound", 16)
+        "family": 4, "host": "127.0.0.1", "port": port, "path": "", "text": f"127.0.0.1:{port}"},
+        "http", "outbound", 16)
 
 
 def snapshot_of(version: int, *listeners: ListenerSpec, workers: int = 3, **wish: Any) -> Snapshot:
@@ -44,14 +45,20 @@ def some_ports(count: int) -> list[int]:
     return ports
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():      # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 class Yard:
     """A fleet of fake workers, and what it said."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
         self.fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self.ground = Ground(Journal(self.fd), SocketShelf(), StatsShelf(), [*package_paths("fastmesh", "msgpack"), str(HERE)],
-                             lambda: None, entry="fake_worker")
+        paths = [*package_paths("fastmesh", "msgpack"), str(HERE)]
+        self.ground = Ground(Journal(self.fd), SocketShelf(), StatsShelf(), paths, lambda: None, entry="fake_worker")
         self.fleet = Fleet(self.ground)
 
     async def start(self, snapshot: Snapshot) -> None:
@@ -72,9 +79,7 @@ class Yard:
         return [slot.current.version if slot.current else 0 for slot in self.fleet.slots]
 
     async def all_serve(self, version: int) -> None:
-        async with asyncio.timeout(10):
-            while self.versions != [version] * len(self.fleet.slots):
-                await asyncio.sleep(0.005)
+        await until(lambda: self.versions == [version] * len(self.fleet.slots))
 
 
 def in_yard(tmp_path: Path, test: Callable[[Yard], Awaitable[None]]) -> str:
@@ -167,8 +172,7 @@ def test_one_that_dies_after_another_took_it_is_no_reason_to_refuse(tmp_path: Pa
         assert victim is not None
         os.kill(victim.pid, signal.SIGSTOP)
         push = asyncio.create_task(yard.push(snapshot_of(2, spec(a))))
-        while yard.versions[:2] != [2, 2]:
-            await asyncio.sleep(0.005)
+        await until(lambda: yard.versions[:2] == [2, 2])
         victim.kill()
         await push
         await yard.all_serve(2)
@@ -237,9 +241,7 @@ def test_death_without_end_is_slowed_down_not_given_up(tmp_path: Path) -> None:
         worker = yard.fleet.slots[0].current
         assert worker is not None
         worker.kill()
-        async with asyncio.timeout(10):
-            while yard.log.read_text().count("could not be started") < 3:
-                await asyncio.sleep(0.01)
+        await until(lambda: yard.log.read_text().count("could not be started") >= 3)
         yard.ground.entry = "fake_worker"
         await yard.all_serve(1)
         assert yard.fleet.restarts == 1

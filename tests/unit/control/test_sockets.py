@@ -71,7 +71,8 @@ def test_what_cannot_be_opened_is_named_and_nothing_stays_behind(shelf: SocketSh
     assert len(lines) == 4
     assert lines[0].startswith(f"listener l1: cannot listen on 127.0.0.1:{taken}: in use by ")
     assert "not a socket" in lines[1]
-    assert lines[2] == "listener l3: cannot listen on 198.51.100.1:80: no network interface of this machine has this address"
+    assert lines[2] == ("listener l3: cannot listen on 198.51.100.1:80: "
+                        "no network interface of this machine has this address")
     assert "No such file" in lines[3]
     assert shelf.bound == {}
     assert text.read_text() == "mine"
