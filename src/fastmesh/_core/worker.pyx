@@ -145,12 +145,14 @@ cdef class Worker:
                               why, WHY_MAX)
         if new is NULL:
             p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
+            _shut_unused(p)
             raise SnapshotRefused((<bytes>why).decode("utf-8", "replace"))
         for i in range(new.n_listeners):
             if door_find(p, new.listeners[i].id) is NULL:
                 name = new.listeners[i].name.ptr[:new.listeners[i].name.len].decode("utf-8", "replace")
                 snapshot_put(new)
                 p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
+                _shut_unused(p)
                 raise SnapshotRefused(f"listener {name!r} has no socket in this worker")
         p.snap = new
         p.max_downs = new.max_connections if new.max_connections != 0 else _connections_allowed()
@@ -159,7 +161,8 @@ cdef class Worker:
             after = k.next
             found = NULL
             for i in range(new.n_listeners):
-                if new.listeners[i].id == k.id:
+                # A listener that moved has two doors: the one handed over last is its new address.
+                if new.listeners[i].id == k.id and door_find(p, k.id) is k:
                     found = &new.listeners[i]
             if found is not NULL and not k.is_leaving:
                 k.listener = found
@@ -278,6 +281,19 @@ cdef uint32_t _connections_allowed() noexcept nogil:
     if limits.rlim_cur > 2000000:
         return 1000000
     return <uint32_t>((limits.rlim_cur - 128) // 2)
+
+
+cdef void _shut_unused(proxy_t *p) noexcept nogil:
+    """Closes the sockets that came for a snapshot that was refused."""
+    cdef door_t *k
+    cdef door_t *after
+    k = p.doors
+    while k is not NULL:
+        after = k.next
+        if not k.is_on and not k.is_leaving:
+            io_close(&k.io)
+            k.is_leaving = 1
+        k = after
 
 
 cdef void _see_off(proxy_t *p) noexcept nogil:

@@ -7,6 +7,7 @@ from fastmesh._core.proxy.mux cimport door_t, proxy_t
 
 # Takes ownership of fd. Accepts nothing before a snapshot names its listener (door_open).
 cdef door_t *door_new(proxy_t *p, uint32_t id, int fd) noexcept nogil
+# The newest that is not leaving, or NULL.
 cdef door_t *door_find(proxy_t *p, uint32_t id) noexcept nogil
 # Begins to accept (the snapshot's listener is in door.listener by now).
 cdef void door_open(door_t *k) noexcept nogil
