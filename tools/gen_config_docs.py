@@ -34,7 +34,8 @@ what to do. An unknown key is an error, so is a key that is there twice. A file 
 nothing: a running fastmesh keeps what it has and reports.
 
 **Durations** are a number with one of `ms`, `s`, `m`, `h`: `250ms`, `1.5s`. **Sizes** are a number with
-one of `B`, `KiB`, `MiB`, `GiB`: `64KiB`. A number without a unit is refused, for `10` may be seconds to one reader and milliseconds to another; only `0` needs no unit.
+one of `B`, `KiB`, `MiB`, `GiB`: `64KiB`. A number without a unit is refused, for `10` may be seconds to
+one reader and milliseconds to another; only `0` needs no unit.
 
 **Text is text.** What a value means follows from its key, not from its looks: `version: 1.10` is the
 text `1.10`, and `on` is `on`. True and false are `true` and `false`.

@@ -34,27 +34,16 @@ class Problem:
     `line` and `column` begin at 1; 0 means that the problem belongs to the file as a whole.
     `width` is the number of characters to underline. `path` is where it stands in the
     configuration, `listeners[0].timeouts.header`, and may be empty. `excerpt` is the line of the
-    file. `anchor` is the place in docs/configuration.md, or empty.
+    file, or a part of a long one, in which the problem begins at character `caret`, from 1. `anchor`
+    is the place in docs/configuration.md, or empty.
     """
 
-    __slots__ = (
-        "allowed",
-        "anchor",
-        "column",
-        "excerpt",
-        "file",
-        "found",
-        "hint",
-        "line",
-        "path",
-        "reason",
-        "severity",
-        "width",
-    )
+    __slots__ = ("allowed", "anchor", "caret", "column", "excerpt", "file", "found", "hint", "line", "path", "reason",
+                 "severity", "width")
 
     def __init__(self, reason: str, *, file: str = "", line: int = 0, column: int = 0, width: int = 1,
                  path: str = "", found: str = "", allowed: str = "", hint: str = "",
-                 severity: str = "error", excerpt: str = "", anchor: str = "") -> None:
+                 severity: str = "error", excerpt: str = "", caret: int = 0, anchor: str = "") -> None:
         self.reason = reason
         self.file = file
         self.line = line
@@ -66,6 +55,7 @@ class Problem:
         self.hint = hint
         self.severity = severity
         self.excerpt = excerpt
+        self.caret = caret or column
         self.anchor = anchor
 
     @property

@@ -89,18 +89,18 @@ def _parse(text: str, units: dict[str, int], allowed: str, maximum: int, maximum
         if value > maximum:
             raise WrongValue(repr(text), f"at most {maximum_text}")
         return value
-    raise WrongValue(repr(text), allowed, _suggest(text, units, slips, plain))
+    raise WrongValue(repr(text), allowed, _suggest(text, units, maximum, slips, plain))
 
 
-def _suggest(text: str, units: dict[str, int], slips: dict[str, str], plain: str) -> str:
+def _suggest(text: str, units: dict[str, int], maximum: int, slips: dict[str, str], plain: str) -> str:
+    """The order to write what was probably meant, if that can be used."""
     loose = _LOOSE.fullmatch(text)
     if not loose:
         return ""
-    number, unit = loose[1], loose[2]
-    if not unit:
-        return f"write {number}{plain}"
-    meant = unit if unit in units else slips.get(unit.lower())
-    return f"write {number}{meant}" if meant else ""
+    number, unit = loose[1], loose[2] or plain
+    meant = unit if unit in units else slips.get(unit.lower(), unit.lower())
+    value = _scaled(number, units[meant]) if meant in units else None
+    return "" if value is None or value > maximum else f"write {number}{meant}"
 
 
 def _scaled(number: str, unit: int) -> int | None:

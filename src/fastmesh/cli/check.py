@@ -14,6 +14,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when the file can be used, else 1; with `--strict` also 1 for warnings."""
     # A short run with many small objects that all stay alive: collecting finds nothing.
     gc.disable()
+    file = "<stdin>" if args.file == "-" else args.file.encode("utf-8", "backslashreplace").decode()
     try:
         loaded = load(args.file)
     except ConfigError as error:
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
             print_problems(error.problems)
             many = len(error.problems) > MAX_PROBLEMS
             count = f"more than {MAX_PROBLEMS} errors" if many else _count(len(error.problems), "error")
-            print(f"{args.file}: {count}", file=sys.stderr)
+            print(f"{file}: {count}", file=sys.stderr)
         return 1
     failed = args.strict and bool(loaded.warnings)
     if args.format == "json":
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_problems(loaded.warnings)
         words = [_count(count, noun) for noun, count in _summary(loaded).items()]
-        print(f"{args.file}: {'refused for its warnings' if failed else 'ok'}: {', '.join(words)}")
+        print(f"{file}: {'refused for its warnings' if failed else 'ok'}: {', '.join(words)}")
     return 1 if failed else 0
 
 

@@ -81,9 +81,9 @@ def _unix(text: str) -> Address:
     if path.startswith("@"):
         raise WrongValue(repr(text), "unix: and an absolute path",
                          "abstract sockets have no permissions; give it a path")
-    if not path.startswith("/") or len(path) < 2:
+    if not path.startswith("/") or path.startswith("//") or len(path) < 2:
         raise WrongValue(repr(text), "unix: and an absolute path, as unix:/run/app.sock",
-                         f"write unix:{path[2:]}" if path.startswith("//") and path[2:3] == "/" else "")
+                         f"write unix:{path[2:]}" if path.startswith("///") else "")
     if any(byte < 32 or byte == 127 for byte in packed):
         raise WrongValue(repr(text), "a path without control characters")
     if len(packed) > UNIX_PATH_MAX:
@@ -140,4 +140,5 @@ def _shapeless(text: str) -> WrongValue:
         return WrongValue(repr(text), ALLOWED, f"add a port, as {ip}:8080")
     if text.startswith("["):
         return WrongValue(repr(text), ALLOWED, f"add a port, as [{ip}]:8080")
-    return WrongValue(repr(text), ALLOWED, f"put the IP address in brackets and add a port, as [{ip}]:8080")
+    # ::1:8080 may be ::1 with a port, or one address: only the author knows.
+    return WrongValue(repr(text), ALLOWED, "put the IP address in brackets, and the port behind them, as [::1]:8080")

@@ -51,6 +51,8 @@ def _rework(schema: dict[str, Any], section: type[Section]) -> None:
         field = _with_reference(_without_null(schema["properties"][key]))
         field.pop("title", None)
         field.pop("default", None)
+        if info.description:
+            field["description"] = info.description     # pydantic leaves out one that the section has too
         default = default_of(info)
         if default is not None:
             field["default"] = default

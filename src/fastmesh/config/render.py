@@ -8,7 +8,6 @@ from typing import TextIO
 from fastmesh.errors import Problem
 
 DOCUMENT = "docs/configuration.md"
-_EXCERPT = 100
 
 _COLOURS = {"error": "31;1", "warning": "33;1", "place": "1", "caret": "31;1", "dim": "2"}
 
@@ -45,25 +44,16 @@ def _one(problem: Problem, colour: bool) -> str:
     lines = [f"{paint(f'config {severity}', severity)}: {place}: {path}{_printable(problem.message)}"]
     if problem.line and problem.excerpt:
         number = f"{problem.line:6d}"
-        text, column, width = _window(problem)
+        # One column for each character, so that the caret stands where it should.
+        text = "".join(" " if character == "\t" else character if character.isprintable() else "\ufffd"
+                       for character in problem.excerpt)
         lines.append(f"{paint(number + ' |', 'dim')} {text}")
-        lines.append(f"{paint(' ' * 6 + ' |', 'dim')} {' ' * column}{paint('^' * width, 'caret')}")
+        lines.append(f"{paint(' ' * 6 + ' |', 'dim')} {' ' * (problem.caret - 1)}{paint('^' * problem.width, 'caret')}")
     anchor = paint(f"({DOCUMENT}#{problem.anchor})", "dim") if problem.anchor else ""
     if problem.hint or anchor:
         hint = f"to do: {_printable(problem.hint)}" if problem.hint else ""
         lines.append("  " + "  ".join(part for part in (hint, anchor) if part))
     return "\n".join(lines) + "\n"
-
-
-def _window(problem: Problem) -> tuple[str, int, int]:
-    """The part of the line that fits, the column of the caret in it, and its width."""
-    line = "".join(" " if character == "\t" else character if character.isprintable() else "\ufffd"
-                   for character in problem.excerpt)
-    column = problem.column - 1
-    start = max(0, min(column - 20, len(line) - _EXCERPT)) if len(line) > _EXCERPT else 0
-    text = line[start:start + _EXCERPT]
-    column = min(column - start, len(text))
-    return text, column, max(1, min(problem.width, len(text) - column))
 
 
 def _printable(text: str) -> str:

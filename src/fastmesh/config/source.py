@@ -9,7 +9,8 @@ from bisect import bisect_right
 from fastmesh.errors import ConfigError, Problem
 
 MAX_BYTES = 16 << 20
-_MAX_EXCERPT = 160
+_EXCERPT = 100      # characters of a line that are shown
+_BEFORE = 20        # of them before the fault, when the line is longer
 
 
 class Source:
@@ -32,26 +33,28 @@ class Source:
         line = bisect_right(self._starts, index)
         return line, index - self._starts[line - 1] + 1
 
-    def line(self, index: int) -> str:
-        """The line that holds a position, without its end."""
+    def excerpt(self, index: int) -> tuple[str, int]:
+        """The line that holds a position, or a window of a long one, and the position in it, from 0."""
         start = self.text.rfind("\n", 0, index) + 1
-        end = self.text.find("\n", start, start + 4096)
-        return self.text[start:end if end >= 0 else start + 4096].rstrip("\r")
+        end = self.text.find("\n", index, index + _EXCERPT)
+        if end < 0:
+            end = min(len(self.text), index + _EXCERPT)
+        begin = start if end - start <= _EXCERPT else max(start, index - _BEFORE)
+        return self.text[begin:min(end, begin + _EXCERPT)].rstrip("\r"), index - begin
 
     def problem(self, reason: str, start: int, end: int = 0, **more: str) -> Problem:
         """A problem with the characters from `start` to `end`."""
         line, column = self.position(start)
-        excerpt = self.line(start)
-        width = max(1, min(end - start, len(excerpt) - column + 1))
-        if len(excerpt) > _MAX_EXCERPT:
-            # A window of the line; the column stays that of the file, the renderer marks the cut.
-            excerpt = excerpt[:_MAX_EXCERPT] + "…"
-        return Problem(reason, file=self.name, line=line, column=column, width=width, excerpt=excerpt, **more)
+        excerpt, caret = self.excerpt(start)
+        width = max(1, min(end - start, len(excerpt) - caret))
+        return Problem(reason, file=self.name, line=line, column=column, width=width, excerpt=excerpt,
+                       caret=caret + 1, **more)
 
 
 def read_source(path: str, limit: int = MAX_BYTES) -> Source:
     """Reads a file, `-` for standard input. Raises ConfigError when it is not the text of a configuration."""
-    name = "<stdin>" if path == "-" else path
+    # A name is any bytes; shown, it is text.
+    name = "<stdin>" if path == "-" else path.encode("utf-8", "backslashreplace").decode()
     try:
         raw = sys.stdin.buffer.read(limit + 1) if path == "-" else _read(path, limit)
     except (OSError, ValueError) as error:

@@ -46,10 +46,13 @@ def substitute(text: str, env: Mapping[str, str]) -> str:
             if "${" in default:
                 raise BadReference(f"found {whole!r}", "a default without references",
                                    "references cannot be nested", *where)
-            return value or default     # as in a shell, `:-` replaces an empty value too
+            value = value or default    # as in a shell, `:-` replaces an empty value too
         if value is None:
             raise BadReference(f"the environment variable {name} is not set", "",
                                f"set it, or give a default: ${{{name}:-value}}", *where)
+        if not value.isprintable() and any("\ud800" <= character <= "\udfff" for character in value):
+            # What the system hands over as bytes that are no text.
+            raise BadReference(f"the environment variable {name} is not UTF-8", "", "set it to UTF-8 text", *where)
         return value
 
     return _REFERENCE.sub(replace, text)

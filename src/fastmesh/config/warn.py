@@ -111,7 +111,8 @@ def _absent(find: Finder, log: AccessLog) -> None:
     for path, text in texts:
         if operators := absent_operators(text):
             names = ", ".join(f"%{name}%" for name in operators)
-            _warn(find, path, f"{names} never has a value in this version", "remove it, or keep it for its key")
+            verb = "has" if len(operators) == 1 else "have"
+            _warn(find, path, f"{names} never {verb} a value in this version", "remove it, or keep it for its key")
 
 
 # --- routes that no request reaches -------------------------------------------

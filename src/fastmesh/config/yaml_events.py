@@ -40,6 +40,11 @@ def parse_events(text: str) -> Iterator[Any]:
         parser = _open(text)
         while (event := parser.get_event()) is not None and type(event) is not StreamEnd:
             yield event
+    except YAMLError:
+        raise
+    except (IndexError, KeyError, AttributeError, TypeError, ValueError, AssertionError, RecursionError) as error:
+        # The parsers in Python trip over some texts instead of refusing them.
+        raise YAMLError(f"the parser cannot read it: {error!r}") from None
     finally:
         if parser is not None:
             parser.dispose()

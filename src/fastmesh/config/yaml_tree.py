@@ -24,6 +24,7 @@ Value = Union[str, None, "list[Value]", "dict[str, Value]"]
 
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _TEXT_TAGS = frozenset((None, "!", "tag:yaml.org,2002:str"))
+_IPV6 = re.compile(r"(?<![\w\"'])(\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]|[0-9A-Fa-f]*::[0-9A-Fa-f:.]*)(?![\"'])")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 
 # libyaml's words, and what to do about it.
@@ -128,7 +129,7 @@ class _Composer:
             if kind in _SKIPPED:
                 continue
             root = self._node(event, events, 0)
-        if root is None:
+        if root is None or (root[0] is None and not self.problems):
             raise ConfigError([Problem("the file is empty", file=self.source.name,
                                        allowed="a configuration with at least a listener",
                                        hint="begin with the example in docs/configuration.md")])
@@ -210,8 +211,7 @@ class _Composer:
                 else:
                     what = "a list" if type(event) is yaml.SequenceStart else "a mapping"
                 raise self._fatal(f"found {what} as a key", start, end, allowed="a name as a key",
-                                  hint="inside [ ] and { } write \"${NAME}\" in quotes" if "${" in
-                                  self.source.text[max(0, start - 1):start + 2] else "")
+                                  hint=_quotes(self.source.excerpt(start)[0]))
             self.count += 1
             key: str = event.value
             value, item = self._node(next(events), events, depth)
@@ -300,18 +300,19 @@ class _Composer:
             # The reader's offsets are bytes in one parser and characters in the other: look again.
             bad = _UNPRINTABLE.search(self.source.text)
             at = bad.start() if bad else 0
-            what = f"found the character U+{ord(self.source.text[at]):04X}" if bad else str(error)
-            return self._fatal(what, at, at + 1, allowed="printable text",
+            if bad is None:
+                return self._fatal(f"not valid YAML: {error}", 0)
+            return self._fatal(f"found the character U+{ord(bad[0]):04X}", at, at + 1, allowed="printable text",
                                hint="write it as an escape in double quotes, or remove it")
         problem = str(getattr(error, "problem", "") or "this is not YAML")
         context = str(getattr(error, "context", "") or "")
         hint = next((hint for words, hint in _SYNTAX_HINTS if words in problem), "")
         at = min(mark.index, max(0, len(self.source.text) - 1))
-        line = self.source.line(at)
+        line, _ = self.source.excerpt(at)
         if self.source.text[at:at + 1] == "\t":
             problem, hint = "found a tab where YAML wants spaces", "indent with spaces"
-        elif "${" in line and ("[" in line or "{" in line.replace("${", "")):
-            hint = "inside [ ] and { } write \"${NAME}\" in quotes"
+        else:
+            hint = _quotes(line) or hint
         context_mark = getattr(error, "context_mark", None)
         if context and context_mark is not None and context_mark.index != mark.index:
             context += f" that begins on line {self.source.position(context_mark.index)[0]}"
@@ -320,6 +321,13 @@ class _Composer:
 
 
 _SKIPPED = frozenset((yaml.StreamStart, yaml.DocumentStart, yaml.DocumentEnd))
+
+
+def _quotes(line: str) -> str:
+    """What in a line that YAML cannot read most probably wants quotes."""
+    if "${" in line and ("[" in line or "{" in line.replace("${", "")):
+        return "inside [ ] and { } write \"${NAME}\" in quotes"
+    return 'put IPv6 addresses in quotes, as "[::1]:8080"' if _IPV6.search(line) else ""
 
 
 def _shown(text: str) -> str:

@@ -87,8 +87,17 @@ def describe(config: Config, registry: Registry, open_files: int = 0) -> wire.Co
         },
         "node": {"service": node.service, "version": node.version, "namespace": node.namespace,
                  "workload": node.workload or node.service, "cluster": node.cluster},
-        "config": config.model_dump(mode="json", exclude_none=True),
+        "config": as_written(config),
     }
+
+
+def as_written(config: Config) -> dict[str, Any]:
+    """The configuration with all defaults, as a file could say it."""
+    written = config.model_dump(mode="json", exclude_none=True)
+    for listener in written["listeners"]:
+        if listener["protocol"] == "tcp":
+            del listener["routes"]
+    return written
 
 
 def max_connections(config: Config, open_files: int = 0) -> int:

@@ -1,0 +1,97 @@
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fastmesh
+from fastmesh.cli.main import main, parser
+
+GOOD = ("listeners: [{name: a, address: '127.0.0.1:1', protocol: tcp, cluster: c}]\n"
+        "clusters: [{name: c, endpoints: [127.0.0.1:2]}]\n")
+
+
+def run(*arguments: str, **more: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "fastmesh", *arguments], capture_output=True, text=True, check=False,
+                          timeout=60, **more)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such"], ["run"], ["check"], ["check", "a", "b"], ["--nonsense"],
+                                       ["check", "--format", "xml", "a"], ["schema", "x"], ["version", "x"]])
+def test_a_wrong_command_line(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: fastmesh")
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["schema"], ["version"]])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: fastmesh") and all(len(line) <= 120 for line in text.splitlines())
+
+
+def test_the_help_names_every_command_and_the_exit_codes():
+    text = parser().format_help()
+    assert all(word in text for word in ("run", "check", "schema", "version", "exit codes", "listeners:"))
+
+
+def test_the_version():
+    done = run("version")
+    assert done.returncode == 0 and done.stdout.startswith(f"fastmesh {fastmesh.__version__} (Python ")
+    assert run("--version").stdout == f"fastmesh {fastmesh.__version__}\n"
+
+
+def test_the_version_is_that_of_the_package():
+    project = tomllib.loads(Path("pyproject.toml").read_text())
+    assert project.get("project", {}).get("version", fastmesh.__version__) == fastmesh.__version__
+    assert "version" in project["project"] or project["tool"]["setuptools"]["dynamic"]["version"] == {
+        "attr": "fastmesh.__version__"}
+
+
+@pytest.mark.parametrize(("code", "banned"), [
+    ("import fastmesh", ("re", "typing", "asyncio", "importlib.metadata", "fastmesh.errors")),
+    ("from fastmesh.cli.main import parser; parser().format_help()", ("pydantic", "yaml", "asyncio", "msgpack")),
+    ("from fastmesh.cli.main import main; main(['version'])", ("pydantic", "yaml", "asyncio", "msgpack")),
+    ("from fastmesh.cli.main import main; main(['check', '/dev/null'])", ("asyncio", "uvloop")),
+])
+def test_nothing_is_imported_that_is_not_needed(code, banned):
+    code += f"\nimport sys; print([name for name in {banned!r} if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"],
+                          capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_the_schema(tmp_path):
+    printed = run("schema")
+    assert printed.returncode == 0 and printed.stdout.startswith('{\n  "$schema"')
+    target = tmp_path / "schema.json"
+    assert run("schema", "-o", str(target)).returncode == 0 and target.read_text() == printed.stdout
+    refused = run("schema", "-o", str(tmp_path / "none" / "x"))
+    assert refused.returncode == 1 and "cannot write" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_reader_that_leaves(tmp_path):
+    command = f"'{sys.executable}' -m fastmesh schema | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == "" and done.returncode == 0
+
+
+def test_run_is_handed_on(monkeypatch):
+    module = type(sys)("fastmesh.cli.run")
+    module.run = lambda given: 40 + len(given.config)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fastmesh.cli.run", module)
+    monkeypatch.setattr("fastmesh.cli.run", module, raising=False)
+    assert main(["run", "-c", "ab"]) == 42
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch):
+    def interrupted(given: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastmesh.cli.main._run", interrupted)
+    assert main(["version"]) == 130

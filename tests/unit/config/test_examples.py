@@ -1,0 +1,35 @@
+"""The examples are good, by every measure there is."""
+
+from pathlib import Path
+
+import pytest
+
+from fastmesh.config.json_schema import json_schema
+from fastmesh.config.load import load
+from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.registry import Registry as Numbers
+from probes.snapshot_probe import Snapshot
+from probes.wire import registry
+
+EXAMPLES = sorted(Path("examples/config").glob("*.yaml"))
+
+
+def test_there_are_some():
+    assert len(EXAMPLES) >= 8
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_has_neither_errors_nor_warnings_and_compiles(path):
+    loaded = load(str(path), {})
+    assert loaded.warnings == []
+    snapshot, _ = compile(loaded.config, 1, Numbers())
+    with registry() as r:
+        Snapshot(snapshot, r).close()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_editors_find_nothing_in_an_example(path):
+    jsonschema = pytest.importorskip("jsonschema")
+    yaml = pytest.importorskip("yaml")
+    validator = jsonschema.Draft202012Validator(json_schema("1"))
+    assert [error.message for error in validator.iter_errors(yaml.safe_load(path.read_text()))] == []

@@ -1,0 +1,109 @@
+"""The arrays of a snapshot, place by place; tests/unit/_core/snapshot reads them with the decoder itself."""
+
+import resource
+from typing import Any
+
+import msgpack
+import pytest
+
+from fastmesh.config.load import load_text
+from fastmesh.snapshot.compiler import compile, describe, max_connections
+from fastmesh.snapshot.registry import Registry
+from fastmesh.snapshot.wire import UNLIMITED
+
+S = 1_000_000_000
+TEXT = """\
+listeners:
+  - name: web
+    address: "[::1]:80"
+    direction: inbound
+    plain_answers: true
+    via: edge
+    trusted_clients: [10.0.0.0/8, "::1", unix]
+    limits: {head: 8KiB, request_line: 4KiB, header_count: 9, requests_per_connection: 3, connections: 4, buffer: 1MiB}
+    timeouts: {header: 1s, body_idle: 2s, keepalive_idle: 3s, tcp_idle: 4s, request: 5s, linger: 6s}
+    routes:
+      - {name: r, match: {path: //x, hosts: [A.b.], methods: [GET], headers: {X-A: b}}, cluster: two}
+      - {match: {prefix: /no}, response: {status: 404, body: "é", content_type: text/html}, timeout: 0}
+      - {match: {hosts: ["*"]}, response: {status: 204}, timeout: 7s}
+  - {name: db, address: 127.0.0.1:5432, protocol: tcp, cluster: one}
+clusters:
+  - {name: one, load_balancer: random, endpoints: []}
+  - name: two
+    load_balancer: round_robin
+    connect_timeout: 10ms
+    idle_timeout: 0
+    max_connections: 1
+    max_pending: 2
+    max_requests: 3
+    max_requests_per_connection: 4
+    connect_attempts: 5
+    avoid: {base: 1ms, max: 1h}
+    endpoints: [127.0.0.1:1, {address: "[2001:db8::1]:2", weight: 7}, "unix:/run/é"]
+"""
+
+
+def snapshot(text: str = TEXT, version: int = 1, registry: Registry | None = None, open_files: int = 1064) -> Any:
+    return msgpack.unpackb(compile(load_text(text, env={}).config, version, registry or Registry(), open_files)[0])
+
+
+def test_every_place():
+    assert snapshot() == [
+        "fmsn", 1, 1, [499, None],
+        [[0, "web", 0, True, True, -1,
+          [8192, 4096, 9, S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 3, 4, 1 << 20],
+          [[4, 8, b"\x0a" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "edge",
+          [["r", 1, b"/x", ["a.b"], ["GET"], [["x-a", "b"]], 1, 0, b"", "", 5 * S],
+           ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0],
+           ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S]]],
+         [1, "db", 1, False, False, 0,
+          [61440, 16384, 100, 10 * S, 60 * S, 3600 * S, 3600 * S, 0, S, 0, 0, 65536],
+          [[4, 8, b"\x7f" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "", []]],
+        [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, []],
+         [1, "two", 0, 10_000_000, 0, 1, 2, 3, 4, 5, 1_000_000, 3600 * S,
+          [[0, 4, 1, b"\x7f\0\0\x01", 1, "127.0.0.1:1"],
+           [1, 6, 2, bytes.fromhex("20010db8000000000000000000000001"), 7, "[2001:db8::1]:2"],
+           [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é"]]]]]
+
+
+def test_the_access_log_is_compiled():
+    ops = snapshot('access_log: {fields: {a: "%PROTOCOL%", b: "x"}}\nlisteners: []\n')[3][1]
+    assert ops == [[0, 0, '{"a":'], [4, 1, ""], [0, 0, ',"b":"x"}']]
+    ops = snapshot('access_log: {format: text, template: "%REQ(A)% x"}\nlisteners: []\n')[3][1]
+    assert ops == [[12, 0, "a"], [0, 0, " x"]]
+
+
+def test_numbers_outlive_a_change_of_order():
+    registry = Registry()
+    first = snapshot(registry=registry)
+    text = TEXT.replace("endpoints: [127.0.0.1:1, ", "endpoints: [127.0.0.1:9, ").replace("name: one", "name: three"
+                        ).replace("cluster: one", "cluster: three")
+    second = snapshot(text, 2, Registry.from_dict(registry.to_dict()))
+    assert [cluster[0] for cluster in first[5]] == [0, 1] and [cluster[0] for cluster in second[5]] == [2, 1]
+    assert [endpoint[0] for endpoint in second[5][1][12]] == [3, 1, 2]
+
+
+def test_the_same_address_in_two_clusters_has_two_rows():
+    text = "listeners: []\nclusters: [{name: a, endpoints: [127.0.0.1:1]}, {name: b, endpoints: [127.0.0.1:1]}]\n"
+    assert [cluster[12][0][0] for cluster in snapshot(text)[5]] == [0, 1]
+
+
+@pytest.mark.parametrize(("given", "open_files", "connections"), [
+    (0, 1024, 480), (0, 1_048_576, 524_256), (0, 10, 16), (77, 1024, 77), (0, resource.RLIM_INFINITY, 0)])
+def test_connections_follow_from_the_limit_of_open_files(given, open_files, connections):
+    config = load_text(f"max_connections: {given}\nlisteners: []\n").config
+    assert max_connections(config, open_files) == connections
+
+
+def test_times_are_rounded_up():
+    config = load_text("drain_timeout: 0.5ms\norphan_grace: 0\nlisteners: []\n").config
+    registry = compile(config, 1, Registry())[1]
+    process = describe(config, registry)["process"]
+    assert (process["drain_timeout_ms"], process["orphan_grace_ms"]) == (1, 0)
+
+
+def test_names_of_the_node():
+    config = load_text("node: {service: shop, cluster: east}\nlisteners: []\n").config
+    node = describe(config, compile(config, 1, Registry())[1])["node"]
+    assert node == {"service": "shop", "version": "unknown", "namespace": "default", "workload": "shop",
+                    "cluster": "east"}
