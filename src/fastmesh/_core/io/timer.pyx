@@ -1,5 +1,8 @@
 """See timer.pxd."""
 
+cdef extern from *:
+    int __builtin_ctzll(unsigned long long v) nogil
+
 
 cdef void wheel_init(wheel_t *w, uint64_t now_ns) noexcept nogil:
     cdef uint32_t i
@@ -90,18 +93,30 @@ cdef void wheel_run(wheel_t *w, uint64_t now_ns) noexcept nogil:
 
 
 cdef uint64_t wheel_wait(wheel_t *w, uint64_t now_ns, uint64_t most_ns) noexcept nogil:
-    cdef uint64_t tick, at_ns
-    cdef uint32_t i, at
+    cdef uint64_t at_ns, bits
+    cdef uint32_t from_slot, word, step
     if w.count == 0:
         return most_ns
     # Only level 0 is looked at, up to its next turn: there the higher levels are poured down.
-    for i in range(1, WHEEL_SLOTS + 1):
-        tick = w.tick + i
-        at = <uint32_t>(tick & 255)
-        if (w.used[at >> 6] >> (at & 63)) & 1 or at == 0:
-            at_ns = tick << WHEEL_SHIFT
-            if at_ns <= now_ns:
-                return 0
-            at_ns -= now_ns
-            return at_ns if at_ns < most_ns else most_ns
-    return most_ns
+    from_slot = <uint32_t>((w.tick + 1) & 255)
+    if from_slot == 0:
+        return _until(w.tick + 1, now_ns, most_ns)
+    word = from_slot >> 6
+    bits = w.used[word] & (<uint64_t>-1 << (from_slot & 63))
+    for step in range(4):
+        if bits != 0:
+            at_ns = (w.tick & ~<uint64_t>255) + (word << 6) + <uint32_t>__builtin_ctzll(bits)
+            return _until(at_ns, now_ns, most_ns)
+        word += 1
+        if word == 4:
+            break
+        bits = w.used[word]
+    return _until((w.tick & ~<uint64_t>255) + 256, now_ns, most_ns)
+
+
+cdef inline uint64_t _until(uint64_t tick, uint64_t now_ns, uint64_t most_ns) noexcept nogil:
+    cdef uint64_t at_ns = tick << WHEEL_SHIFT
+    if at_ns <= now_ns:
+        return 0
+    at_ns -= now_ns
+    return at_ns if at_ns < most_ns else most_ns
