@@ -341,4 +341,5 @@ EPOLL.drop = _drop
 EPOLL.flush = _flush
 EPOLL.turn = _turn
 EPOLL.now = _now
+EPOLL.calls = io_reactor.kernel_calls
 io_reactor.engine_epoll = &EPOLL

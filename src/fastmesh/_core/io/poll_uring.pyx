@@ -638,4 +638,5 @@ URING.drop = _drop
 URING.flush = _flush
 URING.turn = _turn
 URING.now = _now
+URING.calls = io_reactor.kernel_calls
 io_reactor.engine_uring = &URING

@@ -15,7 +15,7 @@ from fastmesh._core.mem.block cimport block_t, blocks_t
 from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.counter cimport stats_t
 from fastmesh._core.io.timer cimport wheel_t
-from fastmesh._core.sys.socket cimport sockaddr, socklen_t
+from fastmesh._core.sys.socket cimport sockaddr, sockaddr_storage, socklen_t
 
 cdef enum:
     # io_t.flags: what is wanted
@@ -94,6 +94,19 @@ ctypedef struct io_t:
     io_t *gone_next
     io_t *ready_next
 
+# The system calls on sockets that are made outside the engines: the kernel's own, as the manual has them, or what a
+# test puts in their place.
+ctypedef struct socket_calls_t:
+    int (*socket)(int domain, int kind, int protocol) noexcept nogil
+    int (*accept)(int fd, int flags) noexcept nogil
+    int (*peer)(int fd, sockaddr_storage *to, socklen_t *n) noexcept nogil
+    int (*setsockopt)(int fd, int level, int name, const void *value, socklen_t n) noexcept nogil
+    ssize_t (*recv)(int fd, void *to, size_t n, int flags) noexcept nogil
+    ssize_t (*send)(int fd, const void *what, size_t n, int flags) noexcept nogil
+    ssize_t (*splice)(int fd_in, int fd_out, size_t n, unsigned int flags) noexcept nogil
+    int (*shutdown)(int fd, int how) noexcept nogil
+    int (*close)(int fd) noexcept nogil
+
 ctypedef struct engine_t:
     const char *name
     int kind
@@ -108,6 +121,7 @@ ctypedef struct engine_t:
     void (*flush)(reactor_t *r) noexcept nogil                 # send what the dirty list holds
     void (*turn)(reactor_t *r, uint64_t wait_ns) noexcept nogil
     uint64_t (*now)() noexcept nogil                           # CLOCK_MONOTONIC in ns, or a clock that a test moves
+    const socket_calls_t *calls
 
 cdef enum:
     SCRATCH_CHUNK = 98304     # room for the largest head and what is added to it
@@ -139,6 +153,7 @@ ctypedef struct reactor_t:
 
 cdef const engine_t *engine_uring
 cdef const engine_t *engine_epoll
+cdef const socket_calls_t *kernel_calls
 
 cdef reactor_t *reactor_new(const engine_t *engine, stats_t *stats, int *err) noexcept nogil
 cdef void reactor_free(reactor_t *r) noexcept nogil

@@ -8,7 +8,10 @@ from fastmesh._core.mem.fault cimport FM_ESYS, FM_OK
 from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_take
 from fastmesh._core.io.timer cimport wheel_init, wheel_run, wheel_wait
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
-from fastmesh._core.sys.socket cimport SHUT_WR, SO_LINGER, SOL_SOCKET, close, setsockopt, shutdown
+from fastmesh._core.sys.socket cimport (
+    SHUT_WR, SO_LINGER, SOL_SOCKET, accept4, close, getpeername, recv, send, setsockopt, shutdown, sockaddr,
+    sockaddr_storage, socket, socklen_t)
+from fastmesh._core.sys.splice cimport splice
 
 cdef extern from *:
     """
@@ -21,6 +24,31 @@ cdef extern from *:
 # Set by the engines' modules when they are imported (they stand above this one).
 engine_uring = NULL
 engine_epoll = NULL
+
+
+cdef int _accept(int fd, int flags) noexcept nogil:
+    return accept4(fd, NULL, NULL, flags)
+
+
+cdef int _peer(int fd, sockaddr_storage *to, socklen_t *n) noexcept nogil:
+    return getpeername(fd, <sockaddr *>to, n)
+
+
+cdef ssize_t _splice(int fd_in, int fd_out, size_t n, unsigned int flags) noexcept nogil:
+    return splice(fd_in, NULL, fd_out, NULL, n, flags)
+
+
+cdef socket_calls_t KERNEL
+KERNEL.socket = socket
+KERNEL.accept = _accept
+KERNEL.peer = _peer
+KERNEL.setsockopt = setsockopt
+KERNEL.recv = recv
+KERNEL.send = send
+KERNEL.splice = _splice
+KERNEL.shutdown = shutdown
+KERNEL.close = close
+kernel_calls = &KERNEL
 
 
 cdef reactor_t *reactor_new(const engine_t *engine, stats_t *stats, int *err) noexcept nogil:
@@ -103,7 +131,7 @@ cdef int io_open(reactor_t *r, io_t *io, int fd, const io_ops_t *on) noexcept no
     io.reactor = r
     io.out_mark = 65536
     if r.engine.add(r, io) != FM_OK:
-        close(fd)
+        r.engine.calls.close(fd)
         io.fd = -1
         return FM_ESYS
     r.n_open += 1
@@ -173,7 +201,7 @@ cdef void io_reset(io_t *io) noexcept nogil:
         return
     now.on = 1
     now.seconds = 0
-    setsockopt(io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now))
+    io.reactor.engine.calls.setsockopt(io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now))
     io_close(io)
 
 
@@ -191,7 +219,7 @@ cdef void io_shut(io_t *io) noexcept nogil:
     io.flags |= IO_SHUT_WANT
     if io.out_head is NULL:
         io.flags |= IO_SHUT_DONE
-        shutdown(io.fd, SHUT_WR)
+        io.reactor.engine.calls.shutdown(io.fd, SHUT_WR)
 
 
 cdef void io_gone(io_t *io) noexcept nogil:
@@ -341,7 +369,7 @@ cdef void io_after_send(io_t *io) noexcept nogil:
             return
         if (io.flags & (IO_SHUT_WANT | IO_SHUT_DONE)) == IO_SHUT_WANT:
             io.flags |= IO_SHUT_DONE
-            shutdown(io.fd, SHUT_WR)
+            io.reactor.engine.calls.shutdown(io.fd, SHUT_WR)
     if io.out_over and io.out_bytes <= io.out_mark >> 1:
         io.out_over = 0
         io.on.on_drained(io)

@@ -17,8 +17,8 @@ from fastmesh._core.proxy.mux_tcp cimport mux_tcp_events, mux_tcp_start
 from fastmesh._core.snapshot.snapshot cimport PROTOCOL_TCP, listener_t, snapshot_get, snapshot_put
 from fastmesh._core.sys.errno_sys cimport EINTR, ECONNABORTED, errno
 from fastmesh._core.sys.socket cimport (
-    AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, O_CLOEXEC, O_RDONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_NODELAY, accept4,
-    close, getpeername, open, setsockopt, sockaddr, sockaddr_storage, socklen_t)
+    AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, O_CLOEXEC, O_RDONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_NODELAY, close,
+    open, sockaddr_storage, socklen_t)
 
 cdef enum:
     PAUSE_NS = 20000000       # after the descriptors ran out
@@ -79,7 +79,7 @@ cdef void _on_ready(io_t *io, int events) noexcept nogil:
         io_again(io)
         return
     for _round in range(4096):
-        fd = accept4(io.fd, NULL, NULL, _accept_flags(k))
+        fd = k.proxy.reactor.engine.calls.accept(io.fd, _accept_flags(k))
         if fd >= 0:
             _on_accept(io, fd)
         elif errno != EINTR and errno != ECONNABORTED:
@@ -102,12 +102,12 @@ cdef void _on_resume(timer_t *t, void *owner) noexcept nogil:
         # Whoever waits is told at once instead of being left hanging.
         close(spare)
         for _round in range(SHED_BATCH):
-            fd = accept4(k.io.fd, NULL, NULL, SOCK_CLOEXEC)
+            fd = k.proxy.reactor.engine.calls.accept(k.io.fd, SOCK_CLOEXEC)
             if fd < 0:
                 break
             k.proxy.stats.globals[G_SHED_CONNECTIONS] += 1
             k.row.shed += 1
-            close(fd)
+            k.proxy.reactor.engine.calls.close(fd)
         spare = open(b"/dev/null", O_RDONLY | O_CLOEXEC)
     io_listen(&k.io, True)
 
@@ -137,7 +137,7 @@ cdef void _on_accept(io_t *io, int fd) noexcept nogil:
             (l.max_connections != 0 and k.active >= l.max_connections)):
         p.stats.globals[G_SHED_CONNECTIONS] += 1
         k.row.shed += 1
-        close(fd)
+        p.reactor.engine.calls.close(fd)
         return
     d = <down_t *>slab_take(&p.downs_slab)
     memset(d, 0, sizeof(down_t))
@@ -146,10 +146,10 @@ cdef void _on_accept(io_t *io, int fd) noexcept nogil:
         slab_give(&p.downs_slab, d)
         p.stats.globals[G_ACCEPT_FAILED] += 1
         return
-    if getpeername(fd, <sockaddr *>&peer, &n) != 0 or addr_from_sockaddr(&d.addr, &peer, n) != FM_OK:
+    if p.reactor.engine.calls.peer(fd, &peer, &n) != 0 or addr_from_sockaddr(&d.addr, &peer, n) != FM_OK:
         d.addr.family = 0
     if d.addr.family != AF_UNIX:
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+        p.reactor.engine.calls.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     d.proxy = p
     d.door = k
     d.listener = l

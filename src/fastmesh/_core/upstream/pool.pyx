@@ -15,8 +15,7 @@ from fastmesh._core.net.xprt cimport xprt_open_plain, xprt_up_t
 from fastmesh._core.snapshot.live cimport live_endpoint_put
 from fastmesh._core.sys.errno_sys cimport EAGAIN, ETIMEDOUT, errno
 from fastmesh._core.sys.socket cimport (
-    AF_UNIX, IPPROTO_TCP, MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, TCP_NODELAY, recv,
-    setsockopt, sockaddr, socket)
+    AF_UNIX, IPPROTO_TCP, MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, TCP_NODELAY, sockaddr)
 
 
 cdef void pool_init(pool_t *p, reactor_t *r, stats_t *stats, void *registry, uint64_t seed) noexcept nogil:
@@ -151,7 +150,7 @@ cdef void pool_close_all(pool_t *p) noexcept nogil:
 
 cdef bint up_is_stale(up_t *up) noexcept nogil:
     cdef char byte = 0
-    cdef ssize_t n = recv(up.x.io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)
+    cdef ssize_t n = up.pool.reactor.engine.calls.recv(up.x.io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)
     return n >= 0 or errno != EAGAIN
 
 
@@ -289,12 +288,12 @@ cdef void _connect(pool_t *p, pool_wait_t *w) noexcept nogil:
     cdef up_t *up
     if p.reactor.engine.kind == ENGINE_EPOLL:
         flags |= SOCK_NONBLOCK
-    fd = socket(live.addr.family, flags, 0)
+    fd = p.reactor.engine.calls.socket(live.addr.family, flags, 0)
     if fd < 0:
         w.ops.on_ready(w, NULL, POOL_FAILED, errno)
         return
     if live.addr.family != AF_UNIX:
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+        p.reactor.engine.calls.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     up = <up_t *>slab_take(&p.slab)
     memset(up, 0, sizeof(up_t))
     if xprt_open_plain(p.reactor, &up.x, fd, &FROM_XPRT) != FM_OK:
