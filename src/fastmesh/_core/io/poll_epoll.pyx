@@ -3,7 +3,7 @@
 The receive block is shared: a message that is passed on at once never leaves the same hot memory. Who wants
 to keep received bytes takes a reference, and the engine goes on with another block.
 """
-from fastmesh._core.sys.errno_sys cimport EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, errno
+from fastmesh._core.sys.errno_sys cimport EAGAIN, ECONNABORTED, ECONNRESET, EINPROGRESS, EINTR, EPIPE, errno
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport G_ACCEPT_FAILED, G_SENDS_SHORT
@@ -11,9 +11,10 @@ from fastmesh._core.mem.fault cimport FM_ESYS, FM_OK
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN, IO_RX_READY,
-    IO_RX_WANT, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send, io_again, io_failed,
-    io_gone, io_keep, io_sent, io_t, reactor_t, scratch_reset, slice_t)
+    ENGINE_EPOLL, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN,
+    IO_RX_READY,
+    IO_RX_WANT, IO_TX_BROKEN, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send, io_again,
+    io_drop_queue, io_failed, io_gone, io_keep, io_sent, io_t, reactor_t, scratch_reset, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll_create1,
@@ -145,6 +146,13 @@ cdef void _send(reactor_t *r, io_t *io) noexcept nogil:
                 continue
             if errno == EAGAIN:
                 break
+            if (errno == EPIPE or errno == ECONNRESET) and (io.flags & (IO_RX_WANT | IO_CLOSE_SENT)) == IO_RX_WANT:
+                # The peer reads no more; what it said before that may be an answer that explains it.
+                io.err = errno
+                io.flags |= IO_TX_BROKEN | IO_RX_READY | IO_RX_HUP_SEEN
+                io_drop_queue(io)
+                _later(r, io)
+                return
             io_failed(io, errno)
             return
         io_sent(io, <uint32_t>rc)
@@ -196,6 +204,11 @@ cdef void _read(reactor_t *r, io_t *io) noexcept nogil:
             io.flags &= ~<uint32_t>IO_RX_READY
             if errno != EAGAIN:
                 io_failed(io, errno)
+            elif io.flags & IO_TX_BROKEN:
+                io_failed(io, io.err)
+            return
+        if n == 0 and io.flags & IO_TX_BROKEN:
+            io_failed(io, io.err)
             return
         if n == 0:
             io.flags |= IO_EOF

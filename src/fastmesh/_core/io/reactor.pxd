@@ -45,6 +45,7 @@ cdef enum:
     IO_AGAIN = 8388608        # in the list of io_again
     IO_FIRM = 16777216        # io_uring: whose memory is in the kernel is gone; a short send breaks the connection
     IO_RX_HUP_SEEN = 4194304  # epoll: the peer has closed its side, read until that shows
+    IO_TX_BROKEN = 33554432   # epoll: a send failed; reported when all that came before has been read
 
     READY_IN = 1
     READY_OUT = 2

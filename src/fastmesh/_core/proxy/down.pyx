@@ -8,6 +8,9 @@ from fastmesh._core.mem.slab cimport slab_give
 from fastmesh._core.proxy.mux cimport DOWN_CLOSING
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 
+cdef enum:
+    LOOK_LEAST_NS = 10000000
+
 
 cdef void down_close(down_t *d) noexcept nogil:
     if d.gone:
@@ -28,15 +31,35 @@ cdef void down_reset(down_t *d) noexcept nogil:
 
 
 cdef void down_close_sent(down_t *d) noexcept nogil:
-    cdef uint64_t linger = d.listener.linger_ns
     d.phase = DOWN_CLOSING
     if d.x.io.out_head is NULL:
         down_close(d)
         return
-    # A client that never reads its answer must not keep the connection.
-    timer_arm(&d.proxy.reactor.wheel, &d.timer,
-              d.proxy.reactor.now_ns + (linger if linger > d.listener.body_timeout_ns else d.listener.body_timeout_ns))
+    down_wait(d)
     io_close_sent(&d.x.io)
+
+
+cdef inline void _look_again(down_t *d) noexcept nogil:
+    cdef uint64_t linger = d.listener.linger_ns
+    timer_arm(&d.proxy.reactor.wheel, &d.timer,
+              d.proxy.reactor.now_ns + (linger if linger > LOOK_LEAST_NS else LOOK_LEAST_NS))
+
+
+cdef void down_wait(down_t *d) noexcept nogil:
+    d.tx_seen = d.x.io.tx_total
+    d.idle_since_ns = d.proxy.reactor.now_ns
+    _look_again(d)
+
+
+cdef bint down_is_moving(down_t *d) noexcept nogil:
+    cdef uint64_t now = d.proxy.reactor.now_ns
+    if d.x.io.tx_total != d.tx_seen:
+        d.tx_seen = d.x.io.tx_total
+        d.idle_since_ns = now
+    elif d.x.io.out_head is NULL or 0 < d.listener.body_timeout_ns <= now - d.idle_since_ns:
+        return False
+    _look_again(d)
+    return True
 
 
 cdef void down_refresh(down_t *d) noexcept nogil:

@@ -20,7 +20,8 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_clear, inbox_detach
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.xprt cimport xprt_t
-from fastmesh._core.proxy.down cimport down_close, down_close_sent, down_on_closed, down_refresh, down_reset
+from fastmesh._core.proxy.down cimport (
+    down_close, down_close_sent, down_is_moving, down_on_closed, down_refresh, down_reset, down_wait)
 from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_span
 from fastmesh._core.proxy.mux cimport (
     DOWN_BODY, DOWN_BUSY, DOWN_CLOSING, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_TUNNEL, S_ANSWER_HEAD, S_CHUNK_DOWN,
@@ -148,6 +149,10 @@ cdef void _consume(down_t *d, const uint8_t *p, uint32_t n, uint32_t scanned, bl
             break
         s = d.stream
         if s is NULL:
+            if d.x.io.out_over:
+                # The client does not read its answers: no further request before it does.
+                io_rx(&d.x.io, False)
+                break
             rc = h1_parse_request(&x.request, p, n, scanned, &d.listener.limits)
             scanned = 0
             if rc == H1_AGAIN:
@@ -206,6 +211,8 @@ cdef void _consume(down_t *d, const uint8_t *p, uint32_t n, uint32_t scanned, bl
             d.inbox.scanned = n
     if own is not NULL:
         block_put(own)
+    if d.eof:
+        _ended(d)
 
 
 cdef void _request_done(down_t *d, stream_t *s, msg_t *trailers) noexcept nogil:
@@ -260,12 +267,24 @@ cdef void _gone(down_t *d, bint reset) noexcept nogil:
         stream_on_client_gone(s)
 
 
-cdef void _on_eof(xprt_t *x) noexcept nogil:
-    cdef down_t *d = <down_t *>x
-    d.eof = 1
-    if d.stream is NULL or d.body.state != BODY_DONE:
+cdef void _ended(down_t *d) noexcept nogil:
+    """The client has said all that it wants to say: what is complete is answered, then the connection ends."""
+    cdef stream_t *s = d.stream
+    if d.gone or d.phase == DOWN_CLOSING or d.phase == DOWN_TUNNEL:
+        return
+    if s is NULL:
+        if d.phase != DOWN_IDLE or d.inbox.len == 0:
+            down_close_sent(d)
+    elif d.body.state == BODY_OPEN:
+        if s.bits & S_WANT_BODY or d.inbox.len == 0:
+            _gone(d, False)
+    elif d.body.state != BODY_DONE:
         _gone(d, False)
-    # Otherwise the client has said all it wants to say and waits: the answer is sent, then the connection ends.
+
+
+cdef void _on_eof(xprt_t *x) noexcept nogil:
+    (<down_t *>x).eof = 1
+    _ended(<down_t *>x)
 
 
 cdef void _on_error(xprt_t *x, int err) noexcept nogil:
@@ -282,19 +301,25 @@ cdef void _on_drained(xprt_t *x) noexcept nogil:
         if d.phase == DOWN_BUSY:
             timer_cancel(&d.timer)
         stream_on_client_drained(d.stream)
+    elif d.phase == DOWN_IDLE:
+        _deadline(d, d.listener.idle_timeout_ns)
+        if d.inbox.len > 0:
+            _resume(d)
+        else:
+            io_rx(&d.x.io, True)
 
 
 cdef void _on_ready(xprt_t *x, int events) noexcept nogil:
     cdef down_t *d = <down_t *>x
     if d.stream is not NULL and d.stream.relay is not NULL:
-        relay_on_ready(<relay_t *>d.stream.relay)
+        relay_on_ready(<relay_t *>d.stream.relay, &x.io, events)
 
 
 cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
     cdef down_t *d = <down_t *>owner
     cdef uint64_t *counters = d.proxy.stats.globals
     cdef stream_t *s = d.stream
-    if d.phase == DOWN_IDLE:
+    if d.phase == DOWN_IDLE and not d.x.io.out_over:
         counters[G_IDLE_CLOSED] += 1
         down_close(d)
     elif d.phase == DOWN_HEAD:
@@ -307,6 +332,13 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
         if not s.bits & S_WANT_BODY:
             # It is not the client who is slow: the request waits for a connection, or the upstream does not read.
             _deadline(d, d.listener.body_timeout_ns)
+            if s.up is NULL:
+                return
+            if s.up.x.io.tx_total != d.tx_seen:
+                d.tx_seen = s.up.x.io.tx_total
+                return
+            counters[G_BODY_TIMEOUT] += 1
+            stream_answer(s, 504, FLAG_SI, b"stream_idle_timeout", b"the upstream does not read the request's body")
             return
         counters[G_BODY_TIMEOUT] += 1
         s.bits |= S_CLOSE_DOWN
@@ -315,23 +347,24 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
             _cut(s)
         else:
             stream_answer(s, 408, FLAG_SI, b"stream_idle_timeout", b"the request's body stopped arriving")
-    elif d.phase == DOWN_BUSY and d.x.io.out_over and s is not NULL:
+    elif (d.phase == DOWN_BUSY or d.phase == DOWN_IDLE) and d.x.io.out_over:
         if d.x.io.tx_total != d.tx_seen:
             d.tx_seen = d.x.io.tx_total
             _deadline(d, d.listener.body_timeout_ns)
             return
         counters[G_BODY_TIMEOUT] += 1
-        s.flags |= FLAG_SI
-        s.details = b"stream_idle_timeout"
+        if s is not NULL:
+            s.flags |= FLAG_SI
+            s.details = b"stream_idle_timeout"
         _gone(d, True)
-    elif d.phase == DOWN_LINGER or d.phase == DOWN_CLOSING:
+    elif (d.phase == DOWN_LINGER or d.phase == DOWN_CLOSING) and not down_is_moving(d):
         down_close(d)
 
 
 cdef void mux_h1_down_drain(down_t *d) noexcept nogil:
     cdef proxy_t *p = d.proxy
     if d.phase == DOWN_IDLE and d.inbox.len == 0 and d.idle_since_ns + p.drain_idle_ns <= p.reactor.now_ns:
-        down_close(d)
+        down_close_sent(d)
 
 
 # --- answering ---------------------------------------------------------------------------------------
@@ -339,7 +372,7 @@ cdef void mux_h1_down_drain(down_t *d) noexcept nogil:
 cdef inline uint8_t *_ending(stream_t *s, uint8_t *to) noexcept nogil:
     """The fields that are this connection's own, and the empty line."""
     cdef proxy_t *p = s.proxy
-    if p.is_draining or s.down.eof:
+    if p.is_draining or (s.down.eof and s.down.inbox.len == 0 and not s.down.is_processing):
         s.bits |= S_CLOSE_DOWN
     if s.bits & S_CLOSE_DOWN:
         to = put_bytes(to, b"connection: close\r\n", 19)
@@ -490,7 +523,7 @@ cdef void _linger(down_t *d) noexcept nogil:
     inbox_clear(&d.inbox)
     io_bulk(&d.x.io, False)
     io_shut(&d.x.io)
-    _deadline(d, d.listener.linger_ns if d.listener.linger_ns != 0 else 1)
+    down_wait(d)
     io_rx(&d.x.io, True)
 
 
@@ -521,7 +554,7 @@ cdef void _end(stream_t *s, msg_t *trailers) noexcept nogil:
         else:
             _linger(d)
         return
-    if bits & S_CLOSE_DOWN or d.eof:
+    if bits & S_CLOSE_DOWN or (d.eof and d.inbox.len == 0 and not d.is_processing):
         if d.eof or (bits & S_CLIENT_ASKED and d.inbox.len == 0):
             down_close_sent(d)
         else:
@@ -529,7 +562,12 @@ cdef void _end(stream_t *s, msg_t *trailers) noexcept nogil:
         return
     d.phase = DOWN_IDLE
     d.idle_since_ns = p.reactor.now_ns
-    _deadline(d, d.listener.idle_timeout_ns)
+    if d.x.io.out_bytes > d.x.io.out_mark:
+        d.x.io.out_over = 1
+        d.tx_seen = d.x.io.tx_total
+        _deadline(d, d.listener.body_timeout_ns)
+    else:
+        _deadline(d, d.listener.idle_timeout_ns)
     if not d.is_processing:
         if d.inbox.len > 0:
             _resume(d)

@@ -47,6 +47,21 @@ cdef void _drop_field(msg_t *m, int which) noexcept nogil:
             m.fields[i].bits |= FIELD_DROP
 
 
+cdef uint8_t *_put_forwarders(uint8_t *to, msg_t *m) noexcept nogil:
+    """The values of all X-Forwarded-For fields in their order, with a comma behind each."""
+    cdef int i
+    cdef span_t value
+    if m.at[HEADER_X_FORWARDED_FOR] < 0:
+        return to
+    for i in range(m.at[HEADER_X_FORWARDED_FOR], m.n_fields):
+        if m.fields[i].id == HEADER_X_FORWARDED_FOR:
+            value = msg_value(m, i)
+            if value.len != 0:
+                to = put_span(to, value)
+                to = put_bytes(to, b", ", 2)
+    return to
+
+
 cdef uint8_t *_put_request_id(uint8_t *to, uint64_t *rng) noexcept nogil:
     # A version 4 UUID (RFC 9562), as Envoy makes them.
     cdef uint64_t a = rng_next(rng)
@@ -65,14 +80,13 @@ cdef uint8_t *_put_request_id(uint8_t *to, uint64_t *rng) noexcept nogil:
 cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef down_t *d = s.down
-    cdef span_t forwarded = msg_value(m, m.at[HEADER_X_FORWARDED_FOR])
     cdef span_t value
     cdef uint8_t *to
     cdef uint8_t *id_at
     cdef bint keep_id
+    # A list of forwarders is one field: what there is of it is joined with what is added here.
+    _drop_field(m, HEADER_X_FORWARDED_FOR)
     if not d.is_trusted:
-        forwarded = span_of(NULL, 0)
-        _drop_field(m, HEADER_X_FORWARDED_FOR)
         _drop_field(m, HEADER_X_FORWARDED_PROTO)
         _drop_field(m, HEADER_X_FORWARDED_HOST)
         _drop_field(m, HEADER_X_REQUEST_ID)
@@ -105,14 +119,10 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         to = put_bytes(to, b"\r\n", 2)
     elif m.at[HEADER_HOST] < 0:
         to = put_bytes(to, b"host:\r\n", 7)
-    # A list of forwarders is one field: several are joined with what is added here.
-    if forwarded.ptr is not NULL:
-        m.fields[m.at[HEADER_X_FORWARDED_FOR]].bits |= FIELD_DROP
     to += h1_copy_fields(to, m)
     to = put_bytes(to, b"x-forwarded-for: ", 17)
-    if forwarded.ptr is not NULL and forwarded.len != 0:
-        to = put_span(to, forwarded)
-        to = put_bytes(to, b", ", 2)
+    if d.is_trusted:
+        to = _put_forwarders(to, m)
     to = put_bytes(to, d.peer, d.peer_len)
     to = put_bytes(to, b"\r\n", 2)
     if m.at[HEADER_X_FORWARDED_PROTO] < 0 or not d.is_trusted:
@@ -327,7 +337,7 @@ cdef void _on_drained(up_t *up) noexcept nogil:
 cdef void _on_watch(up_t *up, int events) noexcept nogil:
     cdef stream_t *s = <stream_t *>up.user
     if s.relay is not NULL:
-        relay_on_ready(<relay_t *>s.relay)
+        relay_on_ready(<relay_t *>s.relay, &up.x.io, events)
 
 
 cdef pool_user_ops_t USER

@@ -60,7 +60,7 @@ cdef void _on_drained(xprt_t *x) noexcept nogil:
 cdef void _on_ready(xprt_t *x, int events) noexcept nogil:
     cdef down_t *d = <down_t *>x
     if d.stream is not NULL and d.stream.relay is not NULL:
-        relay_on_ready(<relay_t *>d.stream.relay)
+        relay_on_ready(<relay_t *>d.stream.relay, &x.io, events)
 
 
 cdef void _end(stream_t *s, msg_t *trailers) noexcept nogil:

@@ -50,6 +50,6 @@ ctypedef struct relay_t:
 cdef relay_t *relay_new(reactor_t *reactor, slab_t *slab, io_t *first, inbox_t *first_early, io_t *second,
                         inbox_t *second_early, uint64_t idle_ns, void *owner,
                         void (*on_end)(void *, relay_t *, int) noexcept nogil) noexcept nogil
-cdef void relay_on_ready(relay_t *r) noexcept nogil
+cdef void relay_on_ready(relay_t *r, io_t *io, int events) noexcept nogil     # READY_* on one of the two
 cdef void relay_free(relay_t *r) noexcept nogil
 cdef void pipes_close() noexcept nogil        # the spare pipes of this process

@@ -1,14 +1,16 @@
 """See relay.pxd."""
 
 from libc.string cimport memset
-from fastmesh._core.io.reactor cimport IO_FLUSHING, READY_IN, READY_OUT, io_again, io_rx, io_rx_idle, io_watch
+from fastmesh._core.io.reactor cimport (
+    IO_FLUSHING, READY_HUP, READY_IN, READY_OUT, io_again, io_rx, io_rx_idle, io_watch)
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_unlink
 from fastmesh._core.mem.block cimport BLOCK_LARGE, block_new, block_put
 from fastmesh._core.mem.inbox cimport inbox_clear
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.sys.errno_sys cimport EAGAIN, EINTR, errno
 from fastmesh._core.sys.socket cimport (
-    F_GETFL, F_SETFL, MSG_DONTWAIT, MSG_NOSIGNAL, O_CLOEXEC, O_NONBLOCK, SHUT_WR, close, fcntl, recv, send, shutdown)
+    F_GETFL, F_SETFL, MSG_DONTWAIT, MSG_NOSIGNAL, O_CLOEXEC, O_NONBLOCK, SHUT_WR, SO_ERROR, SOL_SOCKET, close, fcntl,
+    getsockopt, recv, send, shutdown, socklen_t)
 from fastmesh._core.sys.splice cimport F_SETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK, pipe2, splice
 
 cdef enum:
@@ -213,7 +215,13 @@ cdef void _end(relay_t *r, int how) noexcept nogil:
     r.on_end(r.owner, r, how)
 
 
-cdef void relay_on_ready(relay_t *r) noexcept nogil:
+cdef inline bint _is_broken(io_t *io) noexcept nogil:
+    cdef int err = 0
+    cdef socklen_t n = sizeof(int)
+    return getsockopt(io.fd, SOL_SOCKET, SO_ERROR, &err, &n) != 0 or err != 0
+
+
+cdef void relay_on_ready(relay_t *r, io_t *ready, int events) noexcept nogil:
     cdef int i, how
     cdef bint again = False
     cdef io_t *io
@@ -246,6 +254,10 @@ cdef void relay_on_ready(relay_t *r) noexcept nogil:
     if r.lanes[0].shut and r.lanes[1].shut:
         _end(r, RELAY_DONE)
         return
+    if events & READY_HUP and _is_broken(ready):
+        # Seen by no lane: one waits for room, the other has ended.
+        _end(r, RELAY_BROKEN if ready == r.lanes[0].source else RELAY_BROKEN_UP)
+        return
     if again:
         io_again(r.lanes[0].source)
 
@@ -254,7 +266,7 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
     cdef relay_t *r = <relay_t *>owner
     cdef uint64_t moved = r.lanes[0].moved + r.lanes[1].moved
     if not r.started:
-        relay_on_ready(r)
+        relay_on_ready(r, r.lanes[0].source, 0)
         return
     if moved != r.moved_seen:
         r.moved_seen = moved

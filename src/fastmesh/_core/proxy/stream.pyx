@@ -4,7 +4,7 @@ from libc.string cimport memcpy, memset, strlen
 from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, msg_span
 from fastmesh._core.http.token cimport METHOD_CONNECT, method_is_idempotent
 from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_SAME, uri_decode_slashes, uri_normalize
-from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, reactor_clock
+from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick
 from fastmesh._core.lb.endpoint cimport endpoint_t
@@ -69,7 +69,6 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
     cdef uint32_t n = 0
     cdef int rc
     cdef const route_t *route
-    cdef uint64_t timeout
     s.method = m.method
     s.framing = m.framing
     s.received += m.len
@@ -123,11 +122,16 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
     if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
         _overflow(s)
         return
-    timeout = route.timeout_ns if route.timeout_ns != 0 else s.listener.request_timeout_ns
-    if timeout != 0:
-        timer_arm(&p.reactor.wheel, &s.timer, p.reactor.now_ns + timeout)
     _enter_cluster(s)
+    if s.bits & S_REQUEST_DONE:
+        _await_answer(s)
     _connect(s)
+
+
+cdef inline void _await_answer(stream_t *s) noexcept nogil:
+    """The request is here: from now on the time runs that its answer may take."""
+    if s.route.timeout_ns != 0:
+        timer_arm(&s.proxy.reactor.wheel, &s.timer, s.proxy.reactor.now_ns + s.route.timeout_ns)
 
 
 cdef void _enter_cluster(stream_t *s) noexcept nogil:
@@ -272,6 +276,7 @@ cdef void stream_on_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
     if s.bits & S_REQUEST_DONE:
         return
     s.bits |= S_REQUEST_DONE
+    _await_answer(s)
     if trailers is not NULL and trailers.n_fields != 0:
         _forget_replay(s)
     if s.up is not NULL:
@@ -390,7 +395,8 @@ cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *wh
         s.details = b"upstream_reset_after_response_started{connection_termination}"
         s.down_ops.cut(s)
         return
-    if not is_protocol and up.is_reused and not up.has_head and up.inbox.len == 0 and s.retried_reused < REUSE_RETRIES:
+    if (not is_protocol and up.is_reused and not up.has_head and up.interims == 0 and up.inbox.len == 0 and
+            s.retried_reused < REUSE_RETRIES):
         unsent = up.x.io.tx_total == up.tx_mark and not up.x.io.flags & IO_FLUSHING
         again = not s.bits & S_BODY_SENT or s.bits & S_KEEP_REPLAY
         if again and (unsent or method_is_idempotent(s.method)):
@@ -456,9 +462,12 @@ cdef void _on_relay_end(void *owner, relay_t *r, int how) noexcept nogil:
         s.proxy.stats.globals[G_TCP_IDLE_CLOSED] += 1
         s.details = b"stream_idle_timeout"
     elif how == RELAY_BROKEN:
+        # A reset is passed on: an orderly end would tell the other side that it has everything.
+        io_reset(&s.up.x.io)
         s.flags |= FLAG_DC
         s.details = b"downstream_remote_disconnect"
     elif how == RELAY_BROKEN_UP:
+        io_reset(&s.down.x.io)
         s.flags |= FLAG_UC
         s.details = b"upstream_reset_after_response_started{connection_termination}"
     s.bits |= S_CLOSE_DOWN
