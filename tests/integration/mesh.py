@@ -41,6 +41,11 @@ def until(condition: Callable[[], Any], what: str = "", seconds: float = PATIENC
     return value
 
 
+def elapse(seconds: float) -> None:
+    """Lets a time limit pass, in tests of what must not happen when it does. Never used to wait for something."""
+    threading.Event().wait(seconds)
+
+
 class Process:
     """A process with one worker."""
 
