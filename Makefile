@@ -81,8 +81,8 @@ fuzz: $(V)/.dev build/.system-fuzz ## coverage-guided fuzzing of the codecs (TAR
 	scripts/fuzz $(TARGET) $(TIME)
 
 .PHONY: bench
-bench: build $(V)/.bench ## CPU per request beside nginx, HAProxy and Envoy (ARGS=...)
-	$(PY) -m bench $(ARGS)
+bench: build $(V)/.bench ## CPU per request beside nginx, HAProxy and Envoy (QUICK=1, ARGS=...)
+	$(PY) -m bench $(if $(QUICK),--quick) $(ARGS)
 
 # --- what leaves the house --------------------------------------------------
 

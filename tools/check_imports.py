@@ -13,11 +13,12 @@ PACKAGES = {
     "errors": set(),
     "units": {"errors"},
     "config": {"errors", "units", "_core.mem"},
+    "snapshot": {"errors", "units", "config"},
     "observe": {"errors", "units", "_core.mem"},
     "worker": {"_core.worker"},
     "admin": {"errors", "units", "config", "observe", "control"},
-    "control": {"errors", "units", "config", "observe", "admin", "worker", "_core.mem"},
-    "cli": {"__init__", "errors", "units", "config", "control", "worker", "_core.worker"},
+    "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem"},
+    "cli": {"__init__", "errors", "units", "config", "snapshot", "control", "worker", "_core.worker"},
 }
 # What a worker process may never load: an event loop, a validator, or the rest of fastmesh.
 BANNED = {"worker": {"asyncio", "uvloop", "pydantic", "threading", "logging", "httptools"}}

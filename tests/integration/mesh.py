@@ -19,7 +19,7 @@ import pytest
 import fastmesh
 from fastmesh._core.mem import counter
 from fastmesh._core.worker import probe_engines
-from fastmesh.config.compile import answer as compile_answer
+from fastmesh.snapshot.process import answer as compile_answer
 from fastmesh.worker.packet import receive, send
 from integration.peer import PATIENCE, Origin, Peer, connect
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 
-from fastmesh.config.compile import TIME_LIMIT, OutOfTime, answer, refused
+from fastmesh.snapshot.process import TIME_LIMIT, OutOfTime, answer, refused
 from fastmesh.worker.title import name_process
 
 CONTROL_FD = 3

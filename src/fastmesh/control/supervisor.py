@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from time import monotonic, monotonic_ns, perf_counter, time
 from typing import Any
@@ -57,6 +58,7 @@ class Supervisor:
         self._hurry = asyncio.Event()       # asked twice
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_loop_error)
 
     # --- life ---
 
@@ -246,6 +248,12 @@ class Supervisor:
 
     def _files(self) -> list[StatsFile]:
         return self.stats_shelf.files
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+        """A bug: it is reported with its traceback, and the control process goes on."""
+        error = what.get("exception")
+        trace = "".join(traceback.format_exception(error)) if error is not None else ""
+        self.journal.error(f"internal error: {what.get('message', '')}\n{trace}")
 
     def _warn_from_thread(self, text: str) -> None:
         self._loop.call_soon_threadsafe(self.journal.warn, text)

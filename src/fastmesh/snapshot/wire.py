@@ -114,7 +114,7 @@ class NamesRecord(TypedDict):
 
 
 class CompileRequest(TypedDict):
-    """What `python -m fastmesh.config.compile` reads from its standard input."""
+    """What `python -m fastmesh.snapshot.process` reads from its standard input."""
 
     file: str
     version: int

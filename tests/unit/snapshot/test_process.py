@@ -13,8 +13,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from fastmesh.config import compile as compile_process
-from fastmesh.config.compile import answer
+from fastmesh.snapshot import process as compile_process
+from fastmesh.snapshot.process import answer
 
 GOOD = """\
 workers: auto
@@ -29,7 +29,7 @@ clusters:
 
 
 def ask(request: object, raw: bytes | None = None) -> tuple[int, dict[str, Any], str]:
-    run = subprocess.run([sys.executable, "-m", "fastmesh.config.compile"], capture_output=True, timeout=60,
+    run = subprocess.run([sys.executable, "-m", "fastmesh.snapshot.process"], capture_output=True, timeout=60,
                          check=False, input=msgpack.packb(request) if raw is None else raw)
     return run.returncode, msgpack.unpackb(run.stdout, strict_map_key=False), run.stderr.decode()
 
@@ -127,7 +127,7 @@ def test_warnings_come_along(file):
 
 
 def test_what_others_print_does_not_spoil_the_result(file):
-    code = ("import os, sys\nfrom fastmesh.config import compile as c\nanswer = c.answer\n"
+    code = ("import os, sys\nfrom fastmesh.snapshot import process as c\nanswer = c.answer\n"
             "def loud(request):\n    print('noise', flush=True)\n    os.write(1, b'more noise')\n"
             "    return answer(request)\n"
             "c.answer = loud\nsys.exit(c.main())\n")

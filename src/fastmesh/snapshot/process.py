@@ -1,6 +1,6 @@
 """The compile process: a request on standard input, a snapshot on standard output, then gone.
 
-    python -m fastmesh.config.compile < request > result
+    python -m fastmesh.snapshot.process < request > result
 
 Both are one msgpack map: `CompileRequest` and `CompileResult` of `fastmesh.snapshot.wire`. It always
 writes a result, whatever is wrong; nothing else ever reaches its standard output. It exits with 0
