@@ -71,6 +71,7 @@ def test_a_killed_worker_is_replaced_within_a_second(sidecar: Start, origin: Ori
     old = one.worker_pids()[0]
     begun = monotonic()
     os.kill(old, signal.SIGKILL)
+    until(lambda: not is_alive(old))        # what it accepts while it dies is lost
     # The listening socket never closes: a connection made now waits for the next worker.
     assert ask(port, "/").text == "origin"
     assert monotonic() - begun < 1
