@@ -102,6 +102,7 @@ ctypedef struct socket_calls_t:
     int (*accept)(int fd, int flags) noexcept nogil
     int (*peer)(int fd, sockaddr_storage *to, socklen_t *n) noexcept nogil
     int (*setsockopt)(int fd, int level, int name, const void *value, socklen_t n) noexcept nogil
+    int (*getsockopt)(int fd, int level, int name, void *value, socklen_t *n) noexcept nogil
     ssize_t (*recv)(int fd, void *to, size_t n, int flags) noexcept nogil
     ssize_t (*send)(int fd, const void *what, size_t n, int flags) noexcept nogil
     ssize_t (*splice)(int fd_in, int fd_out, size_t n, unsigned int flags) noexcept nogil

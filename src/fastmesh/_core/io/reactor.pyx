@@ -9,7 +9,7 @@ from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_take
 from fastmesh._core.io.timer cimport wheel_init, wheel_run, wheel_wait
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.sys.socket cimport (
-    SHUT_WR, SO_LINGER, SOL_SOCKET, accept4, close, getpeername, recv, send, setsockopt, shutdown, sockaddr,
+    SHUT_WR, SO_LINGER, SOL_SOCKET, accept4, close, getpeername, getsockopt, recv, send, setsockopt, shutdown, sockaddr,
     sockaddr_storage, socket, socklen_t)
 from fastmesh._core.sys.splice cimport splice
 
@@ -43,6 +43,7 @@ KERNEL.socket = socket
 KERNEL.accept = _accept
 KERNEL.peer = _peer
 KERNEL.setsockopt = setsockopt
+KERNEL.getsockopt = getsockopt
 KERNEL.recv = recv
 KERNEL.send = send
 KERNEL.splice = _splice

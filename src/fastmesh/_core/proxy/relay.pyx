@@ -10,8 +10,8 @@ from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.sys.errno_sys cimport EAGAIN, EINTR, errno
 from fastmesh._core.sys.socket cimport (
     F_GETFL, F_SETFL, MSG_DONTWAIT, MSG_NOSIGNAL, O_CLOEXEC, O_NONBLOCK, SHUT_WR, SO_ERROR, SOL_SOCKET, close, fcntl,
-    getsockopt, recv, send, shutdown, socklen_t)
-from fastmesh._core.sys.splice cimport F_SETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK, pipe2, splice
+    socklen_t)
+from fastmesh._core.sys.splice cimport F_SETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK, pipe2
 
 cdef enum:
     COPY_MAX = 16384          # a piece that fills this is bulk
@@ -79,7 +79,7 @@ cdef int _send_some(lane_t *l, const uint8_t *p, uint32_t n, uint32_t *sent) noe
     cdef ssize_t rc
     sent[0] = 0
     while True:
-        rc = send(l.sink.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT)
+        rc = l.sink.reactor.engine.calls.send(l.sink.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT)
         if rc >= 0:
             sent[0] = <uint32_t>rc
             l.moved += <uint64_t>rc
@@ -111,7 +111,7 @@ cdef int _flush_held(lane_t *l) noexcept nogil:
         block_put(l.held)
         l.held = NULL
     while l.pipe_len > 0:
-        rc = splice(l.pipe[0], NULL, l.sink.fd, NULL, l.pipe_len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+        rc = l.sink.reactor.engine.calls.splice(l.pipe[0], l.sink.fd, l.pipe_len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
         if rc > 0:
             l.pipe_len -= <uint32_t>rc
             l.moved += <uint64_t>rc
@@ -130,7 +130,7 @@ cdef int _copy(relay_t *r, lane_t *l) noexcept nogil:
     cdef uint32_t sent
     cdef int how = MOVE_WAIT
     while True:
-        n = recv(l.source.fd, k.bytes, COPY_MAX, MSG_DONTWAIT)
+        n = r.reactor.engine.calls.recv(l.source.fd, k.bytes, COPY_MAX, MSG_DONTWAIT)
         if n >= 0 or errno != EINTR:
             break
     if n == 0:
@@ -157,7 +157,7 @@ cdef int _splice(lane_t *l) noexcept nogil:
         l.is_splicing = 0
         return MOVE_MORE
     while True:
-        n = splice(l.source.fd, NULL, l.pipe[1], NULL, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+        n = l.source.reactor.engine.calls.splice(l.source.fd, l.pipe[1], PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
         if n >= 0 or errno != EINTR:
             break
     if n == 0:
@@ -189,7 +189,7 @@ cdef int _pump(relay_t *r, lane_t *l, bint *again) noexcept nogil:
         if l.eof:
             l.shut = 1
             _pipe_give(l)
-            shutdown(l.sink.fd, SHUT_WR)
+            r.reactor.engine.calls.shutdown(l.sink.fd, SHUT_WR)
             return MOVE_END
         how = _splice(l) if l.is_splicing else _copy(r, l)
         if how == MOVE_END:
@@ -218,7 +218,7 @@ cdef void _end(relay_t *r, int how) noexcept nogil:
 cdef inline bint _is_broken(io_t *io) noexcept nogil:
     cdef int err = 0
     cdef socklen_t n = sizeof(int)
-    return getsockopt(io.fd, SOL_SOCKET, SO_ERROR, &err, &n) != 0 or err != 0
+    return io.reactor.engine.calls.getsockopt(io.fd, SOL_SOCKET, SO_ERROR, &err, &n) != 0 or err != 0
 
 
 cdef void relay_on_ready(relay_t *r, io_t *ready, int events) noexcept nogil:
