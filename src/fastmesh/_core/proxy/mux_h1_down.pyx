@@ -57,6 +57,17 @@ cdef void mux_h1_down_start(down_t *d) noexcept nogil:
     io_rx(&d.x.io, True)
 
 
+cdef bint _offers_h2c(span_t list) noexcept nogil:
+    cdef uint32_t i
+    cdef uint32_t start = 0
+    for i in range(list.len + 1):
+        if i == list.len or list.ptr[i] == c',' or list.ptr[i] == c' ' or list.ptr[i] == c'\t':
+            if span_ieq(span_of(list.ptr + start, i - start), span_of(b"h2c", 3)):
+                return True
+            start = i + 1
+    return False
+
+
 cdef void _request(down_t *d, msg_t *m) noexcept nogil:
     cdef stream_t *s
     cdef proxy_t *p = d.proxy
@@ -79,7 +90,7 @@ cdef void _request(down_t *d, msg_t *m) noexcept nogil:
         s.bits |= S_CLOSE_DOWN
     if m.bits & MSG_UPGRADE and m.minor == 1 and m.framing == FRAME_NONE:
         # h2c is between two neighbours; the next hop is not this one (RFC 9113 removed it besides).
-        if not span_ieq(msg_value(m, m.at[HEADER_UPGRADE]), span_of(b"h2c", 3)):
+        if not _offers_h2c(msg_value(m, m.at[HEADER_UPGRADE])):
             s.bits |= S_UPGRADE
     if d.body.state == BODY_DONE:
         d.phase = DOWN_BUSY
