@@ -183,6 +183,15 @@ class Peer:
                 got += piece
         return got
 
+    def expect_gone_or(self, data: bytes) -> bytes:
+        """Either exactly these bytes come, or the end without any."""
+        with contextlib.suppress(ConnectionError):
+            while len(self.ahead) < len(data) and self._more():
+                pass
+        got, self.ahead = self.ahead[:len(data)], self.ahead[len(data):]
+        assert got in (data, b""), got
+        return got
+
     def has_nothing(self) -> bool:
         """Nothing is here to be read, not even an end. True says little about what may come."""
         return not self.ahead and not select.select([self.sock], [], [], 0)[0]
@@ -303,7 +312,11 @@ def connect(address: tuple[str, int] | str, source: str | None = None) -> Peer:
         if source:
             sock.bind((source, 0))
     sock.settimeout(PATIENCE)
-    sock.connect(address)
+    try:
+        sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
     return Peer(sock)
 
 
