@@ -17,7 +17,7 @@ from fastmesh._core.io.reactor cimport (
     io_drop_queue, io_failed, io_gone, io_keep, io_sent, io_t, reactor_t, scratch_reset, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.epoll cimport (
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll_create1,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll_create1,
     epoll_ctl, epoll_event, epoll_wait)
 from fastmesh._core.sys.socket cimport (
     MSG_NOSIGNAL, SO_ERROR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, accept4, close, connect, getsockopt, iovec,
@@ -106,7 +106,12 @@ cdef void _watch(reactor_t *r, io_t *io) noexcept nogil:
 
 
 cdef void _drop(reactor_t *r, io_t *io) noexcept nogil:
-    # close() takes the fd out of the epoll set; a stale event of this batch meets IO_CLOSING.
+    cdef epoll_state_t *e = <epoll_state_t *>r.state
+    cdef epoll_event none
+    # close() takes the fd out of the epoll set, but not a socket that other processes hold too: its events would
+    # go on arriving for memory that is gone. A stale event of this batch meets IO_CLOSING.
+    if io.flags & (IO_LISTEN | IO_WATCH):
+        epoll_ctl(e.ep, EPOLL_CTL_DEL, io.fd, &none)
     close(io.fd)
     io.fd = -1
     if not io.flags & IO_IN_READY:
