@@ -2,8 +2,10 @@
 own; after each test everything that it held must have been given back."""
 
 import array
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -110,6 +112,29 @@ class Process:
         rollup = Path(f"/proc/{self.child.pid}/smaps_rollup").read_text()
         return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Private_"))
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The worker stands still, and finds what happens meanwhile all at once, in this order."""
+        os.kill(self.child.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.child.pid, os.WSTOPPED)
+        try:
+            yield
+        finally:
+            os.kill(self.child.pid, signal.SIGCONT)
+
+    def log_lines(self) -> list[str]:
+        """Takes what is in the ring of the access log, as control does."""
+        head = self._word("log_head")
+        tail = self._word("log_tail")
+        size, at = LAYOUT["log_size"], tail % LAYOUT["log_size"]
+        first = os.pread(self.stats, min(head - tail, size - at), LAYOUT["log_bytes"] + at)
+        text = first + os.pread(self.stats, head - tail - len(first), LAYOUT["log_bytes"])
+        os.pwrite(self.stats, head.to_bytes(8, "little"), LAYOUT["log_tail"])
+        return text.decode().splitlines()
+
+    def _word(self, name: str) -> int:
+        return int.from_bytes(os.pread(self.stats, 8, LAYOUT[name]), "little")
+
     def is_alive(self) -> bool:
         return self.child.poll() is None
 
@@ -139,6 +164,7 @@ class Mesh:
         self.opened: list[Peer] = []
         self.origins: list[Origin] = []
         self.before = process.counters()
+        process.log_lines()
         self.rows_before: dict[tuple[str, int], dict[str, int]] = {}
 
     # --- set-up ---
@@ -193,9 +219,13 @@ class Mesh:
             os.close(memory)
         assert reply["op"] == "done", reply["why"]
 
-    def http(self, *endpoints: Origin | str, cluster: dict[str, Any] | None = None, **listener: Any) -> None:
+    def http(self, *endpoints: Origin | str, cluster: dict[str, Any] | None = None, log: str = "",
+             **listener: Any) -> None:
         """The usual one: a listener "web" that passes everything to a cluster "app"."""
-        self.configure({"listeners": [http_listener(**listener)], "clusters": [app(*endpoints, **(cluster or {}))]})
+        config = {"listeners": [http_listener(**listener)], "clusters": [app(*endpoints, **(cluster or {}))]}
+        if log:
+            config["access_log"] = {"format": "text", "template": log}  # type: ignore[assignment]
+        self.configure(config)
 
     def tcp(self, *endpoints: Origin | str, cluster: dict[str, Any] | None = None, **listener: Any) -> None:
         self.configure({"listeners": [{"name": "web", "protocol": "tcp", "cluster": "app", **listener}],
@@ -244,6 +274,24 @@ class Mesh:
 
     def live(self) -> dict[str, int]:
         return self.process.live()
+
+    def logged(self, n: int = 1) -> list[str]:
+        """The next n lines of the access log."""
+        lines: list[str] = []
+
+        def look() -> bool:
+            lines.extend(self.process.log_lines())
+            return len(lines) >= n
+        until(look, f"{n} log lines")
+        assert len(lines) == n, lines
+        return lines
+
+    @staticmethod
+    def is_past(at_ns: int) -> bool:
+        return monotonic() * 1e9 > at_ns
+
+    def frozen(self) -> contextlib.AbstractContextManager[None]:
+        return self.process.frozen()
 
     # --- the end ---
 

@@ -192,6 +192,14 @@ class Peer:
         assert got in (data, b""), got
         return got
 
+    def becomes_readable(self, seconds: float = 0.2) -> bool:
+        """Something comes, bytes or an end, within a short time. Only for telling which of several peers it is."""
+        return bool(self.ahead or select.select([self.sock], [], [], seconds)[0])
+
+    def is_ended(self) -> bool:
+        """What is here to be read is the end."""
+        return not self.ahead and self.sock.recv(1, socket.MSG_PEEK) == b""
+
     def has_nothing(self) -> bool:
         """Nothing is here to be read, not even an end. True says little about what may come."""
         return not self.ahead and not select.select([self.sock], [], [], 0)[0]
@@ -292,6 +300,12 @@ class Origin:
     def has_connection(self) -> bool:
         """Somebody stands in the backlog."""
         return bool(select.select([self.sock], [], [], 0)[0])
+
+    def has_connection_soon(self, *others: Peer) -> bool:
+        """Somebody comes here, and not to one of the others."""
+        ready = select.select([self.sock, *(peer.sock for peer in others)], [], [], PATIENCE)[0]
+        assert ready
+        return self.sock in ready
 
     def refuse(self) -> None:
         """From now on connections are refused; those that exist go on."""
