@@ -17,8 +17,8 @@ from fastmesh._core.io.reactor cimport (
     io_drop_queue, io_failed, io_gone, io_keep, io_sent, io_t, reactor_t, scratch_reset, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.epoll cimport (
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll_create1,
-    epoll_ctl, epoll_event, epoll_wait)
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
+    epoll_create1, epoll_ctl, epoll_event, epoll_wait)
 from fastmesh._core.sys.socket cimport (
     MSG_NOSIGNAL, SO_ERROR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, accept4, close, connect, getsockopt, iovec,
     msghdr, recv, send, sendmsg, sockaddr, socklen_t)

@@ -94,7 +94,7 @@ cdef void wheel_run(wheel_t *w, uint64_t now_ns) noexcept nogil:
 
 cdef uint64_t wheel_wait(wheel_t *w, uint64_t now_ns, uint64_t most_ns) noexcept nogil:
     cdef uint64_t at_ns, bits
-    cdef uint32_t from_slot, word, step
+    cdef uint32_t from_slot, word, _step
     if w.count == 0:
         return most_ns
     # Only level 0 is looked at, up to its next turn: there the higher levels are poured down.
@@ -103,7 +103,7 @@ cdef uint64_t wheel_wait(wheel_t *w, uint64_t now_ns, uint64_t most_ns) noexcept
         return _until(w.tick + 1, now_ns, most_ns)
     word = from_slot >> 6
     bits = w.used[word] & (<uint64_t>-1 << (from_slot & 63))
-    for step in range(4):
+    for _step in range(4):
         if bits != 0:
             at_ns = (w.tick & ~<uint64_t>255) + (word << 6) + <uint32_t>__builtin_ctzll(bits)
             return _until(at_ns, now_ns, most_ns)
