@@ -5,7 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+# Cython's own names; and __cinit__ shows no parameters at run time.
 ALLOWED = r"""
+.*\.__init__
 .*\.__test__
 .*\.__pyx_.*
 .*\.__reduce(_cython)?__
@@ -20,4 +22,5 @@ with tempfile.NamedTemporaryFile("w", suffix=".txt") as allowed:
     allowed.write(ALLOWED)
     allowed.flush()
     sys.exit(subprocess.call([sys.executable, "-m", "mypy.stubtest", "--ignore-unused-allowlist",
+                              "--ignore-disjoint-bases",
                               "--mypy-config-file", "pyproject.toml", "--allowlist", allowed.name, *modules]))
