@@ -17,7 +17,7 @@ from fastmesh._core.mem.counter cimport (
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.slab cimport slab_fini, slab_init
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
-from fastmesh._core.proxy.down cimport down_close
+from fastmesh._core.proxy.down cimport down_close, down_refresh
 from fastmesh._core.proxy.listener cimport door_find, door_leave, door_new, door_open
 from fastmesh._core.proxy.mux cimport door_t, down_t, proxy_t, stream_t
 from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_drain
@@ -138,6 +138,7 @@ cdef class Worker:
         cdef uint32_t i
         cdef door_t *k
         cdef door_t *after
+        cdef down_t *d
         cdef const listener_t *found
         why[0] = 0
         new = snapshot_decode(<const uint8_t *><char *>snapshot, len(snapshot), p.stats.endpoints, STATS_ENDPOINTS,
@@ -174,6 +175,12 @@ cdef class Worker:
                     k.snap = snapshot_get(old)
                 door_leave(k)
             k = after
+        d = p.downs
+        while d is not NULL:
+            # An idle connection must not keep the old snapshot alive for as long as it stays idle.
+            if d.stream is NULL:
+                down_refresh(d)
+            d = d.next
         for i in range(new.n_clusters):
             _show_gauges(p, &new.clusters[i])
         if old is not NULL:

@@ -64,7 +64,8 @@ cdef bint down_is_moving(down_t *d) noexcept nogil:
 
 cdef void down_refresh(down_t *d) noexcept nogil:
     cdef proxy_t *p = d.proxy
-    if d.snap is p.snap or d.door is NULL or d.door.listener is NULL:
+    # A door that is leaving has the listener of an old snapshot, which lives only as long as the door does.
+    if d.snap is p.snap or d.door is NULL or d.door.listener is NULL or d.door.is_leaving:
         return
     snapshot_put(d.snap)
     d.snap = snapshot_get(p.snap)
