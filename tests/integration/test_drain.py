@@ -67,6 +67,21 @@ def test_drain_timeout_is_the_limit(sidecar: Start, origin: Origin) -> None:
         assert 0.6 < monotonic() - begun < 4
 
 
+def test_a_worker_that_was_replaced_does_not_hold_up_the_end(sidecar: Start, origin: Origin) -> None:
+    """It lets idle connections stay for long; the end of the whole proxy does not."""
+    port = free_port()
+    one = sidecar(config_of(port, origin))
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert client.recv(4096)
+        assert one.admin("/workers/0/replace", "POST").status == 200
+        assert one.workers()[0]["leaving"]
+        begun = monotonic()
+        one.signal(signal.SIGTERM)
+        assert one.wait() == 0
+        assert monotonic() - begun < 5
+
+
 def test_asked_a_second_time_it_does_not_wait(sidecar: Start, origin: Origin) -> None:
     port = free_port()
     one = sidecar(config_of(port, origin))

@@ -181,6 +181,23 @@ def test_the_admin_api_moves(sidecar: Start, origin: Origin) -> None:
         ask(before, "/ready")
 
 
+def test_the_admin_api_widens_to_all_interfaces(sidecar: Start, origin: Origin) -> None:
+    """Its old address is a part of the new one, and is still held while the new one is opened."""
+    port = free_port()
+    one = sidecar(config_of(port, origin))
+    one.reload(config_of(port, origin, admin={"address": f"0.0.0.0:{one.admin_port}"}))
+    assert one.reload(config_of(port, origin))["version"] == 3
+
+
+def test_many_hangups_are_few_reloads(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(config_of(port, origin))
+    for _ in range(200):
+        one.signal(signal.SIGHUP)
+    one.wait_log("is live \\(SIGHUP\\)")
+    assert one.reload()["version"] < 100
+
+
 def test_the_number_of_workers_changes_and_nobody_notices(sidecar: Start, origin: Origin) -> None:
     port = free_port()
     one = sidecar(config_of(port, origin))

@@ -9,7 +9,7 @@ from time import perf_counter, time
 from fastmesh.control.compile import CompileFailed, Compiler
 from fastmesh.control.fleet import Fleet, PushRefused
 from fastmesh.control.snapshot import Address, Snapshot, from_answer
-from fastmesh.control.sockets import Bound, CannotListen, Change, open_tcp_or_unix
+from fastmesh.control.sockets import Bound, CannotListen, Change, open_admin
 from fastmesh.observe.log_sink import check_log
 
 MOST_FILES = 1 << 20        # descriptors per process that are asked of the kernel; more costs memory and helps nobody
@@ -79,6 +79,7 @@ class Configurator:
         self.path = path
         self.compiler = compiler
         self.fleet = fleet
+        self.admin: Bound | None = None     # sockets of the admin API now
         self.counts = ReloadCounts()
         self.lock = asyncio.Lock()      # of everything that changes workers: reload, replacement
         self._last_version = 0
@@ -111,7 +112,7 @@ class Configurator:
         admin: Bound | None = None
         if process.admin is not None and (live is None or not _same(live.process.admin, process.admin)):
             try:
-                admin = open_tcp_or_unix(process.admin)
+                admin = open_admin(process.admin, self.admin)
             except CannotListen as error:
                 problems.append(str(error).replace("listener admin:", "admin:"))
         try:

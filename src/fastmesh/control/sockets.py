@@ -196,7 +196,7 @@ class SocketShelf:
         address = bound.address
         if bound.is_unix:
             return self._open_unix(bound)
-        if not bound.sockets and not self._has_port(address["port"]):
+        if not bound.sockets and not any(_overlap(address, other.address) for other in self.bound.values()):
             self._probe(bound)
         sock = _tcp_socket(address)
         try:
@@ -206,9 +206,6 @@ class SocketShelf:
             sock.close()
             raise
         return sock
-
-    def _has_port(self, port: int) -> bool:
-        return any(b.address["port"] == port for b in self.bound.values() if not b.is_unix)
 
     def _probe(self, bound: Bound) -> None:
         """Fail when somebody else listens there.
@@ -256,12 +253,22 @@ class SocketShelf:
         return error.strerror or str(error)
 
 
-def open_tcp_or_unix(address: Address) -> Bound:
-    """One listening socket for one process, for the admin API. Raises CannotListen."""
+def open_admin(address: Address, held: Bound | None) -> Bound:
+    """A listening socket for the admin API, beside the one that is `held` now. Raises CannotListen."""
     spec = ListenerSpec(0, "admin", address, "http", "inbound", 128)
     shelf = SocketShelf()
-    shelf.prepare([spec], 1).commit([spec])
-    return shelf.bound[address["text"]]
+    if held is not None:
+        shelf.bound[held.address["text"]] = held
+    change = shelf.prepare([spec], 1)
+    change.listen()
+    return change.wanted[address["text"]]
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    """Both could receive the same connection."""
+    wild = ("0.0.0.0", "::")
+    return (one["family"] == other["family"] != 1 and one["port"] == other["port"]
+            and (one["host"] == other["host"] or one["host"] in wild or other["host"] in wild))
 
 
 def _tcp_socket(address: Address) -> socket.socket:

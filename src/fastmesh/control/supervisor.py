@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from time import monotonic, monotonic_ns, perf_counter, time
 from typing import Any
 
@@ -51,12 +51,12 @@ class Supervisor:
         self.configurator = Configurator(config_path, compiler, self.fleet)
         self._watch = FileWatch(config_path)
         self._admin: Server | None = None
-        self._admin_bound: Bound | None = None
         self._sink: LogSink | None = None
         self._is_up = False
         self._end = asyncio.Event()         # asked to end
         self._hurry = asyncio.Event()       # asked twice
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_hup_waiting = False
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
 
@@ -117,12 +117,12 @@ class Supervisor:
         if prepared.admin is not None:
             server = Server(Pages(self).answer, _is_local(prepared.admin))
             await server.start(prepared.admin.sockets[0])
-            old, old_bound = self._admin, self._admin_bound
-            self._admin, self._admin_bound = server, prepared.admin
+            old, old_bound = self._admin, self.configurator.admin
+            self._admin, self.configurator.admin = server, prepared.admin
             _close_admin(old, old_bound)
         elif snapshot.process.admin is None:
-            _close_admin(self._admin, self._admin_bound)
-            self._admin, self._admin_bound = None, None
+            _close_admin(self._admin, self.configurator.admin)
+            self._admin, self.configurator.admin = None, None
         path = snapshot.process.access_log
         if (self._sink and self._sink.path) != path:
             old_sink, self._sink = self._sink, None
@@ -180,8 +180,8 @@ class Supervisor:
             await self._loop.run_in_executor(None, self._sink.stop, LOG_SECONDS)
         if self._admin is not None:
             await self._admin.drain(0.2)
-        if self._admin_bound is not None:
-            self._admin_bound.close()
+        if self.configurator.admin is not None:
+            self.configurator.admin.close()
 
     async def _watch_file(self) -> None:
         """Have a compile process ready when the file has been changed: a reload is likely to follow."""
@@ -208,17 +208,17 @@ class Supervisor:
         self._end.set()
 
     def _on_hup(self) -> None:
-        self._spawn(self._reload_by_signal())
+        # One that has not begun yet will read the file as it is then: a second one would find nothing new.
+        if not self._is_hup_waiting:
+            self._is_hup_waiting = True
+            self._spawn(self._reload("SIGHUP"))
 
     def _on_usr1(self) -> None:
         if self._sink is not None:
             self.journal.info(f"opens {self._sink.path} again")
             self._sink.reopen()
 
-    async def _reload_by_signal(self) -> None:
-        await self._reload("SIGHUP")
-
-    def _spawn(self, what: Any) -> None:
+    def _spawn(self, what: Coroutine[Any, Any, Any]) -> None:
         task = self._loop.create_task(what)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -228,6 +228,8 @@ class Supervisor:
     async def _reload(self, asked_by: str) -> Outcome:
         """One at a time; each reads the file anew."""
         async with self.configurator.lock:
+            if asked_by == "SIGHUP":
+                self._is_hup_waiting = False
             if self._end.is_set() or not self._is_up:
                 return Outcome(False, 0, 0, 0, False, text="not now: the proxy is starting or ending")
             outcome, prepared = await self.configurator.reload()

@@ -99,7 +99,8 @@ class WorkerProcess:
             part = added[at:at + MAX_FDS]
             self._send({"op": "listen", "ids": [spec.id for spec in part]}, tuple(fd_of(spec) for spec in part))
         waiting = self._waiting[snapshot.version] = self._loop.create_future()
-        self._send({"op": "snapshot", "version": snapshot.version, "size": snapshot.size}, (snapshot.fd,))
+        self._send({"op": "snapshot", "version": snapshot.version, "size": snapshot.size,
+                    "orphan_grace_ms": snapshot.process.orphan_grace_ms}, (snapshot.fd,))
         try:
             async with asyncio.timeout(ACK_SECONDS):
                 took: float = await waiting
@@ -113,10 +114,9 @@ class WorkerProcess:
         return took
 
     def drain(self, grace_ms: int, idle_ms: int) -> None:
-        """Ask it to stop accepting, finish what is in flight, and end."""
-        if not self.is_draining:
-            self.is_draining = True
-            self._send({"op": "drain", "grace_ms": grace_ms, "idle_ms": idle_ms})
+        """Ask it to stop accepting, finish what is in flight, and end. Asked again, the new times count."""
+        self.is_draining = True
+        self._send({"op": "drain", "grace_ms": grace_ms, "idle_ms": idle_ms})
 
     def stop(self) -> None:
         """Ask it to end at once."""

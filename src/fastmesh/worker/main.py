@@ -82,6 +82,7 @@ class Process:
             for listener_id, fd in zip(message["ids"], fds, strict=True):
                 self.worker.add_listener(listener_id, fd)
         elif op == "snapshot":
+            self.orphan_grace_ms = message.get("orphan_grace_ms", self.orphan_grace_ms)
             self.apply(message["version"], message["size"], fds[0])
         elif op == "drain":
             self.worker.drain(message["grace_ms"], message["idle_ms"])
