@@ -355,6 +355,7 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
         s.bits |= S_CLOSE_DOWN
         if s.bits & S_ANSWER_HEAD:
             s.flags |= FLAG_SI
+            s.details = b"stream_idle_timeout"
             _cut(s)
         else:
             stream_answer(s, 408, FLAG_SI, b"stream_idle_timeout", b"the request's body stopped arriving")
@@ -364,10 +365,12 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
             _deadline(d, d.listener.body_timeout_ns)
             return
         counters[G_BODY_TIMEOUT] += 1
+        down_reset(d)
         if s is not NULL:
             s.flags |= FLAG_SI
             s.details = b"stream_idle_timeout"
-        _gone(d, True)
+            d.stream = NULL
+            stream_end(s)
     elif (d.phase == DOWN_LINGER or d.phase == DOWN_CLOSING) and not down_is_moving(d):
         down_close(d)
 
