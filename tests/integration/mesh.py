@@ -176,12 +176,16 @@ class Mesh:
 
     def configure(self, config: dict[str, Any]) -> None:
         """Makes a configuration live. A listener's address says the family; where it listens is chosen here."""
-        config = {"listeners": [], "admin": {"address": "127.0.0.1:1"}, **config}
+        with contextlib.ExitStack() as stack:
+            self._configure({"listeners": [], "admin": {"address": "127.0.0.1:1"}, **config}, stack)
+
+    def _configure(self, config: dict[str, Any], stack: contextlib.ExitStack) -> None:
         sockets = []
         for i, listener in enumerate(config["listeners"]):
             if listener["name"] not in self.addresses:
                 kind = listener.pop("family", "4")
-                sock = socket.socket({"4": socket.AF_INET, "6": socket.AF_INET6, "unix": socket.AF_UNIX}[kind])
+                sock = stack.enter_context(
+                    socket.socket({"4": socket.AF_INET, "6": socket.AF_INET6, "unix": socket.AF_UNIX}[kind]))
                 if kind == "unix":
                     sock.bind(str(self.directory / f"{listener['name']}.sock"))
                 else:
@@ -207,8 +211,7 @@ class Mesh:
             for number in numbers:
                 self.rows_before.setdefault((kind, number), self.process.row(kind, number, columns))
         for name, sock in sockets:
-            with sock:
-                self.process.tell("listen", (sock.fileno(),), ids=[self.listeners[name]])
+            self.process.tell("listen", (sock.fileno(),), ids=[self.listeners[name]])
         for gone in set(self.addresses) - set(self.listeners):
             del self.addresses[gone]
         memory = os.memfd_create("snapshot")
