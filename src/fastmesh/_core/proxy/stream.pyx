@@ -207,7 +207,7 @@ cdef void stream_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept
     if s.n_tried < TRIED_MAX:
         s.tried[s.n_tried] = s.endpoint
         s.n_tried += 1
-    if s.n_tried < s.cluster.max_connect_attempts and s.n_tried < TRIED_MAX and s.n_tried < s.cluster.n:
+    if _may_try_another(s, s.n_tried):
         p.stats.globals[G_RETRY_CONNECT] += 1
         p.stats.clusters[s.cluster.id].retries += 1
         s.endpoint = NULL
@@ -386,10 +386,31 @@ cdef void _finish_down(stream_t *s, msg_t *trailers) noexcept nogil:
     s.down_ops.end(s, trailers)
 
 
+cdef bint _may_send_again(stream_t *s, up_t *up) noexcept nogil:
+    """Not a byte of it left this process, or the method is one that may be repeated (RFC 9110 section 9.2.2)."""
+    cdef bint unsent = up.x.io.tx_total == up.tx_mark and not up.x.io.flags & IO_FLUSHING
+    if s.bits & S_BODY_SENT and not s.bits & S_KEEP_REPLAY:
+        return False
+    return unsent or method_is_idempotent(s.method)
+
+
+cdef bint _may_try_another(stream_t *s, uint32_t tried) noexcept nogil:
+    return tried < s.cluster.max_connect_attempts and tried < TRIED_MAX and tried < s.cluster.n
+
+
+cdef void _send_again(stream_t *s, up_t *up) noexcept nogil:
+    s.proxy.stats.clusters[s.cluster.id].retries += 1
+    s.up = NULL
+    s.bits &= ~<uint32_t>S_WANT_BODY
+    _leave_endpoint(s)
+    s.endpoint = NULL
+    pool_drop(up)
+    _connect(s)
+
+
 cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef up_t *up = s.up
-    cdef bint unsent, again
     if s.bits & S_ANSWER_HEAD:
         p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
         p.stats.clusters[s.cluster.id].resets += 1
@@ -398,21 +419,20 @@ cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *wh
         s.details = b"upstream_reset_after_response_started{connection_termination}"
         s.down_ops.cut(s)
         return
-    if (not is_protocol and up.is_reused and not up.has_head and up.interims == 0 and up.inbox.len == 0 and
-            s.retried_reused < REUSE_RETRIES):
-        unsent = up.x.io.tx_total == up.tx_mark and not up.x.io.flags & IO_FLUSHING
-        again = not s.bits & S_BODY_SENT or s.bits & S_KEEP_REPLAY
-        if again and (unsent or method_is_idempotent(s.method)):
+    if not is_protocol and not up.has_head and up.interims == 0 and up.inbox.len == 0 and _may_send_again(s, up):
+        if up.is_reused and s.retried_reused < REUSE_RETRIES:
             # The endpoint did nothing wrong: it closed an idle connection while the request was on its way.
             p.stats.globals[G_RETRY_REUSED] += 1
-            p.stats.clusters[s.cluster.id].retries += 1
             s.retried_reused += 1
-            s.up = NULL
-            s.bits &= ~<uint32_t>S_WANT_BODY
-            _leave_endpoint(s)
-            s.endpoint = NULL
-            pool_drop(up)
-            _connect(s)
+            _send_again(s, up)
+            return
+        if _may_try_another(s, s.n_tried + 1):
+            # It died with the request in its hands: what may be done twice is done by another.
+            p.stats.clusters[s.cluster.id].resets += 1
+            s.endpoint.live.row.failures += 1
+            s.tried[s.n_tried] = s.endpoint
+            s.n_tried += 1
+            _send_again(s, up)
             return
     p.stats.clusters[s.cluster.id].resets += 1
     s.endpoint.live.row.failures += 1
