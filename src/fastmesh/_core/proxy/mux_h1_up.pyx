@@ -10,7 +10,7 @@ from fastmesh._core.http.msg cimport (
 from fastmesh._core.http.token cimport (
     HEADER_FORWARDED, HEADER_HOST, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_HOST,
     HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID, METHOD_OPTIONS)
-from fastmesh._core.io.reactor cimport io_bulk, io_rx
+from fastmesh._core.io.reactor cimport IO_FLUSHING, io_bulk, io_rx
 from fastmesh._core.mem.block cimport block_put, block_t
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
@@ -286,6 +286,10 @@ cdef void _on_bytes(up_t *up, const uint8_t *p, uint32_t n, block_t *blk) noexce
     cdef uint32_t used = 0
     cdef uint32_t scanned = up.inbox.scanned
     cdef int how = STEP_TUNNEL if s.bits & S_TUNNEL else STEP_ON
+    if up.x.io.tx_total == up.tx_mark and not up.x.io.flags & IO_FLUSHING and how == STEP_ON:
+        # Nothing of the request has left: this is no answer to it, but what an idle connection is told at its end.
+        stream_on_upstream_fault(s, not up.is_reused, b"the upstream answered before it was asked")
+        return
     if up.inbox.len > 0 or how == STEP_TUNNEL:
         if inbox_add(&up.inbox, &s.proxy.reactor.blocks, p, n) != FM_OK:
             stream_on_upstream_fault(s, True, b"the upstream sent more than it was asked for")
