@@ -12,7 +12,8 @@ from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_live_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport (
-    G_DRAIN_CUT, G_SNAPSHOTS, G_SNAPSHOTS_REFUSED, STATS_ENDPOINTS, cluster_row_t, stats_map, stats_new, stats_t,
+    FLAG_LR, G_DRAIN_CUT, G_SNAPSHOTS, G_SNAPSHOTS_REFUSED, STATS_ENDPOINTS,
+    cluster_row_t, stats_map, stats_new, stats_t,
     stats_unmap)
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.slab cimport slab_fini, slab_init
@@ -23,7 +24,7 @@ from fastmesh._core.proxy.mux cimport door_t, down_t, proxy_t, stream_t
 from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_drain
 from fastmesh._core.proxy.mux_h1_up cimport mux_h1_up_ops
 from fastmesh._core.proxy.relay cimport pipes_close, relay_t
-from fastmesh._core.proxy.stream cimport stream_on_client_gone
+from fastmesh._core.proxy.stream cimport stream_end
 from fastmesh._core.snapshot.live cimport live_free, live_new
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_decode, snapshot_get, snapshot_put, snapshot_t
 from fastmesh._core.sys.socket cimport POLLIN, poll, pollfd
@@ -361,7 +362,9 @@ cdef void _cut_down(down_t *d) noexcept nogil:
     down_close(d)
     if s is not NULL:
         d.stream = NULL
-        stream_on_client_gone(s)
+        s.flags |= FLAG_LR
+        s.details = b"drain_time_over"
+        stream_end(s)
 
 
 cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:

@@ -15,7 +15,7 @@ from fastmesh._core.mem.block cimport block_put, block_t
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
 from fastmesh._core.mem.rng cimport rng_next
-from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
 from fastmesh._core.proxy.mux cimport S_CHUNK_UP, S_CLOSE_UP, S_TUNNEL, S_UPGRADE, down_t, proxy_t, stream_t, up_ops_t
 from fastmesh._core.proxy.stream cimport (

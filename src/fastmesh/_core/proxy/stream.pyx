@@ -78,6 +78,7 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
     p.stats.globals[G_REQUESTS] += 1
     s.down.row.requests += 1
     if m.method == METHOD_CONNECT:
+        _remember(s, m)
         stream_answer(s, 405, FLAG_DPE, b"connect_not_supported",
                       b"CONNECT is not served here: this is not a forward proxy")
         return
@@ -89,6 +90,7 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
         rc = uri_normalize(path.ptr, path.len, p.path, &n)
         if rc < 0:
             p.stats.globals[G_BAD_REQUEST] += 1
+            _remember(s, m)
             stream_answer(s, 400, FLAG_DPE, b"path_normalization_failed",
                           b"the path has a broken percent escape or an encoded NUL")
             return
@@ -100,12 +102,14 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
         n = uri_decode_slashes(path.ptr, path.len, p.path + 65536)
         if route_find(&s.listener.routes, m, span_of(p.path + 65536, n)) is not route:
             p.stats.globals[G_AMBIGUOUS_PATH] += 1
+            _remember(s, m)
             stream_answer(s, 400, FLAG_DPE, b"path_ambiguous",
                           b"the path can be read in two ways (an encoded slash, a backslash, dots with a parameter) "
                           b"and another rule would hold in the other one")
             return
     if route is NULL:
         p.stats.globals[G_NO_ROUTE] += 1
+        _remember(s, m)
         stream_answer(s, 404, FLAG_NR, b"route_not_found", b"no route of this listener matches the request")
         return
     s.route = route
@@ -132,6 +136,12 @@ cdef inline void _await_answer(stream_t *s) noexcept nogil:
     """The request is here: from now on the time runs that its answer may take."""
     if s.route.timeout_ns != 0:
         timer_arm(&s.proxy.reactor.wheel, &s.timer, s.proxy.reactor.now_ns + s.route.timeout_ns)
+
+
+cdef void _remember(stream_t *s, msg_t *m) noexcept nogil:
+    # What goes nowhere is not encoded, unless the log wants to tell of it.
+    if s.snap.n_log_ops != 0:
+        s.up_ops.prepare(s, m, span_of(NULL, 0))
 
 
 cdef void _enter_cluster(stream_t *s) noexcept nogil:

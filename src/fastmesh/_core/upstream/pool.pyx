@@ -262,6 +262,7 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
     if up.is_connecting:
         _connected(up, ETIMEDOUT)
     elif up.is_idle:
+        up.pool.stats.globals[G_UPSTREAM_IDLE_CLOSED] += 1
         _close(up)
 
 
