@@ -185,7 +185,7 @@ def test_a_body_that_comes_slowly_but_comes(mesh: Mesh) -> None:
 
 def test_an_upstream_that_does_not_read(mesh: Mesh) -> None:
     origin = mesh.origin()
-    mesh.http(origin, timeouts={"body_idle": "100ms"}, log=LOG)
+    mesh.http(origin, timeouts={"body_idle": "500ms"}, log=LOG)
     size = 64 << 20
     client = mesh.connect().send(f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n")
     up = origin.accept()
