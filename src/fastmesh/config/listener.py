@@ -84,7 +84,8 @@ class Listener(Section):
                     "Unix-domain sockets only. For debugging.")] = False
     trusted_clients: Annotated[list[fields.Network], LIST, Field(
         description="Clients whose `x-forwarded-for`, `x-forwarded-proto` and `x-request-id` are believed: IP "
-                    "addresses, networks, and `unix`. From all others these headers are replaced.",
+                    "addresses, networks, and `unix`. From all others these headers are replaced, and "
+                    "`x-forwarded-host` and `forwarded` removed.",
         max_length=1024)] = _OWN_MACHINE
     via: Annotated[Word, Field(
         description="The name this proxy puts into `via`; nothing when empty.")] = ""

@@ -39,15 +39,16 @@ class Config(Section):
     workers: Annotated[int | str, Parsed(_workers, f"number, 1 to {MAX_WORKERS}, or `auto`", {"anyOf": [
         {"type": "integer", "minimum": 1, "maximum": MAX_WORKERS}, {"const": "auto"}]}), Field(
         description="Worker processes, each with one thread. `auto` is one for each processor that this process may "
-                    "use. A change takes effect at the next start.")] = 1
+                    "use. A reload starts or drains workers.")] = 1
     reactor: Annotated[str, Choice("auto", "io_uring", "epoll"), Field(
         description="How workers wait for the kernel. `auto` takes io_uring where it works, else epoll. A change "
-                    "takes effect at the next start.")] = "auto"
+                    "holds for workers that start after it.")] = "auto"
     drain_timeout: Annotated[int, Duration(high="24h"), Field(
         description="After SIGTERM, how long requests in flight may take before they are cut."
     )] = parse_duration("30s")
     orphan_grace: Annotated[int, Duration(high="24h"), Field(
-        description="How long workers go on serving when the control process has died, before they drain and exit."
+        description="How long workers stay when the control process has died: half of it they go on serving, half they "
+                    "drain; then they exit."
     )] = parse_duration("10s")
     max_connections: Annotated[int, Count(0, MAX_CONNECTIONS), Field(
         description="Client connections per worker; what comes beyond is closed at once. 0 derives it from the "

@@ -34,9 +34,9 @@ def _istio(name: str, kind: str, text: str, labels: tuple[str, ...]) -> Family:
 ISTIO_HTTP = (
     _istio("requests_total", "counter", "Requests that ended.", HTTP_LABELS),
     _istio("request_duration_milliseconds", "histogram",
-           "From a request's first byte to its answer's last.", HTTP_LABELS),
+           "From a request's complete head to its answer's last byte.", HTTP_LABELS),
     _istio("request_bytes", "histogram", "Size of requests, heads included.", HTTP_LABELS),
-    _istio("response_bytes", "histogram", "Size of answers, heads included.", HTTP_LABELS),
+    _istio("response_bytes", "histogram", "Size of the bodies of answers.", HTTP_LABELS),
 )
 ISTIO_TCP = (
     _istio("tcp_connections_opened_total", "counter", "TCP connections that began.", TCP_LABELS),
@@ -74,7 +74,7 @@ CLUSTERS = {
     "connect_timeout": _cluster("connect_timeouts_total", "counter", "Connects that took too long."),
     "retries": _cluster("retries_total", "counter", "Requests sent again."),
     "overflow": _cluster("overflow_total", "counter",
-                         "Requests refused because max_pending, max_requests or max_connections was reached."),
+                         "Requests refused because max_pending or max_requests was reached."),
     "no_endpoint": _cluster("no_endpoint_total", "counter", "Requests refused for want of an endpoint."),
     "resets": _cluster("resets_total", "counter", "Upstream connections that broke while a request was on them."),
     "timeouts": _cluster("timeouts_total", "counter", "Requests that took longer than their timeout."),
@@ -82,9 +82,10 @@ CLUSTERS = {
     "bytes_received": _cluster("received_bytes_total", "counter", "Bytes received from endpoints."),
 }
 RESPONSES = Family("fastmesh_cluster_responses_total", "counter",
-                   "Answers by class; \"none\" for requests that ended without one.", ("cluster", "code_class"))
+                   "Answers of endpoints by class; \"none\" for requests that got none of theirs.", ("cluster", "code_class"))
 PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
-                    "Time a request spent in the proxy itself: all of its time but that of `upstream_time`.", _CLUSTER)
+                    "Time in the proxy itself: from the arrival of a head to its leaving, the request's and the answer's "
+                    "together; connecting apart.", _CLUSTER)
 UPSTREAM_TIME = Family("fastmesh_upstream_time_seconds", "histogram",
                        "Time a request waited for its endpoint, to the answer's first byte.", _CLUSTER)
 
@@ -94,7 +95,7 @@ _GLOBAL_HELP = {
     "accept_failed": "Accepts that failed for want of descriptors or memory.",
     "shed_connections": "Client connections closed at once, because max_connections was reached.",
     "requests": "Requests begun.",
-    "local_answers": "Answers that the proxy made itself.",
+    "local_answers": "Refusals and failures that the proxy answered itself; fixed responses of routes apart.",
     "bad_request": "Requests refused with 400: malformed or ambiguous.",
     "uri_too_long": "Requests refused with 414: longer than limits.request_line.",
     "head_too_large": "Requests refused with 431: larger than limits.head.",
@@ -107,7 +108,7 @@ _GLOBAL_HELP = {
     "request_timeout": "Requests answered with 504: longer than their timeout.",
     "no_route": "Requests answered with 404: no route matched.",
     "no_endpoint": "Requests answered with 503 for want of an endpoint.",
-    "overflow": "Requests answered with 503 because a limit of the cluster was reached.",
+    "overflow": "Requests answered with 503 because the cluster has as many requests, or as many that wait, as it is allowed.",
     "connect_failed": "Connects to endpoints that were refused or failed.",
     "connect_timeout": "Connects to endpoints that took longer than connect_timeout.",
     "retry_connect": "Requests that moved on to another endpoint after a failed connect.",
@@ -115,7 +116,7 @@ _GLOBAL_HELP = {
     "reuse_stale": "Idle upstream connections found closed when they were to be reused.",
     "upstream_reset": "Upstream connections that broke while a request was on them.",
     "upstream_protocol": "Answers that were not HTTP or broke its framing.",
-    "upstream_idle_closed": "Upstream connections closed after the cluster's idle_timeout.",
+    "upstream_idle_closed": "Idle upstream connections closed, by the upstream or after the cluster's idle_timeout.",
     "downstream_reset": "Requests whose client left before the answer was complete.",
     "ambiguous_path": "Requests refused with 400: readings of their path lead to different routes.",
     "upgrades": "Connections that became WebSockets or another protocol.",

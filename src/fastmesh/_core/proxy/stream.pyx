@@ -578,6 +578,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         access_log_put(s, now)
     _leave_endpoint(s)
     if s.bits & S_MEASURED:
+        if s.first_ns == 0 and not s.bits & S_TCP:
+            p.stats.clusters[s.cluster.id].class_[0] += 1
         s.cluster.live.active -= 1
         p.stats.clusters[s.cluster.id].active = s.cluster.live.active
     if s.wire_blk is not NULL:
