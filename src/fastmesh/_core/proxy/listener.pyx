@@ -96,9 +96,18 @@ cdef void _on_resume(timer_t *t, void *owner) noexcept nogil:
     global spare
     cdef door_t *k = <door_t *>owner
     cdef int _round, fd
+    cdef int found = open(b"/dev/null", O_RDONLY | O_CLOEXEC)
     if not k.is_on:
+        if found >= 0:
+            close(found)
         return
-    if spare >= 0:
+    if found >= 0:
+        # There are descriptors again: whoever waits is served.
+        if spare < 0:
+            spare = found
+        else:
+            close(found)
+    elif spare >= 0:
         # Whoever waits is told at once instead of being left hanging.
         close(spare)
         for _round in range(SHED_BATCH):
