@@ -61,6 +61,9 @@ class Fleet:
             change.listen()
         except OSError as error:
             raise PushRefused(f"cannot listen: {error.strerror}") from None
+        # Workers close the sockets of addresses that go as soon as they have emptied the queue.
+        for bound in change.leaving():
+            bound.turn_away()
         targets = [slot for slot in self.slots if slot.current is not None]
         took: list[Slot] = []
         for group in (targets[:1], targets[1:]):
@@ -74,6 +77,8 @@ class Fleet:
                 if isinstance(result, WorkerFailed) and took:
                     continue
                 if result is not None:
+                    for bound in change.leaving():
+                        bound.let_in()
                     await self._roll_back(took, old)
                     raise PushRefused(f"worker {slot.index} {_sentence(result)}")
 
@@ -138,6 +143,9 @@ class Fleet:
     async def drain(self, grace_ms: int, idle_ms: int) -> None:
         """Stop accepting, let requests in flight end, and wait until all workers are gone."""
         self.is_draining = True
+        if self.serving:
+            self.ground.sockets.turn_away()
+            await asyncio.sleep(SETTLE_SECONDS)
         for slot in self.slots:
             slot.retire(grace_ms, idle_ms)
         # Workers have their own copies until they have accepted what was waiting; then clients are refused.

@@ -19,6 +19,8 @@ from fastmesh.control.snapshot import Address, ListenerSpec
 
 SO_ATTACH_REUSEPORT_CBPF = 51
 SO_DETACH_REUSEPORT_BPF = 68
+SO_ATTACH_FILTER = 26
+SO_DETACH_FILTER = 27
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6, 1: socket.AF_UNIX}
 
 # Classic BPF, see linux/filter.h. SKF_AD_RANDOM: a random number instead of a field of the packet.
@@ -26,6 +28,9 @@ BPF_LOAD_RANDOM = (0x20, 0, 0, 0xFFFFF000 + 56)
 BPF_MODULO = 0x94
 BPF_JUMP_IF_EQUAL = 0x15
 BPF_RETURN = 0x06
+# Of a TCP segment: drop it when it begins a connection (SYN without ACK), else let all of it pass.
+NO_NEWCOMERS = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (BPF_JUMP_IF_EQUAL, 0, 1, 0x02), (BPF_RETURN, 0, 0, 0),
+                (BPF_RETURN, 0, 0, 0xFFFFFFFF))
 
 
 class CannotListen(Exception):
@@ -60,13 +65,37 @@ class Bound:
         while len(self.sockets) > slots and not self.is_unix:
             self.sockets.pop().close()
 
+    def turn_away(self) -> None:
+        """Begin no new connection; those that have begun still reach the queue.
+
+        A connection that is established between a worker's last accept and the close would be reset. A newcomer
+        whose first packet is dropped tries again within a second, and is refused plainly if the socket is gone.
+        """
+        if self.is_unix:
+            self._remove_file()
+            return
+        for sock in self.sockets:
+            _attach(sock, SO_ATTACH_FILTER, NO_NEWCOMERS)
+
+    def let_in(self) -> None:
+        """Take `turn_away` back. A Unix-domain socket's file does not come back."""
+        for sock in self.sockets if not self.is_unix else ():
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+            except OSError:
+                pass        # there was none
+
     def close(self) -> None:
         """Close everything, and remove the file if it is still the one that was made here."""
-        if self.inode is not None and _inode(self.address["path"]) == self.inode:
-            os.unlink(self.address["path"])
+        self._remove_file()
         for sock in self.sockets:
             sock.close()
         self.sockets.clear()
+
+    def _remove_file(self) -> None:
+        if self.inode is not None and _inode(self.address["path"]) == self.inode:
+            os.unlink(self.address["path"])
+        self.inode = None
 
     def steer(self, slots: Sequence[int]) -> None:
         """Let the kernel give new connections to these slots only; all of them = as the kernel likes.
@@ -82,22 +111,33 @@ class Bound:
             if everybody:
                 self.sockets[0].setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
             else:
-                program = steering_program(slots)
-                code = array.array("B", program)
-                pointer = struct.pack("@HP", len(program) // 8, code.buffer_info()[0])
-                self.sockets[0].setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, pointer)
+                if not _attach(self.sockets[0], SO_ATTACH_REUSEPORT_CBPF, steering_program(slots)):
+                    return
         except OSError:
             return
         self.is_steered = not everybody
 
 
-def steering_program(slots: Sequence[int]) -> bytes:
+Instruction = tuple[int, int, int, int]
+
+
+def _attach(sock: socket.socket, option: int, program: Sequence[Instruction]) -> bool:
+    """Give a classic BPF program to a socket. False when the kernel does not take it."""
+    code = array.array("B", b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("@HP", len(program), code.buffer_info()[0]))
+    except OSError:
+        return False
+    return True
+
+
+def steering_program(slots: Sequence[int]) -> list[Instruction]:
     """Classic BPF that returns one of `slots`, each as often as the others."""
-    code = [BPF_LOAD_RANDOM, (BPF_MODULO, 0, 0, len(slots))]
+    code: list[Instruction] = [BPF_LOAD_RANDOM, (BPF_MODULO, 0, 0, len(slots))]
     for i, slot in enumerate(slots):
         code += [(BPF_JUMP_IF_EQUAL, 0, 1, i), (BPF_RETURN, 0, 0, slot)]
     code.append((BPF_RETURN, 0, 0, slots[0]))
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+    return code
 
 
 class Change:
@@ -112,6 +152,11 @@ class Change:
     def socket_of(self, spec: ListenerSpec, slot: int) -> int:
         """The descriptor of a listener's socket for the worker of a slot."""
         return self.wanted[spec.address["text"]].of_slot(slot).fileno()
+
+    def leaving(self) -> list[Bound]:
+        """The TCP addresses that are gone after the change."""
+        return [bound for address, bound in self._shelf.bound.items()
+                if address not in self.wanted and not bound.is_unix]
 
     def listen(self) -> None:
         """Accept connections on the new addresses. From here on clients see them."""
@@ -185,6 +230,11 @@ class SocketShelf:
         """Close the sockets of slots that are no more."""
         for bound in self.bound.values():
             bound.shrink(max(slots, self.reserved))
+
+    def turn_away(self) -> None:
+        """Begin no new connection anywhere; what the kernel has let in can still be accepted."""
+        for bound in self.bound.values():
+            bound.turn_away()
 
     def close(self) -> None:
         """Stop listening everywhere: from here on clients are refused."""
