@@ -17,13 +17,13 @@ from typing import Any
 
 import msgpack
 import pytest
+from integration.peer import PATIENCE, Origin, Peer, connect
 
 import fastmesh
 from fastmesh._core.mem import counter
 from fastmesh._core.worker import probe_engines
 from fastmesh.snapshot.process import answer as compile_answer
 from fastmesh.worker.packet import receive, send
-from integration.peer import PATIENCE, Origin, Peer, connect
 
 ENGINES = probe_engines()
 LAYOUT, GLOBALS = counter.LAYOUT, counter.GLOBALS
@@ -31,10 +31,9 @@ SERVE = Path(__file__).with_name("serve.py")
 # What a worker may hold when nothing goes on: its own receive blocks.
 RING_BLOCKS = {"epoll": {0, 1}, "io_uring": {(64 << k) + large for k in range(5) for large in (0, 8, 16)}}
 ROW_GAUGES = {"active", "pending", "connections", "ewma_ns", "avoid_until_ns"}
-SLOW = 8 if os.environ.get("FASTMESH_SANITIZED") else 1     # how much longer the sanitizers make things last
 
 
-def until(condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE * SLOW) -> Any:
+def until(condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE) -> Any:
     """The first true value of `condition`."""
     end = monotonic() + seconds
     while not (value := condition()):
@@ -58,7 +57,7 @@ class Process:
         self.stats = os.memfd_create("stats")
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = mine
-        mine.settimeout(PATIENCE * SLOW)
+        mine.settimeout(PATIENCE)
         packages = [str(Path(module.__file__ or "").parents[1]) for module in (fastmesh, msgpack)]
         with its:
             self.child = subprocess.Popen(
@@ -143,7 +142,7 @@ class Process:
         self.control.close()
         os.close(self.stats)
         try:
-            return self.child.wait(PATIENCE * SLOW)
+            return self.child.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
@@ -305,7 +304,7 @@ class Mesh:
         if not self.process.is_alive():
             raise AssertionError(f"the worker has ended during the test: {self.process.how()}")
         self.configure({})
-        end = monotonic() + PATIENCE * SLOW
+        end = monotonic() + PATIENCE
         while held := self.leaks():
             assert monotonic() < end, f"held at the end of the test: {held}"
             threading.Event().wait(0.002)
@@ -400,3 +399,4 @@ def _end(made: Mesh) -> None:
     if made.process.is_alive():
         made.process.child.kill()
     made.process.child.wait()
+    made.process.control.close()

@@ -347,13 +347,13 @@ cdef void io_keep(io_t *io) noexcept nogil:
             before = s
             s = s.next
         else:
-            # An ephemeral piece larger than a block: cut.
+            # A piece larger than a block: cut. Both parts lie in the same memory, and each holds it.
             take = s.len - BLOCK_LARGE
             into = <slice_t *>slab_take(&io.reactor.slices)
             into.next = s.next
             into.ptr = s.ptr + BLOCK_LARGE
             into.len = take
-            into.blk = NULL
+            into.blk = block_get(s.blk) if s.blk is not NULL else NULL
             s.next = into
             s.len = BLOCK_LARGE
             if io.out_tail == s:
