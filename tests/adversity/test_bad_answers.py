@@ -1,7 +1,6 @@
 """Bad answers: 502, or a cut when the head has gone; never an answer to another request."""
 
 import pytest
-
 from integration.mesh import Mesh, until
 from integration.peer import Peer
 

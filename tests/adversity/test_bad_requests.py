@@ -1,7 +1,6 @@
 """What is ambiguous is refused with 400 and the end of the connection, and no byte of it is passed on."""
 
 import pytest
-
 from integration.mesh import Mesh
 
 CHUNKED = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -4,7 +4,6 @@ import hashlib
 import threading
 
 import pytest
-
 from integration.mesh import Mesh, elapse, until
 from integration.peer import Message, Peer, pattern
 

@@ -1,7 +1,6 @@
 """One request and its answer: what of them is passed on, byte for byte, and what is not (RFC 9110, RFC 9112)."""
 
 import pytest
-
 from integration.mesh import Mesh, until
 from integration.peer import Peer
 

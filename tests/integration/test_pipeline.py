@@ -1,7 +1,6 @@
 """Pipelining: a client sends on without waiting; the answers come in the order of the requests (RFC 9112 section 9.3.2)."""
 
 import pytest
-
 from integration.mesh import Mesh, until
 from integration.peer import pattern
 

@@ -1,7 +1,6 @@
 """Connections to origins: used again, limited, waited for, and given up without the client noticing where that is safe."""
 
 import pytest
-
 from integration.mesh import Mesh, elapse, until
 from integration.peer import Origin, Peer, pattern
 

@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 import pytest
-
 from integration.mesh import Mesh, until
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

@@ -3,7 +3,6 @@
 import threading
 
 import pytest
-
 from integration.mesh import Mesh, until
 from integration.peer import Peer, pattern
 
