@@ -97,7 +97,7 @@ clusters:
 - name: {"c" * 127}
   idle_timeout: {timeout}
   max_connections: 4294967295
-  connect_attempts: 16
+  connect_attempts: 8
   avoid: {{base: 1ms, max: 24h}}
   endpoints: [{{address: "unix:/{"u" * 105}", weight: {weight}}}]
 """
