@@ -72,8 +72,8 @@ class Cluster(Section):
     max_requests_per_connection: Annotated[int, Count(0, U32_MAX), Field(
         description="After so many requests a connection is not used again. 0 is no limit.")] = 0
     connect_attempts: Annotated[int, Count(1, 8), Field(
-        description="Endpoints tried for one request, the first included: when connecting fails, or when one ends before "
-                    "it answered and the request may be repeated.")] = 3
+        description="Endpoints tried for one request, the first included: when connecting fails, or when one "
+                    "ends before it answered and the request may be repeated.")] = 3
     avoid: Annotated[Avoid, OR_DEFAULT, Field(
         description="How long an endpoint that could not be connected to is left alone.")
     ] = Field(default_factory=Avoid)

@@ -84,8 +84,8 @@ CLUSTERS = {
 RESPONSES = Family("fastmesh_cluster_responses_total", "counter",
                    "Answers of endpoints by class; \"none\" for requests that got none of theirs.", ("cluster", "code_class"))
 PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
-                    "Time in the proxy itself: from the arrival of a head to its leaving, the request's and the answer's "
-                    "together; connecting apart.", _CLUSTER)
+                    "Time in the proxy itself: from the arrival of a head to its leaving, the request's and the "
+                    "answer's together; connecting apart.", _CLUSTER)
 UPSTREAM_TIME = Family("fastmesh_upstream_time_seconds", "histogram",
                        "Time a request waited for its endpoint, to the answer's first byte.", _CLUSTER)
 
@@ -108,7 +108,8 @@ _GLOBAL_HELP = {
     "request_timeout": "Requests answered with 504: longer than their timeout.",
     "no_route": "Requests answered with 404: no route matched.",
     "no_endpoint": "Requests answered with 503 for want of an endpoint.",
-    "overflow": "Requests answered with 503 because the cluster has as many requests, or as many that wait, as it is allowed.",
+    "overflow": "Requests answered with 503 because the cluster has as many requests, or as many that wait, "
+                "as it is allowed.",
     "connect_failed": "Connects to endpoints that were refused or failed.",
     "connect_timeout": "Connects to endpoints that took longer than connect_timeout.",
     "retry_connect": "Requests that moved on to another endpoint after a failed connect.",
@@ -116,7 +117,8 @@ _GLOBAL_HELP = {
     "reuse_stale": "Idle upstream connections found closed when they were to be reused.",
     "upstream_reset": "Upstream connections that broke while a request was on them.",
     "upstream_protocol": "Answers that were not HTTP or broke its framing.",
-    "upstream_idle_closed": "Idle upstream connections closed, by the upstream or after the cluster's idle_timeout.",
+    "upstream_idle_closed": "Idle upstream connections closed, by the upstream or after "
+                            "the cluster's idle_timeout.",
     "downstream_reset": "Requests whose client left before the answer was complete.",
     "ambiguous_path": "Requests refused with 400: readings of their path lead to different routes.",
     "upgrades": "Connections that became WebSockets or another protocol.",
