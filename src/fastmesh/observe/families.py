@@ -82,7 +82,8 @@ CLUSTERS = {
     "bytes_received": _cluster("received_bytes_total", "counter", "Bytes received from endpoints."),
 }
 RESPONSES = Family("fastmesh_cluster_responses_total", "counter",
-                   "Answers of endpoints by class; \"none\" for requests that got none of theirs.", ("cluster", "code_class"))
+                   "Answers of endpoints by class; \"none\" for requests that got none of theirs.",
+                   ("cluster", "code_class"))
 PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
                     "Time in the proxy itself: from the arrival of a head to its leaving, the request's and the "
                     "answer's together; connecting apart.", _CLUSTER)
