@@ -6,9 +6,12 @@ from integration.peer import Peer
 
 LOG = "%RESPONSE_CODE% %RESPONSE_FLAGS%\n"
 BAD = {
-    "nonsense": "nonsense\r\n\r\n", "TLS": "\x15\x03\x01\x00\x02\x02\x46" + "x" * 20,
-    "HTTP/0.9": "<html>hello</html>\r\n", "another version": "HTTP/2.0 200 OK\r\n\r\n",
-    "a status of two digits": "HTTP/1.1 20 OK\r\n\r\n", "a status of four": "HTTP/1.1 2000 OK\r\n\r\n",
+    "nonsense": "nonsense\r\n\r\n",
+    "TLS": "\x15\x03\x01\x00\x02\x02\x46" + "x" * 20,
+    "HTTP/0.9": "<html>hello</html>\r\n",
+    "another version": "HTTP/2.0 200 OK\r\n\r\n",
+    "a status of two digits": "HTTP/1.1 20 OK\r\n\r\n",
+    "a status of four": "HTTP/1.1 2000 OK\r\n\r\n",
     "a status below 100": "HTTP/1.1 099 No\r\n\r\n",
     "bare LFs": "HTTP/1.1 200 OK\ncontent-length: 0\n\n",
     "both lengths": "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -57,7 +60,9 @@ def test_a_bad_head(mesh: Mesh, kind: str) -> None:
     next_is_right(mesh, client)
 
 
-@pytest.mark.parametrize("piece", ["H", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n"])
+@pytest.mark.parametrize(
+    "piece", ["H", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n"]
+)
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_half_a_head(mesh: Mesh, piece: str, how: str) -> None:
     client, up = begin(mesh)
@@ -69,7 +74,9 @@ def test_half_a_head(mesh: Mesh, piece: str, how: str) -> None:
     next_is_right(mesh, client)
 
 
-@pytest.mark.parametrize("chunk", ["x\r\n", "3\r\nabcd\r\n", "-1\r\n", "\r\n", "3\nabc\r\n", "fffffffffffffffff\r\n", "0\r\na b: c\r\n\r\n"])
+@pytest.mark.parametrize(
+    "chunk", ["x\r\n", "3\r\nabcd\r\n", "-1\r\n", "\r\n", "3\nabc\r\n", "fffffffffffffffff\r\n", "0\r\na b: c\r\n\r\n"]
+)
 def test_a_bad_chunk_cuts_the_answer(mesh: Mesh, chunk: str) -> None:
     client, up = begin(mesh)
     up.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").chunk(b"good")
@@ -83,8 +90,15 @@ def test_a_bad_chunk_cuts_the_answer(mesh: Mesh, chunk: str) -> None:
 
 
 @pytest.mark.parametrize("extra", ["x", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"])
-@pytest.mark.parametrize("status", ["200 OK\r\ncontent-length: 2\r\n\r\nok", "204 No Content\r\n\r\n", "304 Not Modified\r\n\r\n",
-                                    "200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        "200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "204 No Content\r\n\r\n",
+        "304 Not Modified\r\n\r\n",
+        "200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+)
 def test_more_than_was_announced(mesh: Mesh, status: str, extra: str) -> None:
     client, up = begin(mesh)
     up.send(f"HTTP/1.1 {status}{extra}")

@@ -8,7 +8,8 @@ EVIL = "GET /evil HTTP/1.1\r\nhost: x\r\n\r\n"
 
 HEADS = {
     "both lengths": "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    "both lengths, other order": "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",
+    "both lengths, other order": "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n"
+    "\r\n0\r\n\r\n",
     "two lengths": "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcde",
     "the same length twice": "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nabcd",
     "a list of lengths": "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4, 4\r\n\r\nabcd",
@@ -59,13 +60,24 @@ HEADS = {
 }
 
 BODIES = {
-    "no size": "\r\nabc\r\n0\r\n\r\n", "not hex": "g\r\nabc\r\n0\r\n\r\n", "a sign": "+3\r\nabc\r\n0\r\n\r\n",
-    "0x": "0x3\r\nabc\r\n0\r\n\r\n", "a space before": " 3\r\nabc\r\n0\r\n\r\n", "a space behind": "3 \r\nabc\r\n0\r\n\r\n",
-    "a bare LF behind the size": "3\nabc\r\n0\r\n\r\n", "a huge size": "ffffffffffffffffff\r\nabc\r\n",
-    "too much": "3\r\nabcd\r\n0\r\n\r\n", "too little": "3\r\nab\r\n0\r\n\r\n", "a bare LF behind the chunk": "3\r\nabc\n0\r\n\r\n",
-    "a bare LF in an extension": "3;a\nb\r\nabc\r\n0\r\n\r\n", "a bare CR in an extension": "3;a\rb\r\nabc\r\n0\r\n\r\n",
-    "NUL in an extension": "3;\0\r\nabc\r\n0\r\n\r\n", "an endless size line": "3;" + "a" * 300 + "\r\nabc\r\n0\r\n\r\n",
-    "a bad trailer": "0\r\na b: c\r\n\r\n", "a folded trailer": "0\r\na: b\r\n c\r\n\r\n", "a bare LF at the end": "0\r\n\n",
+    "no size": "\r\nabc\r\n0\r\n\r\n",
+    "not hex": "g\r\nabc\r\n0\r\n\r\n",
+    "a sign": "+3\r\nabc\r\n0\r\n\r\n",
+    "0x": "0x3\r\nabc\r\n0\r\n\r\n",
+    "a space before": " 3\r\nabc\r\n0\r\n\r\n",
+    "a space behind": "3 \r\nabc\r\n0\r\n\r\n",
+    "a bare LF behind the size": "3\nabc\r\n0\r\n\r\n",
+    "a huge size": "ffffffffffffffffff\r\nabc\r\n",
+    "too much": "3\r\nabcd\r\n0\r\n\r\n",
+    "too little": "3\r\nab\r\n0\r\n\r\n",
+    "a bare LF behind the chunk": "3\r\nabc\n0\r\n\r\n",
+    "a bare LF in an extension": "3;a\nb\r\nabc\r\n0\r\n\r\n",
+    "a bare CR in an extension": "3;a\rb\r\nabc\r\n0\r\n\r\n",
+    "NUL in an extension": "3;\0\r\nabc\r\n0\r\n\r\n",
+    "an endless size line": "3;" + "a" * 300 + "\r\nabc\r\n0\r\n\r\n",
+    "a bad trailer": "0\r\na b: c\r\n\r\n",
+    "a folded trailer": "0\r\na: b\r\n c\r\n\r\n",
+    "a bare LF at the end": "0\r\n\n",
 }
 
 
@@ -86,7 +98,7 @@ def test_a_bad_head(mesh: Mesh, kind: str) -> None:
     client.expect_end()
     assert not origin.has_connection()
     assert up.has_nothing()
-    up.answer("fine")               # the others have not noticed
+    up.answer("fine")  # the others have not noticed
     assert other.read_answer().text == "fine"
     assert mesh.count("bad_request") == 1
 
@@ -140,6 +152,6 @@ def test_a_bad_chunk_after_the_answer_has_begun(mesh: Mesh, kind: str) -> None:
     client.read_head()
     client.expect(b"5\r\nbegun\r\n")
     client.send(wire(BODIES[kind]), EVIL)
-    assert client.expect_gone() == b""       # cut: no last chunk
+    assert client.expect_gone() == b""  # cut: no last chunk
     up.expect_gone()
     assert not origin.has_connection()

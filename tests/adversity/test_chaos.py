@@ -1,4 +1,5 @@
-"""Clients and origins that reset, stall, split and half-close at random, by a seed. Answers that arrive whole are right,
+"""Clients and origins that reset, stall, split and half-close at random, by a seed. Answers
+that arrive whole are right,
 and at the end the worker holds nothing."""
 
 import random
@@ -14,7 +15,7 @@ DATA = pattern(400_000)
 
 
 def body_of(number: int) -> bytes:
-    return DATA[number % 1000:][:number * 7919 % 200_000]
+    return DATA[number % 1000 :][: number * 7919 % 200_000]
 
 
 class WildOrigin(threading.Thread):
@@ -52,7 +53,7 @@ class WildOrigin(threading.Thread):
         if what < 0.08:
             raise OSError
         if what < 0.12:
-            peer.send(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body) + 1}\r\n\r\n", body[:len(body) // 2])
+            peer.send(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body) + 1}\r\n\r\n", body[: len(body) // 2])
             raise OSError
         if what < 0.15:
             peer.send("HTTP/1.1 nonsense\r\n\r\n")
@@ -64,7 +65,7 @@ class WildOrigin(threading.Thread):
         else:
             pieces, at = [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"], 0
             while at < len(body):
-                piece = body[at:at + chance.choice((1, 100, 5_000, 70_000))]
+                piece = body[at : at + chance.choice((1, 100, 5_000, 70_000))]
                 pieces.append(b"%x\r\n%s\r\n" % (len(piece), piece))
                 at += len(piece)
             wire = b"".join(pieces) + b"0\r\n\r\n"
@@ -77,7 +78,7 @@ def send_split(peer: Peer, wire: bytes, chance: random.Random) -> None:
     at, most = 0, chance.choice((3, 50, 5_000, 1 << 20))
     for _ in range(40):
         size = chance.randint(1, most)
-        peer.send(wire[at:at + size])
+        peer.send(wire[at : at + size])
         at += size
     peer.send(wire[at:])
 
@@ -101,16 +102,17 @@ def talk(peer: Peer, chance: random.Random, wrong: list[str], good: list[int]) -
         size = chance.choice((0, 10, 3_000, 150_000))
         wire = f"POST /{number} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n".encode() + DATA[:size]
     elif what < 0.45:
-        wire = f"PUT /{number} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nt: v\r\n\r\n".encode()
+        head = f"PUT /{number} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        wire = (head + "5\r\nhello\r\n0\r\nt: v\r\n\r\n").encode()
     else:
         wire = f"GET /{number} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
     if chance.random() < 0.06:
-        wire = wire[:chance.randint(1, len(wire))]
+        wire = wire[: chance.randint(1, len(wire))]
         peer.send(wire)
         raise OSError
     if chance.random() < 0.06:
         at = chance.randrange(len(wire))
-        wire = wire[:at] + bytes([chance.randrange(256)]) + wire[at + 1:]
+        wire = wire[:at] + bytes([chance.randrange(256)]) + wire[at + 1 :]
         peer.send(wire)
         peer.sock.settimeout(0.2)
         peer.expect_gone()
@@ -135,8 +137,12 @@ def talk(peer: Peer, chance: random.Random, wrong: list[str], good: list[int]) -
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_everybody_misbehaves(mesh: Mesh, seed: int) -> None:
     origins = [mesh.origin() for _ in range(3)]
-    mesh.http(*origins, cluster={"max_connections": 4} if seed == 2 else {}, timeouts={"linger": "50ms"},
-              log="%REQ(:PATH)% %RESPONSE_CODE%\n")
+    mesh.http(
+        *origins,
+        cluster={"max_connections": 4} if seed == 2 else {},
+        timeouts={"linger": "50ms"},
+        log="%REQ(:PATH)% %RESPONSE_CODE%\n",
+    )
     wild = [WildOrigin(origin, seed * 1000) for origin in origins]
     wrong: list[str] = []
     good: list[int] = []
@@ -171,8 +177,14 @@ def test_reloads_while_everybody_misbehaves(mesh: Mesh) -> None:
     while any(thread.is_alive() for thread in threads):
         n += 1
         names = ["web"] + (["more"] if n % 2 else [])
-        mesh.configure({"listeners": [{"name": name, "routes": [{"match": {"prefix": "/"}, "cluster": "app"}]} for name in names],
-                        "clusters": [{"name": "app", "endpoints": [o.address for o in origins[n % 3:] or origins]}]})
+        mesh.configure(
+            {
+                "listeners": [
+                    {"name": name, "routes": [{"match": {"prefix": "/"}, "cluster": "app"}]} for name in names
+                ],
+                "clusters": [{"name": "app", "endpoints": [o.address for o in origins[n % 3 :] or origins]}],
+            }
+        )
         assert mesh.addresses["web"] == kept
         if n % 2:
             with suppress(OSError):

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from fastmesh._core.worker import probe_engines
 from integration.harness import Origin, Sidecar
 from integration.mesh import _shared, engine, mesh, own_mesh  # noqa: F401  (fixtures)
+
+from fastmesh._core.worker import probe_engines
 
 ENGINES = probe_engines()
 

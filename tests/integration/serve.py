@@ -35,7 +35,7 @@ def main() -> None:
         try:
             packet = receive(control)
         except BlockingIOError:
-            continue        # woken for a packet that was taken before
+            continue  # woken for a packet that was taken before
         if packet is None:
             worker.close()
             return
@@ -53,7 +53,9 @@ def main() -> None:
         elif op == "drain":
             worker.drain(message["grace_ms"], message["idle_ms"])
         elif op == "limit":
-            resource.setrlimit(resource.RLIMIT_NOFILE, (message["files"], resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE, (message["files"], resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            )
         elif op == "hold":
             while len(held) < message["most"]:
                 try:

@@ -1,4 +1,5 @@
-"""Bodies: streamed in both directions, chunked or with a length, never collected; what stops one side stops the other."""
+"""Bodies: streamed in both directions, chunked or with a length, never collected; what stops one side stops the
+other."""
 
 import hashlib
 import threading
@@ -43,12 +44,13 @@ CHUNKED = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
 
 # --- chunks and trailers ---
 
+
 def test_a_chunked_request_is_passed_on_as_it_comes(mesh: Mesh) -> None:
     client, up, head = begin(mesh, CHUNKED)
     assert head.get("transfer-encoding") == "chunked"
     client.chunk(b"one")
     up.expect(b"3\r\none\r\n")
-    client.send("5;ext=\"1\"\r\ntw", "o..\r\n")
+    client.send('5;ext="1"\r\ntw', "o..\r\n")
     got = Message(b"x\r\n\r\n")
     client.send("0\r\n\r\n")
     up.read_chunked(got)
@@ -63,7 +65,7 @@ def test_trailers_of_a_request(mesh: Mesh) -> None:
     client.chunk(b"body").send("0\r\nx-sum: 1\r\nContent-Length: 9\r\nhost: evil\r\nX-More: 2\r\n\r\n")
     got = Message(b"x\r\n\r\n")
     up.read_chunked(got)
-    assert got.trailers == [("x-sum", "1"), ("x-more", "2")]       # fields that may not be trailers are dropped
+    assert got.trailers == [("x-sum", "1"), ("x-more", "2")]  # fields that may not be trailers are dropped
     up.answer()
     assert client.read_answer().status == 200
 
@@ -80,9 +82,16 @@ def test_trailers_of_an_answer(mesh: Mesh) -> None:
     assert client.read_answer().text == "next"
 
 
-@pytest.mark.parametrize("wire", [
-    b"0\r\n\r\n", b"1\r\na\r\n0\r\n\r\n", b"00000\r\n\r\n", b"0A\r\n0123456789\r\n0;x\r\n\r\n", b"a;b=c;d\r\n0123456789\r\n0\r\n\r\n",
-])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"0\r\n\r\n",
+        b"1\r\na\r\n0\r\n\r\n",
+        b"00000\r\n\r\n",
+        b"0A\r\n0123456789\r\n0;x\r\n\r\n",
+        b"a;b=c;d\r\n0123456789\r\n0\r\n\r\n",
+    ],
+)
 def test_chunks_cut_at_every_byte(mesh: Mesh, wire: bytes) -> None:
     client, up, _ = begin(mesh, CHUNKED)
     for byte in wire:
@@ -133,6 +142,7 @@ def test_an_answer_that_ends_with_its_connection(mesh: Mesh) -> None:
 
 # --- big ones ---
 
+
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 def test_50_mb_up_and_down(mesh: Mesh, coding: str) -> None:
     data = pattern(BIG)
@@ -143,7 +153,7 @@ def test_50_mb_up_and_down(mesh: Mesh, coding: str) -> None:
     def write(peer: Peer) -> None:
         if chunked:
             for at in range(0, BIG, 100_000):
-                peer.chunk(data[at:at + 100_000])
+                peer.chunk(data[at : at + 100_000])
             peer.send("0\r\n\r\n")
         else:
             peer.send(data)
@@ -174,17 +184,26 @@ def test_an_origin_waits_for_a_client_that_reads_slowly(mesh: Mesh, coding: str)
     size = 24 << 20
     data = pattern(size)
     client, up, _ = begin(mesh, GET)
-    up.send("HTTP/1.1 200 OK\r\n" + {"length": f"content-length: {size}\r\n", "close": "",
-                                     "chunked": "transfer-encoding: chunked\r\n"}[coding] + "\r\n")
-    wire = data if coding != "chunked" else b"".join(
-        b"%x\r\n%s\r\n" % (len(piece), piece) for at in range(0, size, 50_000) for piece in [data[at:at + 50_000]])
+    up.send(
+        "HTTP/1.1 200 OK\r\n"
+        + {"length": f"content-length: {size}\r\n", "close": "", "chunked": "transfer-encoding: chunked\r\n"}[coding]
+        + "\r\n"
+    )
+    wire = (
+        data
+        if coding != "chunked"
+        else b"".join(
+            b"%x\r\n%s\r\n" % (len(piece), piece) for at in range(0, size, 50_000) for piece in [data[at : at + 50_000]]
+        )
+    )
     sent = fill(mesh, up, wire)
     # What the sockets of four ends hold, and two buffers of the proxy: far less than the whole.
     assert sent < 16 << 20
     assert mesh.count("read_paused") >= 1
-    assert mesh.live()["blocks"] < 300      # most of them in io_uring's rings
-    writer = threading.Thread(target=lambda: (up.send(wire[sent:], b"0\r\n\r\n" if coding == "chunked" else b""), up.shut()),
-                              daemon=True)
+    assert mesh.live()["blocks"] < 300  # most of them in io_uring's rings
+    writer = threading.Thread(
+        target=lambda: (up.send(wire[sent:], b"0\r\n\r\n" if coding == "chunked" else b""), up.shut()), daemon=True
+    )
     writer.start()
     assert client.read_answer().body == data
     writer.join(10)
@@ -197,7 +216,7 @@ def test_a_client_waits_for_an_origin_that_reads_slowly(mesh: Mesh) -> None:
     sent = fill(mesh, client, data)
     assert sent < 16 << 20
     assert mesh.count("read_paused") >= 1
-    assert mesh.live()["blocks"] < 300      # most of them in io_uring's rings
+    assert mesh.live()["blocks"] < 300  # most of them in io_uring's rings
     writer = threading.Thread(target=client.send, args=(data[sent:],), daemon=True)
     writer.start()
     assert up.read(size) == data
@@ -215,7 +234,7 @@ def fill(mesh: Mesh, peer: Peer, wire: bytes) -> int:
         if now == seen:
             return sent
         seen = now
-        for _ in range(5):      # turns of the worker, each of which may move something
+        for _ in range(5):  # turns of the worker, each of which may move something
             mesh.live()
 
 
@@ -240,6 +259,7 @@ def test_a_slow_reader_does_not_cost_others_anything(mesh: Mesh) -> None:
 
 # --- who ends early ---
 
+
 def test_an_answer_before_the_request_is_complete(mesh: Mesh) -> None:
     """The answer goes to the client; what it still sends is thrown away, and then the connection ends."""
     client, up, _ = begin(mesh, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n0123456789")
@@ -260,15 +280,20 @@ def test_an_answer_while_the_client_is_still_sending_fast(mesh: Mesh) -> None:
     writer.start()
     up.read(100_000)
     up.answer("enough", "413 Content Too Large", "connection: close")
-    up.close()                  # unread bytes: a reset follows the answer
+    up.close()  # unread bytes: a reset follows the answer
     answer = client.read_answer()
     assert (answer.status, answer.text) == (413, "enough")
     writer.join(20)
 
 
 def test_a_local_answer_to_a_request_with_a_body_is_not_lost(mesh: Mesh) -> None:
-    mesh.configure({"listeners": [{"name": "web", "routes": [
-        {"match": {"prefix": "/"}, "response": {"status": 403, "body": "no"}}]}]})
+    mesh.configure(
+        {
+            "listeners": [
+                {"name": "web", "routes": [{"match": {"prefix": "/"}, "response": {"status": 403, "body": "no"}}]}
+            ]
+        }
+    )
     size = 4 << 20
     client = mesh.connect().send(f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n")
     writer = threading.Thread(target=lambda: client.sock.sendall(b"x" * size), daemon=True)
@@ -359,7 +384,7 @@ def test_a_reset_of_the_origin_within_an_answer_until_the_end_is_no_end(mesh: Me
     client.read_head()
     client.expect(b"3\r\nabc\r\n")
     up.reset()
-    client.expect_end()         # without a last chunk
+    client.expect_end()  # without a last chunk
 
 
 def test_a_last_answer_reaches_a_client_that_reads_late(mesh: Mesh) -> None:

@@ -24,16 +24,24 @@ def test_a_request_and_its_answer_byte_for_byte(mesh: Mesh) -> None:
     origin = mesh.origin()
     mesh.http(origin)
     client = mesh.connect()
-    client.send("GET /a/b?c=d HTTP/1.1\r\nHost: shop.example:80\r\nUser-Agent: me\r\nAccept:  */*  \r\nX-Empty:\r\n\r\n")
+    client.send(
+        "GET /a/b?c=d HTTP/1.1\r\nHost: shop.example:80\r\nUser-Agent: me\r\nAccept:  */*  \r\nX-Empty:\r\n\r\n"
+    )
     up = origin.accept()
     assert up.read_head().plain == (
-        b"GET /a/b?c=d HTTP/1.1\r\nHost: shop.example:80\r\nUser-Agent: me\r\nAccept:  */*  \r\nX-Empty:\r\n" + OWN + b"\r\n")
-    up.send("HTTP/1.1 200 All Right\r\nServer: o\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 5\r\n"
-            "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nhello")
+        b"GET /a/b?c=d HTTP/1.1\r\nHost: shop.example:80\r\nUser-Agent: me\r\nAccept:  */*  \r\nX-Empty:\r\n"
+        + OWN
+        + b"\r\n"
+    )
+    up.send(
+        "HTTP/1.1 200 All Right\r\nServer: o\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 5\r\n"
+        "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\nhello"
+    )
     answer = client.read_answer()
     assert answer.head == (
         b"HTTP/1.1 200 All Right\r\nServer: o\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 5\r\n"
-        b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n")
+        b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n"
+    )
     assert answer.body == b"hello"
 
 
@@ -66,7 +74,9 @@ def test_the_head_may_come_byte_by_byte(mesh: Mesh) -> None:
     assert client.read_answer().body == b"abc"
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PURGE", "get"])
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PURGE", "get"]
+)
 def test_every_method_but_connect_is_passed_on(mesh: Mesh, method: str) -> None:
     client, up = pair(mesh)
     client.send(f"{method} / HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -83,12 +93,17 @@ def test_connect_is_refused(mesh: Mesh) -> None:
 
 # --- answers without a body ---
 
-@pytest.mark.parametrize("answer", [
-    b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\n\r\n",
-    b"HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\n\r\n",
-], ids=["length", "chunked", "neither", "error"])
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\n\r\n",
+    ],
+    ids=["length", "chunked", "neither", "error"],
+)
 def test_head_has_the_fields_and_no_body(mesh: Mesh, answer: bytes) -> None:
     client, up = pair(mesh)
     client.send_request(method="HEAD")
@@ -105,12 +120,15 @@ def test_head_has_the_fields_and_no_body(mesh: Mesh, answer: bytes) -> None:
     assert client.read_answer().text == "next"
 
 
-@pytest.mark.parametrize("answer", [
-    b"HTTP/1.1 204 No Content\r\n\r\n",
-    b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n",
-    b"HTTP/1.1 304 Not Modified\r\netag: \"a\"\r\n\r\n",
-    b"HTTP/1.1 304 Not Modified\r\ncontent-length: 1234\r\n\r\n",
-])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n",
+        b'HTTP/1.1 304 Not Modified\r\netag: "a"\r\n\r\n',
+        b"HTTP/1.1 304 Not Modified\r\ncontent-length: 1234\r\n\r\n",
+    ],
+)
 def test_no_body_with_204_and_304(mesh: Mesh, answer: bytes) -> None:
     client, up = pair(mesh)
     client.send_request()
@@ -120,7 +138,7 @@ def test_no_body_with_204_and_304(mesh: Mesh, answer: bytes) -> None:
     assert got.body == b""
     assert got.get("transfer-encoding") is None
     if got.status == 204:
-        assert got.get("content-length") is None         # RFC 9110 section 8.6
+        assert got.get("content-length") is None  # RFC 9110 section 8.6
     elif b"1234" in answer:
         assert got.get("content-length") == "1234"
     client.send_request("/next")
@@ -131,6 +149,7 @@ def test_no_body_with_204_and_304(mesh: Mesh, answer: bytes) -> None:
 
 # --- interim answers ---
 
+
 def test_expect_100_continue_passes_through(mesh: Mesh) -> None:
     origin = mesh.origin()
     mesh.http(origin)
@@ -139,7 +158,7 @@ def test_expect_100_continue_passes_through(mesh: Mesh) -> None:
     up = origin.accept()
     request = up.read_head()
     assert request.get("expect") == "100-continue"
-    assert client.has_nothing()             # it is the origin that says go on
+    assert client.has_nothing()  # it is the origin that says go on
     up.send("HTTP/1.1 100 Continue\r\n\r\n")
     client.expect(b"HTTP/1.1 100 Continue\r\n\r\n")
     client.send("hello")
@@ -191,6 +210,7 @@ def test_an_http_1_0_client_sees_no_interim_answer(mesh: Mesh) -> None:
 
 # --- HTTP/1.0 ---
 
+
 def test_an_http_1_0_request_goes_upstream_as_1_1(mesh: Mesh) -> None:
     origin = mesh.origin()
     mesh.http(origin)
@@ -241,7 +261,7 @@ def test_an_http_1_0_origin_ends_its_answer_with_the_connection(mesh: Mesh) -> N
     client = mesh.connect()
     for n in range(2):
         client.send_request(f"/{n}")
-        up = origin.accept()            # a new connection for each
+        up = origin.accept()  # a new connection for each
         assert up.read_request().target == f"/{n}"
         up.send(f"HTTP/1.0 200 Fine\r\nx: {n}\r\n\r\nbody {n}")
         up.close()
@@ -271,14 +291,18 @@ def test_an_http_1_0_origin_that_keeps_alive_is_used_again(mesh: Mesh) -> None:
 
 # --- forms of the target ---
 
-@pytest.mark.parametrize(("sent", "received", "host"), [
-    ("GET http://shop.example/a?b HTTP/1.1\r\nhost: other", "GET /a?b HTTP/1.1", "shop.example"),
-    ("GET http://shop.example:8080 HTTP/1.1\r\nhost: shop.example:8080", "GET / HTTP/1.1", "shop.example:8080"),
-    ("GET HTTPS://shop.example?b HTTP/1.1\r\nhost:", "GET /?b HTTP/1.1", "shop.example"),
-    ("OPTIONS http://shop.example HTTP/1.1\r\nhost: x", "OPTIONS * HTTP/1.1", "shop.example"),
-    ("OPTIONS * HTTP/1.1\r\nhost: x", "OPTIONS * HTTP/1.1", "x"),
-    ("OPTIONS / HTTP/1.1\r\nhost: x", "OPTIONS / HTTP/1.1", "x"),
-])
+
+@pytest.mark.parametrize(
+    ("sent", "received", "host"),
+    [
+        ("GET http://shop.example/a?b HTTP/1.1\r\nhost: other", "GET /a?b HTTP/1.1", "shop.example"),
+        ("GET http://shop.example:8080 HTTP/1.1\r\nhost: shop.example:8080", "GET / HTTP/1.1", "shop.example:8080"),
+        ("GET HTTPS://shop.example?b HTTP/1.1\r\nhost:", "GET /?b HTTP/1.1", "shop.example"),
+        ("OPTIONS http://shop.example HTTP/1.1\r\nhost: x", "OPTIONS * HTTP/1.1", "shop.example"),
+        ("OPTIONS * HTTP/1.1\r\nhost: x", "OPTIONS * HTTP/1.1", "x"),
+        ("OPTIONS / HTTP/1.1\r\nhost: x", "OPTIONS / HTTP/1.1", "x"),
+    ],
+)
 def test_forms_of_the_target(mesh: Mesh, sent: str, received: str, host: str) -> None:
     client, up = pair(mesh)
     client.send(sent, "\r\n\r\n")
@@ -291,23 +315,33 @@ def test_forms_of_the_target(mesh: Mesh, sent: str, received: str, host: str) ->
 
 # --- what belongs to one hop ---
 
+
 def test_fields_of_one_hop_are_not_passed_on(mesh: Mesh) -> None:
     client, up = pair(mesh)
-    client.send("GET / HTTP/1.1\r\nhost: x\r\nConnection: keep-alive, X-Mine\r\nKeep-Alive: timeout=5\r\nX-Mine: 1\r\n"
-                "Proxy-Connection: keep-alive\r\nTE: gzip, trailers\r\nUpgrade: nothing\r\nX-Stays: 2\r\n\r\n")
+    client.send(
+        "GET / HTTP/1.1\r\nhost: x\r\nConnection: keep-alive, X-Mine\r\nKeep-Alive: timeout=5\r\nX-Mine: 1\r\n"
+        "Proxy-Connection: keep-alive\r\nTE: gzip, trailers\r\nUpgrade: nothing\r\nX-Stays: 2\r\n\r\n"
+    )
     request = up.read_request()
-    assert request.plain == (b"GET / HTTP/1.1\r\nhost: x\r\nX-Stays: 2\r\n" + OWN +
-                             b"te: trailers\r\nconnection: te\r\n\r\n")
-    up.send("HTTP/1.1 200 OK\r\nConnection: x-secret , X-Other\r\nX-Secret: 1\r\nX-Other: 2\r\nKeep-Alive: timeout=5\r\n"
-            "Upgrade: h2\r\nDate: now\r\nContent-Length: 0\r\n\r\n")
+    assert request.plain == (
+        b"GET / HTTP/1.1\r\nhost: x\r\nX-Stays: 2\r\n" + OWN + b"te: trailers\r\nconnection: te\r\n\r\n"
+    )
+    up.send(
+        "HTTP/1.1 200 OK\r\nConnection: x-secret , X-Other\r\nX-Secret: 1\r\nX-Other: 2\r\nKeep-Alive: timeout=5\r\n"
+        "Upgrade: h2\r\nDate: now\r\nContent-Length: 0\r\n\r\n"
+    )
     assert client.read_answer().head == b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 0\r\n\r\n"
 
 
-@pytest.mark.parametrize("name", ["host", "content-length", "x-forwarded-for", "x-request-id", "authorization", "cookie"])
+@pytest.mark.parametrize(
+    "name", ["host", "content-length", "x-forwarded-for", "x-request-id", "authorization", "cookie"]
+)
 def test_connection_cannot_take_away_what_others_rely_on(mesh: Mesh, name: str) -> None:
     client, up = pair(mesh)
-    client.send(f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nauthorization: a\r\ncookie: c\r\nx-request-id: r\r\n"
-                f"x-forwarded-for: 10.1.1.1\r\nconnection: close, {name}\r\n\r\nhi")
+    client.send(
+        f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nauthorization: a\r\ncookie: c\r\nx-request-id: r\r\n"
+        f"x-forwarded-for: 10.1.1.1\r\nconnection: close, {name}\r\n\r\nhi"
+    )
     request = up.read_request()
     assert request.body == b"hi"
     assert request.get(name) is not None

@@ -29,6 +29,7 @@ def served(mesh: Mesh, client: Peer | None = None, request: str = GET) -> None:
 
 # --- sizes ---
 
+
 def test_the_request_line(mesh: Mesh) -> None:
     mesh.http(mesh.origin(), limits={"request_line": "300B"}, log=LOG)
     line = "GET /{} HTTP/1.1"
@@ -39,7 +40,7 @@ def test_the_request_line(mesh: Mesh) -> None:
     too_long = mesh.connect().send(line.format("a" * (301 - len(line) + 2)), "\r\nhost: x\r\n\r\n")
     refused(too_long, 414)
     assert mesh.logged() == ["414 DPE request_line_too_long"]
-    endless = mesh.connect().send("GET /" + "a" * 400)       # its end is not waited for
+    endless = mesh.connect().send("GET /" + "a" * 400)  # its end is not waited for
     refused(endless, 414)
     assert mesh.count("uri_too_long") == 2
 
@@ -53,7 +54,7 @@ def test_the_head(mesh: Mesh, chunk: int) -> None:
     client = mesh.connect()
     wire = start + "b" * (2049 - len(start) - 4) + "\r\n\r\n"
     for at in range(0, len(wire), chunk):
-        client.send(wire[at:at + chunk])
+        client.send(wire[at : at + chunk])
     refused(client, 431)
     assert mesh.logged() == ["431 DPE request_headers_too_large"]
     assert mesh.count("head_too_large") == 1
@@ -97,12 +98,15 @@ def test_the_number_of_fields(mesh: Mesh) -> None:
 def test_the_number_of_trailers(mesh: Mesh) -> None:
     origin = mesh.origin()
     mesh.http(origin, limits={"header_count": 5})
-    client = mesh.connect().send("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + "a: b\r\n" * 6 + "\r\n")
+    client = mesh.connect().send(
+        "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + "a: b\r\n" * 6 + "\r\n"
+    )
     refused(client, 400)
     assert b"\r\n\r\n0\r\n" not in origin.accept().expect_gone()
 
 
 # --- time ---
+
 
 def test_a_head_that_does_not_come_in_time(mesh: Mesh) -> None:
     mesh.http(mesh.origin(), timeouts={"header": "80ms"}, log=LOG)
@@ -237,7 +241,7 @@ def test_a_keep_alive_connection_that_is_idle(mesh: Mesh) -> None:
     mesh.http(mesh.origin(), timeouts={"keepalive_idle": "80ms"})
     client = mesh.connect()
     served(mesh, client)
-    client.expect_end()         # without an answer: nothing was asked
+    client.expect_end()  # without an answer: nothing was asked
     mesh.connect().expect_end()
     assert mesh.count("idle_closed") == 2
 
@@ -246,11 +250,15 @@ def test_a_keep_alive_connection_that_is_idle(mesh: Mesh) -> None:
 def test_an_answer_that_takes_too_long(mesh: Mesh, where: str) -> None:
     origin = mesh.origin()
     route = {"match": {"prefix": "/"}, "cluster": "app", **({"timeout": "80ms"} if where == "route" else {})}
-    mesh.configure({
-        "listeners": [{"name": "web", "routes": [route],
-                       "timeouts": {"request": "80ms" if where == "listener" else "1h"}}],
-        "clusters": [{"name": "app", "endpoints": [origin.address]}],
-        "access_log": {"format": "text", "template": LOG}})
+    mesh.configure(
+        {
+            "listeners": [
+                {"name": "web", "routes": [route], "timeouts": {"request": "80ms" if where == "listener" else "1h"}}
+            ],
+            "clusters": [{"name": "app", "endpoints": [origin.address]}],
+            "access_log": {"format": "text", "template": LOG},
+        }
+    )
     client = mesh.connect().send(GET)
     up = origin.accept()
     up.read_request()
@@ -264,10 +272,18 @@ def test_an_answer_that_takes_too_long(mesh: Mesh, where: str) -> None:
 
 def test_a_route_may_have_no_time_limit_where_the_listener_has_one(mesh: Mesh) -> None:
     origin = mesh.origin()
-    mesh.configure({
-        "listeners": [{"name": "web", "routes": [{"match": {"prefix": "/"}, "cluster": "app", "timeout": 0}],
-                       "timeouts": {"request": "30ms"}}],
-        "clusters": [{"name": "app", "endpoints": [origin.address]}]})
+    mesh.configure(
+        {
+            "listeners": [
+                {
+                    "name": "web",
+                    "routes": [{"match": {"prefix": "/"}, "cluster": "app", "timeout": 0}],
+                    "timeouts": {"request": "30ms"},
+                }
+            ],
+            "clusters": [{"name": "app", "endpoints": [origin.address]}],
+        }
+    )
     client = mesh.connect().send(GET)
     up = origin.accept()
     up.read_request()
@@ -288,7 +304,7 @@ def test_the_time_of_an_answer_runs_from_the_end_of_the_request(mesh: Mesh) -> N
         elapse(0.03)
     up.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab")
     client.read_head()
-    assert client.expect_gone() == b"ab"        # too late for an answer of its own
+    assert client.expect_gone() == b"ab"  # too late for an answer of its own
     assert mesh.logged() == ["200 UT response_timeout"]
 
 
@@ -304,6 +320,7 @@ def test_waiting_for_a_connection_counts_too(mesh: Mesh) -> None:
 
 
 # --- numbers ---
+
 
 def test_more_connections_than_a_listener_may_have(mesh: Mesh) -> None:
     mesh.http(mesh.origin(), limits={"connections": 2})
@@ -321,9 +338,15 @@ def test_more_connections_than_a_listener_may_have(mesh: Mesh) -> None:
 
 def test_more_connections_than_the_worker_may_have(mesh: Mesh) -> None:
     origin = mesh.origin()
-    mesh.configure({"max_connections": 3, "listeners": [
-        {"name": name, "routes": [{"match": {"prefix": "/"}, "cluster": "app"}]} for name in ("web", "more")],
-        "clusters": [{"name": "app", "endpoints": [origin.address]}]})
+    mesh.configure(
+        {
+            "max_connections": 3,
+            "listeners": [
+                {"name": name, "routes": [{"match": {"prefix": "/"}, "cluster": "app"}]} for name in ("web", "more")
+            ],
+            "clusters": [{"name": "app", "endpoints": [origin.address]}],
+        }
+    )
     kept = [mesh.connect("web"), mesh.connect("web"), mesh.connect("more")]
     mesh.until_gauge("downstream_connections", 3)
     mesh.connect("more").expect_gone()
@@ -364,6 +387,7 @@ def test_the_buffer_decides_when_a_sender_waits(mesh: Mesh) -> None:
 
 # --- what the answers say ---
 
+
 def test_local_answers_explain_themselves_where_that_is_allowed(mesh: Mesh) -> None:
     origin = mesh.origin()
     origin.refuse()
@@ -382,8 +406,10 @@ def test_local_answers_say_little_otherwise(mesh: Mesh) -> None:
     mesh.http(origin)
     answer = mesh.connect().ask()
     assert answer.text == "Service Unavailable"
-    assert answer.plain == (b"HTTP/1.1 503 Service Unavailable\r\ndate: DATE\r\nserver: fastmesh\r\n"
-                            b"content-type: text/plain; charset=utf-8\r\ncontent-length: 19\r\n\r\n")
+    assert answer.plain == (
+        b"HTTP/1.1 503 Service Unavailable\r\ndate: DATE\r\nserver: fastmesh\r\n"
+        b"content-type: text/plain; charset=utf-8\r\ncontent-length: 19\r\n\r\n"
+    )
 
 
 def test_a_local_answer_to_head_has_no_body(mesh: Mesh) -> None:

@@ -1,4 +1,5 @@
-"""Pipelining: a client sends on without waiting; the answers come in the order of the requests (RFC 9112 section 9.3.2)."""
+"""Pipelining: a client sends on without waiting; the answers come in the order of the requests (RFC 9112,
+9.3.2)."""
 
 import pytest
 from integration.mesh import Mesh, until
@@ -16,7 +17,7 @@ def test_a_hundred_requests_in_one_piece(mesh: Mesh) -> None:
     up = origin.accept()
     for n in range(100):
         assert up.read_request().target == f"/{n}"
-        assert up.has_nothing()         # one at a time goes upstream
+        assert up.has_nothing()  # one at a time goes upstream
         up.answer(f"answer {n}")
     for n in range(100):
         assert client.read_answer().text == f"answer {n}"
@@ -25,11 +26,24 @@ def test_a_hundred_requests_in_one_piece(mesh: Mesh) -> None:
 
 def test_a_slow_first_answer_holds_back_the_second(mesh: Mesh) -> None:
     slow, quick = mesh.origin(), mesh.origin()
-    mesh.configure({
-        "listeners": [{"name": "web", "routes": [
-            {"match": {"prefix": "/slow"}, "cluster": "slow"}, {"match": {"prefix": "/quick"}, "cluster": "quick"},
-            {"match": {"prefix": "/"}, "response": {"status": 403, "body": "no"}}]}],
-        "clusters": [{"name": "slow", "endpoints": [slow.address]}, {"name": "quick", "endpoints": [quick.address]}]})
+    mesh.configure(
+        {
+            "listeners": [
+                {
+                    "name": "web",
+                    "routes": [
+                        {"match": {"prefix": "/slow"}, "cluster": "slow"},
+                        {"match": {"prefix": "/quick"}, "cluster": "quick"},
+                        {"match": {"prefix": "/"}, "response": {"status": 403, "body": "no"}},
+                    ],
+                }
+            ],
+            "clusters": [
+                {"name": "slow", "endpoints": [slow.address]},
+                {"name": "quick", "endpoints": [quick.address]},
+            ],
+        }
+    )
     client = mesh.connect().send(request("/slow"), request("/quick"), request("/other"))
     up = slow.accept()
     up.read_request()
@@ -47,7 +61,9 @@ def test_requests_with_bodies_in_one_piece(mesh: Mesh) -> None:
     client = mesh.connect().send(
         "POST /1 HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nfirst",
         "POST /2 HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nsec\r\n3\r\nond\r\n0\r\nt: v\r\n\r\n",
-        "PUT /3 HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n", request("/4"))
+        "PUT /3 HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n",
+        request("/4"),
+    )
     up = origin.accept()
     for n, body in enumerate([b"first", b"second", b"", b""], 1):
         got = up.read_request()
@@ -61,16 +77,18 @@ def test_pieces_of_any_size(mesh: Mesh, size: int) -> None:
     origin = mesh.origin()
     mesh.http(origin)
     body = pattern(10_000).hex()
-    wire = "".join(f"POST /{n} HTTP/1.1\r\nhost: x\r\ncontent-length: {n * 100}\r\n\r\n{body[:n * 100]}" for n in range(12))
+    wire = "".join(
+        f"POST /{n} HTTP/1.1\r\nhost: x\r\ncontent-length: {n * 100}\r\n\r\n{body[: n * 100]}" for n in range(12)
+    )
     if size == 1:
-        wire = wire[:600 + wire[600:].index("POST")]
+        wire = wire[: 600 + wire[600:].index("POST")]
     client = mesh.connect()
     for at in range(0, len(wire), size):
-        client.send(wire[at:at + size])
+        client.send(wire[at : at + size])
     up = origin.accept()
     for n in range(wire.count("POST")):
         got = up.read_request()
-        assert (got.target, got.text) == (f"/{n}", body[:n * 100])
+        assert (got.target, got.text) == (f"/{n}", body[: n * 100])
         up.answer(str(n))
         assert client.read_answer().text == str(n)
 
@@ -129,8 +147,13 @@ def test_half_a_request_before_the_end_is_dropped(mesh: Mesh) -> None:
 
 
 def test_a_thousand_local_answers_in_one_piece(mesh: Mesh) -> None:
-    mesh.configure({"listeners": [{"name": "web", "routes": [
-        {"match": {"prefix": "/"}, "response": {"status": 200, "body": "here"}}]}]})
+    mesh.configure(
+        {
+            "listeners": [
+                {"name": "web", "routes": [{"match": {"prefix": "/"}, "response": {"status": 200, "body": "here"}}]}
+            ]
+        }
+    )
     client = mesh.connect().send(request("/") * 1000)
     assert {client.read_answer().text for _ in range(1000)} == {"here"}
     assert mesh.count("requests") == 1000
@@ -138,8 +161,16 @@ def test_a_thousand_local_answers_in_one_piece(mesh: Mesh) -> None:
 
 def test_a_client_that_pipelines_and_does_not_read_is_made_to_wait(mesh: Mesh) -> None:
     """Requests are not read while their answers cannot be sent."""
-    mesh.configure({"listeners": [{"name": "web", "routes": [
-        {"match": {"prefix": "/"}, "response": {"status": 200, "body": "x" * 60_000}}]}]})
+    mesh.configure(
+        {
+            "listeners": [
+                {
+                    "name": "web",
+                    "routes": [{"match": {"prefix": "/"}, "response": {"status": 200, "body": "x" * 60_000}}],
+                }
+            ]
+        }
+    )
     client = mesh.connect()
     wire = request("/").encode() * 50_000
     sent = client.send_all_it_takes(wire)

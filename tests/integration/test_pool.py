@@ -1,4 +1,5 @@
-"""Connections to origins: used again, limited, waited for, and given up without the client noticing where that is safe."""
+"""Connections to origins: used again, limited, waited for, and given up without the client noticing where
+that is safe."""
 
 import pytest
 from integration.mesh import Mesh, elapse, until
@@ -33,6 +34,7 @@ def full(mesh: Mesh, origin: Origin) -> None:
 
 # --- use and limits ---
 
+
 def test_the_connection_given_back_last_is_taken_first(mesh: Mesh) -> None:
     origin = mesh.origin()
     mesh.http(origin)
@@ -45,7 +47,7 @@ def test_the_connection_given_back_last_is_taken_first(mesh: Mesh) -> None:
     for n in (1, 2, 0):
         ups[n].answer()
         clients[n].read_answer()
-    for n in (0, 1, 2):
+    for _ in (0, 1, 2):
         clients[0].send_request("/again")
         assert ups[0].read_request().target == "/again"
         ups[0].answer()
@@ -125,7 +127,7 @@ def test_a_full_line_is_503(mesh: Mesh) -> None:
     up.read_request()
     up.answer("2")
     assert second.read_answer().text == "2"
-    third.send_request("/4")            # its connection has not suffered
+    third.send_request("/4")  # its connection has not suffered
     assert up.read_request().target == "/4"
     up.answer("4")
     assert third.read_answer().text == "4"
@@ -201,6 +203,7 @@ def test_bytes_on_an_idle_connection_end_it(mesh: Mesh) -> None:
 
 # --- the keep-alive race ---
 
+
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])
 def test_a_repeatable_request_on_a_connection_that_closes_is_sent_again(mesh: Mesh, method: str, how: str) -> None:
@@ -210,7 +213,7 @@ def test_a_repeatable_request_on_a_connection_that_closes_is_sent_again(mesh: Me
     getattr(up, how)()
     again = mesh.origins[0].accept()
     second = again.read_request()
-    assert second.head == first.head            # the same request, with the same id
+    assert second.head == first.head  # the same request, with the same id
     again.answer("" if method == "HEAD" else "answer")
     assert client.read_answer(method).status == 200
     assert mesh.counts("retry_reused", "upstream_reset") == {"retry_reused": 1, "upstream_reset": 0}
@@ -233,7 +236,7 @@ def test_it_is_sent_again_once_and_on_a_fresh_connection(mesh: Mesh) -> None:
     racing = next(up for up in ups if up.becomes_readable())
     racing.read_request()
     racing.close()
-    fresh = origin.accept()             # although two more were idle
+    fresh = origin.accept()  # although two more were idle
     fresh.read_request()
     fresh.close()
     assert clients[0].read_answer().status == 503
@@ -352,13 +355,16 @@ def test_a_stale_connection_with_something_to_say_is_not_used_for_a_post(mesh: M
 
 # --- connects that fail ---
 
+
 def test_a_refused_connect_moves_on(mesh: Mesh) -> None:
     bad, good = mesh.origin(), mesh.origin()
-    mesh.http(bad, good, cluster={"load_balancer": "round_robin"}, log="%RESPONSE_CODE% %RESPONSE_FLAGS% %UPSTREAM_HOST%\n")
+    mesh.http(
+        bad, good, cluster={"load_balancer": "round_robin"}, log="%RESPONSE_CODE% %RESPONSE_FLAGS% %UPSTREAM_HOST%\n"
+    )
     bad.refuse()
     up = None
     for n in range(6):
-        client = mesh.connect().send_request("/", "POST", body=b"%d" % n)       # safe: nothing was sent
+        client = mesh.connect().send_request("/", "POST", body=b"%d" % n)  # safe: nothing was sent
         up = up or good.accept()
         assert up.read_request().body == b"%d" % n
         up.answer()
@@ -377,7 +383,7 @@ def test_all_refuse(mesh: Mesh) -> None:
     assert client.ask("/").status == 503
     assert mesh.logged() == [f"503 UF,URX {FAILED} /"]
     assert mesh.count("connect_failed") == 3
-    assert client.ask("/again").status == 503       # all are avoided, and tried nevertheless
+    assert client.ask("/again").status == 503  # all are avoided, and tried nevertheless
     assert mesh.count("connect_failed") > 3
 
 
@@ -484,17 +490,21 @@ def test_a_connection_made_for_one_who_left_serves_the_next(mesh: Mesh) -> None:
     until(lambda: mesh.cluster()["pending"] == 1)
     client.reset()
     until(lambda: mesh.live()["streams"] == 0)
+
     # Room in the backlog, again and again, for others stand in it too: the kernel repeats the connect by itself.
     def has_come() -> bool:
         if dead.has_connection():
             dead.accept()
         return mesh.live()["idle"] == 1
+
     until(has_come, seconds=15)
     other = mesh.connect().send_request("/next")
+
     def is_asked() -> bool:
         if dead.has_connection():
             dead.accept()
         return any(peer.becomes_readable(0) for peer in dead.peers)
+
     until(is_asked)
     up = next(peer for peer in dead.peers if peer.becomes_readable(0))
     assert up.read_request().target == "/next"
@@ -536,7 +546,7 @@ def test_what_a_reload_leaves_out_is_closed(mesh: Mesh) -> None:
     idle.answer()
     other.read_answer()
     mesh.http(new)
-    idle.expect_end()           # nobody will ask for it any more
+    idle.expect_end()  # nobody will ask for it any more
     up.answer("late")
     assert busy.read_answer().text == "late"
     up.expect_end()

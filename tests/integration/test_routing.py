@@ -11,19 +11,50 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 
 def rules(mesh: Mesh, *routes: dict[str, Any], **listener: Any) -> None:
     """Each route answers with its name."""
-    mesh.configure({"listeners": [{"name": "web", "routes": [
-        {"name": name, "match": match, "response": {"status": 200, "body": name}}
-        for route in routes for name, match in route.items()], **listener}]})
+    mesh.configure(
+        {
+            "listeners": [
+                {
+                    "name": "web",
+                    "routes": [
+                        {"name": name, "match": match, "response": {"status": 200, "body": name}}
+                        for route in routes
+                        for name, match in route.items()
+                    ],
+                    **listener,
+                }
+            ]
+        }
+    )
 
 
-@pytest.mark.parametrize(("path", "name"), [
-    ("/api", "api"), ("/api/", "api"), ("/api/x", "api"), ("/api?x", "api"), ("/apix", "rest"), ("/Api", "rest"),
-    ("/exact", "exact"), ("/exact/", "rest"), ("/exact?q=/api", "exact"), ("/tree/", "tree"), ("/tree/x", "tree"),
-    ("/tree", "rest"), ("/", "rest"), ("/x/api", "rest"),
-])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/api", "api"),
+        ("/api/", "api"),
+        ("/api/x", "api"),
+        ("/api?x", "api"),
+        ("/apix", "rest"),
+        ("/Api", "rest"),
+        ("/exact", "exact"),
+        ("/exact/", "rest"),
+        ("/exact?q=/api", "exact"),
+        ("/tree/", "tree"),
+        ("/tree/x", "tree"),
+        ("/tree", "rest"),
+        ("/", "rest"),
+        ("/x/api", "rest"),
+    ],
+)
 def test_paths(mesh: Mesh, path: str, name: str) -> None:
-    rules(mesh, {"exact": {"path": "/exact"}}, {"api": {"prefix": "/api"}}, {"tree": {"prefix": "/tree/"}},
-          {"rest": {"prefix": "/"}})
+    rules(
+        mesh,
+        {"exact": {"path": "/exact"}},
+        {"api": {"prefix": "/api"}},
+        {"tree": {"prefix": "/tree/"}},
+        {"rest": {"prefix": "/"}},
+    )
     assert mesh.connect().ask(path).text == name
 
 
@@ -35,13 +66,26 @@ def test_the_first_route_that_matches_wins(mesh: Mesh) -> None:
     assert mesh.count("no_route") == 1
 
 
-@pytest.mark.parametrize(("host", "name"), [
-    ("shop.example", "shop"), ("SHOP.example:8080", "shop"), ("a.wild.example", "wild"), ("b.a.wild.example", "wild"),
-    ("wild.example", "rest"), ("other", "rest"), ("", "rest"), ("shop.example.evil", "rest"),
-])
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("shop.example", "shop"),
+        ("SHOP.example:8080", "shop"),
+        ("a.wild.example", "wild"),
+        ("b.a.wild.example", "wild"),
+        ("wild.example", "rest"),
+        ("other", "rest"),
+        ("", "rest"),
+        ("shop.example.evil", "rest"),
+    ],
+)
 def test_hosts(mesh: Mesh, host: str, name: str) -> None:
-    rules(mesh, {"shop": {"prefix": "/", "hosts": ["shop.example"]}},
-          {"wild": {"prefix": "/", "hosts": ["*.wild.example"]}}, {"rest": {"prefix": "/"}})
+    rules(
+        mesh,
+        {"shop": {"prefix": "/", "hosts": ["shop.example"]}},
+        {"wild": {"prefix": "/", "hosts": ["*.wild.example"]}},
+        {"rest": {"prefix": "/"}},
+    )
     client = mesh.connect().send(f"GET / HTTP/1.1\r\nhost: {host}\r\n\r\n")
     assert client.read_answer().text == name
 
@@ -55,8 +99,12 @@ def test_the_host_of_an_absolute_target_counts(mesh: Mesh) -> None:
 
 
 def test_methods_and_headers(mesh: Mesh) -> None:
-    rules(mesh, {"write": {"prefix": "/", "methods": ["POST", "PUT"]}},
-          {"canary": {"prefix": "/", "headers": {"x-canary": "1", "x-user": "me"}}}, {"rest": {"prefix": "/"}})
+    rules(
+        mesh,
+        {"write": {"prefix": "/", "methods": ["POST", "PUT"]}},
+        {"canary": {"prefix": "/", "headers": {"x-canary": "1", "x-user": "me"}}},
+        {"rest": {"prefix": "/"}},
+    )
     client = mesh.connect()
     assert client.ask("/", "PUT").text == "write"
     assert client.ask("/", "GET").text == "rest"
@@ -67,14 +115,29 @@ def test_methods_and_headers(mesh: Mesh) -> None:
 
 
 def test_a_fixed_answer_byte_for_byte(mesh: Mesh) -> None:
-    mesh.configure({"listeners": [{"name": "web", "routes": [
-        {"match": {"path": "/text"}, "response": {"status": 403, "body": "no\n"}},
-        {"match": {"path": "/json"}, "response": {"status": 200, "body": "{}", "content_type": "application/json"}},
-        {"match": {"path": "/none"}, "response": {"status": 204}}]}]})
+    mesh.configure(
+        {
+            "listeners": [
+                {
+                    "name": "web",
+                    "routes": [
+                        {"match": {"path": "/text"}, "response": {"status": 403, "body": "no\n"}},
+                        {
+                            "match": {"path": "/json"},
+                            "response": {"status": 200, "body": "{}", "content_type": "application/json"},
+                        },
+                        {"match": {"path": "/none"}, "response": {"status": 204}},
+                    ],
+                }
+            ]
+        }
+    )
     client = mesh.connect()
     answer = client.ask("/text")
-    assert answer.plain == (b"HTTP/1.1 403 Forbidden\r\ndate: DATE\r\nserver: fastmesh\r\n"
-                            b"content-type: text/plain; charset=utf-8\r\ncontent-length: 3\r\n\r\n")
+    assert answer.plain == (
+        b"HTTP/1.1 403 Forbidden\r\ndate: DATE\r\nserver: fastmesh\r\n"
+        b"content-type: text/plain; charset=utf-8\r\ncontent-length: 3\r\n\r\n"
+    )
     assert answer.text == "no\n"
     assert client.ask("/json").get("content-type") == "application/json"
     assert client.ask("/none").plain == b"HTTP/1.1 204 No Content\r\ndate: DATE\r\nserver: fastmesh\r\n\r\n"
@@ -83,31 +146,87 @@ def test_a_fixed_answer_byte_for_byte(mesh: Mesh) -> None:
 
 
 WALKS = [
-    "/admin", "/admin/", "/admin/x", "//admin", "///admin//x", "/./admin", "/././admin/", "/x/../admin", "/x/y/../../admin",
-    "/../admin", "/../../admin", "/%61dmin", "/%61%64%6d%69%6e", "/%2e/admin", "/x/%2e%2e/admin", "/x/.%2e/admin",
-    "/x/%2E./admin", "/admin?x=/public", "/admin/../admin", "/public/../admin", "/public/./../admin/x", "/admin/.",
-    "/%2e%2e/admin", "/x//../admin", "/x/..//admin", "http://x/admin", "http://x//admin", "http://x/y/../admin",
+    "/admin",
+    "/admin/",
+    "/admin/x",
+    "//admin",
+    "///admin//x",
+    "/./admin",
+    "/././admin/",
+    "/x/../admin",
+    "/x/y/../../admin",
+    "/../admin",
+    "/../../admin",
+    "/%61dmin",
+    "/%61%64%6d%69%6e",
+    "/%2e/admin",
+    "/x/%2e%2e/admin",
+    "/x/.%2e/admin",
+    "/x/%2E./admin",
+    "/admin?x=/public",
+    "/admin/../admin",
+    "/public/../admin",
+    "/public/./../admin/x",
+    "/admin/.",
+    "/%2e%2e/admin",
+    "/x//../admin",
+    "/x/..//admin",
+    "http://x/admin",
+    "http://x//admin",
+    "http://x/y/../admin",
 ]
-AMBIGUOUS = ["/x%2f..%2fadmin", "/%2fadmin", "/x/..%2fadmin", "/x%5c..%5cadmin", "/x\\..\\admin", "/\\admin", "/public%2f..%2fadmin",
-             "/%5cadmin", "/admin%2fx", "/x%2F..%2Fadmin"]
+AMBIGUOUS = [
+    "/x%2f..%2fadmin",
+    "/%2fadmin",
+    "/x/..%2fadmin",
+    "/x%5c..%5cadmin",
+    "/x\\..\\admin",
+    "/\\admin",
+    "/public%2f..%2fadmin",
+    "/%5cadmin",
+    "/admin%2fx",
+    "/x%2F..%2Fadmin",
+]
 
 
 @pytest.mark.parametrize("path", WALKS + AMBIGUOUS)
 def test_nothing_walks_around_a_rule(mesh: Mesh, path: str) -> None:
     """The origin gets what the rule allows and nothing that it may read as /admin."""
     origin = mesh.origin()
-    mesh.configure({"listeners": [{"name": "web", "routes": [
-        {"match": {"prefix": "/admin"}, "response": {"status": 403}}, {"match": {"prefix": "/"}, "cluster": "app"}]}],
-        "clusters": [{"name": "app", "endpoints": [origin.address]}]})
+    mesh.configure(
+        {
+            "listeners": [
+                {
+                    "name": "web",
+                    "routes": [
+                        {"match": {"prefix": "/admin"}, "response": {"status": 403}},
+                        {"match": {"prefix": "/"}, "cluster": "app"},
+                    ],
+                }
+            ],
+            "clusters": [{"name": "app", "endpoints": [origin.address]}],
+        }
+    )
     client = mesh.connect().send(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")
     assert client.read_answer().status in ((403,) if path in WALKS else (400, 403))
     assert not origin.has_connection()
 
 
-@pytest.mark.parametrize(("sent", "received"), [
-    ("/a/./b/../c", "/a/c"), ("//a//b", "/a/b"), ("/%7euser", "/~user"), ("/a%2fb", "/a%2Fb"), ("/a%20b", "/a%20b"),
-    ("/a/b/", "/a/b/"), ("/%252e%252e/x", "/%252e%252e/x"), ("/a/..", "/"), ("/a?b=../c", "/a?b=../c"), ("/...", "/..."),
-])
+@pytest.mark.parametrize(
+    ("sent", "received"),
+    [
+        ("/a/./b/../c", "/a/c"),
+        ("//a//b", "/a/b"),
+        ("/%7euser", "/~user"),
+        ("/a%2fb", "/a%2Fb"),
+        ("/a%20b", "/a%20b"),
+        ("/a/b/", "/a/b/"),
+        ("/%252e%252e/x", "/%252e%252e/x"),
+        ("/a/..", "/"),
+        ("/a?b=../c", "/a?b=../c"),
+        ("/...", "/..."),
+    ],
+)
 def test_the_origin_gets_the_path_that_was_matched(mesh: Mesh, sent: str, received: str) -> None:
     origin = mesh.origin()
     mesh.http(origin)
@@ -128,30 +247,48 @@ def test_broken_escapes_are_refused(mesh: Mesh, path: str) -> None:
 
 # --- who has asked ---
 
+
 def asked(mesh: Mesh, *fields: str, **listener: Any) -> dict[str, list[str]]:
     origin = mesh.origin()
     mesh.http(origin, **listener)
     mesh.connect().send_request("/", "GET", *fields)
     request = origin.accept().read_request()
-    return {name: request.all(name) for name in ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id",
-                                                 "forwarded")}
+    return {
+        name: request.all(name)
+        for name in ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "forwarded")
+    }
 
 
-SAID = ("x-forwarded-for: 10.0.0.1", "X-Forwarded-For: 10.0.0.2, 10.0.0.3", "x-forwarded-proto: https", "x-request-id: mine",
-        "x-forwarded-host: shop", "forwarded: for=10.0.0.1")
+SAID = (
+    "x-forwarded-for: 10.0.0.1",
+    "X-Forwarded-For: 10.0.0.2, 10.0.0.3",
+    "x-forwarded-proto: https",
+    "x-request-id: mine",
+    "x-forwarded-host: shop",
+    "forwarded: for=10.0.0.1",
+)
 
 
 def test_a_trusted_client_is_believed(mesh: Mesh) -> None:
     assert asked(mesh, *SAID) == {
-        "x-forwarded-for": ["10.0.0.1, 10.0.0.2, 10.0.0.3, 127.0.0.1"], "x-forwarded-proto": ["https"],
-        "x-forwarded-host": ["shop"], "x-request-id": ["mine"], "forwarded": ["for=10.0.0.1"]}
+        "x-forwarded-for": ["10.0.0.1, 10.0.0.2, 10.0.0.3, 127.0.0.1"],
+        "x-forwarded-proto": ["https"],
+        "x-forwarded-host": ["shop"],
+        "x-request-id": ["mine"],
+        "forwarded": ["for=10.0.0.1"],
+    }
 
 
 def test_a_client_that_is_not_trusted_is_not(mesh: Mesh) -> None:
     found = asked(mesh, *SAID, trusted_clients=["10.0.0.0/8"])
     (number,) = found.pop("x-request-id")
     assert UUID.fullmatch(number)
-    assert found == {"x-forwarded-for": ["127.0.0.1"], "x-forwarded-proto": ["http"], "x-forwarded-host": [], "forwarded": []}
+    assert found == {
+        "x-forwarded-for": ["127.0.0.1"],
+        "x-forwarded-proto": ["http"],
+        "x-forwarded-host": [],
+        "forwarded": [],
+    }
 
 
 def test_each_request_has_a_number_of_its_own(mesh: Mesh) -> None:

@@ -1,4 +1,5 @@
-"""Upgrade: after 101 the bytes of both sides pass unread; without 101 it is an ordinary exchange (RFC 9110 section 7.8)."""
+"""Upgrade: after 101 the bytes of both sides pass unread; without 101 it is an ordinary exchange (RFC 9110,
+7.8)."""
 
 import threading
 
@@ -18,10 +19,13 @@ def upgraded(mesh: Mesh, early_client: bytes = b"", early_origin: bytes = b"", *
     request = up.read_head()
     assert request.plain == (
         b"GET /chat HTTP/1.1\r\nhost: x\r\nSec-WebSocket-Key: k\r\nx-forwarded-for: 127.0.0.1\r\n"
-        b"x-forwarded-proto: http\r\nx-request-id: ID\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        b"x-forwarded-proto: http\r\nx-request-id: ID\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    )
     up.send(YES, early_origin)
     assert client.read_head().head == (
-        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: a\r\n"
+        b"connection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    )
     return client, up
 
 
@@ -30,7 +34,7 @@ def test_bytes_of_both_sides_pass(mesh: Mesh) -> None:
     for n in range(50):
         client.send(f"to origin {n}\n")
         up.expect(f"to origin {n}\n".encode())
-        up.send(f"GET / HTTP/1.1 {n}\r\n\r\n")        # nobody reads it as a request
+        up.send(f"GET / HTTP/1.1 {n}\r\n\r\n")  # nobody reads it as a request
         client.expect(f"GET / HTTP/1.1 {n}\r\n\r\n".encode())
     assert mesh.count("upgrades") == 1
 
@@ -66,7 +70,9 @@ def test_early_bytes_of_any_amount(mesh: Mesh, size: int) -> None:
 def test_a_tunnel_carries_large_amounts_both_ways_at_once(mesh: Mesh) -> None:
     client, up = upgraded(mesh)
     there, back = pattern(20 << 20), pattern(20 << 20, 9)
-    writers = [threading.Thread(target=peer.send, args=(data,), daemon=True) for peer, data in ((client, there), (up, back))]
+    writers = [
+        threading.Thread(target=peer.send, args=(data,), daemon=True) for peer, data in ((client, there), (up, back))
+    ]
     got: list[bytes] = []
     reader = threading.Thread(target=lambda: got.append(up.read(len(there))), daemon=True)
     for thread in (*writers, reader):
@@ -102,7 +108,9 @@ def test_a_tunnel_on_which_nothing_moves_ends(mesh: Mesh) -> None:
 
 
 def test_a_tunnel_outlives_the_limits_of_requests(mesh: Mesh) -> None:
-    client, up = upgraded(mesh, timeouts={"body_idle": "20ms", "keepalive_idle": "20ms", "request": "20ms", "header": "20ms"})
+    client, up = upgraded(
+        mesh, timeouts={"body_idle": "20ms", "keepalive_idle": "20ms", "request": "20ms", "header": "20ms"}
+    )
     for _ in range(5):
         threading.Event().wait(0.02)
         client.send(b"ping")
@@ -139,12 +147,15 @@ def test_early_bytes_after_a_refused_upgrade_are_the_next_request(mesh: Mesh) ->
     assert client.read_answer().text == "next"
 
 
-@pytest.mark.parametrize("head", [
-    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
-    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: H2C\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
-    "Upgrade: websocket\r\n",
-    "Connection: close\r\nUpgrade: websocket\r\n",
-])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: H2C\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+        "Upgrade: websocket\r\n",
+        "Connection: close\r\nUpgrade: websocket\r\n",
+    ],
+)
 def test_h2c_and_half_an_upgrade_are_not_passed_on(mesh: Mesh, head: str) -> None:
     origin = mesh.origin()
     mesh.http(origin)
@@ -181,7 +192,8 @@ def test_an_upgrade_with_a_body_goes_as_an_ordinary_request(mesh: Mesh) -> None:
     origin = mesh.origin()
     mesh.http(origin)
     client = mesh.connect().send(
-        "POST / HTTP/1.1\r\nhost: x\r\nConnection: upgrade\r\nUpgrade: x\r\ncontent-length: 2\r\n\r\nhi")
+        "POST / HTTP/1.1\r\nhost: x\r\nConnection: upgrade\r\nUpgrade: x\r\ncontent-length: 2\r\n\r\nhi"
+    )
     up = origin.accept()
     request = up.read_request()
     assert (request.get("upgrade"), request.body) == (None, b"hi")
