@@ -122,6 +122,8 @@ class Fleet:
 
     async def _retire(self, slots: list[Slot], grace_ms: int) -> None:
         """Let slots go that are no more in `self.slots`."""
+        for slot in slots:
+            slot.start_no_more()
         self.steer()
         await asyncio.sleep(SETTLE_SECONDS)
         for slot in slots:
@@ -143,6 +145,8 @@ class Fleet:
     async def drain(self, grace_ms: int, idle_ms: int) -> None:
         """Stop accepting, let requests in flight end, and wait until all workers are gone."""
         self.is_draining = True
+        for slot in self.slots:
+            slot.start_no_more()
         if self.serving:
             self.ground.sockets.turn_away()
             await asyncio.sleep(SETTLE_SECONDS)

@@ -92,11 +92,15 @@ class Slot:
             self._ground.journal.error(f"worker {self.index} {failure}; it is replaced")
             worker.kill()
 
-    def retire(self, grace_ms: int, idle_ms: int) -> None:
-        """No more workers here; the one there is drains."""
+    def start_no_more(self) -> None:
+        """No worker that dies from now on has a successor."""
         self.is_retired = True
         if self._restart is not None:
             self._restart.cancel()
+
+    def retire(self, grace_ms: int, idle_ms: int) -> None:
+        """No more workers here; the one there is drains."""
+        self.start_no_more()
         for worker in self.processes:
             if worker.version:
                 worker.drain(grace_ms, idle_ms)

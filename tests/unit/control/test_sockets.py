@@ -1,6 +1,7 @@
 """Listening sockets: opened together or not at all, and steered."""
 
 import os
+import random
 import socket
 from collections import Counter
 from pathlib import Path
@@ -24,9 +25,15 @@ def unix(path: Path, listener_id: int = 0) -> ListenerSpec:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+    """A port on which nobody listens, below those that the kernel gives out: another test's client cannot be handed it."""
+    while True:
+        port = random.randrange(12_000, 20_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def open_fds() -> int:
