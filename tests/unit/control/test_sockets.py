@@ -25,7 +25,7 @@ def unix(path: Path, listener_id: int = 0) -> ListenerSpec:
 
 
 def free_port() -> int:
-    """A port on which nobody listens, below those that the kernel gives out: another test's client cannot be handed it."""
+    """A port on which nobody listens, below those that the kernel gives to clients."""
     while True:
         port = random.randrange(12_000, 20_000)
         with socket.socket() as probe:
