@@ -163,6 +163,7 @@ class Mesh:
         self.opened: list[Peer] = []
         self.origins: list[Origin] = []
         self.before = process.counters()
+        self.blocks_before = process.live()["blocks"]
         process.log_lines()
         self.rows_before: dict[tuple[str, int], dict[str, int]] = {}
 
@@ -276,6 +277,10 @@ class Mesh:
 
     def live(self) -> dict[str, int]:
         return self.process.live()
+
+    def more_blocks(self) -> int:
+        """Blocks held beyond those before the test: io_uring's rings may have grown in an earlier one."""
+        return self.live()["blocks"] - self.blocks_before
 
     def logged(self, n: int = 1) -> list[str]:
         """The next n lines of the access log."""
