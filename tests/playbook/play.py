@@ -32,6 +32,7 @@ CLUSTER = ("connect_timeout", "idle_timeout", "max_connections", "max_pending", 
 # Makes the first round robin of a worker begin at the first endpoint, of two or of three.
 SEED = 6
 TURNS_MOST = 400
+LEAVE_MOST = 30
 
 
 def ns(time: str | int) -> int:
@@ -259,6 +260,7 @@ class Play:
         self.is_tcp = False
         self.trusted = [[4, 8, b"\x7f".ljust(16, b"\0")], [1, 0, bytes(16)]]
         self.is_gone = False          # the listener is not in the snapshot
+        self.n_listeners = 1          # alike but for their numbers
         self.peers: list[Client] = []
         self.claimed: set[int] = set()
         self.ports = 40_000
@@ -302,7 +304,7 @@ class Play:
         self.log_ops = []
         for number, text in fields:
             self.log_ops += [[number, 0, text], [0, 0, " "]]
-        self.log_ops[-1] = [0, 0, "\n"]
+        del self.log_ops[-1]
         return self
 
     def snapshot(self) -> bytes:
@@ -315,10 +317,10 @@ class Play:
             clusters.append([i, name, c["lb"], *settings, members])
         limits = [ns(v) if isinstance(v, str) else v for v in self.limits.values()]
         routes = self.routes or [wire.route(cluster=0)]
-        listener = [0, "l", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
-                    [] if self.is_tcp else routes]
+        listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
+                      [] if self.is_tcp else routes] for i in range(self.n_listeners)]
         return wire.pack(["fmsn", 1, self.version, [self.most_connections, self.log_ops],
-                          [] if self.is_gone else [listener], clusters])
+                          [] if self.is_gone else listeners, clusters])
 
     def start(self) -> "Play":
         if self.worker is not None:
@@ -326,10 +328,14 @@ class Play:
         with mock.patch.object(os, "urandom", lambda n: SEED.to_bytes(n, "little")):
             self.worker = Worker("epoll", -1, -1, 0)
         assert self.worker.engine == "scripted"
-        self.worker.add_listener(0, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        for i in range(self.n_listeners):
+            self.add_door(i)
         self.worker.apply(self.snapshot())
         self.settle()
         return self
+
+    def add_door(self, number: int) -> None:
+        self.running.add_listener(number, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
     def apply(self) -> None:
         """Swaps in a snapshot of what is configured now."""
@@ -569,13 +575,17 @@ class Play:
 
     def leave(self) -> None:
         self.is_batching = False
-        for _ in range(3):
-            for s in list(self.stage.sockets):
+        # Whoever is left in the middle of something may go on to another endpoint: that one says no as well.
+        for _ in range(LEAVE_MOST):
+            staying = [s for s in self.stage.sockets if s.role != "door" and not s.is_closed]
+            if not staying:
+                break
+            for s in staying:
                 if s.is_closed or s.broken:
                     continue
                 if s.is_connecting:
                     s.connect_done(ECONNREFUSED)
-                elif s.role != "door":
+                else:
                     s.feed(ECONNRESET)
                 self.settle()
         left = self.live()

@@ -120,3 +120,34 @@ def test_pool_keeps_nothing_during_a_drain(play):
     play.drain()
     up.answers()
     assert up.is_closed
+
+
+def test_drain_before_the_first_turn(play):
+    """Control may send a snapshot and a drain in one go: every door is to be read, and to leave, at once."""
+    play.endpoints("a").n_listeners = 3
+    play.is_batching = True
+    play.start().drain()
+    play.is_batching = False
+    play.pass_time("100ms")
+    assert play.is_drained
+    assert all(s.is_closed for s in play.stage.sockets)
+
+
+def test_leaving_door_takes_nobody_with_it(play):
+    """A long body whose turn is over waits to be read on; no further event will tell of it."""
+    play.endpoints("a")
+    client = play.client()
+    client.sends(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 655360\r\n\r\n")
+    up = play.connect("a")
+    client.socket.feed(*[bytes(65_536)] * 10)
+    play.stage.turn()
+    play.is_batching = True
+    play.n_listeners = 2
+    play.add_door(1)
+    play.apply()
+    play.drain()
+    play.is_batching = False
+    play.settle()
+    assert len(up.expect_request("POST").body) == 655_360
+    up.answers()
+    client.expect_answer(200)

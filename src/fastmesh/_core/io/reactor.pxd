@@ -93,7 +93,8 @@ ctypedef struct io_t:
     io_t *dirty_next
     io_t *flush_next
     io_t *gone_next
-    io_t *ready_next
+    io_t *ready_next          # epoll: the list of ios to read again
+    io_t *again_next          # the list of io_again: an io may be in both
 
 # The system calls on sockets that are made outside the engines: the kernel's own, as the manual has them, or what a
 # test puts in their place.

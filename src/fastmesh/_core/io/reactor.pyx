@@ -107,7 +107,7 @@ cdef void reactor_turn(reactor_t *r, uint64_t most_ns) noexcept nogil:
     r.again = NULL
     while again is not NULL:
         io = again
-        again = io.ready_next
+        again = io.again_next
         io.flags &= ~<uint32_t>IO_AGAIN
         if io.flags & IO_CLOSING:
             io.reactor.engine.drop(r, io)
@@ -177,7 +177,7 @@ cdef void io_watch(io_t *io, int events) noexcept nogil:
 cdef void io_again(io_t *io) noexcept nogil:
     if not io.flags & (IO_AGAIN | IO_CLOSING):
         io.flags |= IO_AGAIN
-        io.ready_next = io.reactor.again
+        io.again_next = io.reactor.again
         io.reactor.again = io
 
 
