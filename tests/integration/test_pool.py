@@ -330,7 +330,10 @@ def test_a_put_that_cannot_be_repeated_is_not(mesh: Mesh, kind: str) -> None:
 
 @pytest.mark.parametrize(("method", "counter"), [("POST", "reuse_stale"), ("GET", "retry_reused")])
 def test_a_connection_that_closed_and_nobody_has_noticed_yet(mesh: Mesh, method: str, counter: str) -> None:
-    """The request is here first, the end of the idle connection behind it: a POST looks before it is sent."""
+    """The request is here first, the end of the idle connection behind it: a POST looks before it is sent.
+
+    The epoll engine hears of both at once and takes the end first; the io_uring engine takes them as they came.
+    """
     client, up = warm(mesh)
     with mesh.frozen():
         client.send_request("/late", method, body=b"x" if method == "POST" else b"")
@@ -339,7 +342,7 @@ def test_a_connection_that_closed_and_nobody_has_noticed_yet(mesh: Mesh, method:
     assert again.read_request().target == "/late"
     again.answer("fine")
     assert client.read_answer().text == "fine"
-    assert mesh.count(counter) == 1
+    assert mesh.count("upstream_idle_closed" if mesh.engine == "epoll" else counter) == 1
 
 
 def test_a_stale_connection_with_something_to_say_is_not_used_for_a_post(mesh: Mesh) -> None:

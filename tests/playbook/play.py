@@ -26,9 +26,10 @@ TICK_NS = 1 << 22
 ECONNREFUSED, ETIMEDOUT = 111, 110
 UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 LIMITS = ("head_bytes", "line_bytes", "fields", "header_timeout", "body_timeout", "idle_timeout", "tcp_idle",
-          "request_timeout", "linger", "max_requests_per_connection", "max_connections", "buffer_bytes")
+          "request_timeout", "linger", "max_requests_per_connection", "max_connections", "buffer_bytes",
+          "stream_idle")
 CLUSTER = ("connect_timeout", "idle_timeout", "max_connections", "max_pending", "max_requests",
-           "max_requests_per_connection", "max_connect_attempts", "avoid_base", "avoid_max")
+           "max_requests_per_connection", "max_connect_attempts", "avoid_base", "avoid_max", "pending_timeout")
 # Makes the first round robin of a worker begin at the first endpoint, of two or of three.
 SEED = 6
 TURNS_MOST = 400
@@ -274,7 +275,7 @@ class Play:
     def cluster(self, name: str = "x", *, lb: int = wire.ROUND_ROBIN, **settings: Any) -> "Play":
         known = {"connect_timeout": "1s", "idle_timeout": "60s", "max_connections": 0, "max_pending": 1024,
                  "max_requests": 0, "max_requests_per_connection": 0, "max_connect_attempts": 3, "avoid_base": "1s",
-                 "avoid_max": "30s"}
+                 "avoid_max": "30s", "pending_timeout": 0}
         assert settings.keys() <= known.keys(), settings
         old = self.clusters.get(name, {"endpoints": [], **known})
         self.clusters[name] = {**old, **settings, "lb": lb}
@@ -319,7 +320,7 @@ class Play:
         routes = self.routes or [wire.route(cluster=0)]
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
                       [] if self.is_tcp else routes] for i in range(self.n_listeners)]
-        return wire.pack(["fmsn", 1, self.version, [self.most_connections, self.log_ops],
+        return wire.pack(["fmsn", 2, self.version, [self.most_connections, self.log_ops],
                           [] if self.is_gone else listeners, clusters])
 
     def start(self) -> "Play":

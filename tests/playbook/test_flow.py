@@ -122,6 +122,36 @@ def test_upstream_that_breaks_while_it_is_not_read(play):
     assert play.ended() == [(200, "UC")]
 
 
+def test_whole_answer_of_an_upstream_that_breaks_while_it_is_not_read(play):
+    """What arrived before the break is the client's."""
+    play.endpoints("a").listener(buffer_bytes=4096)
+    client = play.client()
+    client.sends(GET)
+    up = play.connect("a")
+    client.stops_reading(0)
+    with play.batch():
+        up.sends(HEAD, *PIECES)
+        up.resets()
+    assert 0 < client.socket.queued < SIZE // 2
+    client.reads()
+    client.expect_answer(200, BODY)
+
+
+def test_client_that_breaks_while_it_is_not_read(play):
+    """Nobody reads on for who cannot be answered."""
+    play.endpoints("a").listener(buffer_bytes=4096)
+    client = play.client()
+    client.sends(POST)
+    up = play.connect("a")
+    up.stops_reading(0)
+    for piece in PIECES:
+        client.sends(piece)
+    assert not client.socket.is_receiving
+    client.resets()
+    assert client.is_closed and up.is_closed
+    assert play.ended() == [(0, "DC")]
+
+
 @pytest.mark.parametrize("buffer", [4096, 65_536, 200_000])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_request_faster_than_its_reader(play, buffer, chunked):

@@ -84,6 +84,45 @@ def test_pending_counts_who_waits_in_line(play):
     clients[1].expect_answer(200)
 
 
+def test_pending_timeout(play):
+    play.cluster(max_connections=1, pending_timeout="5s").endpoints("a")
+    clients = [play.client() for _ in range(3)]
+    clients[0].sends(GET)
+    up = play.connect("a")
+    clients[1].sends(GET)
+    play.pass_time("2s")
+    clients[2].sends(GET)
+    play.pass_time("2900ms")
+    clients[1].expect_nothing()
+    play.pass_time("150ms")
+    clients[1].expect_answer(503)
+    play.expect_counter("pending_timeout", 1)
+    play.expect_counter("cluster.x.overflow", 1)
+    play.expect_counter("cluster.x.pending", 1)
+    assert play.ended() == [(503, "UO")]
+    # Who came later is still in line, and who is refused may come again.
+    up.answers(body=b"0")
+    clients[0].expect_answer(200, b"0")
+    up.answers(body=b"2")
+    clients[2].expect_answer(200, b"2")
+    clients[1].sends(GET)
+    up.answers(body=b"1")
+    clients[1].expect_answer(200, b"1")
+    play.pass_time("1m")
+    play.expect_counter("pending_timeout", 1)
+
+
+def test_pending_timeout_of_a_tcp_client(play):
+    play.tcp().cluster(max_connections=1, pending_timeout="5s").endpoints("a")
+    play.client()
+    play.connect("a")
+    second = play.client()
+    play.pass_time("5100ms")
+    second.expect_closed(reset=True)
+    play.first.expect_open()
+    assert play.ended() == [(0, "UO")]
+
+
 def test_requests_limit(play):
     play.cluster(max_requests=2).endpoints("a")
     clients = [play.client() for _ in range(3)]

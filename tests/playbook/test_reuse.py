@@ -101,6 +101,7 @@ def test_post_looks_before_it_leaps(play):
     play.endpoints("a").pool_has("a")
     stale = play.up("a")
     client = play.client()
+    play.stage.batch_most = 1
     with play.batch():
         client.sends(EMPTY_POST)
         stale.closes()
@@ -242,11 +243,12 @@ def test_second_connection_that_fails_ends_the_matter(play):
 
 
 @pytest.mark.parametrize("part", [b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"])
-def test_part_of_an_answer_is_a_502_and_no_retry(play, part):
+@pytest.mark.parametrize("how", ["closes", "resets"])
+def test_part_of_an_answer_is_a_502_and_no_retry(play, part, how):
     play.endpoints("a").pool_has("a")
     play.client_sends(GET)
     play.upstream_sends("a", part)
-    play.upstream_closes("a")
+    getattr(play.up("a"), how)()
     play.expect_no_connect()
     play.expect_answer(502)
     play.expect_counter("retry_reused", 0)
@@ -288,20 +290,77 @@ def test_answer_that_nobody_asked_for_ends_an_idle_connection(play):
     play.expect_answer(200, b"mine")
 
 
-def test_answer_that_came_before_the_request_was_sent(play):
+@pytest.mark.parametrize("unasked", [b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n",
+                                     b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nbad"])
+@pytest.mark.parametrize("request_bytes", [GET, EMPTY_POST], ids=["GET", "POST"])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_answer_that_came_before_the_request_was_sent(play, unasked, request_bytes, is_first):
     play.endpoints("a").pool_has("a")
     client = play.client()
+    idle = play.up("a")
     with play.batch():
-        client.sends(GET)
-        play.up("a").sends(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
-        play.up("a").closes()
-    if play.manners == "ready":
-        # Sent by the time the answer is read: nothing tells it from a quick one.
-        client.expect_answer(408)
-    else:
-        play.connect("a").expect_request("GET /again")
-        play.answers("a", body=b"mine")
-        client.expect_answer(200, b"mine")
+        if is_first:
+            idle.sends(unasked)
+        client.sends(request_bytes)
+        if not is_first:
+            idle.sends(unasked)
+        idle.closes()
+    play.connect("a").expect_request()
+    play.answers("a", body=b"mine")
+    client.expect_answer(200, b"mine")
+
+
+TIRED = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 5\r\n\r\nbored"
+
+
+@pytest.mark.parametrize("request_bytes", [GET, PUT], ids=["GET", "PUT"])
+def test_408_on_a_reused_connection_was_meant_for_nobody(play, request_bytes):
+    """What an endpoint says to a connection that was idle for too long crosses the request on its way."""
+    play.endpoints("a", "b").pool_has("a", "b")
+    play.client_sends(request_bytes)
+    tired = play.asked()
+    tired.expect_request()
+    tired.sends(TIRED)
+    assert tired.is_closed
+    up = play.connect()
+    up.expect_request(request_bytes[:3].decode())
+    up.answers(body=b"mine")
+    play.expect_answer(200, b"mine")
+    play.expect_counter("retry_reused", 1)
+    for name in "ab":
+        play.expect_counter(f"endpoint.{name}.failures", 0)
+    play.expect_counter("local_answers", 0)
+
+
+@pytest.mark.parametrize(("why", "request_bytes", "answer"), [
+    ("it may have been done", POST, TIRED),
+    ("the connection stays", GET, TIRED.replace(b"connection: close\r\n", b"")),
+    ("something else", GET, TIRED.replace(b"408", b"400")),
+])
+def test_408_on_a_reused_connection_that_is_passed_on(play, why, request_bytes, answer):
+    play.endpoints("a").pool_has("a")
+    play.client_sends(request_bytes)
+    up = play.up("a") if play.fresh() is None else play.connect()
+    up.sends(answer)
+    play.expect_no_connect()
+    play.expect_answer(int(answer[9:12]), b"bored")
+
+
+def test_408_on_a_fresh_connection_is_the_answer(play):
+    play.endpoints("a")
+    play.client_sends(GET)
+    play.connect("a").sends(TIRED)
+    play.expect_no_connect()
+    play.expect_answer(408, b"bored")
+
+
+def test_408_behind_an_interim_answer_is_the_answer(play):
+    play.endpoints("a").pool_has("a")
+    play.client_sends(GET)
+    play.up("a").sends(b"HTTP/1.1 103 Early Hints\r\n\r\n", TIRED)
+    play.expect_no_connect()
+    assert play.first.expect_message().status == 103
+    play.expect_answer(408, b"bored")
 
 
 def test_bytes_behind_an_answer_end_its_connection(play):

@@ -270,6 +270,88 @@ def test_answer_that_nobody_reads(play):
     assert play.ended() == [(200, "SI")]
 
 
+def test_stream_idle(play):
+    """It is looked for once in its time: found between once and twice."""
+    play.endpoints("a").listener(stream_idle="10s")
+    play.client_sends(GET)
+    up = play.connect("a")
+    play.pass_time("9990ms")
+    play.expect_nothing()
+    play.pass_time("10020ms")
+    play.expect_answer(504)
+    assert up.is_closed
+    play.first.expect_open()
+    play.expect_counter("stream_idle", 1)
+    assert play.ended() == [(504, "SI")]
+
+
+def test_stream_idle_while_connecting(play):
+    play.cluster(connect_timeout="1h").endpoints("a").listener(stream_idle="10s")
+    play.client_sends(GET)
+    play.expect_connect("a")
+    play.pass_time("21s")
+    play.expect_answer(504)
+
+
+def test_stream_idle_in_the_middle_of_an_answer(play):
+    play.endpoints("a").listener(stream_idle="10s")
+    play.client_sends(GET)
+    up = play.connect("a")
+    up.sends(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n")
+    for _ in range(5):
+        play.pass_time("9s")
+        up.sends(b"x")
+    play.first.expect_open()
+    assert play.first.unseen.endswith(b"xxxxx")
+    play.pass_time("21s")
+    assert play.first.is_closed and up.is_closed
+    play.expect_counter("stream_idle", 1)
+    assert play.ended() == [(200, "SI")]
+
+
+def test_stream_idle_begins_anew_with_each_request(play):
+    play.endpoints("a").listener(stream_idle="10s", idle_timeout="1m")
+    for i in range(6):
+        play.client_sends(GET)
+        up = play.up("a") if i else play.connect("a")
+        play.pass_time("9s")
+        up.answers()
+        play.expect_answer(200)
+    play.pass_time("30s")
+    play.first.expect_open()
+    play.expect_counter("stream_idle", 0)
+
+
+def test_stream_idle_of_a_body_that_was_sent_slowly(play):
+    play.endpoints("a").listener(stream_idle="10s", body_timeout="1m")
+    play.client_sends(POST)
+    up = play.connect("a")
+    for _ in range(10):
+        play.pass_time("30s")
+        play.client_sends(b"x")
+    play.pass_time("9s")
+    up.answers()
+    play.expect_answer(200)
+
+
+def test_stream_idle_is_not_for_tunnels(play):
+    play.endpoints("a").listener(stream_idle="10s", tcp_idle="1h")
+    play.client_sends(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: u\r\n\r\n")
+    play.connect("a").sends(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: u\r\n\r\n")
+    assert play.first.expect_message().status == 101
+    play.pass_time("10m")
+    play.first.expect_open()
+
+
+def test_no_stream_idle(play):
+    play.endpoints("a").listener(stream_idle=0)
+    play.client_sends(GET)
+    up = play.connect("a")
+    play.pass_time("1h")
+    up.answers()
+    play.expect_answer(200)
+
+
 def test_idle_connection_of_the_pool(play, soon):
     play.cluster(idle_timeout="60s").endpoints("a").pool_has("a")
     up = play.up("a")

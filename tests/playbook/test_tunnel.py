@@ -243,6 +243,18 @@ def test_client_that_says_all_before_there_is_a_connection(play):
     client.expect_closed()
 
 
+@pytest.mark.parametrize("said", [b"", b"hello"])
+def test_client_that_leaves_before_there_is_a_connection(play, said):
+    play.tcp().endpoints("a")
+    client = play.client()
+    up = play.expect_connect("a")
+    if said:
+        client.sends(said)
+    client.resets()
+    assert client.is_closed and up.is_closed
+    assert play.ended() == [(0, "DC")]
+
+
 def test_tcp_moves_on_to_the_next_endpoint(play):
     play.tcp().endpoints("a", "b")
     play.client()

@@ -19,9 +19,9 @@ from libc.string cimport memcpy, memset
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
     ENGINE_EPOLL, ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FAILED, IO_FIRM,
-    IO_FLUSHING, IO_IN_READY, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_HUP_SEEN, IO_RX_READY,
-    IO_RX_WANT, IO_SHUT_WANT, IO_TX_BROKEN, IO_TX_POLL, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT,
-    SCRATCH_CHUNK, engine_t,
+    IO_FIRST, IO_FLUSHING, IO_HANGUP, IO_HANGUP_POLL, IO_IN_READY, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK,
+    IO_RX_CANCEL, IO_RX_HUP_SEEN, IO_RX_READY, IO_RX_WANT, IO_SHUT_WANT, IO_TX_BROKEN, IO_TX_POLL, IO_TX_WAIT,
+    IO_WATCH, READY_HUP, READY_IN, READY_OUT, SCRATCH_CHUNK, engine_t,
     io_after_send, io_again, io_drop_queue, io_failed, io_gone, io_keep, io_mark_dirty, io_sent, io_t, reactor_t,
     reactor_turn, scratch_reset, scratch_t, slice_t, socket_calls_t)
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put, block_t
@@ -81,6 +81,7 @@ cdef class Socket:
     cdef int armed                    # completion: 0, MULTISHOT or BULK
     cdef int burst                    # completion: results since the last enter
     cdef bint room_polled             # completion: a poll for room is in the kernel
+    cdef bint hangup_polled           # completion: a poll for a reset is in the kernel
     cdef list sending                 # completion: (address, length) of what a submitted send refers to
 
     def __cinit__(self, Stage stage, int fd, str role, str peer):
@@ -185,6 +186,7 @@ cdef class Stage:
     cdef public dict at_once          # address -> errno: connects that are decided by the call itself
     cdef public int cancels_missed    # completion: so many cancels do not find what they are to cancel
     cdef list news                    # ready: sockets with news, in order
+    cdef public int batch_most        # ready: so many of them are told in one turn
     cdef io_t *later                  # ready: to be read again, linked as in io/poll_epoll
     cdef list submitted               # completion: (what, socket, argument)
     cdef list arrived                 # completion: (tag, socket, result, more) since the last enter
@@ -201,6 +203,7 @@ cdef class Stage:
         self.trace = []
         self.at_once = {}
         self.news = []
+        self.batch_most = 256
         self.submitted = []
         self.arrived = []
         self.flushed = []
@@ -316,9 +319,13 @@ cdef class Stage:
         """Who waits for room in the send buffer hears of a broken connection too."""
         if not self.is_completion:
             self.tell(s, NEWS_OUT)
-        elif s.room_polled:
+            return
+        if s.room_polled:
             s.room_polled = False
             self.arrived.append(("room", s, 0, 0))
+        if s.hangup_polled:
+            s.hangup_polled = False
+            self.arrived.append(("hangup", s, 1, 0))
 
     def on_connect(self, Socket s, int err):
         if err:
@@ -483,6 +490,12 @@ cdef class Stage:
                         self.tell(s, NEWS_IN)
                     return
 
+    cdef void ready_hangup(self, Socket s):
+        if s.io is not NULL and s.broken and (
+                s.io.flags & (IO_HANGUP | IO_RX_WANT | IO_CLOSING | IO_WATCH)) == IO_HANGUP:
+            io_failed(s.io, s.broken)
+            self.ready_flush()
+
     cdef void ready_accept(self, Socket s):
         cdef io_t *io = s.io
         while io.flags & IO_RX_WANT and not io.flags & IO_CLOSING:
@@ -539,9 +552,11 @@ cdef class Stage:
             if io.flags & IO_RX_WANT:
                 self.ready_read(s)
                 self.ready_flush()
-            elif news & NEWS_ERROR:
-                io_failed(io, s.broken)
-                self.ready_flush()
+            if news & NEWS_ERROR:
+                self.ready_hangup(s)
+
+    def is_later(self, Socket s):
+        return s.io is NULL or not s.io.flags & IO_FIRST
 
     cdef void ready_turn(self, uint64_t wait_ns):
         global clock_ns
@@ -552,8 +567,9 @@ cdef class Stage:
         if not self.news and self.later is NULL:
             clock_ns += wait_ns
         self.r.now_ns = clock_ns
-        news, self.news = self.news, []
-        for s in news:
+        news, self.news = self.news[:self.batch_most], self.news[self.batch_most:]
+        # As in io/poll_epoll: idle connections to endpoints first.
+        for s in sorted(news, key=self.is_later):
             what = s.news
             s.news = 0
             self.ready_event(s, what)
@@ -576,6 +592,8 @@ cdef class Stage:
             elif io.flags & IO_RX_WANT:
                 self.ready_read(s)
             self.ready_flush()
+            if io.flags & IO_RX_HUP_SEEN:
+                self.ready_hangup(s)
 
     cdef void ready_drop(self, Socket s, io_t *io):
         self.forget(s)
@@ -620,6 +638,10 @@ cdef class Stage:
     cdef void completion_rx(self, Socket s):
         cdef io_t *io = s.io
         cdef bint bulk = io.flags & IO_BULK != 0
+        if (io.flags & (IO_HANGUP | IO_HANGUP_POLL | IO_RX_WANT | IO_CLOSING | IO_FAILED)) == IO_HANGUP:
+            io.flags |= IO_HANGUP_POLL
+            io.inflight += 1
+            self.submit("hangup", s)
         if io.flags & IO_RX_ARMED:
             if io.flags & IO_RX_CANCEL:
                 return
@@ -672,6 +694,8 @@ cdef class Stage:
             self.cancel(s, "connect")
         if io.flags & IO_POLLING:
             self.cancel(s, "ready")
+        if io.flags & IO_HANGUP_POLL:
+            self.cancel(s, "hangup")
         self.maybe_gone(s, io)
 
     cdef void submit_send(self, Socket s):
@@ -705,7 +729,7 @@ cdef class Stage:
             io.flags &= ~<uint32_t>IO_DIRTY
             if io.flags & (IO_CLOSING | IO_FAILED) or io.out_head is NULL:
                 continue
-            if io.flags & (IO_TX_WAIT | IO_CONNECTING | IO_FLUSHING):
+            if io.flags & (IO_TX_WAIT | IO_CONNECTING):
                 io_keep(io)
                 continue
             self.submit_send(self.of(io))
@@ -749,6 +773,11 @@ cdef class Stage:
                         s.room_polled = True
                     else:
                         done.append(("room", s, 0, False))
+                elif what == "hangup":
+                    if s.broken:
+                        done.append(("hangup", s, 1, False))
+                    else:
+                        s.hangup_polled = True
                 elif what == "poll":
                     done.append(("ready", s, (READY_OUT if s.room != 0 else 0) | (READY_IN if s.inbound else 0), True))
                 elif what == "cancel":
@@ -769,6 +798,9 @@ cdef class Stage:
         elif what == "room":
             was = s.room_polled
             s.room_polled = False
+        elif what == "hangup":
+            was = s.hangup_polled
+            s.hangup_polled = False
         elif what == "connect":
             was = s.is_connecting
             s.is_connecting = False
@@ -831,6 +863,13 @@ cdef class Stage:
                 self.maybe_gone(s, io)
             elif io.flags & IO_WATCH and not io.flags & IO_POLLING and result > 0:
                 self.completion_watch(s)
+        elif tag == "hangup":
+            io.inflight -= 1
+            io.flags &= ~<uint32_t>IO_HANGUP_POLL
+            if io.flags & IO_CLOSING:
+                self.maybe_gone(s, io)
+            elif result > 0 and not io.flags & (IO_RX_WANT | IO_RX_ARMED | IO_WATCH):
+                io_failed(io, s.broken)
         elif tag == "cancel":
             io.inflight -= 1
             if result < 0 and (io.flags & (IO_RX_ARMED | IO_RX_CANCEL)) == (IO_RX_ARMED | IO_RX_CANCEL):
@@ -1026,16 +1065,6 @@ cdef void _drop(reactor_t *r, io_t *io) noexcept with gil:
         the_stage.fail(error)
 
 
-cdef void _flush(reactor_t *r) noexcept with gil:
-    try:
-        if the_stage.is_completion:
-            the_stage.completion_flush()
-        else:
-            the_stage.ready_flush()
-    except BaseException as error:
-        the_stage.fail(error)
-
-
 cdef void _turn(reactor_t *r, uint64_t wait_ns) noexcept with gil:
     try:
         if the_stage.is_completion:
@@ -1059,7 +1088,6 @@ SCRIPTED.listen = _listen
 SCRIPTED.connect = _connect
 SCRIPTED.watch = _watch
 SCRIPTED.drop = _drop
-SCRIPTED.flush = _flush
 SCRIPTED.turn = _turn
 SCRIPTED.now = _now
 SCRIPTED.calls = &CALLS

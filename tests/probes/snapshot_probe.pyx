@@ -193,7 +193,8 @@ cdef class Snapshot:
             "plain_answers": l.is_plain_answers, "cluster": l.cluster,
             "limits": [l.limits.head_bytes, l.limits.line_bytes, l.limits.fields, l.header_timeout_ns,
                        l.body_timeout_ns, l.idle_timeout_ns, l.tcp_idle_ns, l.request_timeout_ns, l.linger_ns,
-                       l.max_requests_per_connection, l.max_connections, l.buffer_bytes],
+                       l.max_requests_per_connection, l.max_connections, l.buffer_bytes,
+                       l.stream_idle_ns],
             "trusted": [(l.trusted[j].family, l.trusted[j].bits, span_bytes(l.trusted[j].ip, 16))
                         for j in range(l.n_trusted)],
             "via": span_bytes(l.via.ptr, l.via.len),
@@ -230,7 +231,8 @@ cdef class Snapshot:
             "max_connections": c.max_connections, "max_pending": c.max_pending, "max_requests": c.max_requests,
             "max_requests_per_connection": c.max_requests_per_connection,
             "max_connect_attempts": c.max_connect_attempts, "avoid_base": c.avoid_base_ns,
-            "avoid_max": c.avoid_max_ns, "endpoints": endpoints, "live_id": c.live.id, "live_refs": c.live.refs,
+            "avoid_max": c.avoid_max_ns, "pending_timeout": c.pending_timeout_ns, "endpoints": endpoints,
+            "live_id": c.live.id, "live_refs": c.live.refs,
         }
 
     # --- picks: endpoints are told by their index ---

@@ -11,7 +11,7 @@ from probes.snapshot_probe import Registry, Snapshot, alive, take_last_seen
 
 SECOND = 10**9
 ROUND_ROBIN, RANDOM, LEAST_REQUEST = 0, 1, 2
-LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0, 65_536]
+LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0, 65_536, 0]
 
 
 def endpoint(row: int = 0, port: int = 80, ip: bytes = b"\x7f\0\0\1", weight: int = 1, text: str = "e",
@@ -27,7 +27,7 @@ def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
 
 def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
             avoid_max: int = 30 * SECOND) -> list[Any]:
-    return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, endpoints]
+    return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints]
 
 
 def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (), methods: Iterable[str] = (),
@@ -46,7 +46,7 @@ def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l",
 
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
              log_ops: list[Any] | None = None) -> list[Any]:
-    return ["fmsn", 1, version, [0, log_ops], list(listeners), list(clusters)]
+    return ["fmsn", 2, version, [0, log_ops], list(listeners), list(clusters)]
 
 
 def pack(value: Any) -> bytes:

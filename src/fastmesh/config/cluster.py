@@ -67,6 +67,9 @@ class Cluster(Section):
         description="Connections to one endpoint, per worker. Requests beyond wait. 0 is no limit.")] = 0
     max_pending: Annotated[int, Count(1, U32_MAX), Field(
         description="Requests that may wait for a connection, per worker. Beyond: 503.")] = 1024
+    pending_timeout: Annotated[int, Duration(), Field(
+        description="How long a request waits for one of `max_connections` to come free. Longer: 503. 0 is no limit.")
+    ] = parse_duration("60s")
     max_requests: Annotated[int, Count(0, U32_MAX), Field(
         description="Requests in flight, per worker. Beyond: 503. 0 is no limit.")] = 0
     max_requests_per_connection: Annotated[int, Count(0, U32_MAX), Field(

@@ -48,6 +48,10 @@ class Timeouts(Section):
     request: Annotated[int, Duration(), Field(
         description="Default for the routes: from the whole request received to the whole answer sent. Longer: "
                     "504. 0, no limit, is the default, for no number suits all.")] = 0
+    stream_idle: Annotated[int, Duration(), Field(
+        description="Of a request that is being answered or waits for its answer, while nothing moves in either "
+                    "direction; noticed within twice that time. Longer: 504, or the answer is cut once it has begun.")
+    ] = parse_duration("5m")
     tcp_idle: Annotated[int, Duration(), Field(
         description="Of a TCP connection or an upgraded one (WebSocket) on which nothing moves in either direction."
     )] = parse_duration("1h")

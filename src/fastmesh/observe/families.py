@@ -74,7 +74,8 @@ CLUSTERS = {
     "connect_timeout": _cluster("connect_timeouts_total", "counter", "Connects that took too long."),
     "retries": _cluster("retries_total", "counter", "Requests sent again."),
     "overflow": _cluster("overflow_total", "counter",
-                         "Requests refused because max_pending or max_requests was reached."),
+                         "Requests refused because max_pending or max_requests was reached, or because "
+                         "they waited longer than pending_timeout."),
     "no_endpoint": _cluster("no_endpoint_total", "counter", "Requests refused for want of an endpoint."),
     "resets": _cluster("resets_total", "counter", "Upstream connections that broke while a request was on them."),
     "timeouts": _cluster("timeouts_total", "counter", "Requests that took longer than their timeout."),
@@ -134,6 +135,9 @@ _GLOBAL_HELP = {
     "turns": "Turns of the workers' loops.",
     "sends_short": "Sends that the kernel took only in part.",
     "buffers_exhausted": "Times the receive buffers ran out for a moment.",
+    "pending_timeout": "Requests answered with 503: no connection to their endpoint came free within "
+                       "pending_timeout.",
+    "stream_idle": "Requests in which nothing moved for timeouts.stream_idle.",
     "drain_cut": "Connections cut unfinished at the end of a drain.",
     "downstream_connections": "Client connections now.",
     "upstream_connections": "Connections to endpoints now.",

@@ -132,7 +132,8 @@ def _listener(listener: Listener, numbers: Numbered) -> list[Any]:
         numbers.indexes[listener.cluster] if is_tcp and listener.cluster is not None else -1,
         [limits.head, limits.request_line, limits.header_count, timeouts.header, timeouts.body_idle,
          timeouts.keepalive_idle, timeouts.tcp_idle, timeouts.request, timeouts.linger,
-         limits.requests_per_connection, limits.connections, limits.buffer],
+         limits.requests_per_connection, limits.connections, limits.buffer,
+         timeouts.stream_idle],
         [_network(network) for network in listener.trusted_clients],
         listener.via,
         [_route(i, route, listener, numbers) for i, route in enumerate(listener.routes)],
@@ -168,5 +169,5 @@ def _cluster(cluster: Cluster, numbers: Numbered) -> list[Any]:
         numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
-        endpoints,
+        cluster.pending_timeout, endpoints,
     ]

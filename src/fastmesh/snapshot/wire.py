@@ -10,12 +10,13 @@ FORMAT.
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes]
     limits    = [head_bytes, line_bytes, fields, header_timeout, body_timeout, idle_timeout, tcp_idle,
-                 request_timeout, linger, max_requests_per_connection, max_connections, buffer_bytes]
+                 request_timeout, linger, max_requests_per_connection, max_connections, buffer_bytes, stream_idle]
     trusted   = [[family, bits, 16 bytes], …]   IPv4 in the first four bytes
     route     = [name, path_kind, path, hosts, methods, [[header, value], …], cluster, status, body,
                  content_type, timeout]
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
-                 max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, endpoints]
+                 max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
+                 endpoints]
     endpoint  = [row, family, port, address, weight, text]
 
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
@@ -26,7 +27,7 @@ never 0: no limit is UNLIMITED.
 from typing import Any, NotRequired, TypedDict
 
 MAGIC = "fmsn"
-FORMAT = 1
+FORMAT = 2
 UNLIMITED = (1 << 32) - 1
 
 PROTOCOLS = {"http": 0, "tcp": 1}

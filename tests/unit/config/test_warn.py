@@ -103,7 +103,8 @@ def test_the_data_plane_agrees_that_no_request_reaches_them(lines):
     with registry() as r:
         snapshot = Snapshot(compile(loaded.config, 1, Numbers())[0], r)
         reached = {snapshot.route(Request(method, host, path, headers))
-                   for method in (b"GET", b"PUT", b"POST") for host in (b"a.b", b"b", b"x.a.b", b"c.b", b"other")
+                   for method in (b"GET", b"PUT", b"POST") for host in (b"a.b", b"b", b"x.a.b", b"y.a.b", b"c.b",
+                                                               b"other")
                    for path in (b"/", b"/a", b"/a/", b"/a/b", b"/ab", b"/a/b/c", b"/ab/c")
                    for headers in ([], [(b"h", b"x")])}
         snapshot.close()

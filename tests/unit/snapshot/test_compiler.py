@@ -21,7 +21,7 @@ listeners:
     via: edge
     trusted_clients: [10.0.0.0/8, "::1", unix]
     limits: {head: 8KiB, request_line: 4KiB, header_count: 9, requests_per_connection: 3, connections: 4, buffer: 1MiB}
-    timeouts: {header: 1s, body_idle: 2s, keepalive_idle: 3s, tcp_idle: 4s, request: 5s, linger: 6s}
+    timeouts: {header: 1s, body_idle: 2s, keepalive_idle: 3s, tcp_idle: 4s, request: 5s, linger: 6s, stream_idle: 8s}
     routes:
       - {name: r, match: {path: //x, hosts: [A.b.], methods: [GET], headers: {X-A: b}}, cluster: two}
       - {match: {prefix: /no}, response: {status: 404, body: "é", content_type: text/html}, timeout: 0}
@@ -35,6 +35,7 @@ clusters:
     idle_timeout: 0
     max_connections: 1
     max_pending: 2
+    pending_timeout: 9s
     max_requests: 3
     max_requests_per_connection: 4
     connect_attempts: 5
@@ -49,18 +50,18 @@ def snapshot(text: str = TEXT, version: int = 1, registry: Registry | None = Non
 
 def test_every_place():
     assert snapshot() == [
-        "fmsn", 1, 1, [499, None],
+        "fmsn", 2, 1, [499, None],
         [[0, "web", 0, True, True, -1,
-          [8192, 4096, 9, S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 3, 4, 1 << 20],
+          [8192, 4096, 9, S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 3, 4, 1 << 20, 8 * S],
           [[4, 8, b"\x0a" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "edge",
           [["r", 1, b"/x", ["a.b"], ["GET"], [["x-a", "b"]], 1, 0, b"", "", 5 * S],
            ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0],
            ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S]]],
          [1, "db", 1, False, False, 0,
-          [61440, 16384, 100, 10 * S, 60 * S, 3600 * S, 3600 * S, 0, S, 0, 0, 65536],
+          [61440, 16384, 100, 10 * S, 60 * S, 3600 * S, 3600 * S, 0, S, 0, 0, 65536, 300 * S],
           [[4, 8, b"\x7f" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "", []]],
-        [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, []],
-         [1, "two", 0, 10_000_000, 0, 1, 2, 3, 4, 5, 1_000_000, 3600 * S,
+        [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, 60 * S, []],
+         [1, "two", 0, 10_000_000, 0, 1, 2, 3, 4, 5, 1_000_000, 3600 * S, 9 * S,
           [[0, 4, 1, b"\x7f\0\0\x01", 1, "127.0.0.1:1"],
            [1, 6, 2, bytes.fromhex("20010db8000000000000000000000001"), 7, "[2001:db8::1]:2"],
            [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é"]]]]]
@@ -80,12 +81,12 @@ def test_numbers_outlive_a_change_of_order():
                         ).replace("cluster: one", "cluster: three")
     second = snapshot(text, 2, Registry.from_dict(registry.to_dict()))
     assert [cluster[0] for cluster in first[5]] == [0, 1] and [cluster[0] for cluster in second[5]] == [2, 1]
-    assert [endpoint[0] for endpoint in second[5][1][12]] == [3, 1, 2]
+    assert [endpoint[0] for endpoint in second[5][1][13]] == [3, 1, 2]
 
 
 def test_the_same_address_in_two_clusters_has_two_rows():
     text = "listeners: []\nclusters: [{name: a, endpoints: [127.0.0.1:1]}, {name: b, endpoints: [127.0.0.1:1]}]\n"
-    assert [cluster[12][0][0] for cluster in snapshot(text)[5]] == [0, 1]
+    assert [cluster[13][0][0] for cluster in snapshot(text)[5]] == [0, 1]
 
 
 @pytest.mark.parametrize(("given", "open_files", "connections"), [

@@ -11,10 +11,10 @@ from fastmesh._core.mem.fault cimport FM_ESYS, FM_OK
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN,
-    IO_RX_READY,
-    IO_RX_WANT, IO_TX_BROKEN, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send, io_again,
-    io_drop_queue, io_failed, io_gone, io_keep, io_sent, io_t, reactor_t, scratch_reset, slice_t)
+    ENGINE_EPOLL, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FIRST, IO_HANGUP, IO_IN_READY,
+    IO_LISTEN, IO_RX_HUP_SEEN, IO_RX_READY, IO_RX_WANT, IO_TX_BROKEN, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN,
+    READY_OUT, engine_t, io_after_send, io_again, io_drop_queue, io_failed, io_gone, io_keep, io_sent, io_t, reactor_t,
+    scratch_reset, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
@@ -232,6 +232,17 @@ cdef void _read(reactor_t *r, io_t *io) noexcept nogil:
                 return
 
 
+cdef void _hangup(reactor_t *r, io_t *io) noexcept nogil:
+    """An end was told of, and the reading that would show it has been paused before it came to it."""
+    cdef int err = 0
+    cdef socklen_t n = sizeof(int)
+    if (io.flags & (IO_HANGUP | IO_RX_WANT | IO_CLOSING | IO_WATCH)) != IO_HANGUP:
+        return
+    if getsockopt(io.fd, SOL_SOCKET, SO_ERROR, &err, &n) == 0 and err != 0:
+        io_failed(io, err)
+        _flush(r)
+
+
 cdef void _accept(reactor_t *r, io_t *io) noexcept nogil:
     cdef int _round, fd
     for _round in range(ACCEPTS):
@@ -300,11 +311,8 @@ cdef void _event(reactor_t *r, io_t *io, uint32_t events) noexcept nogil:
         if io.flags & IO_RX_WANT:
             _read(r, io)
             _flush(r)
-        elif events & (EPOLLERR | EPOLLHUP):
-            # Paused, but broken in both directions: nothing that is sent arrives any more.
-            if getsockopt(io.fd, SOL_SOCKET, SO_ERROR, &err, &n) == 0 and err != 0:
-                io_failed(io, err)
-                _flush(r)
+        if events & (EPOLLERR | EPOLLHUP):
+            _hangup(r, io)
 
 
 cdef void _turn(reactor_t *r, uint64_t wait_ns) noexcept nogil:
@@ -319,8 +327,17 @@ cdef void _turn(reactor_t *r, uint64_t wait_ns) noexcept nogil:
         ms = <int>((wait_ns + 999999) // 1000000)
     n = epoll_wait(e.ep, e.events, EVENTS, ms)
     r.now_ns = clock_monotonic_ns()
+    if n > 1:
+        # An idle connection to an endpoint that has ended or said something must be known as such before a request of
+        # this batch is sent on it: what it said before cannot be told from an answer afterwards.
+        for i in range(n):
+            io = <io_t *>e.events[i].data.ptr
+            if io.flags & IO_FIRST:
+                _event(r, io, e.events[i].events)
+                e.events[i].events = 0
     for i in range(n):
-        _event(r, <io_t *>e.events[i].data.ptr, e.events[i].events)
+        if e.events[i].events != 0:
+            _event(r, <io_t *>e.events[i].data.ptr, e.events[i].events)
     # Only those that were waiting before this pass: a busy sender does not starve the rest.
     again = e.ready
     e.ready = NULL
@@ -339,6 +356,8 @@ cdef void _turn(reactor_t *r, uint64_t wait_ns) noexcept nogil:
         elif io.flags & IO_RX_WANT:
             _read(r, io)
         _flush(r)
+        if io.flags & IO_RX_HUP_SEEN:
+            _hangup(r, io)
 
 
 cdef uint64_t _now() noexcept nogil:
@@ -356,7 +375,6 @@ EPOLL.listen = _listen
 EPOLL.connect = _connect
 EPOLL.watch = _watch
 EPOLL.drop = _drop
-EPOLL.flush = _flush
 EPOLL.turn = _turn
 EPOLL.now = _now
 EPOLL.calls = io_reactor.kernel_calls

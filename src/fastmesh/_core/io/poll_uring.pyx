@@ -18,13 +18,14 @@ from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
     ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FAILED, IO_FIRM,
-    IO_FLUSHING, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_WANT, IO_SHUT_WANT, IO_TX_POLL,
-    IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send, io_drop_queue, io_failed,
-    io_gone, io_keep, io_mark_dirty, io_sent, io_t, reactor_t, scratch_reset, scratch_take, slice_t)
+    IO_FLUSHING, IO_HANGUP, IO_HANGUP_POLL, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_WANT,
+    IO_SHUT_WANT, IO_TX_POLL, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send,
+    io_drop_queue, io_failed, io_gone, io_keep, io_mark_dirty, io_sent, io_t, reactor_t, scratch_reset, scratch_take,
+    slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.socket cimport (
-    AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC,
-    SOCK_STREAM, close, iovec, msghdr, sockaddr, socketpair, socklen_t)
+    AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SO_ERROR,
+    SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, close, getsockopt, iovec, msghdr, sockaddr, socketpair, socklen_t)
 from fastmesh._core.sys.uring cimport (
     IORING_ACCEPT_MULTISHOT, IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE, IORING_OP_ACCEPT,
     IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE, IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_RECV, IORING_OP_SEND,
@@ -40,7 +41,8 @@ cdef enum:
     TAG_ACCEPT = 5
     TAG_READY = 6
     TAG_CANCEL = 7            # a cancel of a receive or an accept
-    TAG_MASK = 7
+    TAG_HANGUP = 8            # a poll for the end of a connection that is not received from
+    TAG_MASK = 15             # io_open sees to it that these bits of an address are free
     SQ_ENTRIES = 1024
     CQ_ENTRIES = 4096
     SMALL_BUFS = 1024         # places in the ring of small blocks
@@ -170,8 +172,21 @@ cdef void _arm_rx(reactor_t *r, io_t *io) noexcept nogil:
         s.buf_group = GROUP_SMALL
 
 
+cdef void _poll_hangup(reactor_t *r, io_t *io) noexcept nogil:
+    cdef io_uring_sqe *s = _sqe(r)
+    s.opcode = IORING_OP_POLL_ADD
+    s.fd = io.fd
+    s.poll32_events = 0           # POLLERR and POLLHUP are always told
+    s.user_data = <uint64_t><size_t>io | TAG_HANGUP
+    io.flags |= IO_HANGUP_POLL
+    io.inflight += 1
+
+
 cdef void _rx(reactor_t *r, io_t *io) noexcept nogil:
     cdef bint bulk, armed_bulk
+    if (io.flags & (IO_HANGUP | IO_HANGUP_POLL | IO_RX_WANT | IO_CLOSING | IO_FAILED)) == IO_HANGUP:
+        # Once for the life of the connection: while it receives, a reset shows there.
+        _poll_hangup(r, io)
     if io.flags & IO_RX_ARMED:
         if io.flags & IO_RX_CANCEL:
             return      # decided anew when it has ended
@@ -256,6 +271,8 @@ cdef void _drop(reactor_t *r, io_t *io) noexcept nogil:
         _cancel(r, io, TAG_CONNECT)
     if io.flags & IO_POLLING:
         _cancel(r, io, TAG_READY)
+    if io.flags & IO_HANGUP_POLL:
+        _cancel(r, io, TAG_HANGUP)
     _maybe_gone(r, io)
 
 
@@ -327,7 +344,7 @@ cdef void _flush(reactor_t *r) noexcept nogil:
         io.flags &= ~<uint32_t>IO_DIRTY
         if io.flags & (IO_CLOSING | IO_FAILED) or io.out_head is NULL:
             continue
-        if io.flags & (IO_TX_WAIT | IO_CONNECTING | IO_FLUSHING):
+        if io.flags & (IO_TX_WAIT | IO_CONNECTING):
             io_keep(io)
             continue
         _submit_send(r, u, io)
@@ -470,6 +487,19 @@ cdef void _on_cancel(reactor_t *r, io_t *io, int32_t res) noexcept nogil:
         _maybe_gone(r, io)
 
 
+cdef void _on_hangup(reactor_t *r, io_t *io, int32_t res) noexcept nogil:
+    cdef int err = 0
+    cdef socklen_t n = sizeof(int)
+    io.inflight -= 1
+    io.flags &= ~<uint32_t>IO_HANGUP_POLL
+    if io.flags & IO_CLOSING:
+        _maybe_gone(r, io)
+    elif res > 0 and not io.flags & (IO_RX_WANT | IO_RX_ARMED | IO_WATCH):
+        # Asking takes the error from the socket: only where no receive is to tell of it.
+        if getsockopt(io.fd, SOL_SOCKET, SO_ERROR, &err, &n) == 0 and err != 0:
+            io_failed(io, err)
+
+
 cdef void _on_rest(reactor_t *r, io_t *io, int tag, int32_t res, uint32_t flags) noexcept nogil:
     if tag == TAG_TX:
         io.tx_result = res
@@ -497,6 +527,8 @@ cdef void _on_rest(reactor_t *r, io_t *io, int tag, int32_t res, uint32_t flags)
         _on_ready(r, io, res, flags)
     elif tag == TAG_CANCEL:
         _on_cancel(r, io, res)
+    elif tag == TAG_HANGUP:
+        _on_hangup(r, io, res)
 
 
 cdef void _events(reactor_t *r, uring_state_t *u) noexcept nogil:
@@ -635,7 +667,6 @@ URING.listen = _listen
 URING.connect = _connect
 URING.watch = _watch
 URING.drop = _drop
-URING.flush = _flush
 URING.turn = _turn
 URING.now = _now
 URING.calls = io_reactor.kernel_calls

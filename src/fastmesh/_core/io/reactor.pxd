@@ -46,6 +46,9 @@ cdef enum:
     IO_FIRM = 16777216        # io_uring: whose memory is in the kernel is gone; a short send breaks the connection
     IO_RX_HUP_SEEN = 4194304  # epoll: the peer has closed its side, read until that shows
     IO_TX_BROKEN = 33554432   # epoll: a send failed; reported when all that came before has been read
+    IO_HANGUP = 67108864      # the owner wants to hear of a reset also while it does not receive (io_hangup)
+    IO_HANGUP_POLL = 134217728    # io_uring: a poll for that is in the kernel
+    IO_FIRST = 268435456      # its events go before those of others in a batch
 
     READY_IN = 1
     READY_OUT = 2
@@ -121,7 +124,6 @@ ctypedef struct engine_t:
     void (*connect)(reactor_t *r, io_t *io, const sockaddr *to, socklen_t n) noexcept nogil
     void (*watch)(reactor_t *r, io_t *io) noexcept nogil       # watch_events changed
     void (*drop)(reactor_t *r, io_t *io) noexcept nogil        # close; io_gone(io) when the kernel holds nothing
-    void (*flush)(reactor_t *r) noexcept nogil                 # send what the dirty list holds
     void (*turn)(reactor_t *r, uint64_t wait_ns) noexcept nogil
     uint64_t (*now)() noexcept nogil                           # CLOCK_MONOTONIC in ns, or a clock that a test moves
     const socket_calls_t *calls
@@ -173,6 +175,9 @@ cdef void io_shut(io_t *io) noexcept nogil                     # half-close when
 cdef void io_reset(io_t *io) noexcept nogil                    # close with RST
 
 cdef void io_rx(io_t *io, bint on) noexcept nogil
+# From now on `on_error` comes at once when the peer resets, received bytes that nobody has read notwithstanding. Not
+# for who still wants those bytes.
+cdef void io_hangup(io_t *io) noexcept nogil
 cdef void io_bulk(io_t *io, bint on) noexcept nogil
 cdef void io_listen(io_t *io, bint on) noexcept nogil
 # Readiness instead of bytes, for splice: receiving must be off and idle (io_rx_idle).
@@ -224,7 +229,7 @@ cdef inline void io_commit(io_t *io, uint8_t *p, uint32_t used) noexcept nogil:
     s.used = <uint32_t>(p + used - s.chunks[s.at])
     if io.out_tail is not NULL and io.out_tail.blk is NULL and io.out_tail.ptr + io.out_tail.len == p:
         # Grows the piece before it: head and a small body leave as one. A piece that is in the kernel lies
-        # in the other scratch memory and never ends here.
+        # in the other scratch memory and never ends here: engines submit and change it in one go.
         io.out_tail.len += used
         io.out_bytes += used
         io_mark_dirty(io)

@@ -71,10 +71,27 @@ cdef reactor_t *reactor_new(const engine_t *engine, stats_t *stats, int *err) no
     return r
 
 
+cdef void _undirty(reactor_t *r) noexcept nogil:
+    """Takes what is gone out of the list of queues to flush."""
+    cdef io_t *io = r.dirty
+    cdef io_t *after
+    r.dirty = NULL
+    r.dirty_tail = NULL
+    while io is not NULL:
+        after = io.dirty_next
+        io.flags &= ~<uint32_t>IO_DIRTY
+        if not io.flags & IO_GONE:
+            io_mark_dirty(io)
+        io = after
+
+
 cdef void _reap(reactor_t *r) noexcept nogil:
     cdef io_t *io
     while r.gone is not NULL:
         io = r.gone
+        if io.flags & IO_DIRTY:
+            # Something was queued on it in the turn in which it went.
+            _undirty(r)
         r.gone = io.gone_next
         r.n_open -= 1
         io.on.on_closed(io)
@@ -114,10 +131,7 @@ cdef void reactor_turn(reactor_t *r, uint64_t most_ns) noexcept nogil:
         else:
             io.on.on_ready(io, READY_IN | READY_OUT)
     wheel_run(&r.wheel, r.now_ns)
-    if r.gone is not NULL:
-        # What timers or callbacks queued on an io that is gone must be out of the dirty list before it is freed.
-        r.engine.flush(r)
-        _reap(r)
+    _reap(r)
     r.stats.globals[G_TURNS] += 1
     r.stats.globals[G_BLOCKS] = r.blocks.live
     r.stats.header.heartbeat_ns = r.now_ns
@@ -126,6 +140,8 @@ cdef void reactor_turn(reactor_t *r, uint64_t most_ns) noexcept nogil:
 # --- life of an io ---------------------------------------------------------------------------
 
 cdef int io_open(reactor_t *r, io_t *io, int fd, const io_ops_t *on) noexcept nogil:
+    if <size_t>io & 15:
+        abort()         # the io_uring engine puts tags there
     memset(io, 0, sizeof(io_t))
     io.fd = fd
     io.on = on
@@ -153,6 +169,11 @@ cdef void io_rx(io_t *io, bint on) noexcept nogil:
         if not io.flags & IO_RX_WANT:
             return
         io.flags &= ~<uint32_t>IO_RX_WANT
+    io.reactor.engine.rx(io.reactor, io)
+
+
+cdef void io_hangup(io_t *io) noexcept nogil:
+    io.flags |= IO_HANGUP
     io.reactor.engine.rx(io.reactor, io)
 
 

@@ -46,6 +46,7 @@ ctypedef struct cluster_t:
     uint64_t idle_timeout_ns      # of pooled connections
     uint32_t max_connections      # per endpoint and worker; 0 = no limit
     uint32_t max_pending          # streams waiting, per worker
+    uint64_t pending_timeout_ns   # how long one waits in the line of a full endpoint; 0 = no limit
     uint32_t max_requests         # in flight, per worker
     uint32_t max_requests_per_connection  # 0 = no limit
     uint32_t max_connect_attempts # endpoints tried for one request, the first included

@@ -9,12 +9,13 @@ from fastmesh._core.http.h1 cimport (
 from fastmesh._core.http.msg cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, MSG_UPGRADE, msg_t, msg_value)
 from fastmesh._core.http.token cimport HEADER_DATE, HEADER_UPGRADE, METHOD_HEAD
-from fastmesh._core.io.reactor cimport io_bulk, io_rx, io_shut
+from fastmesh._core.io.reactor cimport io_bulk, io_hangup, io_rx, io_shut
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t
 from fastmesh._core.mem.block cimport block_put, block_t
 from fastmesh._core.mem.counter cimport (
     FLAG_DPE, FLAG_SI, G_BAD_REQUEST, G_BAD_VERSION, G_BODY_TIMEOUT, G_BYTES_RECEIVED, G_BYTES_SENT,
-    G_HEADER_TIMEOUT, G_HEAD_TOO_LARGE, G_IDLE_CLOSED, G_LINGERED, G_REQUESTS_LIMIT_CLOSED, G_TOO_MANY_FIELDS,
+    G_HEADER_TIMEOUT, G_HEAD_TOO_LARGE, G_IDLE_CLOSED, G_LINGERED, G_REQUESTS_LIMIT_CLOSED, G_STREAM_IDLE,
+    G_TOO_MANY_FIELDS,
     G_URI_TOO_LONG)
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_clear, inbox_detach
@@ -55,6 +56,7 @@ cdef void mux_h1_down_start(down_t *d) noexcept nogil:
     d.x.io.out_mark = d.listener.buffer_bytes
     _deadline(d, d.listener.idle_timeout_ns)
     io_rx(&d.x.io, True)
+    io_hangup(&d.x.io)
 
 
 cdef bint _offers_h2c(span_t list) noexcept nogil:
@@ -94,7 +96,7 @@ cdef void _request(down_t *d, msg_t *m) noexcept nogil:
             s.bits |= S_UPGRADE
     if d.body.state == BODY_DONE:
         d.phase = DOWN_BUSY
-        timer_cancel(&d.timer)
+        _deadline(d, d.listener.stream_idle_ns)
     else:
         d.phase = DOWN_BODY
         _deadline(d, d.listener.body_timeout_ns)
@@ -228,7 +230,7 @@ cdef void _consume(down_t *d, const uint8_t *p, uint32_t n, uint32_t scanned, bl
 
 cdef void _request_done(down_t *d, stream_t *s, msg_t *trailers) noexcept nogil:
     d.phase = DOWN_BUSY
-    timer_cancel(&d.timer)
+    _deadline(d, d.listener.stream_idle_ns)
     io_bulk(&d.x.io, False)
     stream_on_request_end(s, trailers)
 
@@ -310,7 +312,7 @@ cdef void _on_drained(xprt_t *x) noexcept nogil:
     cdef down_t *d = <down_t *>x
     if d.stream is not NULL:
         if d.phase == DOWN_BUSY:
-            timer_cancel(&d.timer)
+            _deadline(d, d.listener.stream_idle_ns)
         stream_on_client_drained(d.stream)
     elif d.phase == DOWN_IDLE:
         _deadline(d, d.listener.idle_timeout_ns)
@@ -326,10 +328,19 @@ cdef void _on_ready(xprt_t *x, int events) noexcept nogil:
         relay_on_ready(<relay_t *>d.stream.relay, &x.io, events)
 
 
+cdef inline uint64_t _moved(down_t *d, stream_t *s) noexcept nogil:
+    """A number that is another one whenever something of the exchange has moved."""
+    cdef uint64_t n = d.x.io.tx_total + s.sent + s.attempts + d.requests
+    if s.up is not NULL:
+        n += s.up.x.io.tx_total + s.up.interims
+    return n
+
+
 cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
     cdef down_t *d = <down_t *>owner
     cdef uint64_t *counters = d.proxy.stats.globals
     cdef stream_t *s = d.stream
+    cdef uint64_t moved
     if d.phase == DOWN_IDLE and not d.x.io.out_over:
         counters[G_IDLE_CLOSED] += 1
         down_close(d)
@@ -371,6 +382,19 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
             s.details = b"stream_idle_timeout"
             d.stream = NULL
             stream_end(s)
+    elif d.phase == DOWN_BUSY and s is not NULL:
+        moved = _moved(d, s)
+        if moved != d.moved_seen:
+            d.moved_seen = moved
+            _deadline(d, d.listener.stream_idle_ns)
+            return
+        counters[G_STREAM_IDLE] += 1
+        if s.bits & S_ANSWER_HEAD:
+            s.flags |= FLAG_SI
+            s.details = b"stream_idle_timeout"
+            _cut(s)
+        else:
+            stream_answer(s, 504, FLAG_SI, b"stream_idle_timeout", b"nothing moved for longer than stream_idle")
     elif (d.phase == DOWN_LINGER or d.phase == DOWN_CLOSING) and not down_is_moving(d):
         down_close(d)
 

@@ -5,7 +5,7 @@ from fastmesh._core.http.body cimport BODY_DONE, BODY_OPEN, body_init, body_step
 from fastmesh._core.http.chunked cimport chunked_put_size
 from fastmesh._core.http.h1 cimport H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_response, h1_parse_trailers
 from fastmesh._core.http.msg cimport (
-    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, MSG_FIELDS_CAP, MSG_TE_TRAILERS, msg_span, msg_t,
+    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, MSG_CLOSE, MSG_FIELDS_CAP, MSG_TE_TRAILERS, msg_span, msg_t,
     msg_value)
 from fastmesh._core.http.token cimport (
     HEADER_FORWARDED, HEADER_HOST, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_HOST,
@@ -20,7 +20,7 @@ from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
 from fastmesh._core.proxy.mux cimport S_CHUNK_UP, S_CLOSE_UP, S_TUNNEL, S_UPGRADE, down_t, proxy_t, stream_t, up_ops_t
 from fastmesh._core.proxy.stream cimport (
     stream_on_answer, stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_pool,
-    stream_on_upstream_drained, stream_on_upstream_fault, stream_wire_room)
+    stream_on_stale, stream_on_upstream_drained, stream_on_upstream_fault, stream_wire_room)
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.upstream.pool cimport pool_user_ops_t, up_t
 
@@ -234,6 +234,8 @@ cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t sca
             stream_on_upstream_fault(s, True, m.fault)
             return STEP_OVER
         used[0] = <uint32_t>rc
+        if m.status == 408 and m.bits & MSG_CLOSE and up.is_reused and up.interims == 0 and stream_on_stale(s):
+            return STEP_OVER
         if m.status < 200 and m.status != 101:
             up.interims += 1
             if up.interims > INTERIM_MAX:
@@ -316,6 +318,11 @@ cdef void _on_bytes(up_t *up, const uint8_t *p, uint32_t n, block_t *blk) noexce
         block_put(own)
 
 
+cdef inline bint _in_head(up_t *up) noexcept nogil:
+    """Part of a head is here: whatever ends the connection now, the answer was no HTTP."""
+    return up.inbox.len != 0 and not up.has_head
+
+
 cdef void _on_eof(up_t *up) noexcept nogil:
     cdef stream_t *s = <stream_t *>up.user
     if s.bits & S_TUNNEL:
@@ -325,12 +332,11 @@ cdef void _on_eof(up_t *up) noexcept nogil:
         s.bits |= S_CLOSE_UP
         stream_on_answer_end(s, NULL)
         return
-    stream_on_upstream_fault(s, up.inbox.len != 0 and not up.has_head,
-                             b"the upstream closed the connection before its answer was complete")
+    stream_on_upstream_fault(s, _in_head(up), b"the upstream closed the connection before its answer was complete")
 
 
 cdef void _on_error(up_t *up, int err) noexcept nogil:
-    stream_on_upstream_fault(<stream_t *>up.user, False,
+    stream_on_upstream_fault(<stream_t *>up.user, _in_head(up),
                              b"the connection to the upstream was reset before its answer was complete")
 
 

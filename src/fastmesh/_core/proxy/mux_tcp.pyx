@@ -1,6 +1,7 @@
 """See mux_tcp.pxd."""
 from libc.stdint cimport uint8_t, uint32_t
 from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.io.reactor cimport io_hangup
 from fastmesh._core.io.timer cimport timer_init, timer_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.fault cimport FM_OK
@@ -20,6 +21,7 @@ cdef void mux_tcp_start(down_t *d) noexcept nogil:
     s = stream_new(d, &TCP_DOWN)
     d.stream = s
     # Nothing is read before there is somewhere to send it.
+    io_hangup(&d.x.io)
     stream_on_tcp(s)
 
 

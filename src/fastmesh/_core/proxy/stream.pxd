@@ -23,6 +23,9 @@ cdef void stream_on_interim(stream_t *s, msg_t *m) noexcept nogil
 cdef void stream_on_answer(stream_t *s, msg_t *m) noexcept nogil
 cdef void stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
 cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil
+# What came on a reused connection is most likely what the upstream tells a connection that was idle for too long. True:
+# the request is on its way again, on another connection. False: it may not be repeated.
+cdef bint stream_on_stale(stream_t *s) noexcept nogil
 # The upstream connection ended or broke before the answer was complete. `is_protocol`: what came was not HTTP.
 cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil
 cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil

@@ -12,9 +12,9 @@ from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block
 from fastmesh._core.mem.counter cimport (
     FLAG_DC, FLAG_DPE, FLAG_NR, FLAG_OM, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT,
     G_AMBIGUOUS_PATH, G_BAD_REQUEST, G_DOWNSTREAM_RESET, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_NO_ROUTE, G_OVERFLOW,
-    G_READ_PAUSED, G_REQUESTS, G_REQUEST_TIMEOUT, G_RETRY_CONNECT, G_RETRY_REUSED, G_STREAMS, G_TCP_IDLE_CLOSED,
-    G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe,
-    series_row, series_row_t, times_observe)
+    G_PENDING_TIMEOUT, G_READ_PAUSED, G_REQUESTS, G_REQUEST_TIMEOUT, G_RETRY_CONNECT, G_RETRY_REUSED, G_STREAMS,
+    G_TCP_IDLE_CLOSED, G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP, SERIES_TCP, cluster_row_t,
+    series_observe, series_row, series_row_t, times_observe)
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
@@ -26,7 +26,8 @@ from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDL
 from fastmesh._core.route.route_table cimport route_find, route_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
-    POOL_FAILED, POOL_FULL, POOL_TIMEOUT, TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take)
+    POOL_FAILED, POOL_FULL, POOL_LATE, POOL_TIMEOUT, TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give,
+    pool_take)
 
 cdef enum:
     REUSE_RETRIES = 3         # stale connections a request may meet before that counts as a failure
@@ -208,6 +209,13 @@ cdef void stream_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept
     if result == POOL_FULL:
         s.endpoint = NULL
         _overflow(s)
+        return
+    if result == POOL_LATE:
+        s.endpoint = NULL
+        p.stats.globals[G_PENDING_TIMEOUT] += 1
+        p.stats.clusters[s.cluster.id].overflow += 1
+        stream_answer(s, 503, FLAG_UO, b"pending_timeout",
+                      b"no connection to the endpoint came free within pending_timeout")
         return
     if result == POOL_FAILED:
         s.endpoint = NULL
@@ -418,6 +426,16 @@ cdef void _send_again(stream_t *s, up_t *up) noexcept nogil:
     _connect(s)
 
 
+cdef bint stream_on_stale(stream_t *s) noexcept nogil:
+    cdef up_t *up = s.up
+    if s.retried_reused >= REUSE_RETRIES or not _may_send_again(s, up):
+        return False
+    s.proxy.stats.globals[G_RETRY_REUSED] += 1
+    s.retried_reused += 1
+    _send_again(s, up)
+    return True
+
+
 cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef up_t *up = s.up
@@ -559,7 +577,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         s.relay = NULL
         relay_free(r)
     if s.bits & S_WAITING:
-        pool_cancel(&p.pool, &s.wait)
+        # Nobody reuses a connection of a TCP listener's.
+        pool_cancel(&p.pool, &s.wait, not s.bits & S_TCP)
     if up is not NULL:
         s.up = NULL
         pool_drop(up)

@@ -12,7 +12,7 @@ from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
 cdef enum:
-    SNAPSHOT_FORMAT = 1
+    SNAPSHOT_FORMAT = 2
     PROTOCOL_HTTP = 0
     PROTOCOL_TCP = 1
 
@@ -40,6 +40,7 @@ ctypedef struct listener_t:
     uint64_t idle_timeout_ns      # keep-alive, between requests
     uint64_t tcp_idle_ns
     uint64_t request_timeout_ns   # default for its routes; 0 = none
+    uint64_t stream_idle_ns       # of an exchange in which nothing moves while its answer is waited for; 0 = none
     uint64_t linger_ns            # how long a refused sender is listened to after the answer
     uint32_t max_requests_per_connection  # 0 = no limit
     uint32_t max_connections      # per worker; 0 = no limit

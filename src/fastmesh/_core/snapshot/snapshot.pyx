@@ -227,7 +227,7 @@ cdef bint decode_routes(decode_t *d, listener_t *l) noexcept nogil:
 
 cdef bint decode_limits(decode_t *d, listener_t *l) noexcept nogil:
     cdef take_t *t = &d.t
-    if not take_record(t, b"limits", 12):
+    if not take_record(t, b"limits", 13):
         return False
     take_enter(t, b"limits")
     if not (take_u32(t, b"head_bytes", 64, HEAD_MAX, &l.limits.head_bytes) and
@@ -241,7 +241,8 @@ cdef bint decode_limits(decode_t *d, listener_t *l) noexcept nogil:
             take_duration(t, b"linger", &l.linger_ns) and
             take_u32(t, b"max_requests_per_connection", 0, U32_MAX, &l.max_requests_per_connection) and
             take_u32(t, b"max_connections", 0, U32_MAX, &l.max_connections) and
-            take_u32(t, b"buffer_bytes", 1024, 1 << 30, &l.buffer_bytes)):
+            take_u32(t, b"buffer_bytes", 1024, 1 << 30, &l.buffer_bytes) and
+            take_duration(t, b"stream_idle", &l.stream_idle_ns)):
         return False
     take_leave(t)
     return True
@@ -343,7 +344,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     cdef take_t *t = &d.t
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 13) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+    if not (take_record(t, NULL, 14) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
             take_u8(t, b"lb", LB_LEAST_REQUEST, &c.lb) and
             take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
@@ -355,6 +356,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
             take_u32(t, b"max_connect_attempts", 1, U32_MAX, &c.max_connect_attempts) and
             take_duration(t, b"avoid_base", &c.avoid_base_ns) and
             take_duration(t, b"avoid_max", &c.avoid_max_ns) and
+            take_duration(t, b"pending_timeout", &c.pending_timeout_ns) and
             take_list(t, b"endpoints", 7, 1 << 24, &n)):
         return False
     c.live = live_cluster_get(d.s.live, c.name)

@@ -22,6 +22,7 @@ cdef enum:
     POOL_TIMEOUT = 2          # connect took longer than the cluster allows
     POOL_FULL = 3             # the waiting line is full
     POOL_FAILED = 4           # this process is out of descriptors
+    POOL_LATE = 5             # waited in line for longer than the cluster allows
 
     # flags of pool_take
     TAKE_VERIFY = 1           # look at the socket before an idle connection is reused: for what must not be sent twice
@@ -46,6 +47,8 @@ ctypedef struct pool_wait_t:
     cluster_t *cluster        # borrowed from the asker's snapshot
     endpoint_t *endpoint      # likewise
     up_t *up                  # connecting for this asker, or NULL
+    pool_t *pool              # while it stands in line, and so does the timer
+    timer_t timer
     uint8_t is_queued
 
 ctypedef struct up_t:
@@ -91,8 +94,8 @@ cdef void pool_fini(pool_t *p) noexcept nogil             # after every io is cl
 cdef void pool_close_all(pool_t *p) noexcept nogil
 # Asks for a connection to w.endpoint. The answer comes by w.ops.on_ready, perhaps before this returns.
 cdef void pool_take(pool_t *p, pool_wait_t *w, int flags) noexcept nogil
-# Stops waiting; a connection that is being made for it is finished for the idle list.
-cdef void pool_cancel(pool_t *p, pool_wait_t *w) noexcept nogil
+# Stops waiting. `keep`: a connection that is being made for it is finished for the idle list.
+cdef void pool_cancel(pool_t *p, pool_wait_t *w, bint keep) noexcept nogil
 # Gives a connection back, its exchange complete and nothing left unread.
 cdef void pool_give(up_t *up) noexcept nogil
 # Gives up a connection: closes it and lets the next in line have a new one.

@@ -1,8 +1,9 @@
 """See pool.pxd."""
+from libc.stdint cimport uint32_t
 from libc.string cimport memset
 from fastmesh._core.http.body cimport body_init
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_EOF, IO_FAILED, IO_SHUT_WANT, io_bulk, io_close, io_connect, io_rx, scratch_take)
+    ENGINE_EPOLL, IO_EOF, IO_FAILED, IO_FIRST, IO_SHUT_WANT, io_bulk, io_close, io_connect, io_rx, scratch_take)
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_live_t, endpoint_connect_failed, endpoint_connect_ok
 from fastmesh._core.mem.counter cimport (
@@ -43,6 +44,7 @@ cdef void _idle_push(up_t *up) noexcept nogil:
     live.n_idle += 1
     up.pool.n_idle += 1
     up.is_idle = 1
+    up.x.io.flags |= IO_FIRST
 
 
 cdef void _idle_remove(up_t *up) noexcept nogil:
@@ -58,9 +60,10 @@ cdef void _idle_remove(up_t *up) noexcept nogil:
     live.n_idle -= 1
     up.pool.n_idle -= 1
     up.is_idle = 0
+    up.x.io.flags &= ~<uint32_t>IO_FIRST
 
 
-cdef void _line_join(pool_wait_t *w) noexcept nogil:
+cdef void _line_join(pool_t *p, pool_wait_t *w) noexcept nogil:
     # Circular, `queue` is the head: first in, first served.
     cdef endpoint_live_t *live = w.endpoint.live
     cdef pool_wait_t *head = <pool_wait_t *>live.queue
@@ -75,6 +78,11 @@ cdef void _line_join(pool_wait_t *w) noexcept nogil:
         head.prev = w
     live.waiting += 1
     w.is_queued = 1
+    w.pool = p
+    timer_init(&w.timer, _on_late, w)
+    if w.cluster.pending_timeout_ns != 0:
+        timer_arm(&p.reactor.wheel, &w.timer, p.reactor.now_ns + w.cluster.pending_timeout_ns)
+    _pending(p, w, 1)
 
 
 cdef void _line_leave(pool_wait_t *w) noexcept nogil:
@@ -90,11 +98,19 @@ cdef void _line_leave(pool_wait_t *w) noexcept nogil:
             live.queue = w.next
     live.waiting -= 1
     w.is_queued = 0
+    timer_unlink(&w.pool.reactor.wheel, &w.timer)
+    _pending(w.pool, w, -1)
 
 
 cdef inline void _pending(pool_t *p, pool_wait_t *w, int by) noexcept nogil:
     w.cluster.live.pending += by
     p.stats.clusters[w.cluster.id].pending = w.cluster.live.pending
+
+
+cdef void _on_late(timer_t *t, void *owner) noexcept nogil:
+    cdef pool_wait_t *w = <pool_wait_t *>owner
+    _line_leave(w)
+    w.ops.on_ready(w, NULL, POOL_LATE, 0)
 
 
 # --- closing ---------------------------------------------------------------------------------
@@ -122,7 +138,6 @@ cdef void _close(up_t *up) noexcept nogil:
     w = <pool_wait_t *>live.queue
     if w is not NULL:
         _line_leave(w)
-        _pending(p, w, -1)
         _connect(p, w)
 
 
@@ -355,21 +370,21 @@ cdef void pool_take(pool_t *p, pool_wait_t *w, int flags) noexcept nogil:
             # A fresh one was asked for: an idle one makes room.
             _close(<up_t *>live.idle)
         else:
-            _line_join(w)
-            _pending(p, w, 1)
+            _line_join(p, w)
             return
     _connect(p, w)
 
 
-cdef void pool_cancel(pool_t *p, pool_wait_t *w) noexcept nogil:
+cdef void pool_cancel(pool_t *p, pool_wait_t *w, bint keep) noexcept nogil:
+    cdef up_t *up = w.up
     if w.is_queued:
         _line_leave(w)
-        _pending(p, w, -1)
-    elif w.up is not NULL:
-        # The connection is on its way and will be of use to the next request.
-        w.up.waiter = NULL
+    elif up is not NULL:
+        up.waiter = NULL
         w.up = NULL
         _pending(p, w, -1)
+        if not keep:
+            _close(up)
 
 
 cdef void pool_give(up_t *up) noexcept nogil:
@@ -388,7 +403,6 @@ cdef void pool_give(up_t *up) noexcept nogil:
     w = <pool_wait_t *>live.queue
     if w is not NULL:
         _line_leave(w)
-        _pending(p, w, -1)
         _begin(up, w)
         up.row.reused += 1
         w.ops.on_ready(w, up, POOL_OK, 0)

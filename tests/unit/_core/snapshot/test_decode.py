@@ -79,6 +79,7 @@ def test_everything_arrives():
         "id": 12, "name": b"alpha", "lb": RANDOM, "index": 0, "ops": "random", "connect_timeout": SECOND,
         "idle_timeout": 60 * SECOND, "max_connections": 0, "max_pending": 1024, "max_requests": 2**32 - 1,
         "max_requests_per_connection": 0, "max_connect_attempts": 3, "avoid_base": SECOND, "avoid_max": 30 * SECOND,
+        "pending_timeout": 0,
         "endpoints": [(3, b"127.0.0.1:8080", 1, b"one"), (4, b"[::1]:443", 2**31, b"two"),
                       (5, b"unix:/run/x.sock", 5, b"three"), (6, b"unix:@abstract", 5, b"four")],
         "live_id": 12, "live_refs": 5}
@@ -93,7 +94,7 @@ def test_the_smallest():
 
 def test_limits_arrive_in_their_places():
     value = rich()
-    value[4][0][6] = numbers = [64, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 2048]
+    value[4][0][6] = numbers = [64, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 2048, 27]
     with decoded(value) as s:
         assert s.dump()["listeners"][0]["limits"] == numbers
 
@@ -113,8 +114,8 @@ L, C = 4, 5     # places of listeners and clusters
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
-    ((1,), 2, "format: found 2, must be at most 1"),
-    ((1,), 0, "format: found 0, must be at least 1"),
+    ((1,), 3, "format: found 3, must be at most 2"),
+    ((1,), 1, "format: found 1, must be at least 2"),
     ((2,), -1, "version: found a signed number, must be a number"),
     ((3,), [], "settings: found an array of 0, must be of 2"),
     ((3,), {}, "settings: found a map, must be an array"),
@@ -137,7 +138,7 @@ REFUSED = [
     ((L, 1, 5), -2, "listeners[1].cluster: found -2, must be at least -1"),
     ((L, 1, 5), 2, "listeners[1].cluster: found 2, but there are 2 clusters"),
     ((L, 1, 5), 2**63, "listeners[1].cluster: found 2147483647, but there are 2 clusters"),
-    ((L, 0, 6), LIMITS[:-1], "listeners[0].limits: found an array of 11, must be of 12"),
+    ((L, 0, 6), LIMITS[:-1], "listeners[0].limits: found an array of 12, must be of 13"),
     ((L, 0, 6, 0), 65536, "listeners[0].limits.head_bytes: found 65536, must be at most 65535"),
     ((L, 0, 6, 0), 63, "listeners[0].limits.head_bytes: found 63, must be at least 64"),
     ((L, 0, 6, 2), 257, "listeners[0].limits.fields: found 257, must be at most 256"),
@@ -178,18 +179,18 @@ REFUSED = [
     ((C, 0, 1), "x" * 129, "clusters[0].name: found 129 bytes, must be at most 128"),
     ((C, 0, 2), 3, "clusters[0].lb: found 3, must be at most 2"),
     ((C, 0, 9), 0, "clusters[0].max_connect_attempts: found 0, must be at least 1"),
-    ((C, 0, 12, 0), None, "clusters[0].endpoints[0]: found nil, must be an array"),
-    ((C, 0, 12, 0, 1), 2, "clusters[0].endpoints[0].family: must be 4, 6 or 1"),
-    ((C, 0, 12, 0, 2), 0, "clusters[0].endpoints[0].port: found 0, must be at least 1"),
-    ((C, 0, 12, 0, 2), 65536, "clusters[0].endpoints[0].port: found 65536, must be at most 65535"),
-    ((C, 0, 12, 2, 2), 1, "clusters[0].endpoints[2].port: must be 0 for a Unix path"),
-    ((C, 0, 12, 0, 3), b"abc", "clusters[0].endpoints[0].addr: found 3 bytes, must be at least 4"),
-    ((C, 0, 12, 1, 3), b"abcd", "clusters[0].endpoints[1].addr: found 4 bytes, must be at least 16"),
-    ((C, 0, 12, 2, 3), b"/" * 108, "clusters[0].endpoints[2].addr: found 108 bytes, must be at most 107"),
-    ((C, 0, 12, 2, 3), b"/a\0b", "clusters[0].endpoints[2].addr: must not contain a NUL"),
-    ((C, 0, 12, 2, 3), b"", "clusters[0].endpoints[2].addr: found 0 bytes, must be at least 1"),
-    ((C, 0, 12, 0, 4), 0, "clusters[0].endpoints[0].weight: found 0, must be at least 1"),
-    ((C, 0, 12, 0, 4), 2**31 + 1, "clusters[0].endpoints[0].weight: found 2147483649, must be at most 2147483648"),
+    ((C, 0, 13, 0), None, "clusters[0].endpoints[0]: found nil, must be an array"),
+    ((C, 0, 13, 0, 1), 2, "clusters[0].endpoints[0].family: must be 4, 6 or 1"),
+    ((C, 0, 13, 0, 2), 0, "clusters[0].endpoints[0].port: found 0, must be at least 1"),
+    ((C, 0, 13, 0, 2), 65536, "clusters[0].endpoints[0].port: found 65536, must be at most 65535"),
+    ((C, 0, 13, 2, 2), 1, "clusters[0].endpoints[2].port: must be 0 for a Unix path"),
+    ((C, 0, 13, 0, 3), b"abc", "clusters[0].endpoints[0].addr: found 3 bytes, must be at least 4"),
+    ((C, 0, 13, 1, 3), b"abcd", "clusters[0].endpoints[1].addr: found 4 bytes, must be at least 16"),
+    ((C, 0, 13, 2, 3), b"/" * 108, "clusters[0].endpoints[2].addr: found 108 bytes, must be at most 107"),
+    ((C, 0, 13, 2, 3), b"/a\0b", "clusters[0].endpoints[2].addr: must not contain a NUL"),
+    ((C, 0, 13, 2, 3), b"", "clusters[0].endpoints[2].addr: found 0 bytes, must be at least 1"),
+    ((C, 0, 13, 0, 4), 0, "clusters[0].endpoints[0].weight: found 0, must be at least 1"),
+    ((C, 0, 13, 0, 4), 2**31 + 1, "clusters[0].endpoints[0].weight: found 2147483649, must be at most 2147483648"),
 ]
 
 
@@ -211,7 +212,7 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 1, 1, [0, None]])[1:]
+    head = pack(["fmsn", 2, 1, [0, None]])[1:]
     assert refusal(b"\x96" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
     assert refusal(b"\x96" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
@@ -225,7 +226,7 @@ def test_too_many_combinations_of_hosts_and_paths():
 
 
 def test_why_is_cut_to_its_room():
-    value = change(C, 0, 12, 0, 4, to=0)()
+    value = change(C, 0, 13, 0, 4, to=0)()
     full = refusal(value)
     for room in range(1, len(full) + 3):
         with registry() as r, pytest.raises(ValueError) as caught:
@@ -298,7 +299,7 @@ def test_mutations(seed):
 def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 6):
-        parts: list[Any] = ["fmsn", 1, 1, [0, None], [], []]
+        parts: list[Any] = ["fmsn", 2, 1, [0, None], [], []]
         parts[place] = value
         with registry() as r:
             try:
