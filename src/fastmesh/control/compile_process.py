@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import signal
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -19,7 +20,7 @@ from fastmesh.worker.title import name_process
 
 CONTROL_FD = 3
 HEADER = 8                      # bytes of a frame's length, little endian
-MEMORY_LIMIT = 4 << 30          # of address space; 100,000 endpoints take a twentieth
+MEMORY_LIMIT = 4 << 30          # of address space, beyond that of an empty process; 100,000 endpoints take a twentieth
 
 # Compiled once while nobody waits: the first validation builds pydantic's validators and loads lazy modules.
 _REHEARSAL = b"""\
@@ -35,13 +36,18 @@ def main(argv: list[str]) -> int:
     name_process("fastmesh-check")
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C is control's to answer
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    most = _address_space() + MEMORY_LIMIT      # a sanitizer has reserved terabytes already
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.disable()                    # collected between requests, when nobody waits
     while (request := _read()) is not None:
         _write(_answer(request))
         gc.collect()
     return 0
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
 
 
 def rehearse() -> None:
