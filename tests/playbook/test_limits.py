@@ -158,6 +158,83 @@ def test_connections_of_a_worker(play):
     play.expect_counter("shed_connections", 1)
 
 
+def test_idle_connection_makes_room(play):
+    """The one that has been idle for the longest; who is busy, or has only just come, stays."""
+    play.endpoints("a").listener(max_connections=3)
+    busy = play.client()
+    busy.sends(GET)
+    up = play.connect("a")
+    old = play.client()
+    play.pass_time("1s")
+    young = play.client()
+    young.sends(GET[:5])
+    play.pass_time("500ms")
+    fourth = play.client()
+    old.expect_closed()
+    play.expect_counter("idle_evicted", 1)
+    fifth = play.client()
+    fifth.expect_closed()           # the fourth has not been idle for a second
+    play.expect_counter("shed_connections", 1)
+    play.pass_time("1s")
+    sixth = play.client()
+    fourth.expect_closed()
+    for client in (busy, young, sixth):
+        client.expect_open()
+    up.answers()
+    busy.expect_answer(200)
+
+
+def test_idle_connections_of_another_listener_stay(play):
+    play.n_listeners = 2
+    play.endpoints("a").listener(max_connections=1)
+    play.client()
+    play.pass_time("10s")
+    doors = [s for s in play.stage.sockets if s.role == "door"]
+    doors[1].come("127.0.0.1:1")
+    play.settle()
+    play.first.expect_open()
+    play.expect_counter("idle_evicted", 0)
+
+
+def test_tcp_connections_are_never_idle(play):
+    play.tcp().endpoints("a").listener(max_connections=1)
+    play.client()
+    play.connect("a")
+    play.pass_time("1m")
+    play.client().expect_closed()
+    play.first.expect_open()
+
+
+def test_search_for_an_idle_connection_ends(play):
+    """A few are looked at for each newcomer, and others for the next one."""
+    play.most_connections = 201
+    play.endpoints("a")
+    first = play.client()
+    for _ in range(200):
+        play.client().sends(GET[:5])
+    play.pass_time("2s")
+    for _ in range(3):
+        play.client().expect_closed()
+    play.client().expect_open()
+    first.expect_closed()
+    play.expect_counter("idle_evicted", 1)
+
+
+def test_idle_connections_make_room_when_descriptors_run_out(play):
+    play.endpoints("a")
+    idle = [play.client() for _ in range(20)]
+    play.pass_time("2s")
+    play.stage.no_descriptors = True
+    door = next(s for s in play.stage.sockets if s.role == "door")
+    door.come("127.0.0.1:1")
+    play.settle()
+    assert sum(client.is_closed for client in idle) == 16
+    play.expect_counter("idle_evicted", 16)
+    play.stage.no_descriptors = False
+    play.pass_time("30ms")
+    assert sum(s.role == "client" and not s.is_closed for s in play.stage.sockets) == 5
+
+
 @pytest.mark.parametrize("requests", [GET, POST])
 def test_no_descriptor_for_the_upstream(play, requests):
     play.endpoints("a")

@@ -26,8 +26,8 @@ class Limits(Section):
         description="After so many requests a connection is closed, with `connection: close` on the last answer. "
                     "0 is no limit.")] = 0
     connections: Annotated[int, Count(0, U32_MAX), Field(
-        description="Connections of this listener per worker; what comes beyond is closed at once. 0 is no limit "
-                    "of its own.")] = 0
+        description="Connections of this listener per worker. Beyond, an idle one makes room, or the new one is "
+                    "closed. 0 is no limit of its own.")] = 0
     buffer: Annotated[int, Size("4KiB", "16MiB"), Field(
         description="Bytes held per direction before the sender is made to wait; it goes on at half of them."
     )] = parse_size("64KiB")

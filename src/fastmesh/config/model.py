@@ -51,8 +51,8 @@ class Config(Section):
                     "drain; then they exit."
     )] = parse_duration("10s")
     max_connections: Annotated[int, Count(0, MAX_CONNECTIONS), Field(
-        description="Client connections per worker; what comes beyond is closed at once. 0 derives it from the "
-                    "limit of open files.")] = 0
+        description="Client connections per worker. Beyond, an idle one makes room, or the new one is closed. 0 "
+                    "derives it from the limit of open files.")] = 0
     access_log: Annotated[AccessLog | None, Field(
         description="The access log. There is none when this section is left out.")] = None
     listeners: Annotated[list[Listener], Field(

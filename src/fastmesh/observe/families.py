@@ -95,7 +95,7 @@ UPSTREAM_TIME = Family("fastmesh_upstream_time_seconds", "histogram",
 _GLOBAL_HELP = {
     "accepted": "Client connections accepted.",
     "accept_failed": "Accepts that failed for want of descriptors or memory.",
-    "shed_connections": "Client connections closed at once, because max_connections was reached.",
+    "shed_connections": "Client connections closed at once: a limit was reached and no idle one made room.",
     "requests": "Requests begun.",
     "local_answers": "Refusals and failures that the proxy answered itself; fixed responses of routes apart.",
     "bad_request": "Requests refused with 400: malformed or ambiguous.",
@@ -137,6 +137,7 @@ _GLOBAL_HELP = {
     "buffers_exhausted": "Times the receive buffers ran out for a moment.",
     "pending_timeout": "Requests answered with 503: no connection to their endpoint came free within "
                        "pending_timeout.",
+    "idle_evicted": "Client connections between two requests, closed to make room for new ones.",
     "stream_idle": "Requests in which nothing moved for timeouts.stream_idle.",
     "drain_cut": "Connections cut unfinished at the end of a drain.",
     "downstream_connections": "Client connections now.",

@@ -59,6 +59,7 @@ cdef enum:
     G_SENDS_SHORT
     G_BUFFERS_EXHAUSTED           # receive buffers ran out for a moment
     G_PENDING_TIMEOUT             # 503 UO: waited too long for a connection
+    G_IDLE_EVICTED                # connections between requests, closed to make room
     G_STREAM_IDLE                 # 504 SI or cut: nothing moved
     G_DRAIN_CUT                   # connections closed unfinished at the end of a drain
     G_DOWNSTREAM_CONNECTIONS      # gauge

@@ -1,15 +1,17 @@
 """See down.pxd."""
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.io.reactor cimport io_close, io_close_sent, io_reset
 from fastmesh._core.io.timer cimport timer_arm, timer_unlink
-from fastmesh._core.mem.counter cimport G_DOWNSTREAM_CONNECTIONS
+from fastmesh._core.mem.counter cimport G_DOWNSTREAM_CONNECTIONS, G_IDLE_EVICTED
 from fastmesh._core.mem.inbox cimport inbox_clear
 from fastmesh._core.mem.slab cimport slab_give
-from fastmesh._core.proxy.mux cimport DOWN_CLOSING
+from fastmesh._core.proxy.mux cimport DOWN_CLOSING, DOWN_IDLE
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 
 cdef enum:
     LOOK_LEAST_NS = 10000000
+    EVICT_LOOK = 64           # connections looked at for one newcomer: a flood must not become a search
+    EVICT_LEAST_NS = 1000000000   # a request may be on its way to who has just been answered, or has just come
 
 
 cdef void down_close(down_t *d) noexcept nogil:
@@ -62,6 +64,30 @@ cdef bint down_is_moving(down_t *d) noexcept nogil:
     return True
 
 
+cdef bint down_evict(proxy_t *p, const door_t *door) noexcept nogil:
+    # A list in the order of idleness would be touched twice for every request. Looking on from where the last
+    # search ended comes to everybody in turn.
+    cdef down_t *d = p.evict_next
+    cdef down_t *found = NULL
+    cdef uint32_t n = p.n_downs
+    cdef uint32_t _i
+    if n > EVICT_LOOK:
+        n = EVICT_LOOK
+    for _i in range(n):
+        if d is NULL:
+            d = p.downs
+        if (d.phase == DOWN_IDLE and not d.gone and d.inbox.len == 0 and d.x.io.out_head is NULL and
+                (door is NULL or d.door is door) and (found is NULL or d.idle_since_ns < found.idle_since_ns)):
+            found = d
+        d = d.next
+    p.evict_next = d
+    if found is NULL or p.reactor.now_ns - found.idle_since_ns < EVICT_LEAST_NS:
+        return False
+    p.stats.globals[G_IDLE_EVICTED] += 1
+    down_close(found)
+    return True
+
+
 cdef void down_refresh(down_t *d) noexcept nogil:
     cdef proxy_t *p = d.proxy
     # A door that is leaving has the listener of an old snapshot, which lives only as long as the door does.
@@ -77,6 +103,8 @@ cdef void down_on_closed(xprt_t *x) noexcept nogil:
     cdef proxy_t *p = d.proxy
     timer_unlink(&p.reactor.wheel, &d.timer)
     inbox_clear(&d.inbox)
+    if p.evict_next is d:
+        p.evict_next = d.next
     if d.prev is not NULL:
         d.prev.next = d.next
     else:

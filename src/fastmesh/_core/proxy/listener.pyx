@@ -11,6 +11,7 @@ from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.net.addr cimport addr_from_sockaddr, addr_in_cidr, addr_print_ip
 from fastmesh._core.net.xprt cimport xprt_open_plain
+from fastmesh._core.proxy.down cimport down_evict
 from fastmesh._core.proxy.mux cimport down_t
 from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_events, mux_h1_down_start
 from fastmesh._core.proxy.mux_tcp cimport mux_tcp_events, mux_tcp_start
@@ -22,6 +23,7 @@ from fastmesh._core.sys.socket cimport (
 
 cdef enum:
     PAUSE_NS = 20000000       # after the descriptors ran out
+    EVICT_BATCH = 16          # idle connections closed at a time when they have run out
     SHED_BATCH = 64           # connections turned away at a time while they are out
 
 # Kept open for the day when there are no descriptors: it is closed to accept, and so to turn away, the waiting.
@@ -136,14 +138,18 @@ cdef void _on_accept(io_t *io, int fd) noexcept nogil:
     cdef sockaddr_storage peer
     cdef socklen_t n = sizeof(peer)
     cdef int one = 1
+    cdef int evicted = 0
     cdef down_t *d
     if fd < 0:
+        # Room for those who wait, by the time that accepting begins again.
+        while evicted < EVICT_BATCH and down_evict(p, NULL):
+            evicted += 1
         timer_arm(&p.reactor.wheel, &k.resume, p.reactor.now_ns + PAUSE_NS)
         return
     p.stats.globals[G_ACCEPTED] += 1
     k.row.accepted += 1
-    if ((p.max_downs != 0 and p.n_downs >= p.max_downs) or l is NULL or
-            (l.max_connections != 0 and k.active >= l.max_connections)):
+    if (l is NULL or (p.max_downs != 0 and p.n_downs >= p.max_downs and not down_evict(p, NULL)) or
+            (l.max_connections != 0 and k.active >= l.max_connections and not down_evict(p, k))):
         p.stats.globals[G_SHED_CONNECTIONS] += 1
         k.row.shed += 1
         p.reactor.engine.calls.close(fd)

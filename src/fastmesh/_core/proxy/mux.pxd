@@ -180,6 +180,7 @@ ctypedef struct proxy_t:
     down_t *downs
     uint32_t n_downs
     uint32_t max_downs        # 0 = no limit
+    down_t *evict_next        # where the next search for an idle connection begins; NULL = at `downs`
     door_t *doors
     snapshot_t *snap          # the current one, one reference
     void *registry
