@@ -20,13 +20,13 @@ def run(args: argparse.Namespace) -> int:
     if args.config == "-":
         print("fastmesh run: the configuration must be a file, for it is read again at each reload", file=sys.stderr)
         return 2
-    # The compile process may need any installed package: it gets every directory that this process searches.
-    # But not the script's own directory, nor the current one.
+    # Compiling may need any installed package: every directory that this process searches goes along. But not the
+    # script's own directory, nor the current one.
     searched = sys.path if sys.flags.safe_path else sys.path[1:]
     everywhere = [os.path.abspath(p) for p in searched if p and os.path.isdir(p) and p not in _standard()]
-    source = package_paths("fastmesh")[0]
-    compile_paths = [source, *(p for p in everywhere if p != source)]
-    argv = command("fastmesh.control.main", package_paths(*PACKAGES), args.config, ":".join(compile_paths), __version__)
+    packages = package_paths(*PACKAGES)
+    paths = [*packages, *(path for path in everywhere if path not in packages)]
+    argv = command("fastmesh.control.main", paths, args.config, __version__)
     # A SIGHUP that comes before the control process can answer must not end it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.stdout.flush()

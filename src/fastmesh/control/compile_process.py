@@ -1,8 +1,8 @@
-"""The compile process: it holds pydantic and the YAML parser, so that control does not have to.
+"""The compile process: a copy of control that compiles one file, answers, and is gone.
 
-It answers requests on a stream socket, one after the other, until control closes it: a second compile finds
-everything imported and takes milliseconds instead of a quarter of a second. What control only stores comes back
-packed, so that control never unpacks a hundred thousand endpoints to keep them.
+Control rehearses once, as it starts: importing pydantic and the YAML parser and building the validators takes thirty
+times as long as a small configuration does afterwards. Each copy has it for nothing. What control only stores is
+packed once more in the answer, so that control never unpacks a hundred thousand endpoints to keep them.
 """
 
 import gc
@@ -10,65 +10,79 @@ import json
 import os
 import resource
 import signal
-from pathlib import Path
 from typing import Any
 
 import msgpack
 
-from fastmesh.snapshot.process import TIME_LIMIT, OutOfTime, answer, refused
+from fastmesh.control.stand_in import left_out
 from fastmesh.worker.title import name_process
 
-CONTROL_FD = 3
-HEADER = 8                      # bytes of a frame's length, little endian
-MEMORY_LIMIT = 4 << 30          # of address space, beyond that of an empty process; 100,000 endpoints take a twentieth
+# pydantic imports both, to compare secrets and to look for plugins: with OpenSSL, zipfile and email that is 5 MB.
+UNUSED = ("secrets", "importlib.metadata")
 
-# Compiled once while nobody waits: the first validation builds pydantic's validators and loads lazy modules.
-_REHEARSAL = b"""\
+with left_out(*UNUSED):
+    from fastmesh.snapshot.process import TIME_LIMIT, OutOfTime, answer, refused
+
+CONTROL_FD = 3
+HEADER = 8                      # bytes of an answer's length, little endian
+MEMORY_LIMIT = 4 << 30          # of address space beyond control's own; 100,000 endpoints take a twentieth
+CPU_LIMIT = TIME_LIMIT + 10     # seconds; the kernel's own end, when nobody is left to send SIGKILL
+
+# Something of each section, for modules and patterns that are made on first use.
+REHEARSED = b"""\
+node: {service: rehearsal}
+admin: {address: "127.0.0.1:1"}
+access_log: {path: /dev/null}
 listeners:
-  - {name: web, address: "127.0.0.1:1", routes: [{match: {prefix: /}, cluster: app}]}
+  - name: web
+    address: "127.0.0.1:2"
+    limits: {head: 60KiB}
+    timeouts: {header: 1s}
+    trusted_clients: [10.0.0.0/8]
+    routes:
+      - {match: {path: /healthz, hosts: [example.com], methods: [GET], headers: {a: b}}, response: {status: 200}}
+      - {match: {prefix: /}, cluster: app}
 clusters:
-  - {name: app, endpoints: ["127.0.0.1:2"]}
+  - {name: app, endpoints: ["127.0.0.1:3", {address: "127.0.0.1:4", weight: 2}], avoid: {base: 1s}}
 """
 
 
-def main(argv: list[str]) -> int:
-    """Serve until control closes the socket."""
-    name_process("fastmesh-check")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C is control's to answer
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    most = _address_space() + MEMORY_LIMIT      # a sanitizer has reserved terabytes already
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    gc.disable()                    # collected between requests, when nobody waits
-    while (request := _read()) is not None:
-        _write(_answer(request))
-        gc.collect()
-    return 0
-
-
-def _address_space() -> int:
-    return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-
-
 def rehearse() -> None:
-    """Compile a small configuration for the sake of everything that happens only once."""
-    fd = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
-    os.write(fd, _REHEARSAL)
-    _answer({"file": f"/proc/self/fd/{fd}", "version": 0})
-    os.close(fd)
+    """Compile a small configuration. Raises RuntimeError when that fails: then no other could be compiled either."""
+    fd = os.memfd_create("fastmesh-rehearsal", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, REHEARSED)
+        with left_out(*UNUSED):
+            result = answer({"file": f"/proc/self/fd/{fd}", "version": 0, "env": {}})
+    finally:
+        os.close(fd)
+    if not result["ok"]:
+        raise RuntimeError(f"the configuration of the rehearsal is refused:\n{result['text']}")
+    # What the collector never visits again stays in pages that control and a copy share.
     gc.collect()
     gc.freeze()
+
+
+def compile_once(request: dict[str, Any]) -> None:
+    """Compile what is asked for and write the answer to the socket."""
+    name_process("fastmesh-check")
+    address_space = _address_space() + MEMORY_LIMIT
+    resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT, CPU_LIMIT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.disable()                # the exit frees everything
+    packed = msgpack.packb(_answer(request))
+    view = memoryview(len(packed).to_bytes(HEADER, "little") + packed)
+    while view:
+        view = view[os.write(CONTROL_FD, view):]
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     signal.signal(signal.SIGALRM, _out_of_time)
     signal.alarm(TIME_LIMIT)
     try:
-        if request.get("rehearse"):
-            rehearse()
-            return {"ok": True}
         if registry := request.get("registry"):
-            request["registry"] = msgpack.unpackb(registry, strict_map_key=False)
+            request = {**request, "registry": msgpack.unpackb(registry, strict_map_key=False)}
         result = answer(request)
         if result["ok"]:
             for name in ("registry", "clusters"):
@@ -84,32 +98,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _read() -> dict[str, Any] | None:
-    header = _read_exactly(HEADER)
-    if header is None:
-        return None
-    packed = _read_exactly(int.from_bytes(header, "little"))
-    if packed is None:
-        return None
-    request: dict[str, Any] = msgpack.unpackb(packed)
-    return request
-
-
-def _read_exactly(count: int) -> bytes | None:
-    pieces = b""
-    while len(pieces) < count:
-        piece = os.read(CONTROL_FD, min(count - len(pieces), 1 << 20))
-        if not piece:
-            return None
-        pieces += piece
-    return pieces
-
-
-def _write(result: dict[str, Any]) -> None:
-    packed = msgpack.packb(result)
-    view = memoryview(len(packed).to_bytes(HEADER, "little") + packed)
-    while view:
-        view = view[os.write(CONTROL_FD, view):]
+def _address_space() -> int:
+    with open("/proc/self/statm") as file:      # noqa: PTH123
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def _out_of_time(number: int, frame: object) -> None:

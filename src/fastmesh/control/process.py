@@ -1,7 +1,8 @@
 """Child processes: started with exactly the descriptors they need, and known to be dead when they are.
 
-A child runs `python -I -S`: no environment, no site-packages hooks. What it may import is passed to it as
-a list of directories. Its death is read from a pidfd: no SIGCHLD, no polling, no pid that was used again.
+A child that is another program runs `python -I -S`: no environment, no site-packages hooks. What it may import is
+passed to it as a list of directories. A child that is a copy of this process has everything in memory already. Their
+death is read from a pidfd: no SIGCHLD, no polling, no pid that was used again.
 """
 
 import asyncio
@@ -9,11 +10,15 @@ import fcntl
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from typing import NoReturn, Self
 
 # Above every number that a child expects its descriptors at, so that one dup2 cannot hit the next one's source.
 SAFE_FD = 64
+# What may reach a whole process group and is control's to answer. A copy that gets SIGTERM may go.
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 KEPT = ("LD_", "ASAN_", "UBSAN_", "LSAN_", "MALLOC_", "GLIBC_", "TZ", "LANG", "LC_", "FASTMESH_")
 STDERR = 2
 
@@ -51,26 +56,51 @@ class Child:
     `on_death` is called once, from the loop, after the child has been waited for; `status` is set by then.
     """
 
-    def __init__(self, argv: Sequence[str], fds: Mapping[int, int], on_death: Callable[[], None],
-                 env: Mapping[str, str]) -> None:
-        """Start it. `fds`: the number in the child → a descriptor here; stdin and stdout are /dev/null, stderr
-        is shared unless named. Raises OSError."""
+    def __init__(self, pid: int, on_death: Callable[[], None]) -> None:
+        """Of a process that was started just now; `spawn` and `fork` do both."""
+        self.pid = pid
         self.status: int | None = None      # as os.waitpid gives it
         self.on_death = on_death
-        copies = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SAFE_FD) for number, fd in fds.items()}
+        self.pidfd = os.pidfd_open(pid)
+        self.loop = asyncio.get_running_loop()
+        self.loop.add_reader(self.pidfd, self._reap)
+
+    @classmethod
+    def spawn(cls, argv: Sequence[str], fds: Mapping[int, int], on_death: Callable[[], None],
+              env: Mapping[str, str]) -> Self:
+        """Start a program. `fds`: the number in the child → a descriptor here; stdin and stdout are /dev/null, stderr
+        is shared unless named. Raises OSError."""
+        copies = _copies(fds)
         try:
             actions: list[tuple[int, int, int] | tuple[int, int, str, int, int]] = [
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
             ]
             actions += [(os.POSIX_SPAWN_DUP2, copy, number) for number, copy in copies.items()]
-            self.pid = os.posix_spawn(argv[0], list(argv), env, file_actions=actions)
+            return cls(os.posix_spawn(argv[0], list(argv), env, file_actions=actions), on_death)
         finally:
             for copy in copies.values():
                 os.close(copy)
-        self.pidfd = os.pidfd_open(self.pid)
-        self.loop = asyncio.get_running_loop()
-        self.loop.add_reader(self.pidfd, self._reap)
+
+    @classmethod
+    def fork(cls, work: Callable[[], None], fds: Mapping[int, int], on_death: Callable[[], None]) -> Self:
+        """Start a copy of this process that does `work` and is gone; descriptors as with `spawn`. Raises OSError.
+
+        Other threads do not exist in the copy, and it must wait for nothing that they might have held: `work` computes,
+        and writes to its descriptors. It must not touch the event loop, which is a copy too.
+        """
+        copies = _copies(fds)
+        # No signal may reach the copy while it would still tell this process's loop of it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _be_copy(work, copies, before)
+            return cls(pid, on_death)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            for copy in copies.values():
+                os.close(copy)
 
     @property
     def is_alive(self) -> bool:
@@ -96,6 +126,41 @@ class Child:
             core = " (core dumped)" if os.WCOREDUMP(self.status) else ""
             return f"killed by {signal_name(number)}{core}"
         return f"exit status {os.WEXITSTATUS(self.status)}"
+
+
+def _copies(fds: Mapping[int, int]) -> dict[int, int]:
+    return {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SAFE_FD) for number, fd in fds.items()}
+
+
+def _be_copy(work: Callable[[], None], copies: Mapping[int, int], mask: set[int]) -> NoReturn:
+    """The life of a copy. Nothing that this process would do at its own exit is done: it is not the copy's to do."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for ignored in IGNORED:
+            signal.signal(ignored, signal.SIG_IGN)
+        null = os.open("/dev/null", os.O_RDWR)
+        for number, fd in {0: null, 1: null, **copies}.items():
+            os.dup2(fd, number)
+        # Else a client of this process would wait for the end of its connection until the copy is gone too.
+        for number in map(int, os.listdir("/proc/self/fd")):
+            if number > STDERR and number not in copies:
+                _close(number)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        work()
+        status = 0
+    except BaseException:       # sys.stderr has a lock that another thread may have held
+        os.write(STDERR, traceback.format_exc().encode("utf-8", "backslashreplace"))
+    finally:
+        os._exit(status)
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:
+        pass        # the one that the list was read from
 
 
 def signal_name(number: int) -> str:

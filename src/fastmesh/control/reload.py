@@ -27,13 +27,12 @@ class Outcome:
     version: int
     ms: float               # until the last worker had it
     compile_ms: float
-    was_warm: bool          # the compile process was there already
     warnings: tuple[str, ...] = ()
     text: str = ""          # what is wrong
 
     def to_dict(self) -> dict[str, object]:
         return {"version": self.version, "ms": round(self.ms, 1), "compile_ms": round(self.compile_ms, 1),
-                "warm": self.was_warm, "warnings": list(self.warnings)}
+                "warnings": list(self.warnings)}
 
 
 @dataclass(slots=True)
@@ -136,7 +135,6 @@ class Configurator:
     async def reload(self) -> tuple[Outcome, Prepared | None]:
         """Read the file again. The caller adopts what is new outside the workers."""
         begun = perf_counter()
-        was_warm = self.compiler.is_warm
         live = self.fleet.ground.live
         compiled = begun
         prepared: Prepared | None = None
@@ -150,11 +148,11 @@ class Configurator:
                 prepared.cancel()
             now = perf_counter()
             outcome = Outcome(False, live.version if live else 0, (now - begun) * 1000, (compiled - begun) * 1000,
-                              was_warm, text=str(error))
+                              text=str(error))
             self.counts.note(outcome)
             return outcome, None
         now = perf_counter()
-        outcome = Outcome(True, snapshot.version, (now - begun) * 1000, (compiled - begun) * 1000, was_warm,
+        outcome = Outcome(True, snapshot.version, (now - begun) * 1000, (compiled - begun) * 1000,
                           snapshot.warnings)
         self.fleet.adopt(snapshot, prepared.change)
         if live is not None:

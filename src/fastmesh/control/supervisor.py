@@ -7,12 +7,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
-from time import monotonic, monotonic_ns, perf_counter, time
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic, monotonic_ns, perf_counter, time
 from typing import Any
 
 from fastmesh.admin.pages import Pages
 from fastmesh.admin.server import Server
-from fastmesh.control.compile import WATCH_SECONDS, Compiler, FileWatch
+from fastmesh.control.compile import Compiler
 from fastmesh.control.fleet import Fleet
 from fastmesh.control.process import package_paths
 from fastmesh.control.reload import BadConfiguration, Configurator, Outcome, Prepared, process_use
@@ -35,21 +35,18 @@ FAILED = 1
 class Supervisor:
     """Everything that `fastmesh run` is."""
 
-    def __init__(self, config_path: str, compile_paths: list[str], version: str, journal: Journal,
-                 worker_entry: str = "fastmesh.worker.main", warm_seconds: float | None = None) -> None:
+    def __init__(self, config_path: str, version: str, journal: Journal,
+                 worker_entry: str = "fastmesh.worker.main") -> None:
         self.journal = journal
         self.version = version
         self.name = f"fastmesh {version}"
         self.started_at = time()
-        self._begun = perf_counter()
         self._started = monotonic()
         self.stats_shelf = StatsShelf()
         self.ground = Ground(journal, SocketShelf(), self.stats_shelf, package_paths("fastmesh", "msgpack"),
                              self._workers_changed, entry=worker_entry)
         self.fleet = Fleet(self.ground)
-        compiler = Compiler(compile_paths) if warm_seconds is None else Compiler(compile_paths, warm_seconds)
-        self.configurator = Configurator(config_path, compiler, self.fleet)
-        self._watch = FileWatch(config_path)
+        self.configurator = Configurator(config_path, Compiler(), self.fleet)
         self._admin: Server | None = None
         self._sink: LogSink | None = None
         self._is_up = False
@@ -76,9 +73,7 @@ class Supervisor:
             await self._tear_down(0)
             return FAILED
         else:
-            watcher = self._loop.create_task(self._watch_file())
             await end
-            watcher.cancel()
         await self._drain()
         return OK
 
@@ -141,7 +136,7 @@ class Supervisor:
         workers = len(self.fleet.slots)
         admin = snapshot.process.admin
         self.journal.info(
-            f"{self.name} is ready after {(perf_counter() - self._begun) * 1000:.0f} ms: snapshot {snapshot.version}, "
+            f"{self.name} is ready after {_age() * 1000:.0f} ms: snapshot {snapshot.version}, "
             f"{workers} worker{'s' if workers != 1 else ''} ({', '.join(engines)}), "
             f"admin {'http://' if admin and admin['family'] != 1 else ''}{admin['text'] if admin else 'off'}")
 
@@ -182,13 +177,6 @@ class Supervisor:
             await self._admin.drain(0.2)
         if self.configurator.admin is not None:
             self.configurator.admin.close()
-
-    async def _watch_file(self) -> None:
-        """Have a compile process ready when the file has been changed: a reload is likely to follow."""
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            if self._watch.has_changed():
-                self.configurator.compiler.warm()
 
     # --- signals ---
 
@@ -231,7 +219,7 @@ class Supervisor:
             if asked_by == "SIGHUP":
                 self._is_hup_waiting = False
             if self._end.is_set() or not self._is_up:
-                return Outcome(False, 0, 0, 0, False, text="not now: the proxy is starting or ending")
+                return Outcome(False, 0, 0, 0, text="not now: the proxy is starting or ending")
             outcome, prepared = await self.configurator.reload()
             if prepared is None:
                 self._explain(outcome.text)
@@ -387,6 +375,13 @@ class Supervisor:
             state = "leaving" if worker.is_draining else "worker"
             found.append(ProcessUse(state, str(worker.slot), *process_use(worker.pid)))
         return found
+
+
+def _age() -> float:
+    """Seconds since this process was started, as the command line: imports and the rehearsal are in it."""
+    with open("/proc/self/stat") as file:       # noqa: PTH123
+        ticks = int(file.read().rpartition(")")[2].split()[19])
+    return clock_gettime(CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _is_local(bound: Bound) -> bool:

@@ -51,8 +51,8 @@ class WorkerProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         # The worker's own end is non-blocking too; the flag belongs to each end apart.
         try:
-            self._child = Child(command(entry, paths, slot, engine, orphan_grace_ms, os.getpid()),
-                                {3: theirs.fileno(), 4: stats.fd}, self._died, worker_environment())
+            self._child = Child.spawn(command(entry, paths, slot, engine, orphan_grace_ms, os.getpid()),
+                                      {3: theirs.fileno(), 4: stats.fd}, self._died, worker_environment())
         except OSError:
             ours.close()
             raise

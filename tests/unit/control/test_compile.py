@@ -1,17 +1,24 @@
 """The compile process, seen from control: it may die, hang or lie, and control gets a sentence."""
 
 import asyncio
+import json
 import os
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 import uvloop
 
 from fastmesh.control import compile as compile_module
-from fastmesh.control.compile import CompileFailed, Compiler, FileWatch
+from fastmesh.control import compile_process
+from fastmesh.control.compile import CompileFailed, Compiler
+from fastmesh.control.compile_process import CONTROL_FD, HEADER, rehearse
 
 GOOD = """\
 listeners:
@@ -19,19 +26,24 @@ listeners:
 clusters:
   - {name: app, endpoints: ["127.0.0.1:9000"]}
 """
-PATHS = [os.path.abspath(path) for path in sys.path if path and os.path.isdir(path)]
+EXAMPLES = Path(__file__).parents[3] / "examples"
+Work = Callable[[dict[str, Any]], None]
 
 
-def with_compiler(test: Callable[[Compiler], Awaitable[None]], **more: Any) -> None:
+def with_compiler(test: Callable[[Compiler], Awaitable[None]], work: Work | None = None) -> None:
     async def whole() -> None:
-        compiler = Compiler(PATHS, **more)
+        compiler = Compiler() if work is None else Compiler(work)
         try:
             await test(compiler)
         finally:
             compiler.let_go()
-            await asyncio.sleep(0.05)       # the child is reaped by the loop
+            await until(lambda: not children())     # the loop has waited for each
 
     uvloop.run(whole())
+
+
+def children() -> str:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().strip()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -40,9 +52,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def script(compiler: Compiler, code: str) -> None:
-    """Let the next process run something else."""
-    compiler._argv = [sys.executable, "-I", "-S", "-c", f"import os, time\n{code}"]
+def pause() -> None:
+    threading.Event().wait(60)
 
 
 def test_a_good_file_and_a_bad_one(tmp_path: Path) -> None:
@@ -64,80 +75,138 @@ def test_a_good_file_and_a_bad_one(tmp_path: Path) -> None:
     with_compiler(test)
 
 
-def test_the_process_is_kept_for_a_while_and_no_longer(tmp_path: Path) -> None:
+def test_requests_at_the_same_time_are_answered_one_after_the_other(tmp_path: Path) -> None:
     path = tmp_path / "mesh.yaml"
     path.write_text(GOOD)
 
     async def test(compiler: Compiler) -> None:
-        assert not compiler.is_warm
-        await compiler.ask({"file": str(path), "version": 1})
-        assert compiler.is_warm
-        await until(lambda: not compiler.is_warm)
-        compiler.warm()
-        await until(lambda: compiler.is_warm)
-        assert (await compiler.ask({"file": str(path), "version": 2}))["ok"]
+        answers = await asyncio.gather(*(compiler.ask({"file": str(path), "version": n}) for n in range(5)))
+        assert [answer["version"] for answer in answers] == [0, 1, 2, 3, 4]
 
-    with_compiler(test, warm_seconds=0.2)
+    with_compiler(test)
+
+
+def test_nothing_is_left_to_load_after_the_rehearsal(tmp_path: Path) -> None:
+    """Whatever the file says, good or bad. In a process that has nothing loaded: the test's own has."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(GOOD.replace("prefix", "prefxi").replace("9000", "99999"))
+    files = [str(path) for path in sorted(EXAMPLES.rglob("*.yaml"))]
+    assert files
+    code = ("import json, sys; sys.path[:0] = json.loads(sys.argv[1])\n"
+            "from fastmesh.control.compile_process import answer, rehearse\n"
+            "rehearse()\n"
+            "from fastmesh.config.model import Config\n"
+            "before, validator = set(sys.modules), Config.__pydantic_validator__\n"
+            "oks = [answer({'file': file, 'version': 1})['ok'] for file in sys.argv[2:]]\n"
+            "print([*sorted(set(sys.modules) - before), Config.__pydantic_validator__ is validator, oks.count(False)])")
+    paths = json.dumps([os.path.abspath(path) for path in sys.path if path])
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code, paths, *files, str(bad)], capture_output=True,
+                          text=True, check=True)
+    assert done.stdout == "[True, 1]\n"
+
+
+def test_a_rehearsal_that_fails_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_process, "REHEARSED", b"listeners: 5")
+    with pytest.raises(RuntimeError, match="the configuration of the rehearsal is refused"):
+        rehearse()
 
 
 def test_a_process_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile_module, "PATIENCE", 0.3)
 
     async def test(compiler: Compiler) -> None:
-        script(compiler, "time.sleep(60)")
         with pytest.raises(CompileFailed, match=r"did not answer within 0\.3 s"):
             await compiler.ask({"file": "x", "version": 1})
-        assert not compiler.is_warm
+
+    with_compiler(test, lambda request: pause())
+
+
+def test_a_process_that_computes_for_too_long_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_process, "TIME_LIMIT", 1)
+    monkeypatch.setattr(compile_process, "answer", lambda request: pause())
+
+    async def test(compiler: Compiler) -> None:
+        answer = await compiler.ask({"file": "x", "version": 1})
+        assert not answer["ok"]
+        assert "took longer than 1 s" in answer["text"]
 
     with_compiler(test)
 
 
-@pytest.mark.parametrize(("code", "says"), [
-    ("os.read(3, 1); raise SystemExit('a reason of its own')", "(exit status 1)\na reason of its own"),
-    ("os.read(3, 1); os.kill(os.getpid(), 9)", "(killed by SIGKILL)"),
-    ("os.read(3, 1); os.write(3, b'\\xff' * 8); time.sleep(9)", "an answer of 18446744073709551615 bytes"),
-    ("os.read(3, 1); os.write(3, (1).to_bytes(8, 'little') + b'\\x05'); time.sleep(9)", "an answer without ok"),
-    ("os.read(3, 1); os.write(3, (1).to_bytes(8, 'little') + b'\\xc1'); time.sleep(9)", "the compile process failed"),
-    ("os.write(2, b'x' * 1000000)", "the compile process failed"),
-])
-def test_a_process_that_dies_or_lies_is_a_sentence(code: str, says: str) -> None:
+def test_a_process_that_takes_too_much_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_process, "MEMORY_LIMIT", 64 << 20)
+    monkeypatch.setattr(compile_process, "answer", lambda request: {"ok": True, "much": bytes(256 << 20)})
+
     async def test(compiler: Compiler) -> None:
-        script(compiler, code)
+        answer = await compiler.ask({"file": "x", "version": 1})
+        assert not answer["ok"]
+        assert "MemoryError" in answer["text"]
+
+    with_compiler(test)
+
+
+def leave(request: dict[str, Any]) -> None:
+    raise SystemExit("a reason of its own")
+
+
+def be_killed(request: dict[str, Any]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def huge(request: dict[str, Any]) -> None:
+    os.write(CONTROL_FD, b"\xff" * HEADER)
+    pause()
+
+
+def says(answer: bytes) -> Work:
+    def say(request: dict[str, Any]) -> None:
+        os.write(CONTROL_FD, len(answer).to_bytes(HEADER, "little") + answer)
+        pause()
+    return say
+
+
+def half(request: dict[str, Any]) -> None:
+    os.write(CONTROL_FD, (100).to_bytes(HEADER, "little") + b"x" * 50)
+
+
+def complain(request: dict[str, Any]) -> None:
+    while True:     # until its own memory of words is full
+        os.write(2, b"x" * 10_000)
+
+
+@pytest.mark.parametrize(("work", "text"), [
+    (leave, "SystemExit: a reason of its own"),
+    (leave, "(exit status 1)"),
+    (be_killed, "(killed by SIGKILL)"),
+    (huge, "an answer of 18446744073709551615 bytes"),
+    (says(b"\x05"), "an answer without ok"),
+    (says(b"\xc1"), "the compile process failed"),
+    (half, "the compile process failed (exit status 0)"),
+    (complain, "the compile process failed (exit status 1)"),
+])
+def test_a_process_that_dies_or_lies_is_a_sentence(work: Work, text: str) -> None:
+    async def test(compiler: Compiler) -> None:
         with pytest.raises(CompileFailed) as caught:
             await compiler.ask({"file": "x", "version": 1})
-        assert says in str(caught.value)
-        assert len(str(caught.value)) < 100_000
-        assert not compiler.is_warm
+        assert text in str(caught.value)
+        assert len(str(caught.value)) < 10_000
 
-    with_compiler(test)
+    with_compiler(test, work)
 
 
-def test_a_cancelled_request_does_not_leave_its_answer_for_the_next(tmp_path: Path) -> None:
-    path = tmp_path / "mesh.yaml"
-    path.write_text(GOOD)
+def test_a_cancelled_request_leaves_no_process_and_no_answer(tmp_path: Path) -> None:
+    def echo(request: dict[str, Any]) -> None:
+        if request["version"] == 2:
+            pause()
+        packed = msgpack.packb({"ok": True, **request})
+        os.write(CONTROL_FD, len(packed).to_bytes(HEADER, "little") + packed)
 
     async def test(compiler: Compiler) -> None:
-        await compiler.ask({"file": str(path), "version": 1})
-        task = asyncio.create_task(compiler.ask({"file": str(path), "version": 2}))
-        await asyncio.sleep(0)
+        task = asyncio.create_task(compiler.ask({"version": 2}))
+        await until(lambda: bool(children()))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert (await compiler.ask({"file": str(path), "version": 3}))["version"] == 3
+        assert (await compiler.ask({"version": 3}))["version"] == 3
 
-    with_compiler(test)
-
-
-def test_a_change_of_the_file_is_noticed_once(tmp_path: Path) -> None:
-    path = tmp_path / "mesh.yaml"
-    watch = FileWatch(str(path))
-    assert not watch.has_changed()
-    path.write_text("a")
-    assert watch.has_changed()
-    assert not watch.has_changed()
-    other = tmp_path / "other"
-    other.write_text("b")
-    other.replace(path)
-    assert watch.has_changed()
-    path.unlink()
-    assert watch.has_changed()
+    with_compiler(test, echo)

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from fastmesh.control.process import Child, package_paths, worker_environment
 
 async def outcome(code: str, fds: dict[int, int] | None = None, kill: int = 0) -> str:
     died = asyncio.Event()
-    child = Child([sys.executable, "-I", "-S", "-c", code], fds or {}, died.set, os.environ)
+    child = Child.spawn([sys.executable, "-I", "-S", "-c", code], fds or {}, died.set, os.environ)
     assert child.how_it_ended() == "still running"
     if kill:
         child.kill(kill)
@@ -49,7 +51,7 @@ def test_a_child_has_exactly_its_descriptors() -> None:
 def test_what_cannot_be_started_is_an_error() -> None:
     async def test() -> None:
         with pytest.raises(FileNotFoundError):
-            Child(["/no/such/program"], {}, lambda: None, {})
+            Child.spawn(["/no/such/program"], {}, lambda: None, {})
 
     uvloop.run(test())
 
@@ -69,3 +71,72 @@ def test_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment["ASAN_OPTIONS"] == "y"
     assert "SECRET_TOKEN" not in environment
     assert "PATH" not in environment
+
+
+async def copied(work: Callable[[], None], fds: dict[int, int] | None = None, kill: int = 0) -> str:
+    died = asyncio.Event()
+    child = Child.fork(work, fds or {}, died.set)
+    if kill:
+        child.kill(kill)
+    async with asyncio.timeout(10):
+        await died.wait()
+    return child.how_it_ended()
+
+
+def pause() -> None:
+    threading.Event().wait(60)
+
+
+def test_how_copies_end() -> None:
+    assert uvloop.run(copied(lambda: None)) == "exit status 0"
+    assert uvloop.run(copied(lambda: os._exit(3))) == "exit status 3"
+    assert uvloop.run(copied(pause, kill=signal.SIGTERM)) == "killed by SIGTERM"
+
+
+def test_a_copy_that_fails_says_why_and_never_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise SystemExit("a reason of its own")
+
+    words = os.memfd_create("words")
+    assert uvloop.run(copied(fail, {2: words})) == "exit status 1"
+    assert b"SystemExit: a reason of its own" in os.pread(words, 65536, 0)
+    os.close(words)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_copy_has_exactly_its_descriptors() -> None:
+    """It must not hold a client's connection open, nor a listening socket that control has closed."""
+    read, write = os.pipe()
+
+    def report() -> None:
+        # One more than there are: that of the list itself.
+        os.write(3, " ".join(os.listdir("/proc/self/fd")).encode())
+
+    assert uvloop.run(copied(report, {3: write})) == "exit status 0"
+    assert sorted(map(int, os.read(read, 1000).split())) == [0, 1, 2, 3, 4]
+    os.close(write)
+    os.close(read)
+
+
+def test_a_copy_answers_no_signal_for_its_parent() -> None:
+    """What reaches a whole process group is the parent's to answer, and its loop must hear of it once."""
+    heard: list[int] = []
+
+    def signal_oneself() -> None:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(os.getpid(), number)
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            loop.add_signal_handler(number, heard.append, number)
+        assert await copied(signal_oneself) == "exit status 0"
+        assert heard == []
+        # The copy is made with signals held back: afterwards they arrive again.
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while not heard:    # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert heard == [signal.SIGHUP]
+
+    uvloop.run(test())
