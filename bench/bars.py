@@ -35,6 +35,8 @@ BARS = (
     Bar("MiB at rest, control and one worker", "memory-rest", (0,), "fastmesh-uring", "rest_mib", 40),
     Bar("MiB for a further worker", "memory-rest", (0,), "fastmesh-uring", "worker_mib", 8),
     Bar("MiB for 10,000 idle clients", "memory-idle", (0,), "fastmesh-uring", "growth_mib", 20),
+    Bar("ms until a new configuration is live, first", "reload", (12, 100), "fastmesh-uring", "first_ms", 100),
+    Bar("ms until a new configuration is live, loaded", "reload", (12, 100), "fastmesh-uring", "loaded_ms", 100),
     Bar("MiB for a slow reader of 1 GiB", "memory-slow-reader", (0,), "fastmesh-uring", "growth_mib", 2),
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ from bench.stage import Stage
 def _taking_part(scenario: Scenario, peers: Sequence[Peer], skipped: list[str]) -> list[Peer]:
     part = []
     for peer in peers:
-        if scenario.protocol not in peer.protocols or (peer.floor and not scenario.floors):
+        if scenario.protocol not in peer.protocols or not scenario.takes(peer):
             continue
         why = peer.missing(scenario.protocol)
         if why:

@@ -49,6 +49,7 @@ class Running:
         self.name = name
         self.port = port
         self.core = core
+        self.folder = log.parent  # with its configuration
         self._log = log
         with log.open("wb") as output:
             # Affinity is inherited: every process and thread that follows stays on the core.

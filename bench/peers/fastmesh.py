@@ -1,5 +1,6 @@
 """fastmesh, one worker process, with either engine."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,9 +31,6 @@ TARGET = {"http": "routes: [{match: {prefix: /}, cluster: origin}]", "tcp": "clu
 
 
 class Fastmesh(Peer):
-    # The process that compiles the configuration is kept for a minute, for the next change.
-    settle_seconds = 62
-
     def __init__(self, engine: str) -> None:
         self.engine = engine
         self.name = f"fastmesh-{engine.replace('io_', '')}"
@@ -45,7 +43,7 @@ class Fastmesh(Peer):
         return ask_version([str(BINARY), "version"], r"(\d+\.\d+\.\d+\S*)")
 
     def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
-        path = folder / "fastmesh.yaml"
+        path = self.config_path(folder)
         path.write_text(
             CONFIG.format(
                 admin_port=free_port(),
@@ -59,3 +57,12 @@ class Fastmesh(Peer):
             )
         )
         return [str(BINARY), "run", "-c", str(path)]
+
+    def config_path(self, folder: Path) -> Path:
+        return folder / "fastmesh.yaml"
+
+    def admin_port(self, folder: Path) -> int:
+        """As the configuration in the folder has it."""
+        found = re.search(r"admin\W+address\W+127\.0\.0\.1:(\d+)", self.config_path(folder).read_text())
+        assert found
+        return int(found[1])

@@ -32,8 +32,6 @@ class Peer(ABC):
     protocols: frozenset[Protocol] = frozenset(("http", "tcp"))
     # The best of those marked is what fastmesh is held against.
     bar: bool = False
-    # How long after its start something that is only needed then may still be in memory.
-    settle_seconds: float = 0
     # No proxy at all, only the least the kernel charges for forwarding.
     floor: bool = False
 

@@ -2,6 +2,7 @@
 
 from bench.scenarios.h1_keepalive import H1Keepalive
 from bench.scenarios.memory import MemoryIdle, MemoryRest, MemorySlowReader
+from bench.scenarios.reload import Reload
 from bench.scenarios.scenario import Figure, Measured, Options, Scenario
 from bench.scenarios.tcp_messages import TcpMessages
 
@@ -12,6 +13,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     MemoryRest(),
     MemoryIdle(),
     MemorySlowReader(),
+    Reload(),
 )
 
 __all__ = ["SCENARIOS", "Figure", "Measured", "Options", "Scenario"]

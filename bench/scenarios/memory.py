@@ -32,7 +32,6 @@ class MemoryRest(Scenario):
     protocol = "http"
     figures = (
         Figure("rest_mib", "whole proxy with one worker, at rest", "MiB"),
-        Figure("young_mib", "the same in its first seconds", "MiB"),
         Figure("worker_mib", "one more worker", "MiB"),
     )
 
@@ -40,22 +39,14 @@ class MemoryRest(Scenario):
         return 1 if options.quick else ROUNDS
 
     def sample_seconds(self, options: Options) -> float:
-        return 2 * (0.7 + SETTLE_SECONDS) + (0 if options.quick else 60 / ROUNDS / 2)
+        return 2 * (0.7 + SETTLE_SECONDS)
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
-        figures = {}
         with stage.fresh(peer, self.protocol, http_origin.start) as running:
-            young = _settled(running).pss_bytes() / MIB
-            # A quick run does not wait for what leaves after a while, and leaves the figure out where it would differ.
-            if not peer.settle_seconds:
-                figures["rest_mib"] = young
-            elif not options.quick and stage.cold(peer, point):
-                time.sleep(peer.settle_seconds)
-                figures["rest_mib"] = running.pss_bytes() / MIB
+            rest = _settled(running).pss_bytes() / MIB
         with stage.fresh(peer, self.protocol, http_origin.start, workers=2) as running:
-            figures["young_mib"] = young
-            figures["worker_mib"] = _settled(running).pss_bytes() / MIB - young
-        return Measured(figures)
+            more = _settled(running).pss_bytes() / MIB - rest
+        return Measured({"rest_mib": rest, "worker_mib": more})
 
 
 class MemoryIdle(Scenario):

@@ -57,6 +57,10 @@ class Scenario(ABC):
         """The sizes to measure at; each is played in all rounds before the next."""
         return (0,)
 
+    def takes(self, peer: Peer) -> bool:
+        """Whether the peer can play it; that it speaks the protocol is known."""
+        return self.floors or not peer.floor
+
     def rounds(self, options: Options) -> int:
         return options.rounds
 
