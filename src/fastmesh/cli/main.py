@@ -9,12 +9,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from fastmesh import __version__
 
+COMMANDS = ("run", "check", "schema", "version")
+
 _DESCRIPTION = """\
 A service-mesh sidecar: stands beside a service and carries its HTTP and TCP traffic, with load
-balancing, timeouts, retries, metrics and access logs. It reads one YAML file.
+balancing, routing, limits, timeouts, metrics and access logs. It reads one YAML file.
 """
 
 _EPILOG = """\
@@ -39,11 +42,25 @@ exit codes: 0 all is well, 1 the configuration is wrong or the run failed, 2 the
 """
 
 _RUN = """\
-Runs the proxy in the foreground: a control process, and the workers it starts.
+Runs the proxy in the foreground: a control process, and the workers it starts. What it does is
+told on standard error; an access log goes where the configuration says.
+"""
+
+_RUN_EPILOG = """\
+example:
+  fastmesh run -c mesh.yaml
 
 signals:
   SIGHUP             read the file again; a bad one changes nothing and is reported
-  SIGTERM, SIGINT    stop accepting, answer what is in flight (at most drain_timeout), exit 0
+  SIGTERM, SIGINT    stop accepting, answer what is in flight (at most drain_timeout), exit 0;
+                     a second one ends at once
+  SIGUSR1            open the access log again, after it was moved away
+
+The admin API, on 127.0.0.1:15000 unless the file says otherwise, does the same and shows more:
+  curl 127.0.0.1:15000/
+
+exit codes: 0 it was asked to end, and has; 1 it could not start, for the reason told; 2 the command
+line is wrong
 """
 
 _CHECK = """\
@@ -60,18 +77,34 @@ the file and begin the file with:
 """
 
 
-def parser() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line and where to read on, and exits with 2."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        self.refuse(message, "")
+
+    def refuse(self, message: str, hint: str) -> NoReturn:
+        """`hint` is what to write instead, if that is known."""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}\n  to do: {hint or f'see {self.prog} --help'}\n")
+
+
+def parser() -> _Parser:
     """The command line of `fastmesh`."""
-    form = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser(prog="fastmesh", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
-    top.add_argument("--version", action="version", version=f"fastmesh {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    top = _Parser(prog="fastmesh", description=_DESCRIPTION, epilog=_EPILOG)
+    top.add_argument("--version", action="version", version=f"fastmesh {__version__}",
+                     help="print the version of fastmesh alone")
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run the proxy in the foreground", description=_RUN, formatter_class=form,
-                              epilog="example:\n  fastmesh run -c mesh.yaml\n")
-    run.add_argument("-c", "--config", metavar="FILE", required=True, help="the configuration, in YAML")
+    run = commands.add_parser("run", help="run the proxy in the foreground", description=_RUN, epilog=_RUN_EPILOG,
+                              usage="fastmesh run [-h] -c FILE")
+    # Asked for in `parse`, which can say more than that it is missing.
+    run.add_argument("-c", "--config", metavar="FILE", help="the configuration, in YAML")
 
-    check = commands.add_parser("check", help="check a configuration", description=_CHECK, formatter_class=form,
+    check = commands.add_parser("check", help="check a configuration", description=_CHECK,
                                 epilog="examples:\n  fastmesh check mesh.yaml\n  fastmesh check - < mesh.yaml\n"
                                        "  fastmesh check --format json mesh.yaml | jq .errors\n\n"
                                        "exit codes: 0 it can be used, perhaps with warnings; 1 it cannot; "
@@ -82,18 +115,47 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--strict", action="store_true", help="treat warnings as errors")
 
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration", description=_SCHEMA,
-                                 formatter_class=form,
                                  epilog="example:\n  fastmesh schema > fastmesh.schema.json\n")
     schema.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of standard output")
 
     commands.add_parser("version", help="print the version", description="Prints the version of fastmesh, and of "
                                                                          "what it runs on.")
+    for word, command in commands.choices.items():
+        command.set_defaults(parser=command, command=word)
     return top
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command and its options. A wrong command line ends here, with 2."""
+    top = parser()
+    if not arguments:
+        top.print_help(sys.stderr)
+        top.exit(2)
+    # argparse would list the commands, but neither guess nor say where to read on.
+    word = next((word for word in arguments if not word.startswith("-")), None)
+    if word is not None and word not in COMMANDS:
+        from difflib import get_close_matches
+
+        close = get_close_matches(word.lower(), COMMANDS, 1)
+        top.refuse(f"there is no command {word!r}, only {', '.join(COMMANDS[:-1])} and {COMMANDS[-1]}",
+                   f"write fastmesh {close[0]}" if close else "")
+    given, rest = top.parse_known_args(arguments)
+    command: _Parser = given.parser if given.command else top
+    is_run_without = given.command == "run" and given.config is None
+    if is_run_without and len(rest) == 1 and not rest[0].startswith("-"):
+        command.refuse("found a file without -c", f"write fastmesh run -c {rest[0]}")
+    if rest:
+        command.refuse(f"it takes no {' '.join(rest)}", "")
+    if is_run_without:
+        command.refuse("no configuration is named", "write fastmesh run -c FILE")
+    if not given.command:
+        command.refuse("no command is named", "")
+    return given
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns its exit code; a wrong command line exits with 2 by itself."""
-    given = parser().parse_args(arguments)
+    given = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(given)
         sys.stdout.flush()

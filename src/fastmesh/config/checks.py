@@ -20,6 +20,8 @@ _MAX_PROBLEMS = 1_000       # more are not recorded
 _MAX_SUGGESTIONS = 20       # each compares a name with all others
 _BODILESS = ("204", "205", "304")
 
+Clusters = dict[str, None] | None   # the names of a file's clusters, in order; None when they cannot be read
+
 
 class Finder:
     """Collects problems at places of one file."""
@@ -60,7 +62,11 @@ def check(tree: Tree) -> list[Problem]:
     root = _map(tree.value)
     _names(find, root, "listeners")
     _names(find, root, "clusters")
-    clusters = dict.fromkeys(name for _, item in _maps(root, "clusters") if (name := _text(item, "name")) is not None)
+    clusters: Clusters = dict.fromkeys(
+        name for _, item in _maps(root, "clusters") if (name := _text(item, "name")) is not None)
+    if isinstance(root.get("clusters"), dict):
+        # Written as a mapping instead of a list: that is reported, and each reference would be a second report of it.
+        clusters = None
     _addresses(find, root)
     for i, listener in _maps(root, "listeners"):
         _listener(find, ("listeners", i), listener, clusters)
@@ -154,23 +160,23 @@ def _addresses(find: Finder, root: dict[str, Value]) -> None:
 
 # --- listeners and routes -------------------------------------------------------
 
-def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: dict[str, None]) -> None:
+def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: Clusters) -> None:
     protocol = _text(listener, "protocol") if "protocol" in listener else "http"
     cluster, routes = listener.get("cluster"), listener.get("routes")
-    name = shown(listener.get("name")) if _text(listener, "name") else "this one"
+    name = f" {shown(listener['name'])}" if _text(listener, "name") else ""
     if protocol == "tcp":
         if routes is not None:
             find.add((*path, "routes"), "a tcp listener has no routes", key=True,
                      hint="name a cluster instead, or write protocol: http")
         if cluster is None and not find.is_broken((*path, "cluster")):
-            find.add(path, f"the tcp listener {name} has no cluster", hint="add cluster: and the name of a cluster")
+            find.add(path, f"the tcp listener{name} has no cluster", hint="add cluster: and the name of a cluster")
     elif protocol == "http":
         if cluster is not None:
             find.add((*path, "cluster"), "an http listener has routes, not a cluster", key=True,
                      hint=f"write routes: [{{match: {{prefix: /}}, cluster: {cluster}}}], or protocol: tcp"
                      if isinstance(cluster, str) else "write routes, or protocol: tcp")
         elif ("routes" not in listener or routes == []) and not find.is_broken((*path, "routes")):
-            find.add(path, f"the http listener {name} has no routes",
+            find.add(path, f"the http listener{name} has no routes",
                      hint="add routes: [{match: {prefix: /}, cluster: NAME}], or write protocol: tcp and a cluster")
     _reference(find, (*path, "cluster"), cluster, clusters)
     for i, route in _maps(listener, "routes"):
@@ -184,7 +190,7 @@ def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: di
                  hint="make limits.head the larger one")
 
 
-def _route(find: Finder, path: Path, route: dict[str, Value], clusters: dict[str, None]) -> None:
+def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters) -> None:
     cluster, response = route.get("cluster"), route.get("response")
     if cluster is not None and response is not None:
         find.add((*path, "response"), "the route has both a cluster and a response", key=True,
@@ -212,8 +218,8 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: dict[str
                  hint="remove the body, or choose another status")
 
 
-def _reference(find: Finder, path: Path, name: Value, clusters: dict[str, None]) -> None:
-    if not isinstance(name, str) or name in clusters:
+def _reference(find: Finder, path: Path, name: Value, clusters: Clusters) -> None:
+    if clusters is None or not isinstance(name, str) or name in clusters:
         return
     if not clusters:
         find.add(path, f"there is no cluster {shown(name)}", hint="add it to clusters, where there is none yet")

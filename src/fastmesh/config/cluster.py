@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from fastmesh.config import address, fields
-from fastmesh.config.fields import OR_DEFAULT, U32_MAX, Choice, Count, Duration, Name, Section, shown
+from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Choice, Count, Duration, Name, Section, shown
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
@@ -53,7 +53,7 @@ class Cluster(Section):
         description="How an endpoint is picked. `least_request`: of two drawn at random, the one with fewer requests "
                     "in flight; `round_robin`: in turn, weights interleaved; `random`: by weight alone.")
     ] = "least_request"
-    endpoints: Annotated[list[Endpoint], Field(
+    endpoints: Annotated[list[Endpoint], LIST, Field(
         description="The instances. With none, requests get 503.", max_length=MAX_ENDPOINTS,
         examples=[["127.0.0.1:9000", {"address": "127.0.0.1:9001", "weight": 2}]])]
     connect_timeout: Annotated[int, Duration("1ms", "1h"), Field(

@@ -95,7 +95,7 @@ def _problem(item: Any, path: Path, tree: Tree) -> Problem | None:
     value = raw_at(tree.value, path) if taken == len(path) else None
     limits = item.get("ctx", {})
     if kind in ("list_type", "iterable_type"):
-        wrong = WrongValue(shown(value), "a list", "begin each item with '- '" if isinstance(value, dict) else "")
+        wrong = WrongValue(shown(value), "a list", _as_list(value))
     elif kind == "too_long":
         wrong = WrongValue("a longer list", f"at most {limits['max_length']:,} items")
     elif kind == "too_short":
@@ -150,8 +150,11 @@ def _unknown(path: Path, tree: Tree) -> Problem:
     plain = key[:100].replace("-", "_").lower()
     homes = _homes().get(plain)
     if close := difflib.get_close_matches(plain, known, 1, 0.8 if homes else 0.6):
-        hint = f"write {close[0]}"
-        tree.meant.add((*path[:-1], close[0]))
+        if isinstance(parent, MapMark) and close[0] in parent.keys:
+            hint = f"{close[0]} is there already; remove this one"
+        else:
+            hint = f"write {close[0]}"
+            tree.meant.add((*path[:-1], close[0]))
     elif homes:
         hint = f"{plain} is a key of {' and of '.join(homes[:2])}"
     elif "${" in key:
@@ -160,6 +163,16 @@ def _unknown(path: Path, tree: Tree) -> Problem:
         hint = "remove it"
     return tree.source.problem(f"unknown key {shown(key)}", start, end, path=path_text(path[:-1]), found=shown(key),
                                allowed=_listed(known), hint=hint, anchor=anchor(path[:-1]))
+
+
+def _as_list(value: Value) -> str:
+    """What makes a list of a mapping: its own keys are names where each leads to a mapping."""
+    if not isinstance(value, dict):
+        return ""
+    name = next(iter(value), "")
+    if value and all(isinstance(item, dict) for item in value.values()):
+        return f"begin each item with '- ' and give it its name as a key: '- name: {name[:60]}'"
+    return "begin each item with '- '"
 
 
 def _homes() -> dict[str, list[str]]:

@@ -37,6 +37,7 @@ _SYNTAX_HINTS = (
     ("expected ',' or ']'", "the list that begins with [ is not closed"),
     ("expected ',' or '}'", "the mapping that begins with { is not closed"),
     ("unexpected end of stream", "a quote is not closed"),
+    ("did not find expected node content", "a value is missing here, or an earlier [ or { is not closed"),
     ("did not find expected <document start>", "check the indentation, and for a bracket too many"),
 )
 

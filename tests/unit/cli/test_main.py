@@ -26,6 +26,33 @@ def test_a_wrong_command_line(arguments, capsys):
     assert capsys.readouterr().err.startswith("usage: fastmesh")
 
 
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["chek", "a"], ["fastmesh: there is no command 'chek', only run, check, schema and version",
+                     "  to do: write fastmesh check"]),
+    (["explode"], ["fastmesh: there is no command 'explode', only run, check, schema and version",
+                   "  to do: see fastmesh --help"]),
+    (["run"], ["fastmesh run: no configuration is named", "  to do: write fastmesh run -c FILE"]),
+    (["run", "mesh.yaml"], ["fastmesh run: found a file without -c", "  to do: write fastmesh run -c mesh.yaml"]),
+    (["run", "-c", "a", "--reactor", "epoll"], ["fastmesh run: it takes no --reactor epoll",
+                                                "  to do: see fastmesh run --help"]),
+    (["run", "--conf", "a"], ["fastmesh run: it takes no --conf a", "  to do: see fastmesh run --help"]),
+    (["check"], ["fastmesh check: the following arguments are required: FILE", "  to do: see fastmesh check --help"]),
+    (["--nonsense"], ["fastmesh: it takes no --nonsense", "  to do: see fastmesh --help"]),
+])
+def test_what_is_said_about_a_wrong_command_line(arguments, said, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert capsys.readouterr().err.splitlines()[1:] == said
+
+
+def test_without_a_command_there_is_help(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err == parser().format_help()
+
+
 @pytest.mark.parametrize("command", [[], ["run"], ["check"], ["schema"], ["version"]])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as caught:

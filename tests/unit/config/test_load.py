@@ -110,7 +110,7 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("weight: 2", "weight: 2147483649",
      "f:23:67: clusters[0].endpoints[1].weight: found '2147483649', allowed: a whole number from 1 to 2147483648", ""),
     ("endpoints: [127.0.0.1:9002]", "endpoints: 127.0.0.1:9002",
-     "f:25:16: clusters[1].endpoints: found '127.0.0.1:9002', allowed: a list", ""),
+     "f:25:16: clusters[1].endpoints: found '127.0.0.1:9002', allowed: a list", "write [127.0.0.1:9002]"),
     ("endpoints: [127.0.0.1:9002]", "endpoints: [[127.0.0.1:9002]]", "f:25:17: clusters[1].endpoints[0]: found a list, "
      "allowed: an address, or a mapping of address and weight", ""),
     ("methods: [GET]", "methods: GET",
@@ -130,6 +130,8 @@ WRONG: list[tuple[str, str, str, str]] = [
      "max_requests, max_requests_per_connection, connect_attempts and avoid", "remove it"),
     ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address and weight",
      "write weight"),
+    ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address "
+     "and weight", "weight is there already; remove this one"),
     ("workers: 1", "workers: 1\nworkers: 2", "f:4:1: the key 'workers' is there twice",
      "the first is on line 3; remove one of them"),
     ("    endpoints: [127.0.0.1:9002]\n", "", "f:24:5: clusters[1]: the key 'endpoints' of 'api' is missing",
@@ -255,6 +257,24 @@ def test_one_thing_wrong(old, new, message, hint):
     assert old in GOOD
     found = refusals(GOOD.replace(old, new, 1), BAD="x1")
     assert found == [(message, hint)]
+
+
+def test_clusters_by_name_instead_of_a_list():
+    """Every reference to one of them would be a second report of the same mistake."""
+    by_name = "listeners: [{name: web, address: '[::1]:80', routes: [{match: {}, cluster: app}]}]\n"
+    assert refusals(by_name + "clusters:\n  app: {endpoints: []}\n") == [
+        ("f:3:3: clusters: found a mapping, allowed: a list",
+         "begin each item with '- ' and give it its name as a key: '- name: app'")]
+    assert refusals(by_name + "clusters:\n  name: app\n") == [
+        ("f:3:3: clusters: found a mapping, allowed: a list", "begin each item with '- '")]
+
+
+def test_a_listener_without_anything():
+    assert [said for said, _ in refusals("listeners: [{protocol: http}]")] == [
+        "f:1:13: listeners[0]: the key 'name' is missing", "f:1:13: listeners[0]: the key 'address' is missing",
+        "f:1:13: listeners[0]: the http listener has no routes"]
+    assert "f:1:13: listeners[0]: the tcp listener has no cluster" in [
+        said for said, _ in refusals("listeners: [{protocol: tcp}]")]
 
 
 def test_everything_wrong_at_once():
