@@ -141,13 +141,19 @@ class _Measure(Parsed):
         return number
 
 
+def _written(pattern: str, low: str) -> dict[str, Any]:
+    """How editors see a measure: text with a unit, and 0 without one where 0 is allowed."""
+    if low != "0":
+        return {"type": "string", "pattern": pattern.replace("0|", "", 1)}
+    return {"anyOf": [{"type": "string", "pattern": pattern}, {"const": 0}]}
+
+
 class Duration(_Measure):
     """Nanoseconds, written `250ms`."""
 
     def __init__(self, low: str = "0", high: str = "8760h") -> None:
         super().__init__("duration", parse_duration, format_duration, DURATION_ALLOWED, low, high,
-                         {"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"const": 0}],
-                          "examples": ["250ms", "1.5s", "2m"]})
+                         {**_written(DURATION_PATTERN, low), "examples": ["250ms", "1.5s", "2m"]})
 
 
 class Size(_Measure):
@@ -155,8 +161,7 @@ class Size(_Measure):
 
     def __init__(self, low: str, high: str) -> None:
         super().__init__("size", parse_size, format_size, SIZE_ALLOWED, low, high,
-                         {"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"const": 0}],
-                          "examples": ["64KiB", "1MiB"]})
+                         {**_written(SIZE_PATTERN, low), "examples": ["64KiB", "1MiB"]})
 
 
 # --- text -------------------------------------------------------------------

@@ -74,6 +74,7 @@ def test_what_editors_take(path, value):
 
 @pytest.mark.parametrize(("path", "value"), [
     ("workers", 0), ("workers", "many"), ("workers", 257), ("drain_timeout", "10 sec"), ("drain_timeout", 10),
+    ("clusters.0.connect_timeout", 0), ("clusters.0.connect_timeout", "0"), ("listeners.0.limits", {"buffer": 0}),
     ("reactor", "kqueue"), ("typo", 1), ("listeners", None), ("listeners.0.name", None), ("listeners.0.name", "a b"),
     ("listeners.0.address", "8080"), ("listeners.0.address", "localhost"), ("listeners.0.cluster", "app"),
     ("listeners.0.protocol", "tcp"), ("listeners.0.protocol", "udp"), ("listeners.0.limits", {"head": 64}),
