@@ -1200,6 +1200,11 @@ cdef ssize_t _call_splice(int fd_in, int fd_out, size_t n, unsigned int flags) n
     return -1
 
 
+cdef int _call_unsent(int fd) noexcept nogil:
+    """The peers of a stage take at once what its kernel takes."""
+    return 0
+
+
 cdef int _call_shutdown(int fd, int how) noexcept with gil:
     cdef Socket s
     s = the_stage.by_fd[fd]
@@ -1222,6 +1227,7 @@ CALLS.getsockopt = _call_getsockopt
 CALLS.recv = _call_recv
 CALLS.send = _call_send
 CALLS.splice = _call_splice
+CALLS.unsent = _call_unsent
 CALLS.shutdown = _call_shutdown
 CALLS.close = _call_close
 

@@ -110,6 +110,7 @@ ctypedef struct socket_calls_t:
     ssize_t (*recv)(int fd, void *to, size_t n, int flags) noexcept nogil
     ssize_t (*send)(int fd, const void *what, size_t n, int flags) noexcept nogil
     ssize_t (*splice)(int fd_in, int fd_out, size_t n, unsigned int flags) noexcept nogil
+    int (*unsent)(int fd) noexcept nogil                       # bytes that the peer has not acknowledged
     int (*shutdown)(int fd, int how) noexcept nogil
     int (*close)(int fd) noexcept nogil
 
@@ -189,6 +190,9 @@ cdef void io_again(io_t *io) noexcept nogil
 # --- sending ---------------------------------------------------------------------------------
 cdef uint8_t *scratch_take(reactor_t *r, uint32_t n) noexcept nogil     # ephemeral memory, n <= SCRATCH_CHUNK
 cdef void io_put_slice(io_t *io, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
+# A number that changes whenever the peer takes some of what was sent. `tx_total` moves too seldom for that: a send
+# buffer of megabytes says it has room when a third of it is free. A system call: not for the usual path.
+cdef uint64_t io_taken(io_t *io) noexcept nogil
 
 # --- for the engines -------------------------------------------------------------------------
 cdef void io_gone(io_t *io) noexcept nogil

@@ -9,8 +9,8 @@ from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_take
 from fastmesh._core.io.timer cimport wheel_init, wheel_run, wheel_wait
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.sys.socket cimport (
-    SHUT_WR, SO_LINGER, SOL_SOCKET, accept4, close, getpeername, getsockopt, recv, send, setsockopt, shutdown, sockaddr,
-    sockaddr_storage, socket, socklen_t)
+    SHUT_WR, SIOCOUTQ, SO_LINGER, SOL_SOCKET, accept4, close, getpeername, getsockopt, ioctl, recv, send, setsockopt,
+    shutdown, sockaddr, sockaddr_storage, socket, socklen_t)
 from fastmesh._core.sys.splice cimport splice
 
 cdef extern from *:
@@ -38,6 +38,11 @@ cdef ssize_t _splice(int fd_in, int fd_out, size_t n, unsigned int flags) noexce
     return splice(fd_in, NULL, fd_out, NULL, n, flags)
 
 
+cdef int _unsent(int fd) noexcept nogil:
+    cdef int n = 0
+    return n if ioctl(fd, SIOCOUTQ, &n) == 0 else 0
+
+
 cdef socket_calls_t KERNEL
 KERNEL.socket = socket
 KERNEL.accept = _accept
@@ -47,6 +52,7 @@ KERNEL.getsockopt = getsockopt
 KERNEL.recv = recv
 KERNEL.send = send
 KERNEL.splice = _splice
+KERNEL.unsent = _unsent
 KERNEL.shutdown = shutdown
 KERNEL.close = close
 kernel_calls = &KERNEL
@@ -299,6 +305,10 @@ cdef void io_put_slice(io_t *io, const uint8_t *p, uint32_t n, block_t *blk) noe
     io.out_tail = s
     io.out_bytes += n
     io_mark_dirty(io)
+
+
+cdef uint64_t io_taken(io_t *io) noexcept nogil:
+    return io.tx_total - <uint64_t>io.reactor.engine.calls.unsent(io.fd)
 
 
 cdef void io_sent(io_t *io, uint32_t n) noexcept nogil:

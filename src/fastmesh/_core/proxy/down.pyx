@@ -1,6 +1,6 @@
 """See down.pxd."""
 from libc.stdint cimport uint32_t, uint64_t
-from fastmesh._core.io.reactor cimport io_close, io_close_sent, io_reset
+from fastmesh._core.io.reactor cimport io_close, io_close_sent, io_reset, io_taken
 from fastmesh._core.io.timer cimport timer_arm, timer_unlink
 from fastmesh._core.mem.counter cimport G_DOWNSTREAM_CONNECTIONS, G_IDLE_EVICTED
 from fastmesh._core.mem.inbox cimport inbox_clear
@@ -55,8 +55,9 @@ cdef void down_wait(down_t *d) noexcept nogil:
 
 cdef bint down_is_moving(down_t *d) noexcept nogil:
     cdef uint64_t now = d.proxy.reactor.now_ns
-    if d.x.io.tx_total != d.tx_seen:
-        d.tx_seen = d.x.io.tx_total
+    cdef uint64_t taken = io_taken(&d.x.io)
+    if taken != d.tx_seen:
+        d.tx_seen = taken
         d.idle_since_ns = now
     elif d.x.io.out_head is NULL or 0 < d.listener.body_timeout_ns <= now - d.idle_since_ns:
         return False

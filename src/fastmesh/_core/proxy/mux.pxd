@@ -110,7 +110,7 @@ ctypedef struct down_t:
     down_t *prev
     timer_t timer
     uint64_t head_ns          # when the first byte of the present head came
-    uint64_t tx_seen          # progress of sending when last looked
+    uint64_t tx_seen          # progress of sending when last looked (io_taken, or tx_total at the beginning)
     uint64_t moved_seen       # progress of the exchange when last looked
     uint64_t idle_since_ns
     uint64_t id

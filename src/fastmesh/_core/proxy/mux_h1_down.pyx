@@ -9,7 +9,7 @@ from fastmesh._core.http.h1 cimport (
 from fastmesh._core.http.msg cimport (
     FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, MSG_UPGRADE, msg_t, msg_value)
 from fastmesh._core.http.token cimport HEADER_DATE, HEADER_UPGRADE, METHOD_HEAD
-from fastmesh._core.io.reactor cimport io_bulk, io_hangup, io_rx, io_shut
+from fastmesh._core.io.reactor cimport io_bulk, io_hangup, io_rx, io_shut, io_taken
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t
 from fastmesh._core.mem.block cimport block_put, block_t
 from fastmesh._core.mem.counter cimport (
@@ -330,9 +330,9 @@ cdef void _on_ready(xprt_t *x, int events) noexcept nogil:
 
 cdef inline uint64_t _moved(down_t *d, stream_t *s) noexcept nogil:
     """A number that is another one whenever something of the exchange has moved."""
-    cdef uint64_t n = d.x.io.tx_total + s.sent + s.attempts + d.requests
+    cdef uint64_t n = io_taken(&d.x.io) + s.sent + s.attempts + d.requests
     if s.up is not NULL:
-        n += s.up.x.io.tx_total + s.up.interims
+        n += io_taken(&s.up.x.io) + s.up.interims
     return n
 
 
@@ -340,7 +340,7 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
     cdef down_t *d = <down_t *>owner
     cdef uint64_t *counters = d.proxy.stats.globals
     cdef stream_t *s = d.stream
-    cdef uint64_t moved
+    cdef uint64_t moved, taken
     if d.phase == DOWN_IDLE and not d.x.io.out_over:
         counters[G_IDLE_CLOSED] += 1
         down_close(d)
@@ -356,8 +356,9 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
             _deadline(d, d.listener.body_timeout_ns)
             if s.up is NULL:
                 return
-            if s.up.x.io.tx_total != d.tx_seen:
-                d.tx_seen = s.up.x.io.tx_total
+            taken = io_taken(&s.up.x.io)
+            if taken != d.tx_seen:
+                d.tx_seen = taken
                 return
             counters[G_BODY_TIMEOUT] += 1
             stream_answer(s, 504, FLAG_SI, b"stream_idle_timeout", b"the upstream does not read the request's body")
@@ -371,8 +372,9 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
         else:
             stream_answer(s, 408, FLAG_SI, b"stream_idle_timeout", b"the request's body stopped arriving")
     elif (d.phase == DOWN_BUSY or d.phase == DOWN_IDLE) and d.x.io.out_over:
-        if d.x.io.tx_total != d.tx_seen:
-            d.tx_seen = d.x.io.tx_total
+        taken = io_taken(&d.x.io)
+        if taken != d.tx_seen:
+            d.tx_seen = taken
             _deadline(d, d.listener.body_timeout_ns)
             return
         counters[G_BODY_TIMEOUT] += 1
