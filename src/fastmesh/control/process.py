@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import NoReturn, Self
@@ -93,7 +94,10 @@ class Child:
         # No signal may reach the copy while it would still tell this process's loop of it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
+            with warnings.catch_warnings():
+                # Python warns of every fork beside a thread. This one is made for it.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
             if pid == 0:
                 _be_copy(work, copies, before)
             return cls(pid, on_death)

@@ -93,6 +93,18 @@ def test_how_copies_end() -> None:
     assert uvloop.run(copied(pause, kill=signal.SIGTERM)) == "killed by SIGTERM"
 
 
+def test_a_copy_can_be_made_beside_other_threads() -> None:
+    """Newer Pythons warn of it, and warnings are errors here."""
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    try:
+        assert uvloop.run(copied(lambda: os._exit(threading.active_count()))) == "exit status 1"
+    finally:
+        end.set()
+        thread.join()
+
+
 def test_a_copy_that_fails_says_why_and_never_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise SystemExit("a reason of its own")
