@@ -34,19 +34,22 @@ class Compiler:
         self._child: Child | None = None
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request, one answer. Raises CompileFailed when the process dies, hangs or talks nonsense, OSError when
-        it cannot be started."""
+        """One request, one answer. Raises CompileFailed when the process cannot be started, dies, hangs or talks
+        nonsense."""
         async with self._lock:
-            words = os.memfd_create("fastmesh-compile-stderr", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             try:
-                os.ftruncate(words, STDERR_LIMIT)
-                _seal_size(words)
+                words = _memory_for_words()
+            except OSError as error:
+                raise CompileFailed(f"the compile process cannot be started: {error.strerror}") from None
+            try:
                 async with asyncio.timeout(PATIENCE):
                     return await self._exchange(request, words)
             except TimeoutError:
                 raise CompileFailed(f"the compile process did not answer within {PATIENCE:g} s") from None
             except (EOFError, ValueError, ConnectionError) as error:
                 raise CompileFailed(await self._last_words(error, words)) from None
+            except OSError as error:
+                raise CompileFailed(f"the compile process cannot be started: {error.strerror}") from None
             finally:
                 self.let_go()
                 os.close(words)
@@ -93,5 +96,13 @@ class Compiler:
             self._child = None
 
 
-def _seal_size(fd: int) -> None:
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+def _memory_for_words() -> int:
+    """A descriptor that takes STDERR_LIMIT bytes and no more."""
+    fd = os.memfd_create("fastmesh-compile-stderr", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, STDERR_LIMIT)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -91,7 +91,7 @@ class Configurator:
             answer = await self.compiler.ask({
                 "file": self.path, "version": self._last_version + 1, "open_files": self._open_files,
                 "registry": live.registry if live is not None else None})
-        except (CompileFailed, OSError) as error:
+        except CompileFailed as error:
             raise BadConfiguration(str(error)) from None
         if not answer["ok"]:
             raise BadConfiguration(answer["text"])

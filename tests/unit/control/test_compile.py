@@ -113,6 +113,21 @@ def test_a_rehearsal_that_fails_stops_the_start(monkeypatch: pytest.MonkeyPatch)
         rehearse()
 
 
+def test_a_process_that_cannot_be_started_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    async def test(compiler: Compiler) -> None:
+        before = os.listdir("/proc/self/fd")
+        monkeypatch.setattr(os, "fork", refuse)
+        with pytest.raises(CompileFailed, match=r"^the compile process cannot be started: Resource temporarily "):
+            await compiler.ask({"file": "x", "version": 1})
+        assert os.listdir("/proc/self/fd") == before
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+    with_compiler(test)
+
+
 def test_a_process_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile_module, "PATIENCE", 0.3)
 
