@@ -142,7 +142,9 @@ class BuildCore(build_ext):
             print(f"  cython  {ext.name}", flush=True)
             done = subprocess.run([*command, source], check=False, stderr=subprocess.PIPE, text=True)
             self.generated.joinpath(f"{ext.name}.hints").write_text(done.stderr)
-            sys.stderr.write(done.stderr)
+            # A name that begins with _ is one that is not used; of generator expressions nothing can be said.
+            sys.stderr.writelines(line for line in done.stderr.splitlines(keepends=True)
+                                  if "Unused entry '_" not in line and "Unused entry 'genexpr'" not in line)
             if done.returncode:
                 c_file.unlink(missing_ok=True)
                 raise SystemExit(f"{source}: Cython refused it")

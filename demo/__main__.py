@@ -3,15 +3,19 @@
 import argparse
 import asyncio
 import contextlib
-import shutil
+import fcntl
+import io
+import itertools
+import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 from demo.caller import Caller
 from demo.display import GREEN, RED, Display
-from demo.mesh import DemoError, Mesh, Sidecar, is_open, until
+from demo.mesh import INSTANCES, DemoError, Mesh, Sidecar, is_open, until
 from demo.metrics import Figures, Hop, read_totals
 
 SERVICES = ["shop", "catalog", "stock"]
@@ -20,6 +24,8 @@ OFFER = """\
       - match: {path: /offer}
         response: {status: 200, body: "three for two\\n"}"""
 NOTICED_SHOWN = 10
+OWN_FOLDER = Path("build/demo")
+LOCK = ".in-use"
 
 
 class Demo:
@@ -35,10 +41,13 @@ class Demo:
     # --- what is shown all the time ---
 
     def figures(self) -> list[tuple[str, Figures]]:
-        rows = [("caller → shop", Figures(*self.caller.recent()))]
-        rows += [(f"→ {name}'s instances" if cluster == name else f"{name} → {cluster}", hop.figures())
-                 for (name, cluster), hop in self.hops.items()]
+        rows = [("caller → [shop]", Figures(*self.caller.recent()))]
+        rows += [(f"[{name}] → {cluster}-1..{INSTANCES}" if cluster == name else f"[{name}] → [{cluster}]",
+                  hop.figures()) for (name, cluster), hop in self.hops.items()]
         return rows
+
+    def instances_up(self) -> dict[str, list[bool]]:
+        return {name: [child.is_running() for child in self.mesh.instances_of(name)] for name in SERVICES}
 
     async def watch(self) -> None:
         while True:
@@ -47,15 +56,16 @@ class Demo:
                 for (owner, cluster), hop in self.hops.items():
                     if owner == name:
                         hop.add(totals[cluster])
-            up = {name: c.process is not None and c.process.poll() is None for name, c in self.mesh.instances.items()}
-            self.display.draw(self.figures(), up)
+            self.display.draw(self.figures(), self.instances_up())
             await asyncio.sleep(0.4)
 
     # --- the steps ---
 
     async def run(self) -> None:
         say, step, caller = self.display.say, self.display.step, self.caller
-        step(f"starting {len(self.mesh.instances)} instances of {len(SERVICES)} services and {len(SERVICES)} sidecars")
+        say(f"three services, {INSTANCES} instances of each, and a sidecar beside each service: [in brackets]")
+        say("  caller → [shop] → shop-1..3 → [shop] → [catalog] → catalog-1..3 → [catalog] → [stock] → stock-1..3")
+        step(f"starting {len(self.mesh.instances)} instances and {len(SERVICES)} sidecars")
         await self.mesh.start()
         finished = asyncio.Event()
         calling, watching = asyncio.create_task(caller.run(finished)), asyncio.create_task(self.watch())
@@ -72,17 +82,16 @@ class Demo:
             for task in (steps, watching, calling):
                 task.cancel()
             await asyncio.gather(steps, watching, calling, return_exceptions=True)
-        say("")
 
     async def steps(self) -> None:
         step = self.display.step
-        step(f"traffic: {self.caller.rate:.0f} requests a second, caller → shop → catalog → stock and back")
+        step(f"traffic: {self.caller.rate:.0f} requests a second, each asks shop, which asks catalog, which asks stock")
         await asyncio.sleep(self.pace)
         await until(lambda: self.has_served([*self.mesh.instances]), "every instance has answered")
         await self.kill_and_bring_back()
         await self.reload(self.mesh.sidecars["shop"])
         await self.replace_worker(self.mesh.sidecars["catalog"])
-        step("enough")
+        step("enough: the caller waits for its last answers, then everything is ended")
 
     async def has_served(self, names: list[str], since: dict[str, int] | None = None) -> bool:
         return all(self.caller.record.served_by[name] > (since or {}).get(name, 0) for name in names)
@@ -93,10 +102,10 @@ class Demo:
         victim.kill()
         self.display.step(f"killed {VICTIM} with SIGKILL, whatever it was doing")
         await asyncio.sleep(self.pace)
-        self.display.say(f"  {hop.last.retries - before:.0f} requests were tried again at the other instances")
+        self.display.say(f"  catalog's sidecar tried {hop.last.retries - before:.0f} requests again at other instances")
         victim.start()
         sidecar = self.mesh.sidecars["catalog"]
-        await until(lambda: is_open(sidecar.instances[1]), f"{VICTIM} listens again")
+        await until(lambda: is_open(sidecar.instances[1]), f"{VICTIM} listens again", victim)
         since, again = dict(self.caller.record.served_by), time.monotonic()
         await until(lambda: self.has_served([VICTIM], since), f"{VICTIM} is given requests again")
         self.display.step(f"brought {VICTIM} back: given requests again after {time.monotonic() - again:.1f} s")
@@ -127,17 +136,18 @@ class Demo:
 
         await until(is_gone, "the old worker has drained and gone")
         self.display.step(f"replaced the worker of {sidecar.name}: "
-                          f"process {old} answered what it had and went, {await sidecar.worker_pid()} took over")
+                          f"process {await sidecar.worker_pid()} took over, {old} answered what it had and went")
         await asyncio.sleep(self.pace)
 
 
 def report(demo: Demo) -> int:
     record, say = demo.caller.record, demo.display.say
-    n = record.answered + len(record.noticed)
-    say(f"the caller sent {n} requests: {record.answered} right answers, {len(record.noticed)} failures, "
+    say("")
+    say(f"the caller sent {record.sent} requests: {record.answered} right answers, {len(record.noticed)} failures, "
         f"slowest {record.slowest_ms:.0f} ms")
-    by_instance = (f"{name} {record.served_by[name]}" for name in sorted(demo.mesh.instances))
-    say(f"answers by instance: {', '.join(by_instance)}")
+    for service in SERVICES:
+        served = ", ".join(f"{child.name} {record.served_by[child.name]}" for child in demo.mesh.instances_of(service))
+        say(f"  answered by {served}")
     memory = ", ".join(f"{sidecar.memory_mib():.0f}" for sidecar in demo.mesh.sidecars.values())
     say(f"memory of the three sidecars, control process and worker together: {memory} MiB")
     for line in record.noticed[:NOTICED_SHOWN]:
@@ -145,8 +155,8 @@ def report(demo: Demo) -> int:
     if record.noticed:
         say(f"what the caller noticed: {len(record.noticed)} requests went wrong", RED)
         return 1
-    if not n:
-        say("the caller sent nothing", RED)
+    if not record.answered or record.sent != record.answered:
+        say(f"of {record.sent} requests only {record.answered} are accounted for", RED)
         return 1
     say("what the caller noticed: nothing", GREEN)
     return 0
@@ -157,7 +167,6 @@ def show_logs(folder: Path) -> None:
         tail = log.read_text(errors="replace").splitlines()[-5:] if "access" not in log.name else []
         if tail:
             print(f"--- {log}", *tail, sep="\n", file=sys.stderr)
-    print(f"all logs and configurations: {folder}", file=sys.stderr)
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -175,13 +184,35 @@ async def run(args: argparse.Namespace) -> int:
         status = 130
     except (DemoError, OSError, EOFError, ValueError, TimeoutError) as error:
         display.say(f"failed: {error or type(error).__name__}", RED)
+        if gone := demo.mesh.ended():
+            display.say(f"ended by themselves: {', '.join(gone)}", RED)
     finally:
         if forced := demo.mesh.stop():
             display.say(f"did not end by themselves when asked: {', '.join(forced)}", RED)
             status = status or 1
     if status == 1:
         show_logs(args.logs)
+    display.say(f"configurations and logs of this run: {os.path.relpath(args.logs)}")
     return status
+
+
+def claim(folder: Path) -> tuple[Path, TextIO]:
+    """A folder that no other demonstration uses, emptied of what an earlier one left; held by the open file."""
+    for number in itertools.count(1):
+        ours = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        ours.mkdir(parents=True, exist_ok=True)
+        if folder != OWN_FOLDER.resolve() and not (ours / LOCK).exists() and any(ours.iterdir()):
+            raise DemoError(f"{ours} holds other files; name a folder that is new or empty")
+        lock = (ours / LOCK).open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        for old in (*ours.glob("*.log"), *ours.glob("*.yaml")):
+            old.unlink()
+        return ours, lock
+    raise AssertionError
 
 
 def main() -> int:
@@ -190,12 +221,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to look at each step (%(default)g)")
     parser.add_argument("--reactor", default="auto", choices=["auto", "io_uring", "epoll"], help="of the sidecars")
     parser.add_argument("--plain", action="store_true", help="lines instead of a table, also at a terminal")
-    parser.add_argument("--logs", type=Path, default=Path("build/demo"), help="folder of logs and files (%(default)s)")
+    parser.add_argument("--logs", type=Path, default=OWN_FOLDER,
+                        help="folder of logs and files (%(default)s, or the next that is free)")
     args = parser.parse_args()
-    args.logs = args.logs.resolve()
-    shutil.rmtree(args.logs, ignore_errors=True)
-    args.logs.mkdir(parents=True)
-    with contextlib.suppress(KeyboardInterrupt):
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")    # arrows, where the terminal has none
+    try:
+        args.logs, lock = claim(args.logs.resolve())
+    except (DemoError, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    with lock, contextlib.suppress(KeyboardInterrupt):
         return asyncio.run(run(args))
     return 130
 

@@ -22,6 +22,7 @@ IN_FLIGHT = 64
 class Record:
     """What the caller saw, all of it."""
 
+    sent: int = 0
     answered: int = 0
     noticed: list[str] = field(default_factory=list)  # whatever was not the right answer
     slowest_ms: float = 0.0
@@ -48,6 +49,7 @@ class Caller:
             if (pause := due - time.monotonic()) > 0:
                 await asyncio.sleep(pause)
             number += 1
+            self.record.sent += 1
             task = asyncio.create_task(self._one(number, due))
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
@@ -58,16 +60,21 @@ class Caller:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 answer = await self.client.request(f"/cart/{number}", "shop", x_request_id=f"demo-{number}")
+                status = answer.status
         except TimeoutError:
             return self._note(due, f"request {number}: no answer in {PATIENCE_SECONDS:g} s")
         except (OSError, EOFError, ValueError) as error:
             return self._note(due, f"request {number}: {error!r}")
-        if answer.status != 200:
+        if status != 200:
             return self._note(due, f"request {number}: {answer.first}: {answer.body[:300].decode(errors='replace')}")
-        content = json.loads(answer.body)
-        if content["number"] != number:
-            return self._note(due, f"request {number} was given the answer to {content['number']}")
-        self.record.served_by.update(content["served_by"])
+        try:
+            content = json.loads(answer.body)
+            answered, served_by = content["number"], Counter(content["served_by"])
+        except (ValueError, KeyError, TypeError):
+            return self._note(due, f"request {number}: not an answer of shop: {answer.body[:300]!r}")
+        if answered != number:
+            return self._note(due, f"request {number} was given the answer to {answered}")
+        self.record.served_by.update(served_by)
         self._note(due, "")
 
     def _note(self, due: float, problem: str) -> None:

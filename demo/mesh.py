@@ -9,6 +9,7 @@ inbound port, which spreads it over the instances.
 import asyncio
 import ctypes
 import json
+import random
 import re
 import signal
 import socket
@@ -21,7 +22,7 @@ from typing import Any
 from demo.wire import Client, Message
 
 INSTANCES = 3
-START_SECONDS = 15.0
+START_SECONDS = 30.0        # for a machine that is busy with other things; else it is a second or two
 STOP_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 
@@ -80,8 +81,11 @@ class Child:
                                             process_group=0, preexec_fn=end_with_parent)  # noqa: PLW1509 (one thread)
 
     def signal(self, number: int) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.is_running():
             self.process.send_signal(number)
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
@@ -89,9 +93,8 @@ class Child:
             self.process.wait()
 
     def check_alive(self) -> None:
-        if self.process is None or self.process.poll() is not None:
-            status = None if self.process is None else self.process.returncode
-            raise DemoError(f"{self.name} ended by itself (status {status})")
+        if self.process is not None and not self.is_running():
+            raise DemoError(f"{self.name} ended by itself (status {self.process.returncode}): see {self.log.name}")
 
 
 class Sidecar(Child):
@@ -179,9 +182,20 @@ class Mesh:
         for sidecar in self.sidecars.values():
             sidecar.start()
         for sidecar in self.sidecars.values():
-            for port in sidecar.instances:
-                await until(lambda port=port: is_open(port), f"an instance of {sidecar.service} listens")
+            for port, child in zip(sidecar.instances, self.instances_of(sidecar.service), strict=True):
+                await until(lambda port=port: is_open(port), f"{child.name} listens on port {port}", child)
             await until(lambda sidecar=sidecar: is_ready(sidecar), f"{sidecar.name} is ready", sidecar)
+        # Somebody else may have answered at a port of theirs.
+        for one in (*self.instances.values(), *self.sidecars.values()):
+            one.check_alive()
+
+    def instances_of(self, service: str) -> list[Child]:
+        return [self.instances[f"{service}-{n}"] for n in range(1, INSTANCES + 1)]
+
+    def ended(self) -> list[str]:
+        """Who was started and runs no more."""
+        return [one.name for one in (*self.sidecars.values(), *self.instances.values())
+                if one.process is not None and not one.is_running()]
 
     def stop(self) -> list[str]:
         """End everything; returns what had to be forced."""
@@ -200,11 +214,26 @@ class Mesh:
 
 
 def free_ports(n: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
-    return ports
+    """Ports that nobody uses, from outside the range that the kernel gives to outgoing connections.
+
+    From within it, one could be taken between here and the start of whom it is meant for.
+    """
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    outside = [*range(10_000, low), *range(high + 1, 65_536)] or [0] * n
+    start = random.randrange(len(outside))
+    held: list[socket.socket] = []
+    try:
+        for port in (*outside[start:], *outside[:start]):
+            try:
+                held.append(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            if len(held) == n:
+                return [s.getsockname()[1] for s in held]
+    finally:
+        for s in held:
+            s.close()
+    raise DemoError(f"there are no {n} free ports")
 
 
 async def is_open(port: int) -> bool:

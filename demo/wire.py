@@ -21,11 +21,18 @@ class Message:
 
     @property
     def status(self) -> int:
-        return int(self.first.split(" ", 2)[1])
+        return int(self._second)
 
     @property
     def path(self) -> str:
-        return self.first.split(" ", 2)[1]
+        return self._second
+
+    @property
+    def _second(self) -> str:
+        words = self.first.split(" ", 2)
+        if len(words) < 2:
+            raise ValueError(f"not HTTP: {self.first[:100]!r}")
+        return words[1]
 
 
 async def read_message(reader: asyncio.StreamReader) -> Message:
