@@ -1,6 +1,8 @@
 # syntax=docker/dockerfile:1
 # Stage 1 builds the wheel that `make wheel` builds; stage 2 holds Python, that wheel and nothing else.
 FROM python:3.13-slim-bookworm AS build
+# The compiler's version is that of the base image.
+# hadolint ignore=DL3008
 RUN apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
@@ -18,7 +20,8 @@ RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     python -m pip install -q --no-cache-dir --no-index --no-deps /wheels/*.whl \
     && fastmesh version
 USER 1337:1337
-# The configuration is mounted at /etc/fastmesh; the admin API listens on loopback, port 15000.
+# The configuration is mounted at /etc/fastmesh. There is no HEALTHCHECK, for the configuration decides where the admin
+# API listens (by default on loopback, port 15000); what orchestrators ask is its /ready.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["fastmesh"]
 CMD ["run", "-c", "/etc/fastmesh/mesh.yaml"]
