@@ -39,6 +39,22 @@ def test_connection_of_a_removed_endpoint_is_not_kept(play):
     assert up.is_closed
 
 
+def test_connection_of_a_removed_endpoint_is_not_kept_while_another_one_closes(play):
+    play.endpoints("a")
+    first, second = play.client(), play.client()
+    first.sends(GET)
+    up = play.connect("a")
+    second.sends(GET)
+    idle = play.connect("a")
+    idle.answers()
+    second.expect_answer(200)
+    with play.batch():
+        play.endpoints("b").apply()
+        up.answers()
+    first.expect_answer(200)
+    assert idle.is_closed and up.is_closed
+
+
 def test_kept_endpoint_keeps_its_connections_and_what_is_known_of_it(play):
     play.cluster(avoid_base="10s").endpoints("a", "b")
     play.client_sends(GET)

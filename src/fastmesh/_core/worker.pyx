@@ -333,7 +333,7 @@ cdef void _retire(proxy_t *p, cluster_t *c) noexcept nogil:
     cdef endpoint_live_t *live
     for i in range(c.n):
         live = c.endpoints[i].live
-        if live.n_idle != 0 and live.refs <= live.connections + 1:
+        if live.n_idle != 0 and live.refs <= live.held + 1:
             pool_close_idle(&p.pool, live)
 
 

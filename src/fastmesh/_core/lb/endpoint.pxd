@@ -16,11 +16,12 @@ ctypedef struct endpoint_live_t:
     uint32_t active           # requests (or TCP connections) in flight from this worker
     uint32_t connections      # open sockets, idle ones included
     uint32_t failures         # connect failures in a row: the exponent of the back-off
-    uint32_t refs
+    uint32_t refs             # snapshots that name it, and `held`
     uint64_t key              # hash of cluster name and address
     void *idle                # the pool's list of idle connections (upstream/pool owns the meaning)
     uint32_t n_idle
     uint32_t waiting          # streams queued for a connection
+    uint32_t held             # references of connections, those included that are closing
     void *queue               # the pool's queue of waiting streams
     void *cluster_live        # cluster_live_t of lb/cluster, which lives longer
     addr_t addr               # own copy, outlives snapshots

@@ -385,7 +385,7 @@ cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
     # A request that is not wholly sent leaves the connection in the middle of a message.
     if not s.bits & S_REQUEST_DONE or s.bits & S_CLOSE_UP:
         pool_drop(up)
-    elif s.snap is not s.proxy.snap and up.live.refs <= up.live.connections + 1:
+    elif s.snap is not s.proxy.snap and up.live.refs <= up.live.held + 1:
         # Only this stream's old snapshot still names the endpoint.
         pool_drop(up)
     elif up.x.io.out_head is NULL:

@@ -222,6 +222,7 @@ cdef void _on_closed(xprt_t *x) noexcept nogil:
         p.all = up.all_next
     if up.all_next is not NULL:
         up.all_next.all_prev = up.all_prev
+    up.live.held -= 1
     live_endpoint_put(p.registry, up.live)
     slab_give(&p.slab, up)
 
@@ -319,6 +320,7 @@ cdef void _connect(pool_t *p, pool_wait_t *w) noexcept nogil:
     up.pool = p
     up.live = live
     live.refs += 1
+    live.held += 1
     up.row = &p.stats.clusters[w.cluster.id]
     up.idle_ns = w.cluster.idle_timeout_ns
     up.max_uses = w.cluster.max_requests_per_connection
@@ -394,7 +396,7 @@ cdef void pool_give(up_t *up) noexcept nogil:
     up.user = NULL
     up.ops = NULL
     if (p.is_draining or up.x.io.flags & (IO_EOF | IO_FAILED | IO_SHUT_WANT) or up.inbox.len != 0 or
-            (up.max_uses != 0 and up.uses >= up.max_uses) or live.refs <= live.connections):
+            (up.max_uses != 0 and up.uses >= up.max_uses) or live.refs <= live.held):
         # The last test: no snapshot names this endpoint any more.
         _close(up)
         return
