@@ -1,12 +1,12 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from fastmesh._core.http.chunked cimport chunked_init, chunked_step, chunked_t
 from fastmesh._core.http.h1 cimport (
     H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_request, h1_parse_response, h1_parse_trailers)
 from fastmesh._core.http.msg cimport FIELD_DROP, FRAME_LENGTH, field_t, msg_t
 from fastmesh._core.http.token cimport METHOD_CONNECT
-from fastmesh._core.http.uri cimport URI_SAME, uri_decode_slashes, uri_normalize
+from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_READINGS, URI_SAME, uri_normalize, uri_read_again
 from fastmesh._core.lb.endpoint cimport endpoint_row_t
 from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.span cimport span_t
@@ -217,7 +217,7 @@ cdef bint has_dots(const uint8_t *p, uint32_t n) noexcept nogil:
 
 cdef const char *uri(const uint8_t *p, size_t n) noexcept nogil:
     cdef uint32_t length = 0, second = 0
-    cdef int result
+    cdef int result, which
     cdef const uint8_t *normal = first_room
     if n == 0 or n > INPUT_CAP:
         return NULL
@@ -234,9 +234,12 @@ cdef const char *uri(const uint8_t *p, size_t n) noexcept nogil:
         return "a normal form is refused"
     if second != length and second != 0:
         return "a normal form that is not normal"
-    second = uri_decode_slashes(normal, length, second_room)
-    if second > length or has_dots(second_room, second):
-        return "slashes decoded into dot segments"
+    for which in range(URI_READINGS):
+        second = uri_read_again(normal, length, which, second_room)
+        if second > length or (second and (second_room[0] != b'/' or has_dots(second_room, second))):
+            return "another reading with dot segments"
+        if second and result != URI_AMBIGUOUS and (second != length or memcmp(second_room, normal, length)):
+            return "a path that is read in two ways is not said to be"
     return NULL
 
 

@@ -14,7 +14,7 @@ from fastmesh._core.http.chunked cimport chunked_init, chunked_put_size, chunked
 from fastmesh._core.http.h1 cimport (
     H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_request, h1_parse_response, h1_parse_trailers, h1_reason)
 from fastmesh._core.http.msg cimport FIELD_DROP, msg_t
-from fastmesh._core.http.uri cimport uri_decode_slashes, uri_normalize
+from fastmesh._core.http.uri cimport uri_normalize, uri_read_again
 from fastmesh._core.mem.span cimport span_t
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -236,14 +236,15 @@ def normalize(const uint8_t[::1] path not None, bint front=False):
     return rc, result
 
 
-def decode_slashes(const uint8_t[::1] path not None):
+def read_again(const uint8_t[::1] path not None, int which):
+    """The reading, or None."""
     cdef uint32_t n = <uint32_t>path.shape[0], out_len
     cdef const uint8_t *p = _guarded(&path[0] if n else NULL, n, False)
     cdef uint8_t *out = <uint8_t *>malloc(n + 1)
     out[n] = 0x5a
-    out_len = uri_decode_slashes(p, n, out)
+    out_len = uri_read_again(p, n, which, out)
     over = out[n] != 0x5a or out_len > n
-    result = out[:out_len]
+    result = out[:out_len] if out_len else None
     free(out)
     assert not over, "wrote past the room it was given"
     return result

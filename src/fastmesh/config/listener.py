@@ -17,7 +17,7 @@ _OWN_MACHINE = [parse_network("127.0.0.0/8"), parse_network("::1/128"), parse_ne
 class Limits(Section):
     """How much one client may ask for. What is larger is refused with the status that says so."""
 
-    head: Annotated[int, Size("1KiB", "65535B"), Field(
+    head: Annotated[int, Size("1KiB", "63KiB"), Field(
         description="A request's head: request line and header fields. Larger: 431.")] = parse_size("60KiB")
     request_line: Annotated[int, Size("256B", "65535B"), Field(
         description="The request line. Longer: 414.")] = parse_size("16KiB")

@@ -14,6 +14,7 @@ MAX_PATH = 4096
 PATTERN = r"^/[^?#\s]*$"
 
 _ESCAPE = re.compile(rb"%(..?)?", re.DOTALL)
+_UNCLEAR = re.compile(r";|%2f|%5c|%c[01]", re.IGNORECASE)
 _SLASHES = re.compile(rb"/{2,}")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -34,6 +35,10 @@ def normalize_path(text: str) -> str:
                          f"a prefix matches what is below it: write {text.rstrip('*') or '/'}")
     if "\\" in text:
         raise WrongValue(repr(text), 'a path without "\\"', "servers disagree about it; write /")
+    if unclear := _UNCLEAR.search(text):
+        raise WrongValue(repr(text), f"a path without {unclear[0]}",
+                         "servers disagree about it, so a request that only one reading of leads here is refused; "
+                         "write the rule for what stands before it")
     raw = text.encode("utf-8", "surrogatepass")
     if any(byte <= 32 or byte == 127 for byte in raw):
         raise WrongValue(repr(text), "a path without spaces and control characters",

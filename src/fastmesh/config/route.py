@@ -42,7 +42,8 @@ class Match(Section):
         description="Methods, in the case they are sent in: `GET`, not `get`. Empty matches every method.",
         max_length=64)] = []  # noqa: RUF012
     headers: Annotated[dict[HeaderName, HeaderValue], Field(
-        description="Headers that must be there with exactly this value. Names are compared without case.",
+        description="Headers that must be there with exactly this value. Names are compared without case. A request "
+                    "in which such a header stands several times with different values gets 400.",
         max_length=64, examples=[{"x-canary": "1"}])] = {}  # noqa: RUF012
 
 

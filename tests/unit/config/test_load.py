@@ -93,7 +93,7 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    protocol: http", "    limits: {head: 64}",
      "f:8:20: listeners[0].limits.head: found '64', allowed: a number with one of B, KiB, MiB, GiB", "write 64B"),
     ("    protocol: http", "    limits: {head: 1MiB}",
-     "f:8:20: listeners[0].limits.head: found '1MiB', allowed: from 1KiB to 65535B", ""),
+     "f:8:20: listeners[0].limits.head: found '1MiB', allowed: from 1KiB to 63KiB", ""),
     ("    protocol: http", "    limits: {header_count: 257}",
      "f:8:28: listeners[0].limits.header_count: found '257', allowed: a whole number from 1 to 256", ""),
     ("    protocol: http", "    limits: 5", "f:8:13: listeners[0].limits: found '5', allowed: a mapping with the keys "

@@ -20,7 +20,7 @@ cdef enum h1_fault_t:
 ctypedef struct h1_limits_t:
     uint32_t head_bytes       # whole head, at most 65,535
     uint32_t line_bytes       # request line
-    uint32_t fields           # at most MSG_FIELDS_CAP
+    uint32_t fields           # at most MSG_FIELDS_ROOM
 
 # > 0: bytes of the complete head; H1_AGAIN: incomplete and within limits; else h1_fault_t with m.fault set.
 # `scanned`: bytes at the front already known to hold no end of head (0 the first time, the old `n` afterwards).

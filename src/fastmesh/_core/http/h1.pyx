@@ -13,8 +13,8 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 from fastmesh._core.http.hop cimport HOP_KEPT, hop_read_connection, hop_read_te
 from fastmesh._core.http.msg cimport (
-    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_DROPS, MSG_EXPECT_CONTINUE,
-    MSG_FIELDS_CAP, MSG_HAS_LENGTH, field_t, msg_fail, msg_t, msg_value_is)
+    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_CLOSE, MSG_DROPS, MSG_EXPECT_CONTINUE,
+    MSG_FIELDS_ROOM, MSG_HAS_LENGTH, field_t, msg_fail, msg_t, msg_value_is)
 from fastmesh._core.http.token cimport (
     HEADER_CONNECTION, HEADER_CONTENT_LENGTH, HEADER_EXPECT, HEADER_HOST, HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE,
     HEADER_NONE, HEADER_PROXY_AUTHENTICATE, HEADER_PROXY_AUTHORIZATION, HEADER_PROXY_CONNECTION, HEADER_TE,
@@ -169,7 +169,7 @@ cdef int _fields(msg_t *m, walk_t *w, const uint8_t *q, const h1_limits_t *limit
     cdef field_t *f = m.fields
     cdef uint32_t seen = 0, twice = 0, bit, n = 0, cap
     cdef unsigned int id
-    cap = limits.fields if limits.fields < MSG_FIELDS_CAP else MSG_FIELDS_CAP
+    cap = limits.fields if limits.fields < MSG_FIELDS_ROOM else MSG_FIELDS_ROOM
     m.fields_off = <uint16_t>(q - base)
     while True:
         c = scan_name(q, end, base)
@@ -697,7 +697,10 @@ cdef int h1_parse_response(msg_t *m, const uint8_t *p, uint32_t n, uint32_t scan
         return msg_fail(m, H1_EBAD, b"an interim response claims to have a body")
     if m.status < 200 or m.status == 204 or (method == METHOD_CONNECT and m.status < 300):
         # No body whatever the fields say; a length here is against RFC 9110 section 8.6 and would
-        # mislead the next reader, so it goes.
+        # mislead the next reader, so it goes. Who announces a body may send it as well: what it says next would
+        # be taken for the answer to another request.
+        if m.framing != FRAME_CLOSE and m.framing != FRAME_NONE:
+            m.bits |= MSG_CLOSE
         m.framing = FRAME_NONE
         if m.bits & MSG_HAS_LENGTH:
             f = &m.fields[m.at[HEADER_CONTENT_LENGTH]]

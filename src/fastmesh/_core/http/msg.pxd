@@ -11,7 +11,8 @@ cdef extern from "scan.h" nogil:
     bint scan_is_fold(const uint8_t *p, const char *lower, size_t n) noexcept
 
 cdef enum:
-    MSG_FIELDS_CAP = 256      # hard ceiling; the configured limit is at most this
+    MSG_FIELDS_CAP = 256      # the configured limit is at most this
+    MSG_FIELDS_ROOM = 272     # hard ceiling: a head as it is passed on may have a few more
 
 # How the body is delimited (RFC 9112 section 6.3).
 cdef enum framing_t:
@@ -64,7 +65,7 @@ ctypedef struct msg_t:
     uint64_t length           # FRAME_LENGTH; or the announced length when MSG_HAS_LENGTH without a body
     int16_t at[32]            # at[HEADER_x] = index of that field, or -1
     const char *fault         # a sentence for people when a parse failed; static storage
-    field_t fields[256]
+    field_t fields[272]
 
 
 cdef inline span_t msg_span(const msg_t *m, uint16_t off, uint16_t n) noexcept nogil:

@@ -1,12 +1,12 @@
 """The normal form of request paths (see uri.pxd).
 
 Rules are matched against what this file returns, so its answers must be what origins
-will understand. Where origins differ (is %2F a slash?) it says so instead of choosing.
+will understand. Where origins differ (is %2F a slash? is ";x" a part of the name?) it says so instead of choosing.
 
 One escape is decoded once: "%252e" stays "%252e" and is an ordinary name.
 """
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from fastmesh._core.mem.fault cimport FM_EPROTO
 
@@ -67,8 +67,6 @@ cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *
         p += 1
         if c == c'/':
             if o > 0:
-                if _without_parameter(out, seg, o) != o:
-                    result = URI_AMBIGUOUS
                 o = _close_segment(out, seg, o)
                 if out[o - 1] != c'/':
                     out[o] = c'/'
@@ -87,7 +85,8 @@ cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *
                 return FM_EPROTO
             c = <uint8_t>(hi << 4 | lo)
             if not char_is(c, CC_UNRESERVED):
-                if c == c'/' or c == c'\\':
+                # C0 and C1 begin what is no UTF-8, or a slash or dot for decoders that do not look.
+                if c == c'/' or c == c'\\' or c == 0xc0 or c == 0xc1:
                     result = URI_AMBIGUOUS
                 out[o] = c'%'
                 out[o + 1] = _upper(p[0])
@@ -96,33 +95,66 @@ cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *
                 p += 2
                 continue
             p += 2
-        elif c == c'\\':
+        elif c == c'\\' or c == c';':
             result = URI_AMBIGUOUS
         out[o] = c
         o += 1
-    if _without_parameter(out, seg, o) != o:
-        result = URI_AMBIGUOUS
     out_len[0] = _close_segment(out, seg, o)
     return result
 
 
-cdef uint32_t uri_decode_slashes(const uint8_t *path, uint32_t n, uint8_t *out) noexcept nogil:
-    cdef uint32_t i = 0, o = 0, seg = 0
+cdef inline uint32_t _slash_at(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """Bytes of the slash that p begins with for somebody: 0 when it is none."""
+    if p[0] == c'/' or p[0] == c'\\':
+        return 1
+    if p[0] != c'%' or end - p < 3:
+        return 0
+    if (p[1] == c'2' and p[2] == c'F') or (p[1] == c'5' and p[2] == c'C'):
+        return 3
+    if end - p >= 6 and (memcmp(p, b"%C0%AF", 6) == 0 or memcmp(p, b"%C1%9C", 6) == 0):
+        return 6
+    return 0
+
+
+cdef bint _has_other_slashes(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    while p < end:
+        if p[0] != c'/' and (_slash_at(p, end) != 0 or (end - p >= 6 and memcmp(p, b"%C0%AE", 6) == 0)):
+            return True
+        p += 1
+    return False
+
+
+cdef uint32_t uri_read_again(const uint8_t *path, uint32_t n, int which, uint8_t *out) noexcept nogil:
+    """See uri.pxd."""
+    cdef const uint8_t *p = path
+    cdef const uint8_t *end = path + n
+    cdef uint32_t o = 0, seg = 0, slash
+    cdef bint decodes = which != 1, strips = which != 0, is_parameter = False
     cdef uint8_t c
-    while i < n:
-        c = path[i]
-        if c == c'%' and n - i >= 3 and ((path[i + 1] == c'2' and path[i + 2] == c'F') or
-                                         (path[i + 1] == c'5' and path[i + 2] == c'C')):
-            c = c'/'
-            i += 3
-        else:
-            if c == c'\\':
-                c = c'/'
-            i += 1
-        if c != c'/':
+    # Reading 1 covers what reading 0 makes of "..;x" as well.
+    if (decodes and not _has_other_slashes(path, end)) or (strips and memchr(path, c';', n) is NULL):
+        return 0
+    while p < end:
+        slash = 1 if p[0] == c'/' else 0
+        # A parameter ends at what is a slash when parameters are taken away.
+        if slash == 0 and decodes and not (is_parameter and which == 3):
+            slash = _slash_at(p, end)
+        if slash == 0:
+            c = p[0]
+            p += 1
+            if is_parameter:
+                continue
+            if strips and c == c';':
+                is_parameter = True
+                continue
+            if decodes and c == c'%' and end - p >= 5 and memcmp(p, b"C0%AE", 5) == 0:
+                c = c'.'
+                p += 5
             out[o] = c
             o += 1
             continue
+        p += slash
+        is_parameter = False
         if o > 0:
             o = _close_segment(out, seg, _without_parameter(out, seg, o))
             if out[o - 1] == c'/':

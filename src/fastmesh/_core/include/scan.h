@@ -136,13 +136,13 @@ static inline const uint8_t *scan_host(const uint8_t *p, const uint8_t *end) {
     SCAN_TABLE(CC_HOST)
 }
 
-/* The place where a path may stop being in normal form: "%", "\", or a "/" followed by "/" or ".".
+/* The place where a path may stop being in normal form: "%", "\", ";", or a "/" followed by "/" or ".".
  * The byte after the last one does not exist, so a final "/" is fine. */
 static inline const uint8_t *scan_plain_path(const uint8_t *p, const uint8_t *end) {
 #if SCAN_WIDE
     while (end - p >= 17) {
         scan_v v = scan_load(p), next = scan_load(p + 1);
-        scan_v odd = scan_or(scan_eq(v, '%'), scan_eq(v, '\\'));
+        scan_v odd = scan_or(scan_or(scan_eq(v, '%'), scan_eq(v, '\\')), scan_eq(v, ';'));
         scan_v turn = scan_and(scan_eq(v, '/'), scan_or(scan_eq(next, '/'), scan_eq(next, '.')));
         odd = scan_or(odd, turn);
         /* "good" is the complement of odd. */
@@ -152,7 +152,7 @@ static inline const uint8_t *scan_plain_path(const uint8_t *p, const uint8_t *en
     }
 #endif
     for (; p < end; p++) {
-        if (*p == '%' || *p == '\\') return p;
+        if (*p == '%' || *p == '\\' || *p == ';') return p;
         if (*p == '/' && p + 1 < end && (p[1] == '/' || p[1] == '.')) return p;
     }
     return p;

@@ -118,8 +118,8 @@ GLOBALS = (
     "head_too_large", "too_many_fields", "bad_version", "header_timeout", "body_timeout", "idle_closed",
     "requests_limit_closed", "request_timeout", "no_route", "no_endpoint", "overflow", "connect_failed",
     "connect_timeout", "retry_connect", "retry_reused", "reuse_stale", "upstream_reset", "upstream_protocol",
-    "upstream_idle_closed", "downstream_reset", "ambiguous_path", "upgrades", "tcp_idle_closed", "read_paused",
-    "lingered", "log_lines", "log_dropped", "series_overflow", "snapshots", "snapshots_refused", "turns",
+    "upstream_idle_closed", "downstream_reset", "ambiguous_path", "ambiguous_field", "upgrades", "tcp_idle_closed",
+    "read_paused", "lingered", "log_lines", "log_dropped", "series_overflow", "snapshots", "snapshots_refused", "turns",
     "sends_short", "buffers_exhausted", "pending_timeout", "idle_evicted", "stream_idle", "drain_cut",
     "downstream_connections", "upstream_connections", "streams", "blocks", "bytes_received", "bytes_sent",
 )

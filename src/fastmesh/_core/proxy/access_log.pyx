@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, strlen
 from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request, h1_parse_response
-from fastmesh._core.http.msg cimport MSG_FIELDS_CAP, msg_span, msg_t, msg_value
+from fastmesh._core.http.msg cimport MSG_FIELDS_ROOM, msg_span, msg_t, msg_value
 from fastmesh._core.http.token cimport HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_REQUEST_ID
 from fastmesh._core.mem.counter cimport G_LOG_DROPPED, G_LOG_LINES, STATS_LOG_BYTES, log_ring_t
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
@@ -31,7 +31,7 @@ cdef enum:
 cdef h1_limits_t ANY
 ANY.head_bytes = 65535
 ANY.line_bytes = 65535
-ANY.fields = MSG_FIELDS_CAP
+ANY.fields = MSG_FIELDS_ROOM
 
 # One line at a time: a worker has one thread.
 cdef uint8_t line[LINE_MAX + 6 * VALUE_MAX + 64]
@@ -140,7 +140,9 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
             if m is not NULL:
                 v = msg_span(m, m.method_off, m.method_len)
         elif op.field == LOG_PATH:
-            if m is not NULL:
+            if s.path_len != 0:
+                v = span_of(s.wire + s.path_off, s.path_len)
+            elif m is not NULL:
                 v = msg_span(m, m.target_off, m.target_len)
         elif op.field == LOG_PROTOCOL:
             if s.bits & S_TCP:

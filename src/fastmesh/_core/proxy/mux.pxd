@@ -165,7 +165,8 @@ ctypedef struct stream_t:
     block_t *wire_blk         # owns wire when it does not fit below
     block_t *replay           # body bytes that may have to be sent again
     uint32_t replay_len
-    uint16_t id_off, id_len   # x-request-id within wire
+    uint32_t upgrade_off, upgrade_len   # the protocols that the client offers, within wire
+    uint32_t path_off, path_len         # behind the head in wire: path and query as received, when they differ
     block_t *answer           # copy of the answer's head, for the access log only
     uint32_t answer_len
     uint8_t inline_[1024]

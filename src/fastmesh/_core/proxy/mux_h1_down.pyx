@@ -412,6 +412,11 @@ cdef void mux_h1_down_drain(down_t *d) noexcept nogil:
 cdef inline uint8_t *_ending(stream_t *s, uint8_t *to) noexcept nogil:
     """The fields that are this connection's own, and the empty line."""
     cdef proxy_t *p = s.proxy
+    if not s.bits & S_REQUEST_DONE:
+        # An answer before the request's end: nobody knows whether that end will come in time (RFC 9110 section
+        # 10.1.1), and the client must not find out with its next request.
+        s.bits |= S_CLOSE_DOWN
+        s.bits &= ~<uint32_t>S_CLIENT_ASKED
     if p.is_draining or (s.down.eof and s.down.inbox.len == 0 and not s.down.is_processing):
         s.bits |= S_CLOSE_DOWN
     if s.bits & S_CLOSE_DOWN:
@@ -448,6 +453,13 @@ cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
         else:
             s.bits |= S_CHUNK_DOWN
             to = put_bytes(to, b"transfer-encoding: chunked\r\n", 28)
+    if m.status == 426 and m.at[HEADER_UPGRADE] >= 0 and not s.bits & S_HTTP10:
+        # What it asks for is the point of this status (RFC 9110 section 15.5.22).
+        value = msg_value(m, m.at[HEADER_UPGRADE])
+        if not _offers_h2c(value):
+            to = put_bytes(to, b"connection: upgrade\r\nupgrade: ", 30)
+            to = put_span(to, value)
+            to = put_bytes(to, b"\r\n", 2)
     if m.at[HEADER_DATE] < 0:
         to = put_bytes(to, proxy_date(s.proxy), 37)      # RFC 9110 section 6.6.1
     if s.listener.via.len != 0:
@@ -481,10 +493,6 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t body) noex
     cdef const char *reason = h1_reason(status)
     cdef uint32_t n_reason = <uint32_t>strlen(reason)
     cdef bint bare = status == 204 or status == 304
-    if not s.bits & S_REQUEST_DONE:
-        # What is left of the request is not read: the next one could not be found.
-        s.bits |= S_CLOSE_DOWN
-        s.bits &= ~<uint32_t>S_CLIENT_ASKED
     if body.ptr is NULL and not bare:
         # Something to read for who looks at it with curl.
         body = span_of(<const uint8_t *>reason, n_reason)

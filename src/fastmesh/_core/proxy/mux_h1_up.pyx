@@ -1,21 +1,21 @@
 """See mux_h1_up.pxd."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcpy
 from fastmesh._core.http.body cimport BODY_DONE, BODY_OPEN, body_init, body_step
 from fastmesh._core.http.chunked cimport chunked_put_size
 from fastmesh._core.http.h1 cimport H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_response, h1_parse_trailers
 from fastmesh._core.http.msg cimport (
-    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, MSG_CLOSE, MSG_FIELDS_CAP, MSG_TE_TRAILERS, msg_span, msg_t,
-    msg_value)
+    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, MSG_CLOSE, MSG_FIELDS_CAP, MSG_TE_TRAILERS, field_t,
+    msg_span, msg_t, msg_value)
 from fastmesh._core.http.token cimport (
-    HEADER_FORWARDED, HEADER_HOST, HEADER_UPGRADE, HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_HOST,
-    HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID, METHOD_OPTIONS)
+    HEADER_CONTENT_LENGTH, HEADER_FORWARDED, HEADER_HOST, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE,
+    HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_HOST, HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID, METHOD_OPTIONS)
 from fastmesh._core.io.reactor cimport IO_FLUSHING, io_bulk, io_rx
 from fastmesh._core.mem.block cimport block_put, block_t
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
 from fastmesh._core.mem.rng cimport rng_next
-from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
 from fastmesh._core.proxy.mux cimport S_CHUNK_UP, S_CLOSE_UP, S_TUNNEL, S_UPGRADE, down_t, proxy_t, stream_t, up_ops_t
 from fastmesh._core.proxy.stream cimport (
@@ -24,10 +24,17 @@ from fastmesh._core.proxy.stream cimport (
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.upstream.pool cimport pool_user_ops_t, up_t
 
+cdef extern from "field_name.h" nogil:
+    unsigned int field_name_id(const uint8_t *p, size_t n) noexcept
+
 cdef enum:
     BULK = 65536              # a body longer than this is received in large blocks
     SMALL_COPY = 2048         # shorter pieces are copied behind their chunk size: one piece instead of three
     INTERIM_MAX = 16          # 1xx answers to one request
+    LOOKALIKES = (1 << HEADER_X_FORWARDED_FOR | 1 << HEADER_X_FORWARDED_PROTO | 1 << HEADER_X_FORWARDED_HOST |
+                  1 << HEADER_X_REQUEST_ID | 1 << HEADER_CONTENT_LENGTH | 1 << HEADER_TRANSFER_ENCODING)
+    LOOKALIKE_MIN = 12        # of the lengths of their names
+    LOOKALIKE_MAX = 17
 
 # An upstream may send larger heads than a client: it is ours.
 cdef h1_limits_t ANSWER_LIMITS
@@ -45,6 +52,25 @@ cdef void _drop_field(msg_t *m, int which) noexcept nogil:
     for i in range(m.at[which], m.n_fields):
         if m.fields[i].id == which:
             m.fields[i].bits |= FIELD_DROP
+
+
+cdef void _drop_lookalikes(msg_t *m) noexcept nogil:
+    """As the fields that are replaced, with "_" for "-": to CGI, and what came of it (WSGI, PHP), they are the same."""
+    cdef uint8_t name[LOOKALIKE_MAX]
+    cdef uint32_t i, k
+    cdef field_t *f
+    for i in range(m.n_fields):
+        f = &m.fields[i]
+        if f.id != 0 or not LOOKALIKE_MIN <= f.name_len <= LOOKALIKE_MAX:
+            continue
+        if memchr(m.base + f.name_off, c'_', f.name_len) is NULL:
+            continue
+        memcpy(name, m.base + f.name_off, f.name_len)
+        for k in range(f.name_len):
+            if name[k] == c'_':
+                name[k] = c'-'
+        if <uint32_t>LOOKALIKES >> field_name_id(name, f.name_len) & 1:
+            f.bits |= FIELD_DROP
 
 
 cdef uint8_t *_put_forwarders(uint8_t *to, msg_t *m) noexcept nogil:
@@ -82,7 +108,6 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     cdef down_t *d = s.down
     cdef span_t value
     cdef uint8_t *to
-    cdef uint8_t *id_at
     cdef bint keep_id
     # A list of forwarders is one field: what there is of it is joined with what is added here.
     _drop_field(m, HEADER_X_FORWARDED_FOR)
@@ -91,8 +116,9 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         _drop_field(m, HEADER_X_FORWARDED_HOST)
         _drop_field(m, HEADER_X_REQUEST_ID)
         _drop_field(m, HEADER_FORWARDED)
+        _drop_lookalikes(m)
     keep_id = d.is_trusted and m.at[HEADER_X_REQUEST_ID] >= 0
-    to = stream_wire_room(s, m.len + path.len + s.listener.via.len + m.authority_len + 512)
+    to = stream_wire_room(s, m.len + path.len + s.listener.via.len + m.authority_len + m.target_len + 512)
     # --- request line
     if path.ptr is NULL and not m.absolute and m.minor == 1:
         to = put_bytes(to, <const char *>m.base + m.method_off, m.fields_off - m.method_off)
@@ -129,10 +155,7 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         to = put_bytes(to, b"x-forwarded-proto: http\r\n", 25)
     if not keep_id:
         to = put_bytes(to, b"x-request-id: ", 14)
-        id_at = to
         to = _put_request_id(to, &p.rng)
-        s.id_off = <uint16_t>(id_at - s.wire)
-        s.id_len = 36
         to = put_bytes(to, b"\r\n", 2)
     if m.bits & MSG_TE_TRAILERS:
         to = put_bytes(to, b"te: trailers\r\nconnection: te\r\n", 30)
@@ -142,6 +165,8 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     if s.bits & S_UPGRADE:
         value = msg_value(m, m.at[HEADER_UPGRADE])
         to = put_bytes(to, b"connection: upgrade\r\nupgrade: ", 30)
+        s.upgrade_off = <uint32_t>(to - s.wire)
+        s.upgrade_len = value.len
         to = put_span(to, value)
         to = put_bytes(to, b"\r\n", 2)
     if s.listener.via.len != 0:
@@ -152,6 +177,14 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         to = put_bytes(to, b"\r\n", 2)
     to = put_bytes(to, b"\r\n", 2)
     s.wire_len = <uint32_t>(to - s.wire)
+    if path.ptr is not NULL and s.snap.n_log_ops != 0:
+        # The log tells what was asked for, not what became of it.
+        s.path_off = s.wire_len
+        to = put_span(to, msg_span(m, m.path_off, m.path_len))
+        if m.query_has:
+            to = put_bytes(to, b"?", 1)
+            to = put_span(to, msg_span(m, m.query_off, m.query_len))
+        s.path_len = <uint32_t>(to - s.wire) - s.wire_len
 
 
 cdef void _head(stream_t *s) noexcept nogil:
@@ -218,6 +251,35 @@ cdef enum:
     STEP_TUNNEL = 3
 
 
+cdef span_t _next_word(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    """The first element of a list, absent when there is none."""
+    cdef const uint8_t *start
+    while p < end and (p[0] == c',' or p[0] == c' ' or p[0] == c'\t'):
+        p += 1
+    start = p
+    while p < end and p[0] != c',' and p[0] != c' ' and p[0] != c'\t':
+        p += 1
+    return span_of(start if p != start else NULL, <uint32_t>(p - start))
+
+
+cdef bint _was_offered(stream_t *s, span_t chosen) noexcept nogil:
+    """The protocols of a 101 are among those that the client has named (RFC 9110 section 7.8)."""
+    cdef const uint8_t *offered_end = s.wire + s.upgrade_off + s.upgrade_len
+    cdef const uint8_t *end = chosen.ptr + chosen.len
+    cdef span_t word = _next_word(chosen.ptr, end)
+    cdef span_t offer
+    if word.ptr is NULL:
+        return False
+    while word.ptr is not NULL:
+        offer = _next_word(s.wire + s.upgrade_off, offered_end)
+        while offer.ptr is not NULL and not span_ieq(offer, word):
+            offer = _next_word(offer.ptr + offer.len, offered_end)
+        if offer.ptr is NULL:
+            return False
+        word = _next_word(word.ptr + word.len, end)
+    return True
+
+
 cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t scanned, block_t *blk,
                uint32_t *used) noexcept nogil:
     """One event out of p[0:n)."""
@@ -243,8 +305,8 @@ cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t sca
                 return STEP_OVER
             stream_on_interim(s, m)
             return STEP_ON
-        if m.status == 101 and not s.bits & S_UPGRADE:
-            stream_on_upstream_fault(s, True, b"the upstream switched protocols and nobody asked")
+        if m.status == 101 and not (s.bits & S_UPGRADE and _was_offered(s, msg_value(m, m.at[HEADER_UPGRADE]))):
+            stream_on_upstream_fault(s, True, b"the upstream switched to a protocol that nobody asked for")
             return STEP_OVER
         up.has_head = 1
         if m.status == 101:

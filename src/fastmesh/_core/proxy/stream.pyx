@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, msg_span
 from fastmesh._core.http.token cimport METHOD_CONNECT, method_is_idempotent
-from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_SAME, uri_decode_slashes, uri_normalize
+from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_READINGS, URI_SAME, uri_normalize, uri_read_again
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick
@@ -11,10 +11,10 @@ from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
     FLAG_DC, FLAG_DPE, FLAG_NR, FLAG_OM, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT,
-    G_AMBIGUOUS_PATH, G_BAD_REQUEST, G_DOWNSTREAM_RESET, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_NO_ROUTE, G_OVERFLOW,
-    G_PENDING_TIMEOUT, G_READ_PAUSED, G_REQUESTS, G_REQUEST_TIMEOUT, G_RETRY_CONNECT, G_RETRY_REUSED, G_STREAMS,
-    G_TCP_IDLE_CLOSED, G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP, SERIES_TCP, cluster_row_t,
-    series_observe, series_row, series_row_t, times_observe)
+    G_AMBIGUOUS_FIELD, G_AMBIGUOUS_PATH, G_BAD_REQUEST, G_DOWNSTREAM_RESET, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_NO_ROUTE,
+    G_OVERFLOW, G_PENDING_TIMEOUT, G_READ_PAUSED, G_REQUESTS, G_REQUEST_TIMEOUT, G_RETRY_CONNECT, G_RETRY_REUSED,
+    G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP, SERIES_TCP,
+    cluster_row_t, series_observe, series_row, series_row_t, times_observe)
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
@@ -23,7 +23,7 @@ from fastmesh._core.proxy.mux cimport (
     S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL, S_UP_PAUSED, S_WAITING,
     S_WANT_BODY, TRIED_MAX)
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
-from fastmesh._core.route.route_table cimport route_find, route_t
+from fastmesh._core.route.route_table cimport route_find, route_is_torn, route_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
     POOL_FAILED, POOL_FULL, POOL_LATE, POOL_TIMEOUT, TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give,
@@ -68,7 +68,7 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef span_t path
     cdef uint32_t n = 0
-    cdef int rc
+    cdef int rc, i
     cdef const route_t *route
     s.method = m.method
     s.framing = m.framing
@@ -99,19 +99,27 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
             path = span_of(p.path, n)
     route = route_find(&s.listener.routes, m, path)
     if rc == URI_AMBIGUOUS:
-        # Servers disagree about %2F and "\": a rule must hold in both readings, or the request is refused.
-        n = uri_decode_slashes(path.ptr, path.len, p.path + 65536)
-        if route_find(&s.listener.routes, m, span_of(p.path + 65536, n)) is not route:
+        # Servers disagree about %2F, "\" and ";": a rule must hold in all readings, or the request is refused.
+        for i in range(URI_READINGS):
+            n = uri_read_again(path.ptr, path.len, i, p.path + 65536)
+            if n == 0 or route_find(&s.listener.routes, m, span_of(p.path + 65536, n)) is route:
+                continue
             p.stats.globals[G_AMBIGUOUS_PATH] += 1
             _remember(s, m)
             stream_answer(s, 400, FLAG_DPE, b"path_ambiguous",
-                          b"the path can be read in two ways (an encoded slash, a backslash, dots with a parameter) "
-                          b"and another rule would hold in the other one")
+                          b"the path can be read in two ways (an encoded slash, a backslash, a parameter after ;) and "
+                          b"another rule would hold in the other one")
             return
     if route is NULL:
         p.stats.globals[G_NO_ROUTE] += 1
         _remember(s, m)
         stream_answer(s, 404, FLAG_NR, b"route_not_found", b"no route of this listener matches the request")
+        return
+    if route.n_headers != 0 and route_is_torn(route, m):
+        p.stats.globals[G_AMBIGUOUS_FIELD] += 1
+        _remember(s, m)
+        stream_answer(s, 400, FLAG_DPE, b"field_ambiguous",
+                      b"a header field that a rule asks for stands there several times with different values")
         return
     s.route = route
     if s.snap.n_log_ops != 0 or route.cluster >= 0:

@@ -149,15 +149,24 @@ cdef inline bint path_matches(const route_t *r, span_t path) noexcept nogil:
     return path.len == n or path.ptr[n] == 47 or r.path.ptr[n - 1] == 47
 
 
-cdef bint header_matches(const route_header_t *h, const msg_t *m) noexcept nogil:
+cdef bint has_value(const route_header_t *h, const msg_t *m, bint wanted) noexcept nogil:
+    """A field of this name whose value is the one that is asked for, or (not `wanted`) another one."""
     cdef int i
-    if h.id != 0:
-        i = m.at[h.id]
-        return i >= 0 and span_eq(h.value, msg_value(m, i))
-    for i in range(m.n_fields):
-        if (m.fields[i].name_len == h.name.len and m.fields[i].id == 0 and
-                span_ieq(msg_span(m, m.fields[i].name_off, m.fields[i].name_len), h.name)):
-            return span_eq(h.value, msg_value(m, i))
+    for i in range(m.at[h.id] if h.id != 0 else 0, m.n_fields):
+        if i < 0:
+            return False
+        if (m.fields[i].id == h.id and m.fields[i].name_len == h.name.len and
+                span_eq(h.value, msg_value(m, i)) == wanted and
+                (h.id != 0 or span_ieq(msg_span(m, m.fields[i].name_off, m.fields[i].name_len), h.name))):
+            return True
+    return False
+
+
+cdef bint route_is_torn(const route_t *r, const msg_t *m) noexcept nogil:
+    cdef uint32_t i
+    for i in range(r.n_headers):
+        if has_value(&r.headers[i], m, False):
+            return True
     return False
 
 
@@ -177,7 +186,7 @@ cdef inline bint rest_matches(const route_t *r, const msg_t *m) noexcept nogil:
     if r.has_methods and not method_matches(r, m):
         return False
     for i in range(r.n_headers):
-        if not header_matches(&r.headers[i], m):
+        if not has_value(&r.headers[i], m, True):
             return False
     return True
 

@@ -119,6 +119,7 @@ cdef void _close(up_t *up) noexcept nogil:
     cdef endpoint_live_t *live = up.live
     cdef pool_t *p = up.pool
     cdef pool_wait_t *w
+    cdef uint32_t before
     if up.closing:
         return
     up.closing = 1
@@ -134,9 +135,11 @@ cdef void _close(up_t *up) noexcept nogil:
     p.stats.globals[G_UPSTREAM_CONNECTIONS] -= 1
     inbox_clear(&up.inbox)
     io_close(&up.x.io)
-    # Its place is free: the first in line gets a connection of its own.
-    w = <pool_wait_t *>live.queue
-    if w is not NULL:
+    # Its place is free: the first in line gets a connection of its own. One that cannot have any, for there are no
+    # descriptors, has been told so: the place is the next one's.
+    before = live.connections
+    while live.queue is not NULL and live.connections <= before:
+        w = <pool_wait_t *>live.queue
         _line_leave(w)
         _connect(p, w)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from probes.http_probe import decode_slashes, normalize
+from probes.http_probe import normalize, read_again
 
 SAME, CHANGED, AMBIGUOUS, BAD = 0, 1, 2, -3
 
@@ -16,7 +16,7 @@ TABLE = [
     (b"/a/b.c/d-e_f~g", SAME, b"/a/b.c/d-e_f~g"),
     (b"/a/", SAME, b"/a/"),
     (b"/a.b/c..d/e...", SAME, b"/a.b/c..d/e..."),
-    (b"/;a=b/@:!$&'()*+,=", SAME, b"/;a=b/@:!$&'()*+,="),
+    (b"/a=b/@:!$&'()*+,=", SAME, b"/a=b/@:!$&'()*+,="),
     (b"/" + b"x" * 100 + b"/y", SAME, b"/" + b"x" * 100 + b"/y"),
     # --- looked at, and left as it was ---
     (b"/.a", CHANGED, b"/.a"),
@@ -67,6 +67,7 @@ TABLE = [
     (b"/%c3%a4", CHANGED, b"/%C3%A4"),
     (b"/%3f%23%25%3b", CHANGED, b"/%3F%23%25%3B"),
     (b"/%01%7f%ff", CHANGED, b"/%01%7F%FF"),
+    (b"/%c2%ae%bf", CHANGED, b"/%C2%AE%BF"),
     # --- on these servers disagree ---
     (b"/a%2fb", AMBIGUOUS, b"/a%2Fb"),
     (b"/a%2Fb", AMBIGUOUS, b"/a%2Fb"),
@@ -80,8 +81,14 @@ TABLE = [
     (b"/a/..;x=y", AMBIGUOUS, b"/a/..;x=y"),
     (b"/a/%2e%2e;/b", AMBIGUOUS, b"/a/..;/b"),
     (b"/a/.;/b", AMBIGUOUS, b"/a/.;/b"),
-    (b"/a/...;/b", CHANGED, b"/a/...;/b"),
-    (b"/a/.b;/c..;/d", CHANGED, b"/a/.b;/c..;/d"),
+    (b"/a/...;/b", AMBIGUOUS, b"/a/...;/b"),
+    (b"/a/.b;/c..;/d", AMBIGUOUS, b"/a/.b;/c..;/d"),
+    (b"/;a=b/c", AMBIGUOUS, b"/;a=b/c"),
+    (b"/a;x/../b", AMBIGUOUS, b"/b"),
+    (b"/a%3bx", CHANGED, b"/a%3Bx"),
+    (b"/a%c0%afb", AMBIGUOUS, b"/a%C0%AFb"),
+    (b"/%c0%ae%c0%ae/b", AMBIGUOUS, b"/%C0%AE%C0%AE/b"),
+    (b"/%c1", AMBIGUOUS, b"/%C1"),
     (b"/a/..;/../b", AMBIGUOUS, b"/a/b"),
     # --- refused ---
     (b"", BAD, None),
@@ -99,27 +106,38 @@ TABLE = [
     (b"/%00/../a", BAD, None),
 ]
 
-SLASHES = [
-    (b"/a%2Fb", b"/a/b"),
-    (b"/a%5Cb", b"/a/b"),
-    (b"/a\\b", b"/a/b"),
-    (b"/a%2F..%2Fb", b"/b"),
-    (b"/a%2F%2Fb", b"/a/b"),
-    (b"/a/..%2Fb", b"/b"),
-    (b"/%2F", b"/"),
-    (b"/%5C..", b"/"),
-    (b"\\", b"/"),
-    (b"/a%2F.", b"/a/"),
-    (b"/a%2F", b"/a/"),
-    (b"/a%252F", b"/a%252F"),
-    (b"/a%2", b"/a%2"),
-    (b"/plain", b"/plain"),
-    (b"/a/..;/b", b"/b"),
-    (b"/a/..;x=y", b"/"),
-    (b"/a/.;/b", b"/a/b"),
-    (b"/..;/..;x/a;b/c", b"/a;b/c"),
-    (b"/a%2F..;%2Fb", b"/b"),
-    (b"/a/...;/.b;/;", b"/a/...;/.b;/;"),
+# The path, and how it is read again: slashes decoded; parameters taken away; both, in either order.
+READINGS = [
+    (b"/a%2Fb", [b"/a/b", None, None, None]),
+    (b"/a%5Cb", [b"/a/b", None, None, None]),
+    (b"/a\\b", [b"/a/b", None, None, None]),
+    (b"/a%2F..%2Fb", [b"/b", None, None, None]),
+    (b"/a%2F%2Fb", [b"/a/b", None, None, None]),
+    (b"/a/..%2Fb", [b"/b", None, None, None]),
+    (b"/%2F", [b"/", None, None, None]),
+    (b"/%5C..", [b"/", None, None, None]),
+    (b"\\", [b"/", None, None, None]),
+    (b"/a%2F.", [b"/a/", None, None, None]),
+    (b"/a%2F", [b"/a/", None, None, None]),
+    (b"/a%C0%AFb%C1%9Cc", [b"/a/b/c", None, None, None]),
+    (b"/a/%C0%AE%C0%AE/b", [b"/b", None, None, None]),
+    (b"/%C0%AE%C0%A", [b"/.%C0%A", None, None, None]),
+    (b"/a%252F", [None] * 4),
+    (b"/a%2", [None] * 4),
+    (b"/%C0", [None] * 4),
+    (b"/plain", [None] * 4),
+    (b"/a/..;/b", [None, b"/b", None, None]),
+    (b"/a/..;x=y", [None, b"/", None, None]),
+    (b"/a/.;/b", [None, b"/a/b", None, None]),
+    (b"/..;/..;x/a;b/c", [None, b"/a/c", None, None]),
+    (b"/;/a", [None, b"/a", None, None]),
+    (b"/a;", [None, b"/a", None, None]),
+    (b"/;", [None, b"/", None, None]),
+    (b"/a/...;/.b;/;", [None, b"/a/.../.b/", None, None]),
+    (b"/a%2F..;%2Fb", [b"/b", b"/a%2F..", b"/b", b"/"]),
+    (b"/a;x%2Fb/c", [b"/a;x/b/c", b"/a/c", b"/a/b/c", b"/a/c"]),
+    (b"/a%2Fb;c", [b"/a/b;c", b"/a%2Fb", b"/a/b", b"/a/b"]),
+    (b"/a;\\..;/b", [b"/b", b"/a/b", b"/b", b"/a/b"]),
 ]
 
 
@@ -129,13 +147,13 @@ def test_normal_forms(path: bytes, code: int, normal: bytes | None) -> None:
     assert normalize(path, front=True) == (code, normal)
 
 
-@pytest.mark.parametrize(("path", "other"), SLASHES)
-def test_the_reading_of_servers_that_decode_slashes(path: bytes, other: bytes) -> None:
-    assert decode_slashes(path) == other
+@pytest.mark.parametrize(("path", "others"), READINGS)
+def test_how_other_servers_read_it(path: bytes, others: list[bytes | None]) -> None:
+    assert [read_again(path, which) for which in range(4)] == others
 
 
 @pytest.mark.parametrize("at", range(1, 70))
-@pytest.mark.parametrize("odd", [b"//", b"/.", b"%2e", b"\\", b"/../"])
+@pytest.mark.parametrize("odd", [b"//", b"/.", b"%2e", b"\\", b";", b"/../"])
 def test_nothing_is_overlooked_wherever_it_stands(at: int, odd: bytes) -> None:
     """The fast scan takes 16 bytes at a time; each offset within them is tried, at the end and before more."""
     for tail in (b"", b"x" * 40):
@@ -165,7 +183,7 @@ def remove_dots(path: bytes) -> bytes:
 def reference(path: bytes) -> tuple[int, bytes | None]:
     if not path.startswith(b"/"):
         return BAD, None
-    if not re.search(rb"%|\\|/[./]", path):
+    if not re.search(rb"[%;\\]|/[./]", path):
         return SAME, path
     if re.search(rb"%(?![0-9a-fA-F]{2})|%00", path):
         return BAD, None
@@ -175,13 +193,14 @@ def reference(path: bytes) -> tuple[int, bytes | None]:
         return bytes([byte]) if byte in UNRESERVED else m[0].upper()
 
     path = re.sub(rb"%(..)", decoded, path, flags=re.S)
-    code = AMBIGUOUS if re.search(rb"%2F|%5C|\\|/\.\.?;", path) else CHANGED
+    code = AMBIGUOUS if re.search(rb"%2F|%5C|%C[01]|[\\;]", path) else CHANGED
     return code, remove_dots(path)
 
 
 PATHS = st.lists(st.sampled_from([b"/", b"//", b".", b"..", b"a", b"bc", b"%2e", b"%2E", b"%2f", b"%5C", b"\\", b"%61",
                                   b"%25",
-                                  b"%20", b"%c3", b";x", b"..;", b";", b"...", b"/../", b"/./", b"%", b"%0",
+                                  b"%20", b"%c3", b"%C0%AF", b"%c0%ae", b"%c1", b";x", b"..;", b";", b"...",
+                                  b"/../", b"/./", b"%", b"%0",
                                   b"abcdefghijklmnopq"]),
                  max_size=14).map(lambda words: b"/" + b"".join(words))
 
@@ -202,12 +221,16 @@ def test_a_normal_form_stays_as_it_is(path: bytes) -> None:
         again = normalize(normal)
         assert again[1] == normal
         assert not re.search(rb"//|/\.\.?(?:/|$)", normal)
-        other = decode_slashes(normal)
-        assert len(other) <= len(normal)
-        assert decode_slashes(other) == other
-        assert not re.search(rb"(?i)//|/\.\.?(?:[/;]|$)|\\|%2f|%5c", other)
-        if code != AMBIGUOUS:
-            assert other == normal
+        others = [read_again(normal, which) for which in range(4)]
+        assert code == AMBIGUOUS or others == [None] * 4
+        for other in filter(None, others):
+            assert len(other) <= len(normal)
+            assert not re.search(rb"//|/\.\.?(?:[/;]|$)", other)
+        for which in (0, 2):
+            assert others[which] is None or not re.search(rb"\\|%2F|%5C|%C0%A[EF]", others[which])
+        assert others[1] is None or b";" not in others[1]
+        # To decode what is decoded already changes nothing.
+        assert others[0] is None or read_again(others[0], 0) is None
 
 
 @settings(max_examples=1000, deadline=None, derandomize=True)
