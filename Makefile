@@ -77,7 +77,7 @@ asan: build $(V)/.dev ## the same tests, built with AddressSanitizer and UBSan, 
 	scripts/sanitized $(TESTS)
 
 .PHONY: fuzz
-fuzz: $(V)/.dev build/.system-fuzz ## coverage-guided fuzzing of the codecs (TARGET=h1_request TIME=seconds each)
+fuzz: $(V)/.dev build/.system-fuzz ## coverage-guided fuzzing of the codecs and the proxy (TARGET=h1_request TIME=seconds each)
 	scripts/fuzz $(TARGET) $(TIME)
 
 .PHONY: bench

@@ -4,4 +4,8 @@ import sys
 
 from fuzz import driver
 
-driver.fuzz(sys.argv[1], ["fuzz", *sys.argv[2:]])
+target: object = sys.argv[1]
+if target == "proxy":
+    from playbook.any_bytes import fuzz_input as target
+
+driver.fuzz(target, ["fuzz", *sys.argv[2:]])

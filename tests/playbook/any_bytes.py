@@ -7,6 +7,7 @@ client got must be the answers that the log tells, in their order.
 """
 
 import re
+from functools import cache
 
 import httptools
 from playbook.play import Incomplete, Message, Play, take_message
@@ -30,6 +31,8 @@ ASKED = [
     b"GET /" + REQUEST + b"connection: close\r\n\r\n", b"TRACE /" + REQUEST + b"\r\n",
     b"PUT /" + REQUEST + b"transfer-encoding: chunked\r\ntrailer: t\r\nte: trailers\r\n\r\n",
     b"GET /" + REQUEST + b"x-forwarded-for: 6.6.6.6\r\nx-request-id: mine\r\nconnection: x-forwarded-for\r\n\r\n",
+]
+ASKED_IN_PIECES = [
     b"0\r\n\r\n", b"5\r\nhello\r\n", b"5\r\nhel", b"lo\r\n", b"3;ext=\"a\"\r\nabc\r\n", b"0\r\nt: 1\r\nhost: b\r\n\r\n",
     b"hello", b"\r\n", b"GET /e", b"vil" + REQUEST, b"content-length: 5\r\n", b"transfer-encoding: chunked\r\n",
     b"x: y\r\n", b" folded\r\n", b"\n", b"\0", b"host: b\r\n", b"connection: content-length, host\r\n",
@@ -47,6 +50,10 @@ ANSWERED = [
     b"HTTP/1.1 205 Reset\r\ncontent-length: 2\r\n\r\nab",
     b"HTTP/1.1 204 No\r\ntransfer-encoding: chunked\r\n\r\n",
     b"HTTP/1.1 426 Up\r\nupgrade: websocket\r\ncontent-length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+]
+ANSWERED_IN_PIECES = [
     b"hello", b"5\r\nhello\r\n", b"0\r\n\r\n", b"0\r\nt: 1\r\ncontent-length: 3\r\n\r\n", b"HTTP/1.1 2",
     b"00 OK\r\n", b"\r\n",
     b"content-length: 5\r\n", b"transfer-encoding: chunked\r\n", b"connection: close\r\n", b"\n", b"\0", b"y" * 3000,
@@ -83,7 +90,7 @@ class Program:
         program = program[:PIECE]
         at = 0
         while at < len(program):
-            op = program[at] % 16
+            op = program[at] % 20
             argument = program[at + 1] if at + 1 < len(program) else 0
             at += 2
             if op <= 4:
@@ -98,7 +105,7 @@ class Program:
                 whole = ASKED[argument % len(ASKED)]
                 self.client().sends(whole[:len(whole) // 2])
                 self.client().sends(whole[len(whole) // 2:])
-            elif op == 12:
+            elif op in (12, 16, 17):
                 for up in self.play.upstreams():
                     if up.socket.is_connecting and not up.is_closed:
                         up.refused() if argument % 8 == 7 else up.connected()
@@ -108,6 +115,8 @@ class Program:
                 self.client_does(argument)
             elif op == 15:
                 self.upstream_does(argument)
+            elif op == 18:
+                self.client().sends(ASKED_IN_PIECES[argument % len(ASKED_IN_PIECES)])
             else:
                 up = self.upstream(argument // 32)
                 if up is None:
@@ -118,7 +127,8 @@ class Program:
                         up.sends(program[at:at + n])
                     at += n
                 else:
-                    up.sends(ANSWERED[argument % len(ANSWERED)])
+                    said = ANSWERED_IN_PIECES if op == 10 else ANSWERED
+                    up.sends(said[argument % len(said)])
 
     def client_does(self, what: int) -> None:
         client = self.client(fresh=what % 8 == 7)
@@ -207,6 +217,19 @@ class Program:
                 return
         if not client.is_closed and not client.socket.broken:
             self.play.check(not data, f"{client} got more than the log tells: {data[:200]!r}")
+
+
+def fuzz_input(program: bytes) -> None:
+    """One input of the fuzzer: its first byte chooses the manners."""
+    keep_spare()
+    if program:
+        run(program[1:], ("ready", "completion")[program[0] % 2])
+
+
+@cache
+def keep_spare() -> None:
+    """The descriptor that a process keeps from its first listener on."""
+    Play("ready").start().abandon()
 
 
 def run(program: bytes, manners: str) -> None:

@@ -4,18 +4,20 @@ FASTMESH_EXAMPLES=5000 looks further than a test run does; `make fuzz TARGET=pro
 """
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from playbook.any_bytes import ANSWERED, ASKED, run
+from playbook.any_bytes import ANSWERED, ASKED, fuzz_input, run
 
+CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus" / "proxy"
 EXAMPLES = int(os.environ.get("FASTMESH_EXAMPLES", "150"))
 STEPS = st.one_of(
     st.tuples(st.integers(0, 4), st.integers(0, len(ASKED) - 1)).map(bytes),
     st.tuples(st.just(12), st.integers(0, 7)).map(bytes),
-    st.tuples(st.integers(7, 10), st.integers(0, len(ANSWERED) - 1)).map(bytes),
-    st.tuples(st.integers(0, 15), st.integers(0, 255)).map(bytes),
+    st.tuples(st.integers(7, 9), st.integers(0, len(ANSWERED) - 1)).map(bytes),
+    st.tuples(st.integers(0, 19), st.integers(0, 255)).map(bytes),
     st.binary(min_size=1, max_size=12).map(lambda raw: bytes([5, len(raw) - 1]) + raw),
     st.binary(min_size=1, max_size=12).map(lambda raw: bytes([11, len(raw) - 1]) + raw),
 )
@@ -30,3 +32,10 @@ def test_any_bytes(manners, spare_descriptor):
         run(program, manners)
 
     look()
+
+
+def test_what_the_fuzzer_has_found_worth_keeping(spare_descriptor):
+    inputs = sorted(CORPUS.iterdir())
+    assert inputs
+    for path in inputs:
+        fuzz_input(path.read_bytes())
