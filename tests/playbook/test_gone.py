@@ -220,3 +220,60 @@ def test_both_go_in_one_batch(play, state):
         client.resets()
     play.pass_time("30s")
     assert client.is_closed
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("what", ["the endpoint", "the listener"])
+def test_what_serves_it_is_taken_out_of_the_configuration_in_every_state(play, state, what):
+    """Whoever is in the middle of something keeps what it began with; time ends the rest."""
+    play.endpoints("a")
+    state(play)
+    client = play.first
+    if what == "the endpoint":
+        play.endpoints("b").apply()
+    else:
+        play.is_gone = True
+        play.apply()
+    if state is awaiting:
+        play.upstream_sends("a", LONG + b"1234567890")
+        client.expect_answer(200)
+        assert what == "the listener" or all(up.is_closed for up in play.upstreams("a"))
+    before = play.counter("turns")
+    play.pass_time("400s")
+    assert play.counter("turns") - before < 60 * 400
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_there_are_no_descriptors_in_any_state(play, state):
+    """What has what it needs goes on, the rest is told, and nobody waits for ever."""
+    play.endpoints("a")
+    state(play)
+    client = play.first
+    play.stage.no_descriptors = True
+    for up in play.upstreams():
+        if not up.is_closed:
+            up.refused() if up.socket.is_connecting else up.resets()
+    play.pass_time("90s")
+    assert not play.counter("streams") and not play.counter("cluster.x.pending"), play.live()
+    play.stage.no_descriptors = False
+    if not client.is_closed and not client.socket.was_shut and state is not half_a_head:
+        client.reads()
+        client.expect()
+        client.sends(GET)
+        play.pass_time("20s")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_byte_of_a_flood_is_bounded_in_every_state(play, state):
+    """A client and an upstream who say as much as the kernel lets them: nobody keeps it all."""
+    play.endpoints("a")
+    state(play)
+    client = play.first
+    for _ in range(200):
+        with play.batch():
+            if client.socket.is_receiving and not client.is_closed:
+                client.sends(b"x" * 16_384)
+            for up in play.upstreams():
+                if up.socket.is_receiving and not up.is_closed:
+                    up.sends(b"y" * 16_384)
+    assert play.live()["blocks"] < 100, play.live()
