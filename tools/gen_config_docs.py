@@ -59,7 +59,7 @@ runs of `/` merged, escapes of unreserved characters decoded. So `/a/../internal
 is brought into it, with a warning.
 
 **A new file** becomes live with SIGHUP or `POST /reload`. Listeners and clusters keep their counters
-by their names. `workers`, `reactor` and `admin.address` take effect at the next start.
+by their names. `workers` and `admin.address` follow; `reactor` holds for workers that start from then on.
 """
 
 LOG = """\

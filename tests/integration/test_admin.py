@@ -38,7 +38,7 @@ def test_it_is_not_ready_while_no_worker_serves(sidecar: Start, origin: Origin) 
         one.wait_log("the next one starts", deaths)
     answer = one.admin("/ready")
     assert answer.status == 503
-    assert answer.text == "no worker serves: all have died and are being replaced\n"
+    assert answer.text == "no worker serves: all have died or hang, and are being replaced\n"
     until(one.is_ready)
 
 

@@ -57,6 +57,15 @@ def probe_engines():
     return {"io_uring": "ok" if why is None else why, "epoll": "ok"}
 
 
+cdef extern from "last_trace.h" nogil:
+    void fm_trace_on_abort()
+
+
+def trace_on_abort():
+    """From now on SIGABRT writes the frames of the compiled code to stderr before it ends the process."""
+    fm_trace_on_abort()
+
+
 cdef class Worker:
     """A data-plane worker: owns its reactor, its connections and its snapshot."""
 

@@ -50,6 +50,10 @@ class Config(Section):
         description="How long workers stay when the control process has died: half of it they go on serving, half they "
                     "drain; then they exit."
     )] = parse_duration("10s")
+    hang_timeout: Annotated[int, Duration("2s", "24h"), Field(
+        description="How long a worker may stand still before it is killed and replaced. One that is idle moves once a "
+                    "second; time in which the control process or the whole machine stood still is not counted."
+    )] = parse_duration("10s")
     max_connections: Annotated[int, Count(0, MAX_CONNECTIONS), Field(
         description="Client connections per worker. Beyond, an idle one makes room, or the new one is closed. 0 "
                     "derives it from the limit of open files.")] = 0

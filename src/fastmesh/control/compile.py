@@ -14,6 +14,7 @@ from typing import Any
 import msgpack
 
 from fastmesh.control.compile_process import CONTROL_FD, HEADER, compile_once
+from fastmesh.control.patience import within
 from fastmesh.control.process import STDERR, Child
 
 PATIENCE = 65.0             # seconds; the process itself gives up after 60 and says so
@@ -42,8 +43,7 @@ class Compiler:
             except OSError as error:
                 raise CompileFailed(f"the compile process cannot be started: {error.strerror}") from None
             try:
-                async with asyncio.timeout(PATIENCE):
-                    return await self._exchange(request, words)
+                return await within(PATIENCE, self._exchange(request, words))
             except TimeoutError:
                 raise CompileFailed(f"the compile process did not answer within {PATIENCE:g} s") from None
             except (EOFError, ValueError, ConnectionError) as error:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from fastmesh.control.patience import within
 from fastmesh.control.slot import Ground, Slot
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
 from fastmesh.control.sockets import Change
@@ -29,10 +30,6 @@ class Fleet:
     @property
     def serving(self) -> list[Slot]:
         return [slot for slot in self.slots if slot.current is not None and slot.current.is_serving]
-
-    @property
-    def restarts(self) -> int:
-        return sum(slot.restarts for slot in self.slots)
 
     @property
     def processes(self) -> list[WorkerProcess]:
@@ -158,8 +155,7 @@ class Fleet:
 
     async def _all_gone(self, slots: list[Slot], grace_ms: int) -> None:
         try:
-            async with asyncio.timeout(grace_ms / 1000 + KILL_AFTER):
-                await asyncio.gather(*(slot.gone() for slot in slots))
+            await within(grace_ms / 1000 + KILL_AFTER, asyncio.gather(*(slot.gone() for slot in slots)))
         except TimeoutError:
             for slot in slots:
                 for worker in slot.processes:

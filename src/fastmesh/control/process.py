@@ -8,6 +8,7 @@ death is read from a pidfd: no SIGCHLD, no polling, no pid that was used again.
 import asyncio
 import fcntl
 import os
+import select
 import signal
 import sys
 import traceback
@@ -109,6 +110,14 @@ class Child:
     @property
     def is_alive(self) -> bool:
         return self.status is None
+
+    def has_ended(self) -> bool:
+        """It is dead, whether or not the loop has noticed."""
+        if self.status is not None:
+            return True
+        looker = select.poll()
+        looker.register(self.pidfd, select.POLLIN)
+        return bool(looker.poll(0))
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal; one that is already dead does not mind."""

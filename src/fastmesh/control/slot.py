@@ -23,6 +23,8 @@ class Ground:
     paths: Sequence[str]                # where a worker finds its packages
     on_change: Callable[[], None]       # a worker began or ceased to serve
     live: Snapshot | None = None        # what a new worker is given
+    restarts: int = 0                   # workers that died and were replaced
+    hangs: int = 0                      # workers that were killed because they did not move
     entry: str = "fastmesh.worker.main"
 
 
@@ -33,19 +35,19 @@ class Slot:
         self.index = index
         self.current: WorkerProcess | None = None
         self.leaving: set[WorkerProcess] = set()    # replaced, still draining
-        self.restarts = 0                           # workers that died and were replaced
+        self.restarts = 0                           # workers that died here and were replaced
         self.is_retired = False
         self._ground = ground
         self._backoff = Backoff()
         self._lock = asyncio.Lock()
         self._restart: asyncio.Task[None] | None = None
-        self._fresh: WorkerProcess | None = None    # started, not yet serving
+        self._alive: dict[WorkerProcess, None] = {}     # in the order of their start
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def processes(self) -> list[WorkerProcess]:
         """Everything alive that belongs here."""
-        return [w for w in (self._fresh, self.current, *self.leaving) if w is not None and w.is_alive]
+        return list(self._alive)
 
     async def start(self) -> None:
         """Bring up the first worker. Raises WorkerFailed or Refused."""
@@ -90,7 +92,8 @@ class Slot:
             await worker.push(self._ground.live, self.socket_of)
         except (Refused, WorkerFailed) as failure:
             self._ground.journal.error(f"worker {self.index} {failure}; it is replaced")
-            worker.kill()
+            if not worker.has_hung:
+                worker.kill()
 
     def start_no_more(self) -> None:
         """No worker that dies from now on has a successor."""
@@ -124,7 +127,7 @@ class Slot:
         except OSError as error:
             stats.is_taken = False
             raise WorkerFailed(f"cannot be started: {error}") from None
-        self._fresh = worker
+        self._alive[worker] = None
         try:
             await worker.wait_hello()
             # The live snapshot may change while this one is being taken.
@@ -134,17 +137,26 @@ class Slot:
             if self.is_retired:
                 raise WorkerFailed("is no longer needed")
         except BaseException:
-            worker.kill()
+            if not worker.has_hung:     # that one is being killed, and says where it hangs
+                worker.kill()
             raise
-        finally:
-            self._fresh = None
         took = (monotonic() - worker.started) * 1000
         ground.journal.info(f"worker {self.index} serves snapshot {worker.version} "
                             f"(pid {worker.pid}, {worker.engine}, up in {took:.0f} ms)")
         return worker
 
     def _died(self, worker: WorkerProcess) -> None:
-        worker.stats.is_taken = False
+        if worker.is_lost:
+            if not worker.is_alive:
+                worker.stats.is_taken = False
+                return
+            self._ground.journal.error(f"worker {self.index} does not die of SIGKILL (pid {worker.pid}): the kernel "
+                                       "holds it; its slot goes on without it")
+        else:
+            worker.stats.is_taken = False
+        self._alive.pop(worker, None)
+        if worker.has_hung:
+            self._ground.hangs += 1
         if worker is self.current:
             self.current = None
         is_leaving = worker in self.leaving or (self.is_retired and worker.version > 0)
@@ -182,5 +194,6 @@ class Slot:
                                            f"the next attempt is in {wait:g} s")
                 continue
             self.restarts += 1
+            self._ground.restarts += 1
             self._ground.on_change()
             return

@@ -42,6 +42,7 @@ class ProcessSpec:
     admin: Address | None
     drain_timeout_ms: int
     orphan_grace_ms: int
+    hang_timeout_ms: int
     max_connections: int
     access_log: str | None      # a path
 

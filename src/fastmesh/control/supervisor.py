@@ -19,13 +19,15 @@ from fastmesh.control.reload import BadConfiguration, Configurator, Outcome, Pre
 from fastmesh.control.slot import Ground
 from fastmesh.control.snapshot import Snapshot
 from fastmesh.control.sockets import Bound, SocketShelf
-from fastmesh.control.worker_process import Refused, WorkerFailed
+from fastmesh.control.watchdog import Watchdog
+from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.log_sink import LogSink
 from fastmesh.observe.prometheus import ProcessUse, Scene
 from fastmesh.observe.stats import StatsFile, StatsShelf
 
 DRAIN_IDLE_MS = 1000        # what a drain that ends in exit allows connections that carry nothing
+HANG_SECONDS = 10.0         # before a snapshot says how long a worker may stand still
 LOG_SECONDS = 1.0           # for the last lines of the access log to leave
 NO_NODE = {"service": "unknown", "version": "unknown", "namespace": "default", "workload": "unknown", "cluster": ""}
 OK = 0
@@ -47,6 +49,7 @@ class Supervisor:
                              self._workers_changed, entry=worker_entry)
         self.fleet = Fleet(self.ground)
         self.configurator = Configurator(config_path, Compiler(), self.fleet)
+        self._watchdog = Watchdog(lambda: self.fleet.processes, self._hang_seconds, journal, self._workers_changed)
         self._admin: Server | None = None
         self._sink: LogSink | None = None
         self._is_up = False
@@ -62,6 +65,13 @@ class Supervisor:
     async def run(self) -> int:
         """From start to exit; returns the exit status."""
         self._listen_to_signals()
+        watchdog = self._loop.create_task(self._watchdog.run())
+        try:
+            return await self._run()
+        finally:
+            watchdog.cancel()
+
+    async def _run(self) -> int:
         start = self._loop.create_task(self._start())
         end = self._loop.create_task(self._end.wait())
         await asyncio.wait([start, end], return_when=asyncio.FIRST_COMPLETED)
@@ -236,6 +246,10 @@ class Supervisor:
         if not self.fleet.is_draining:
             self.fleet.steer()
 
+    def _hang_seconds(self) -> float:
+        live = self.ground.live
+        return live.process.hang_timeout_ms / 1000 if live is not None else HANG_SECONDS
+
     def _files(self) -> list[StatsFile]:
         return self.stats_shelf.files
 
@@ -265,7 +279,7 @@ class Supervisor:
         if not self._is_up or self.ground.live is None:
             return "starting: no snapshot is live yet"
         if not self.fleet.serving:
-            return "no worker serves: all have died and are being replaced"
+            return "no worker serves: all have died or hang, and are being replaced"
         return None
 
     async def reload(self) -> tuple[bool, dict[str, Any], str]:
@@ -302,14 +316,12 @@ class Supervisor:
             entry: dict[str, Any] = {"slot": slot.index, "pid": worker.pid if worker else None,
                                      "snapshot": worker.version if worker else None,
                                      "engine": worker.engine if worker else None,
-                                     "state": "serving" if worker and worker.is_serving else "down",
+                                     "state": _state(worker),
                                      "restarts": slot.restarts,
                                      "leaving": [w.pid for w in slot.leaving if w.is_alive]}
             if worker is not None:
-                header = worker.stats.header()
                 entry["uptime_seconds"] = round(monotonic() - worker.started, 3)
-                entry["heartbeat_age_seconds"] = (round((monotonic_ns() - header.heartbeat_ns) / 1e9, 3)
-                                                  if header.heartbeat_ns else None)
+                entry["heartbeat_age_seconds"] = _heartbeat_age(worker)
             found.append(entry)
         return found
 
@@ -343,7 +355,7 @@ class Supervisor:
                                       "direction": spec.direction, **shelf.listener(spec.id)}
                           for spec in (live.listeners if live else ())},
             "clusters": {name: shelf.cluster(row) for row, name in (live.cluster_names if live else {}).items()},
-            "worker_restarts": self.fleet.restarts,
+            "worker_restarts": self.ground.restarts, "worker_hangs": self.ground.hangs,
             "processes": [{"process": use.process, "slot": use.slot, "resident_bytes": use.memory,
                            "cpu_seconds": use.cpu_seconds, "open_fds": use.open_fds} for use in self._processes()],
         }
@@ -361,20 +373,40 @@ class Supervisor:
                 "start_time": self.started_at, "snapshot_version": live.version if live else 0,
                 "snapshot_loaded": live.loaded_at if live else 0, "reload_seconds": counts.last_seconds,
                 "workers": len(self.fleet.slots), "workers_serving": len(self.fleet.serving),
-                "restarts": self.fleet.restarts, "draining": int(self._end.is_set()),
+                "restarts": self.ground.restarts, "hangs": self.ground.hangs, "draining": int(self._end.is_set()),
                 "journal_lost": self.journal.lost,
             },
             reloads={"good": counts.good, "bad": counts.bad},
             build=(self.version, ".".join(map(str, sys.version_info[:3])),
                    ",".join(sorted({w.engine for w in self.fleet.processes if w.engine}))),
-            processes=self._processes(), uptime=monotonic() - self._started)
+            processes=self._processes(), heartbeats=[
+                (slot.index, age) for slot in self.fleet.slots if slot.current is not None
+                if (age := _heartbeat_age(slot.current)) is not None], uptime=monotonic() - self._started)
 
     def _processes(self) -> list[ProcessUse]:
-        found = [ProcessUse("control", "", *process_use(os.getpid()))]
+        found = {("control", ""): ProcessUse("control", "", *process_use(os.getpid()))}
         for worker in self.fleet.processes:
-            state = "leaving" if worker.is_draining else "worker"
-            found.append(ProcessUse(state, str(worker.slot), *process_use(worker.pid)))
-        return found
+            key = ("leaving" if worker.is_draining else "worker", str(worker.slot))
+            memory, cpu_seconds, open_fds = process_use(worker.pid)
+            # While one worker takes over from another a slot has two, or more that are leaving: one row for all.
+            use = found.setdefault(key, ProcessUse(*key, 0, 0.0, 0))
+            use.memory += memory
+            use.cpu_seconds += cpu_seconds
+            use.open_fds += open_fds
+        return list(found.values())
+
+
+def _state(worker: WorkerProcess | None) -> str:
+    if worker is None:
+        return "down"
+    if worker.is_serving:
+        return "serving"
+    return "stalled" if worker.is_stalled or worker.has_hung else "down"
+
+
+def _heartbeat_age(worker: WorkerProcess) -> float | None:
+    beat = worker.stats.heartbeat()
+    return round((monotonic_ns() - beat) / 1e9, 3) if beat else None
 
 
 def _age() -> float:

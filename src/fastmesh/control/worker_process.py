@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
+from fastmesh.control.patience import within
 from fastmesh.control.process import Child, command, worker_environment
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
 from fastmesh.observe.stats import StatsFile
@@ -17,6 +18,8 @@ from fastmesh.worker.packet import MAX_FDS, BadPacket, Message, receive, send
 HELLO_SECONDS = 10.0    # from the start to the first word
 ACK_SECONDS = 10.0      # a worker that needs longer serves nobody: its loop stands still
 QUEUE_LIMIT = 1000      # packets that wait for a worker that does not read
+TRACE_SECONDS = 1.0     # for a worker that is to be killed to say where it hangs
+GIVE_UP_SECONDS = 5.0   # after SIGKILL; one that lives then is stuck in the kernel, and may be so for ever
 
 
 class WorkerFailed(Exception):
@@ -32,7 +35,11 @@ class WorkerProcess:
 
     def __init__(self, slot: int, paths: Sequence[str], engine: str, orphan_grace_ms: int, stats: StatsFile,
                  on_death: "Callable[[WorkerProcess], None]", entry: str = "fastmesh.worker.main") -> None:
-        """Start the process. Raises OSError."""
+        """Start the process. Raises OSError.
+
+        `on_death` is called when it is dead; when it does not die of SIGKILL it is called with `is_lost` set, and
+        again when it has died after all.
+        """
         self.slot = slot
         self.stats = stats
         self.engine = ""                # io_uring or epoll, as the worker said
@@ -41,13 +48,16 @@ class WorkerProcess:
         self.is_draining = False
         self.has_drained = False        # ended because its drain was over
         self.open_at_end = 0            # connections that a drain had to cut
+        self.is_stalled = False         # has not moved for a while; the watchdog says so
+        self.has_hung = False           # is being killed because it does not move, or does not answer
+        self.is_lost = False            # does not even die
         self.started = monotonic()
         self._on_death = on_death
         self._waiting: dict[int, asyncio.Future[float]] = {}
         self._queue: deque[tuple[Message, tuple[int, ...]]] = deque()
         self._loop = asyncio.get_running_loop()
         self.hello: asyncio.Future[None] = self._loop.create_future()
-        self.death: asyncio.Future[None] = self._loop.create_future()
+        self.death: asyncio.Future[None] = self._loop.create_future()     # or given up
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         # The worker's own end is non-blocking too; the flag belongs to each end apart.
         try:
@@ -71,21 +81,38 @@ class WorkerProcess:
 
     @property
     def is_serving(self) -> bool:
-        return self.is_alive and self.version > 0 and not self.is_draining
+        return self.is_alive and self.version > 0 and not (self.is_draining or self.is_stalled or self.has_hung)
 
     def how_it_ended(self) -> str:
         return self._child.how_it_ended()
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        self._child.kill(number)
+    def kill(self) -> None:
+        """End it at once."""
+        self._child.kill()
+        if self.is_alive:
+            self._loop.call_later(GIVE_UP_SECONDS, self._give_up)
+
+    def end_hung(self) -> None:
+        """End one that does not move. It is given a moment to write to stderr where it is: SIGABRT makes it do so."""
+        if self.has_hung or not self.is_alive:
+            return
+        self.has_hung = True
+        self._child.kill(signal.SIGABRT)
+        self._loop.call_later(TRACE_SECONDS, self.kill)
+
+    def _give_up(self) -> None:
+        # Its death may only not have been read yet, when control itself has stood still.
+        if self.is_alive and not self.is_lost and not self._child.has_ended():
+            self.is_lost = True
+            self.death.set_result(None)
+            self._on_death(self)
 
     async def wait_hello(self) -> None:
         """Until it has said hello. Raises WorkerFailed."""
         try:
-            async with asyncio.timeout(HELLO_SECONDS):
-                await asyncio.shield(self.hello)
+            await within(HELLO_SECONDS, asyncio.shield(self.hello))
         except TimeoutError:
-            self.kill()
+            self.end_hung()
             raise WorkerFailed(f"said nothing for {HELLO_SECONDS:g} s after its start") from None
 
     async def push(self, snapshot: Snapshot, fd_of: Callable[[ListenerSpec], int]) -> float:
@@ -102,10 +129,9 @@ class WorkerProcess:
         self._send({"op": "snapshot", "version": snapshot.version, "size": snapshot.size,
                     "orphan_grace_ms": snapshot.process.orphan_grace_ms}, (snapshot.fd,))
         try:
-            async with asyncio.timeout(ACK_SECONDS):
-                took: float = await waiting
+            took: float = await within(ACK_SECONDS, waiting)
         except TimeoutError:
-            self.kill()
+            self.end_hung()
             raise WorkerFailed(f"did not take snapshot {snapshot.version} within {ACK_SECONDS:g} s") from None
         finally:
             self._waiting.pop(snapshot.version, None)
@@ -213,5 +239,6 @@ class WorkerProcess:
             if not future.done():
                 future.set_exception(failure)
                 future.exception()      # nobody may be waiting; that is no error
-        self.death.set_result(None)
+        if not self.death.done():
+            self.death.set_result(None)
         self._on_death(self)

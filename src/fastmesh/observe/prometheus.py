@@ -44,6 +44,7 @@ class Scene:
     reloads: dict[str, int] = field(default_factory=dict)       # result → count
     build: tuple[str, str, str] = ("", "", "")
     processes: list[ProcessUse] = field(default_factory=list)
+    heartbeats: list[tuple[int, float]] = field(default_factory=list)       # slot, age in seconds
     uptime: float = 0.0
 
 
@@ -230,6 +231,8 @@ def _control(scene: Scene) -> Iterator[str]:
         yield from _simple(known[name], [("", value)])
     yield from _simple(known["reloads"], [(labels_text(("result",), (result,)), count)
                                           for result, count in scene.reloads.items()])
+    yield from _simple(known["heartbeat"], [(labels_text(known["heartbeat"].labels, (str(slot),)), age)
+                                            for slot, age in scene.heartbeats])
     for name in ("memory", "cpu_seconds", "open_fds"):
         family = known["cpu" if name == "cpu_seconds" else name]
         yield from _simple(family, [(labels_text(family.labels, (use.process, use.slot)), getattr(use, name))

@@ -82,6 +82,10 @@ class StatsFile:
 
         return Header(at("pid"), at("version"), at("started_ns"), at("heartbeat_ns"), at("draining"))
 
+    def heartbeat(self) -> int:
+        """When the worker's loop last turned, in ns of CLOCK_MONOTONIC; 0 before the first turn."""
+        return self.words(LAYOUT["header_heartbeat_ns"], 1)[0]
+
     def forget_header(self) -> None:
         """Before a new worker takes the file: nothing of the last one may be taken for the new one's."""
         for name in ("pid", "version", "started_ns", "heartbeat_ns", "draining"):

@@ -82,6 +82,7 @@ def describe(config: Config, registry: Registry, open_files: int = 0) -> wire.Co
             "admin": _address(config.admin.address),
             "drain_timeout_ms": -(-config.drain_timeout // _MILLISECOND),
             "orphan_grace_ms": -(-config.orphan_grace // _MILLISECOND),
+            "hang_timeout_ms": -(-config.hang_timeout // _MILLISECOND),
             "max_connections": max_connections(config, open_files),
             "access_log": None if log is None else {"path": log.path, "format": log.format},
         },

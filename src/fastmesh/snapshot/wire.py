@@ -93,6 +93,7 @@ class ProcessRecord(TypedDict):
     admin: AddressRecord
     drain_timeout_ms: int
     orphan_grace_ms: int
+    hang_timeout_ms: int
     max_connections: int
     access_log: AccessLogRecord | None
 

@@ -6,6 +6,7 @@ a drain is over, or when the time is up. Whoever reads this process's memory rea
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
@@ -13,7 +14,7 @@ import sys
 from _socket import socket
 from time import monotonic, perf_counter
 
-from fastmesh._core.worker import SnapshotRefused, Worker
+from fastmesh._core.worker import SnapshotRefused, Worker, trace_on_abort
 from fastmesh.worker.packet import BadPacket, receive, send
 from fastmesh.worker.title import name_process
 
@@ -26,6 +27,7 @@ STATS_FD = 4
 WOKEN = 1
 DRAINED = 2
 ORPHAN_STEP_MS = 200      # how soon an orphan notices a SIGTERM
+ORPHAN_MORE = 5           # seconds past its grace after which the kernel ends an orphan that hangs
 DRAIN_IDLE_MS = 1000      # what an orphan's own drain allows idle connections
 
 # Control decides when a worker ends. A signal to the process group (Ctrl-C, systemd, a closed terminal) is
@@ -121,6 +123,9 @@ class Process:
         silent = os.eventfd(0)
         os.dup2(silent, CONTROL_FD, inheritable=False)
         half = self.orphan_grace_ms // 2
+        # Nobody is left who would notice that it hangs.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(self.orphan_grace_ms // 1000 + ORPHAN_MORE)
         end = monotonic() + half / 1000
         while monotonic() < end and not self.told_to_leave:
             if self.worker.run(ORPHAN_STEP_MS) == DRAINED:
@@ -139,6 +144,9 @@ def main(argv: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     slot, engine, orphan_grace_ms = argv[:3]
     name_process(f"fastmesh-{slot}")
+    # Of a worker that crashes, or that control ends because it hangs, stderr tells where it was.
+    trace_on_abort()
+    faulthandler.enable()
     return Process(int(slot), engine, int(orphan_grace_ms)).run()
 
 

@@ -33,8 +33,9 @@ def spec(port: int, listener_id: int = 0) -> ListenerSpec:
 
 def snapshot_of(version: int, *listeners: ListenerSpec, workers: int = 3, **wish: Any) -> Snapshot:
     content = json.dumps({"listeners": [one.id for one in listeners], **wish}).encode()
-    return Snapshot(version, len(content), sealed("test", content), listeners,
-                    ProcessSpec(workers, "auto", None, 1000, 1000, 0, None), {}, {}, {}, (), b"", b"{}", b"\x90", 0.0)
+    process = ProcessSpec(workers, "auto", None, 1000, 1000, 10_000, 0, None)
+    return Snapshot(version, len(content), sealed("test", content), listeners, process, {}, {}, {}, (), b"", b"{}",
+                    b"\x90", 0.0)
 
 
 def some_ports(count: int) -> list[int]:
@@ -163,6 +164,35 @@ def test_a_worker_that_does_not_answer_is_replaced(tmp_path: Path, monkeypatch: 
     in_yard(tmp_path, test)
 
 
+def test_a_slot_goes_on_without_a_worker_that_cannot_be_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel holds it, in a call that no signal ends: neither its successor nor the end waits for it."""
+    monkeypatch.setattr(worker_process, "GIVE_UP_SECONDS", 0.1)
+    stuck: list[worker_process.WorkerProcess] = []
+
+    async def test(yard: Yard) -> None:
+        a, = some_ports(1)
+        await yard.start(snapshot_of(1, spec(a), workers=1))
+        worker = yard.fleet.slots[0].current
+        assert worker is not None
+        stuck.append(worker)
+        monkeypatch.setattr(worker._child, "kill", lambda number=9: None)
+        worker.kill()
+        await until(lambda: yard.fleet.slots[0].current not in (None, worker))
+        await yard.all_serve(1)
+        assert worker.is_alive
+        assert worker not in yard.fleet.processes
+        # Its memory is not given to another while it may still write there.
+        assert len(yard.ground.stats.files) == 2
+        monkeypatch.undo()
+        worker.kill()
+        await until(lambda: not worker.is_alive)
+        assert not worker.stats.is_taken
+        assert yard.ground.restarts == 1
+
+    said = in_yard(tmp_path, test)
+    assert said.count(f"worker 0 does not die of SIGKILL (pid {stuck[0].pid})") == 1
+
+
 def test_one_that_dies_after_another_took_it_is_no_reason_to_refuse(tmp_path: Path) -> None:
     """Somebody kills a worker while a reload is under way: the successor gets what is live."""
     async def test(yard: Yard) -> None:
@@ -244,7 +274,7 @@ def test_death_without_end_is_slowed_down_not_given_up(tmp_path: Path) -> None:
         await until(lambda: yard.log.read_text().count("could not be started") >= 3)
         yard.ground.entry = "fake_worker"
         await yard.all_serve(1)
-        assert yard.fleet.restarts == 1
+        assert yard.ground.restarts == 1
 
     said = in_yard(tmp_path, test)
     assert "the next one starts now" in said

@@ -49,7 +49,7 @@ def scene_of(shelf: StatsShelf) -> Scene:
                  addresses={0: "127.0.0.1:80", 1: "unix:/run/x"}, control={"snapshot_version": 4, "workers": 2},
                  reloads={"good": 3, "bad": 1}, build=("0.1.0", "3.11.7", "epoll"),
                  processes=[ProcessUse("control", "", 1000, 0.5, 9), ProcessUse("worker", "0", 500, 0.25, 20)],
-                 uptime=12.5)
+                 heartbeats=[(0, 0.25)], uptime=12.5)
 
 
 def parse(text: str) -> dict[str, float]:

@@ -1,0 +1,179 @@
+"""Workers that are alive and do not move are found, ended and replaced; those that merely could not run are not."""
+
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
+
+import pytest
+from integration.harness import Origin, Sidecar, ask, children, cluster, free_port, http_listener, is_alive, until
+
+Start = Callable[..., Sidecar]
+
+
+def config_of(port: int, origin: Origin, **more: Any) -> dict[str, Any]:
+    return {"listeners": [http_listener(port, "app")], "clusters": [cluster("app", origin.address)],
+            "hang_timeout": "2s", **more}
+
+
+def stop(pid: int) -> None:
+    """Stopped when this returns."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: state_of(pid) == "T")
+
+
+def state_of(pid: int) -> str:
+    with open(f"/proc/{pid}/stat") as file:     # noqa: PTH123
+        return file.read().rpartition(")")[2].split()[0]
+
+
+@contextlib.contextmanager
+def stopped(pid: int, seconds: float) -> Iterator[None]:
+    stop(pid)
+    end = monotonic() + seconds
+    yield
+    until(lambda: monotonic() > end, seconds=seconds + 10)
+    os.kill(pid, signal.SIGCONT)
+
+
+def test_a_stopped_worker_is_replaced_and_the_other_serves_on(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(config_of(port, origin, workers=2))
+    hung, well = [w["pid"] for w in one.workers()]
+    stop(hung)
+    until(lambda: one.workers()[0]["state"] == "stalled")
+    assert one.metrics()["fastmesh_workers_serving"] == 1
+    # New connections go to the one that moves: none of these waits for the end of the other.
+    assert [ask(port, "/", timeout=1).status for _ in range(30)] == [200] * 30
+    until(lambda: one.workers()[0]["state"] == "serving")
+    fresh = [w["pid"] for w in one.workers()]
+    assert fresh[0] not in (hung, well)
+    assert fresh[1] == well
+    assert not is_alive(hung)
+    metrics = one.metrics()
+    assert metrics["fastmesh_worker_hangs_total"] == metrics["fastmesh_worker_restarts_total"] == 1
+    assert f"worker 0 has not moved for 2 s (pid {hung}): it is stopped by a signal; it is killed" in one.log
+    assert one.log.count("worker 0 died") == 1
+
+
+def test_connections_wait_for_the_next_worker(sidecar: Start, origin: Origin) -> None:
+    """The only worker hangs: who connects meanwhile is answered by its successor."""
+    port = free_port()
+    one = sidecar(config_of(port, origin))
+    stop(one.worker_pids()[0])
+    assert ask(port, "/", timeout=10).text == "origin"
+    assert one.workers()[0]["restarts"] == 1
+
+
+def test_one_that_goes_on_in_time_is_left_alone(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(config_of(port, origin, hang_timeout="4s"))
+    worker = one.worker_pids()[0]
+    with stopped(worker, 0):
+        until(lambda: one.workers()[0]["state"] == "stalled")
+        assert one.admin("/ready").status == 503
+    until(lambda: one.workers()[0]["state"] == "serving")
+    one.wait_log(rf"worker 0 moves again after [23](\.5)? s \(pid {worker}\)")
+    assert one.worker_pids() == [worker]
+    assert ask(port, "/").text == "origin"
+    assert one.metrics()["fastmesh_worker_hangs_total"] == 0
+
+
+def test_idle_workers_are_not_taken_for_hung(sidecar: Start, origin: Origin) -> None:
+    """For twice the limit nothing happens at all."""
+    one = sidecar(config_of(free_port(), origin, workers=2))
+    workers = one.worker_pids()
+    turns = one.stats()["globals"]["turns"]
+    begun = monotonic()
+    until(lambda: monotonic() - begun > 4)
+    assert one.worker_pids() == workers
+    assert all(age < 1.5 for name, age in one.metrics().items() if name.startswith("fastmesh_worker_heartbeat_age"))
+    # Idle, each has woken up about once a second.
+    assert one.stats()["globals"]["turns"] - turns < 4 * (monotonic() - begun)
+
+
+def test_control_that_was_stopped_does_not_blame_the_workers(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(config_of(port, origin, workers=2))
+    workers = one.worker_pids()
+    with stopped(one.pid, 4):
+        assert ask(port, "/").text == "origin"
+    begun = monotonic()
+    until(lambda: monotonic() - begun > 2)
+    assert one.worker_pids() == workers
+    assert "not moved" not in one.log
+
+
+def test_all_that_were_stopped_together_go_on_together(sidecar: Start, origin: Origin) -> None:
+    """As a frozen container does."""
+    port = free_port()
+    one = sidecar(config_of(port, origin, workers=2))
+    workers = one.worker_pids()
+    with stopped(one.pid, 4), stopped(workers[0], 0), stopped(workers[1], 0):
+        pass
+    begun = monotonic()
+    until(lambda: monotonic() - begun > 2)
+    assert one.worker_pids() == workers
+    assert ask(port, "/").text == "origin"
+
+
+def test_where_it_hung_is_in_the_log(sidecar: Start, origin: Origin) -> None:
+    """A worker that is told to abort names the compiled modules that it stands in, and Python's line."""
+    one = sidecar(config_of(free_port(), origin))
+    os.kill(one.worker_pids()[0], signal.SIGABRT)
+    one.wait_log(r"worker 0 died: killed by SIGABRT")
+    assert re.search(r'File ".*/worker/main\.py", line \d+ in run', one.log)
+    assert re.search(r"_core/io/(poll_epoll|poll_uring|reactor)\.[^/]*\.so", one.log)
+    assert re.search(r"_core/worker\.[^/]*\.so", one.log)
+    until(lambda: one.workers()[0]["state"] == "serving")
+
+
+def test_a_worker_that_hangs_in_its_drain_is_ended(sidecar: Start, origin: Origin) -> None:
+    one = sidecar(config_of(free_port(), origin, workers=2, drain_timeout="60s"))
+    hung = one.worker_pids()[0]
+    stop(hung)
+    begun = monotonic()
+    one.signal(signal.SIGTERM)
+    assert one.wait() == 0
+    assert monotonic() - begun < 12
+    assert not is_alive(hung)
+    assert f"worker 0 did not end its drain: killed by SIGKILL (pid {hung})" in one.log
+
+
+def test_a_reload_does_not_wait_for_a_hung_worker_for_ever(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(config_of(port, origin, workers=2))
+    hung = one.workers()[1]["pid"]
+    stop(hung)
+    # The first worker takes it, so the snapshot is not at fault: the other's successor begins with it.
+    assert one.reload(config_of(port, origin, workers=2, drain_timeout="7s"))["version"] == 2
+    until(lambda: [w["snapshot"] for w in one.workers()] == [2, 2])
+    assert not is_alive(hung)
+
+
+def test_a_worker_that_hangs_while_it_starts(sidecar: Start, origin: Origin, reactor: str) -> None:
+    """Stopped before its first word: it is given ten seconds, then another one is tried."""
+    port = free_port()
+    one = sidecar(config_of(port, origin))
+    first = one.worker_pids()[0]
+    others = set(children(one.pid)) - {first}
+    os.kill(first, signal.SIGKILL)
+
+    def successor() -> int | None:
+        for pid in set(children(one.pid)) - others - {first}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                return pid
+        return None
+
+    hung = until(successor)
+    if any(w["pid"] == hung for w in one.workers()):
+        pytest.fail("it served before it could be stopped")
+    until(lambda: not is_alive(hung), seconds=15)
+    until(lambda: one.workers()[0]["state"] == "serving")
+    assert re.search(r"worker 0 could not be started: said nothing for 10 s after its start", one.log)
+    assert ask(port, "/").text == "origin"
+    assert one.metrics()["fastmesh_worker_hangs_total"] == 1
