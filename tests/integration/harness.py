@@ -155,6 +155,7 @@ class Sidecar:
         self.admin_port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.env: dict[str, str] = {}
+        self.wrapper: list[str] = []        # a command that runs the command after it
         self.write(config)
 
     def write(self, config: dict[str, Any]) -> None:
@@ -170,7 +171,7 @@ class Sidecar:
 
     def start(self, wait: bool = True) -> "Sidecar":
         with self.log_path.open("ab") as errors, self.stdout_path.open("ab") as output:
-            self.process = subprocess.Popen([FASTMESH, "run", "-c", self.path], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*self.wrapper, FASTMESH, "run", "-c", self.path], stdin=subprocess.DEVNULL,
                                             stdout=output, stderr=errors, env={**os.environ, **self.env})
         if wait:
             until(self.is_ready, "sidecar ready", START_SECONDS)

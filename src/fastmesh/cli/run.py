@@ -6,7 +6,7 @@ import signal
 import sys
 
 from fastmesh import __version__
-from fastmesh.control.process import command, package_paths
+from fastmesh.control.process import STARTING, command, package_paths
 
 PACKAGES = ("fastmesh", "msgpack", "uvloop", "httptools")
 
@@ -17,6 +17,9 @@ def run(args: argparse.Namespace) -> int:
     What the command line needed (argparse, site, the import hooks of an editable install) would else stay in
     memory for as long as the proxy runs. Returns only when the replacement is impossible.
     """
+    _hold_standard_descriptors()
+    # One that comes too early waits until control can answer; the first process of a container would never get it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STARTING)
     if args.config == "-":
         print("fastmesh run: the configuration must be a file, for it is read again at each reload", file=sys.stderr)
         return 2
@@ -27,11 +30,17 @@ def run(args: argparse.Namespace) -> int:
     packages = package_paths(*PACKAGES)
     paths = [*packages, *(path for path in everywhere if path not in packages)]
     argv = command("fastmesh.control.main", paths, args.config, __version__)
-    # A SIGHUP that comes before the control process can answer must not end it.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     os.execv(argv[0], argv)
+
+
+def _hold_standard_descriptors() -> None:
+    """Whoever starts this may have closed 0, 1 or 2. A socket that got such a number would be written log lines to."""
+    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def _standard() -> set[str]:

@@ -11,6 +11,7 @@ from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
 
 # A slot that goes away is no longer given connections; those the kernel has queued for it are accepted meanwhile.
 SETTLE_SECONDS = 0.05
+ENDS = "not now: the proxy is ending"
 KILL_AFTER = 2.0        # seconds past its grace that a drain may take
 
 
@@ -54,6 +55,8 @@ class Fleet:
         """
         old = self.ground.live
         assert old is not None
+        if self.is_draining:
+            raise PushRefused(ENDS)
         try:
             change.listen()
         except OSError as error:
@@ -78,6 +81,9 @@ class Fleet:
                         bound.let_in()
                     await self._roll_back(took, old)
                     raise PushRefused(f"worker {slot.index} {_sentence(result)}")
+
+        if self.is_draining:
+            raise PushRefused(ENDS)
 
     async def _push_one(self, slot: Slot, snapshot: Snapshot,
                         socket_of: Callable[[ListenerSpec, int], int]) -> None:

@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import NoReturn, Self
+from typing import ClassVar, NoReturn, Self
 
 # Above every number that a child expects its descriptors at, so that one dup2 cannot hit the next one's source.
 SAFE_FD = 64
@@ -23,6 +23,8 @@ SAFE_FD = 64
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 KEPT = ("LD_", "ASAN_", "UBSAN_", "LSAN_", "MALLOC_", "GLIBC_", "TZ", "LANG", "LC_", "FASTMESH_")
 STDERR = 2
+# Signals that are blocked from the first line of `fastmesh run` until the control process can answer them.
+STARTING = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 
 
 def package_paths(*packages: str) -> list[str]:
@@ -52,17 +54,33 @@ def worker_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
 
 
+def reap_strangers() -> None:
+    """Wait for dead children that nobody started here: the first process of a container inherits all orphans."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        # One of our own is waited for where its death is read; that comes here again, for those behind it.
+        if found is None or found.si_pid in Child.ours:
+            return
+        os.waitpid(found.si_pid, os.WNOHANG)
+
+
 class Child:
     """A running child process.
 
     `on_death` is called once, from the loop, after the child has been waited for; `status` is set by then.
     """
 
+    ours: ClassVar[set[int]] = set()    # pids that are not yet waited for
+
     def __init__(self, pid: int, on_death: Callable[[], None]) -> None:
         """Of a process that was started just now; `spawn` and `fork` do both."""
         self.pid = pid
         self.status: int | None = None      # as os.waitpid gives it
         self.on_death = on_death
+        self.ours.add(pid)
         self.pidfd = os.pidfd_open(pid)
         self.loop = asyncio.get_running_loop()
         self.loop.add_reader(self.pidfd, self._reap)
@@ -128,6 +146,9 @@ class Child:
         self.loop.remove_reader(self.pidfd)
         os.close(self.pidfd)
         _, self.status = os.waitpid(self.pid, 0)
+        self.ours.discard(self.pid)
+        if os.getpid() == 1:
+            reap_strangers()
         self.on_death()
 
     def how_it_ended(self) -> str:

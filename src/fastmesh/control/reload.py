@@ -12,6 +12,7 @@ from fastmesh.control.snapshot import Address, Snapshot, from_answer
 from fastmesh.control.sockets import Bound, CannotListen, Change, open_admin
 from fastmesh.observe.log_sink import check_log
 
+LEAST_FILES = 100           # below it not even the descriptors of a child process find a number
 MOST_FILES = 1 << 20        # descriptors per process that are asked of the kernel; more costs memory and helps nobody
 
 
@@ -87,6 +88,9 @@ class Configurator:
     async def compile(self) -> Snapshot:
         """A snapshot of the file as it is now. Raises BadConfiguration."""
         live = self.fleet.ground.live
+        if self._open_files < LEAST_FILES:
+            raise BadConfiguration(f"the limit of open files is {self._open_files}, at least {LEAST_FILES} are needed, "
+                                   "and two more for each client connection: raise it (ulimit -n, LimitNOFILE=)")
         try:
             answer = await self.compiler.ask({
                 "file": self.path, "version": self._last_version + 1, "open_files": self._open_files,

@@ -14,7 +14,9 @@ from fastmesh.admin.pages import Pages
 from fastmesh.admin.server import Server
 from fastmesh.control.compile import Compiler
 from fastmesh.control.fleet import Fleet
-from fastmesh.control.process import package_paths
+from fastmesh.control.owner import Owner, owner_of
+from fastmesh.control.patience import within
+from fastmesh.control.process import STARTING, package_paths, reap_strangers
 from fastmesh.control.reload import BadConfiguration, Configurator, Outcome, Prepared, process_use
 from fastmesh.control.slot import Ground
 from fastmesh.control.snapshot import Snapshot
@@ -28,6 +30,7 @@ from fastmesh.observe.stats import StatsFile, StatsShelf
 
 DRAIN_IDLE_MS = 1000        # what a drain that ends in exit allows connections that carry nothing
 HANG_SECONDS = 10.0         # before a snapshot says how long a worker may stand still
+ORPHAN_SECONDS = 2.0        # past orphan_grace, for a worker of a dead control process to leave when it is asked
 LOG_SECONDS = 1.0           # for the last lines of the access log to leave
 NO_NODE = {"service": "unknown", "version": "unknown", "namespace": "default", "workload": "unknown", "cluster": ""}
 OK = 0
@@ -70,6 +73,7 @@ class Supervisor:
             return await self._run()
         finally:
             watchdog.cancel()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)       # the loop is about to be closed
 
     async def _run(self) -> int:
         start = self._loop.create_task(self._start())
@@ -88,7 +92,14 @@ class Supervisor:
         return OK
 
     async def _start(self) -> bool:
-        """Bring everything up; False when it cannot be, with the reason on stderr."""
+        """Bring everything up; False when it cannot be, with the reason on stderr.
+
+        A reload that is asked for meanwhile waits: the file may have changed since it was read.
+        """
+        async with self.configurator.lock:
+            return await self._bring_up()
+
+    async def _bring_up(self) -> bool:
         try:
             snapshot = await self.configurator.compile()
         except BadConfiguration as error:
@@ -152,13 +163,36 @@ class Supervisor:
 
     def _dismiss_orphans(self) -> None:
         """Workers whose control process died have served until now; these here do it from now on."""
-        for pid, owner in self.ground.sockets.orphans.items():
-            self.journal.warn(f"{owner} is left over from another control process; it drains now")
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
+        for owner in self.ground.sockets.orphans.values():
+            self._spawn(self._dismiss(owner))
         self.ground.sockets.orphans.clear()
+
+    async def _dismiss(self, owner: Owner) -> None:
+        try:
+            pidfd = os.pidfd_open(owner.pid)
+        except OSError:
+            return
+        try:
+            if owner_of(owner.pid) != owner:    # it has gone, and its number is another's
+                return
+            self.journal.warn(f"{owner} is left over from another control process; it drains now")
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            gone = asyncio.Event()
+            self._loop.add_reader(pidfd, gone.set)
+            try:
+                live = self.ground.live
+                grace = live.process.orphan_grace_ms / 1000 if live is not None else 0
+                await within(grace + ORPHAN_SECONDS, gone.wait())
+            except TimeoutError:
+                # It does not move: connections that the kernel gives to its sockets would never be answered.
+                self.journal.error(f"{owner} does not leave; it is killed")
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                self._loop.remove_reader(pidfd)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(pidfd)
 
     async def _drain(self) -> None:
         live = self.ground.live
@@ -197,6 +231,10 @@ class Supervisor:
         }
         for number, handler in handlers.items():
             self._loop.add_signal_handler(number, handler)
+        if os.getpid() == 1:
+            # uvloop keeps this signal for itself. From the loop: not while a child is being started.
+            signal.signal(signal.SIGCHLD, lambda *_: self._loop.call_soon_threadsafe(reap_strangers))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STARTING)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 

@@ -39,6 +39,7 @@ class LogSink:
         self._reopen = False
         self._retry_at = 0.0
         self._stop_at: float | None = None
+        self._is_given_up = False   # the thread hangs, and another sink may read the rings by now
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
 
@@ -55,7 +56,9 @@ class LogSink:
         self._stop_at = monotonic() + seconds
         os.eventfd_write(self._wake, 1)
         self._thread.join(seconds + STUCK_NAP)
-        if not self._thread.is_alive():
+        if self._thread.is_alive():
+            self._is_given_up = True
+        else:
             os.close(self._wake)
 
     def _run(self) -> None:
@@ -98,6 +101,8 @@ class LogSink:
                 _set_tail(file, end)
                 continue
             while tail < end:
+                if self._is_given_up:
+                    return -1
                 # Ends with a line, so that another ring's lines may follow even when this piece has to wait.
                 piece = _read(file, tail, min(end - tail, PIECE))
                 piece = piece[:piece.rfind(b"\n") + 1] or piece
