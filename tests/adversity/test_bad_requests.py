@@ -65,7 +65,7 @@ BODIES = {
     "a sign": "+3\r\nabc\r\n0\r\n\r\n",
     "0x": "0x3\r\nabc\r\n0\r\n\r\n",
     "a space before": " 3\r\nabc\r\n0\r\n\r\n",
-    "a space behind": "3 \r\nabc\r\n0\r\n\r\n",
+    "a space within": "3 0\r\nabc\r\n0\r\n\r\n",
     "a bare LF behind the size": "3\nabc\r\n0\r\n\r\n",
     "a huge size": "ffffffffffffffffff\r\nabc\r\n",
     "too much": "3\r\nabcd\r\n0\r\n\r\n",

@@ -1,7 +1,7 @@
 """The chunked transfer coding, both ways (RFC 9112 section 7.1), strict.
 
 Chunk extensions are skipped up to a bound and not forwarded. Bare LF, white space before
-the size, signs, sizes over 2**62 are faults.
+the size or within it, signs, sizes over 2**62 are faults.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t

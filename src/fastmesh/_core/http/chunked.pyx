@@ -2,7 +2,9 @@
 
 A size line is read byte by byte (it is a handful of bytes per chunk); payload is handed
 on as one run without being looked at. Chunk extensions are skipped: RFC 9112 section
-7.1.1 lets a recipient ignore them, and nobody is known to use one honestly.
+7.1.1 lets a recipient ignore them, and nobody is known to use one honestly. White space
+behind a size is bad but to be accepted before an extension (RFC 9110 section 5.6.3), and
+old servers fill their sizes up with it.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -23,7 +25,8 @@ cdef enum chunked_state_t:
     CHUNKED_BODY = 4          # payload
     CHUNKED_BODY_CR = 5       # the CR after the payload
     CHUNKED_BODY_LF = 6
-    CHUNKED_BAD = 7           # a fault was reported; every further step reports it again
+    CHUNKED_PAD = 7           # white space after a size
+    CHUNKED_BAD = 8           # a fault was reported; every further step reports it again
 
 cdef enum:
     SIZE_LINE_CAP = 256       # bytes of a size line, extensions included
@@ -89,7 +92,17 @@ cdef int chunked_step(chunked_t *c, const uint8_t *p, uint32_t n, span_t *payloa
                 c.state = CHUNKED_SIZE_LF
             elif b == c';':
                 c.state = CHUNKED_EXT
+            elif b == c' ' or b == c'\t':
+                c.state = CHUNKED_PAD
             else:
+                return _fail(c)
+        elif c.state == CHUNKED_PAD:
+            c.line += 1
+            if b == c'\r':
+                c.state = CHUNKED_SIZE_LF
+            elif b == c';':
+                c.state = CHUNKED_EXT
+            elif c.line > SIZE_LINE_CAP or (b != c' ' and b != c'\t'):
                 return _fail(c)
         elif c.state == CHUNKED_EXT:
             c.line += 1

@@ -43,7 +43,7 @@ def test_chunks_end_before_their_trailers():
         assert step_body(CHUNKED, 0, pieces) == (TRAILERS, b"onethree", b"x: y\r\n\r\n", False)
 
 
-@pytest.mark.parametrize("bad", [b"x\r\n", b"3\r\nonex", b"3\none\r\n", b"-1\r\n", b"\r\n", b"3 \r\none\r\n",
+@pytest.mark.parametrize("bad", [b"x\r\n", b"3\r\nonex", b"3\none\r\n", b"-1\r\n", b"\r\n", b"3 0\r\none\r\n",
                                  b"10000000000000000\r\n"])
 def test_broken_chunks_are_refused_wherever_they_are_cut(bad):
     for pieces in cuts(b"2\r\nok\r\n" + bad):

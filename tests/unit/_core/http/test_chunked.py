@@ -15,6 +15,8 @@ GOOD = {
     "leading zeros": (b"0005\r\nhello\r\n000\r\n", b"hello"),
     "extensions": (b'5;a=b;c="d e"\r\nhello\r\n0;last\r\n', b"hello"),
     "extension with white space inside": (b"1; a = b\t\r\nx\r\n0\r\n", b"x"),
+    "white space before an extension": (b"5 ;ext\r\nhello\r\n0\t ;a=b\r\n", b"hello"),
+    "sizes that are filled up": (b"5    \r\nhello\r\n0  \t\r\n", b"hello"),
     "payload that looks like framing": (b"7\r\n\r\n0\r\n\r\n\r\n0\r\n", b"\r\n0\r\n\r\n"),
     "any byte": (b"100\r\n" + bytes(range(256)) + b"\r\n0\r\n", bytes(range(256))),
     "a size line of 256 bytes": (b"1;" + b"a" * 254 + b"\r\nx\r\n0\r\n", b"x"),
@@ -35,9 +37,10 @@ BAD = {
     "minus": b"-5\r\nhello\r\n",
     "space first": b" 5\r\nhello\r\n",
     "tab first": b"\t5\r\nhello\r\n",
-    "space after the size": b"5 \r\nhello\r\n",
-    "space before the extension": b"5 ;ext\r\nhello\r\n",
-    "tab after the size": b"5\t\r\nhello\r\n",
+    "space within a size": b"5 0\r\nhello\r\n",
+    "a word after white space": b"5 ext\r\nhello\r\n",
+    "bare LF after white space": b"5 \nhello\r\n",
+    "white space that does not end": b"5" + b" " * 256 + b"\r\nhello\r\n",
     "underscore": b"1_0\r\n",
     "no hexadecimal digit": b"g\r\n",
     "dot": b"5.0\r\nhello\r\n",
@@ -121,7 +124,7 @@ def reference(coded: bytes) -> bytes | None:
     """RFC 9112 section 7.1 by regular expression; the payload when all of `coded` is one body."""
     import re
 
-    line = re.compile(rb"([0-9a-fA-F]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+    line = re.compile(rb"([0-9a-fA-F]{1,15})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
     out, at = b"", 0
     while m := line.match(coded, at):
         size = int(m[1], 16)
