@@ -131,3 +131,39 @@ def test_names_that_cgi_takes_for_ours_from_who_is_trusted(play):
     asks(play, "/", "x_forwarded_for: 1.2.3.4")
     play.connect("a")
     assert play.expect_request("a")["x_forwarded_for"] == "1.2.3.4"
+
+
+@pytest.mark.parametrize("name", ["x_role", "X_Role", "user_agent"])
+def test_a_name_that_is_only_alike(play, name):
+    """To WSGI it is the field that the rule asks for, and to the rule it is not."""
+    wanted = name.lower().replace("_", "-")
+    play.endpoints("a").route("/", status=403, headers=[(wanted, "admin")]).route("/")
+    asks(play, "/", f"{name}: admin")
+    play.expect_answer(400)
+    asks(play, "/", f"{wanted}: admin", f"{name}: guest")
+    play.expect_answer(400)
+    play.expect_counter("ambiguous_field", 2)
+    asks(play, "/", f"{name}: guest")
+    play.connect("a")
+    assert play.expect_request("a")[name.lower()] == "guest"
+
+
+@pytest.mark.parametrize("method", ["delete", "Delete", "dELETE"])
+def test_a_method_in_small_letters(play, method):
+    """Django, Flask and others make capitals of it."""
+    play.endpoints("a").route("/", status=403, methods=["DELETE"]).route("/")
+    play.client_sends(f"{method} / HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    play.expect_answer(400)
+    play.client_sends(b"DELETE / HTTP/1.1\r\nhost: x\r\n\r\n")
+    play.expect_answer(403)
+    play.client_sends(b"patch / HTTP/1.1\r\nhost: x\r\n\r\n")
+    play.connect("a")
+    assert play.expect_request("a").line == "patch / HTTP/1.1"
+
+
+@pytest.mark.parametrize("method", ["get", "propfind", "gets", "options-"])
+def test_a_method_in_small_letters_that_no_rule_asks_for(play, method):
+    play.endpoints("a").route("/", methods=["PROPFIND"], status=403).route("/")
+    play.client_sends(f"{method} / HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    play.connect("a")
+    play.expect_request("a", f"{method} / ")

@@ -46,7 +46,7 @@ cdef enum:
     G_UPSTREAM_IDLE_CLOSED
     G_DOWNSTREAM_RESET            # the client left before its answer was complete
     G_AMBIGUOUS_PATH              # 400: readings of the path lead to different routes
-    G_AMBIGUOUS_FIELD             # 400: fields that a rule asks for do not agree
+    G_AMBIGUOUS_FIELD             # 400: fields or a method that a rule asks for may be read in two ways
     G_UPGRADES
     G_TCP_IDLE_CLOSED
     G_READ_PAUSED                 # back-pressure stopped a sender

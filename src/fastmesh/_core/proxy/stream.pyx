@@ -2,7 +2,7 @@
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, msg_span
-from fastmesh._core.http.token cimport METHOD_CONNECT, method_is_idempotent
+from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_OTHER, method_is_idempotent
 from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_READINGS, URI_SAME, uri_normalize, uri_read_again
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
@@ -23,7 +23,7 @@ from fastmesh._core.proxy.mux cimport (
     S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL, S_UP_PAUSED, S_WAITING,
     S_WANT_BODY, TRIED_MAX)
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
-from fastmesh._core.route.route_table cimport route_find, route_is_torn, route_t
+from fastmesh._core.route.route_table cimport method_in_capitals, route_find, route_is_torn, route_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
     POOL_FAILED, POOL_FULL, POOL_LATE, POOL_TIMEOUT, TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give,
@@ -110,6 +110,12 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
                           b"the path can be read in two ways (an encoded slash, a backslash, a parameter after ;) and "
                           b"another rule would hold in the other one")
             return
+    if m.method == METHOD_OTHER and _is_torn_by_case(s, m, path, route):
+        p.stats.globals[G_AMBIGUOUS_FIELD] += 1
+        _remember(s, m)
+        stream_answer(s, 400, FLAG_DPE, b"method_ambiguous",
+                      b"the method is not in capitals, and another rule would hold if it were")
+        return
     if route is NULL:
         p.stats.globals[G_NO_ROUTE] += 1
         _remember(s, m)
@@ -119,7 +125,8 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
         p.stats.globals[G_AMBIGUOUS_FIELD] += 1
         _remember(s, m)
         stream_answer(s, 400, FLAG_DPE, b"field_ambiguous",
-                      b"a header field that a rule asks for stands there several times with different values")
+                      b"a header field that a rule asks for stands there with different values, or with _ for - in "
+                      b"its name")
         return
     s.route = route
     if s.snap.n_log_ops != 0 or route.cluster >= 0:
@@ -139,6 +146,18 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
     if s.bits & S_REQUEST_DONE:
         _await_answer(s)
     _connect(s)
+
+
+cdef bint _is_torn_by_case(stream_t *s, msg_t *m, span_t path, const route_t *route) noexcept nogil:
+    """Methods are case-sensitive (RFC 9110 section 9.1), and frameworks that forgive "delete" are many."""
+    cdef int meant = method_in_capitals(msg_span(m, m.method_off, m.method_len))
+    cdef bint is_torn
+    if meant == METHOD_OTHER:
+        return False
+    m.method = <uint8_t>meant
+    is_torn = route_find(&s.listener.routes, m, path) is not route
+    m.method = METHOD_OTHER
+    return is_torn
 
 
 cdef inline void _await_answer(stream_t *s) noexcept nogil:

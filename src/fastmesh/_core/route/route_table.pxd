@@ -3,7 +3,8 @@
 A host is an exact name, "*.example.com" (any name that ends in ".example.com", not the domain
 itself), or "*" for any. The request's port, one trailing dot and the case of letters do not
 matter, nor do the brackets of an IPv6 literal. A header matches when a field of that name
-has exactly that value; when others of the name have another one, the route is torn, and the request to be refused.
+has exactly that value. When others of the name have another one, or the name is written with "_" for "-", the route is
+torn: somebody else sees the field in another way, and the request is to be refused.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
@@ -57,7 +58,9 @@ cdef int route_build(route_table_t *t, arena_t *arena) noexcept nogil
 cdef bint route_add_method(route_t *r, span_t method) noexcept nogil
 # `path` is the normal form; `authority` as received (port and case are dealt with here). NULL when nothing matches.
 cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t path) noexcept nogil
-# Fields of one name do not agree: for whoever looks at another of them this route does not match.
+# METHOD_* of a name when letters are made capitals, as many a framework does; METHOD_OTHER when it has none.
+cdef int method_in_capitals(span_t s) noexcept nogil
+# A route that matches does not for whoever looks at other fields than the matching ones, or knows them by other names.
 cdef bint route_is_torn(const route_t *r, const msg_t *m) noexcept nogil
 # The same answer by looking at every route in turn: what the index is checked against.
 cdef const route_t *route_scan(const route_table_t *t, const msg_t *m, span_t path) noexcept nogil

@@ -15,13 +15,14 @@ from fastmesh._core.mem.arena cimport arena_alloc, arena_array, arena_dup, arena
 from fastmesh._core.mem.fault cimport FM_ELIMIT, FM_OK
 from fastmesh._core.mem.hash cimport hash_bytes
 from fastmesh._core.mem.span cimport byte_lower, span_eq, span_ieq, span_of, span_t
-from fastmesh._core.http.msg cimport msg_span, msg_t, msg_value
+from fastmesh._core.http.msg cimport field_t, msg_span, msg_t, msg_value
 from fastmesh._core.http.token cimport (
     METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST,
     METHOD_PUT, METHOD_TRACE)
 
 cdef enum:
     SCAN_MAX = 4
+    METHOD_LONGEST = 7        # of those that have an id
     NONE = 0xFFFFFFFF
     ANY_HOST = 0              # the node of the trie for routes that name no host
 
@@ -81,6 +82,16 @@ cdef uint32_t method_id(span_t s) noexcept nogil:
     if s.len == 7 and memcmp(s.ptr, b"CONNECT", 7) == 0:
         return METHOD_CONNECT
     return METHOD_OTHER
+
+
+cdef int method_in_capitals(span_t s) noexcept nogil:
+    cdef uint8_t room[METHOD_LONGEST]
+    cdef uint32_t i
+    if s.len > METHOD_LONGEST:
+        return METHOD_OTHER
+    for i in range(s.len):
+        room[i] = s.ptr[i] & 0xdf if 97 <= s.ptr[i] <= 122 else s.ptr[i]
+    return <int>method_id(span_of(room, s.len))
 
 
 cdef bint route_add_method(route_t *r, span_t method) noexcept nogil:
@@ -149,24 +160,44 @@ cdef inline bint path_matches(const route_t *r, span_t path) noexcept nogil:
     return path.len == n or path.ptr[n] == 47 or r.path.ptr[n - 1] == 47
 
 
-cdef bint has_value(const route_header_t *h, const msg_t *m, bint wanted) noexcept nogil:
-    """A field of this name whose value is the one that is asked for, or (not `wanted`) another one."""
-    cdef int i
-    for i in range(m.at[h.id] if h.id != 0 else 0, m.n_fields):
-        if i < 0:
+cdef inline uint8_t folded(uint8_t c) noexcept nogil:
+    return 45 if c == 95 else byte_lower(c)
+
+
+cdef inline bint may_be_called(const field_t *f, const msg_t *m, const route_header_t *h) noexcept nogil:
+    """For somebody: "_" is "-" to CGI and what came of it (WSGI, PHP)."""
+    cdef const uint8_t *name = m.base + f.name_off
+    cdef uint32_t i
+    if f.name_len != h.name.len:
+        return False
+    if f.id != 0:
+        return f.id == h.id
+    for i in range(h.name.len):
+        if folded(name[i]) != folded(h.name.ptr[i]):
             return False
-        if (m.fields[i].id == h.id and m.fields[i].name_len == h.name.len and
-                span_eq(h.value, msg_value(m, i)) == wanted and
-                (h.id != 0 or span_ieq(msg_span(m, m.fields[i].name_off, m.fields[i].name_len), h.name))):
+    return True
+
+
+cdef bint header_matches(const route_header_t *h, const msg_t *m) noexcept nogil:
+    cdef int i
+    for i in range(m.n_fields):
+        if may_be_called(&m.fields[i], m, h) and span_eq(h.value, msg_value(m, i)):
             return True
     return False
 
 
 cdef bint route_is_torn(const route_t *r, const msg_t *m) noexcept nogil:
+    cdef const route_header_t *h
     cdef uint32_t i
+    cdef int k
     for i in range(r.n_headers):
-        if has_value(&r.headers[i], m, False):
-            return True
+        h = &r.headers[i]
+        for k in range(m.n_fields):
+            if not may_be_called(&m.fields[k], m, h):
+                continue
+            if not (span_eq(h.value, msg_value(m, k)) and
+                    span_ieq(msg_span(m, m.fields[k].name_off, m.fields[k].name_len), h.name)):
+                return True
     return False
 
 
@@ -186,7 +217,7 @@ cdef inline bint rest_matches(const route_t *r, const msg_t *m) noexcept nogil:
     if r.has_methods and not method_matches(r, m):
         return False
     for i in range(r.n_headers):
-        if not has_value(&r.headers[i], m, True):
+        if not header_matches(&r.headers[i], m):
             return False
     return True
 
