@@ -108,7 +108,7 @@ def test_methods_and_headers(mesh: Mesh) -> None:
     client = mesh.connect()
     assert client.ask("/", "PUT").text == "write"
     assert client.ask("/", "GET").text == "rest"
-    assert client.ask("/", "post").text == "rest"
+    assert client.ask("/", "brew").text == "rest"
     assert client.ask("/", "GET", "X-Canary: 1", "X-User: me").text == "canary"
     assert client.ask("/", "GET", "X-Canary: 1").text == "rest"
     assert client.ask("/", "GET", "X-Canary: 11", "X-User: me").text == "rest"

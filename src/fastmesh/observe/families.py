@@ -123,7 +123,7 @@ _GLOBAL_HELP = {
                             "the cluster's idle_timeout.",
     "downstream_reset": "Requests whose client left before the answer was complete.",
     "ambiguous_path": "Requests refused with 400: readings of their path lead to different routes.",
-    "ambiguous_field": "Requests refused with 400: others may read a field or the method, for which a route asks, in another way.",
+    "ambiguous_field": "Requests refused with 400: a field or method that a route asks for may be read in two ways.",
     "upgrades": "Connections that became WebSockets or another protocol.",
     "tcp_idle_closed": "TCP connections closed after timeouts.tcp_idle.",
     "read_paused": "Times a sender was made to wait because the other side was slower.",
