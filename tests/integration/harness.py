@@ -88,6 +88,7 @@ class Origin:
         self.requests = 0
         self.held = 0                       # requests to /slow that wait now
         self.release = threading.Event()
+        self._lock = threading.Lock()
         origin = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -97,9 +98,11 @@ class Origin:
             def do_GET(self) -> None:
                 origin.requests += 1
                 if self.path.startswith("/slow"):
-                    origin.held += 1
+                    with origin._lock:
+                        origin.held += 1
                     origin.release.wait(30)
-                    origin.held -= 1
+                    with origin._lock:
+                        origin.held -= 1
                 length = int(self.headers.get("content-length", 0))
                 if length:
                     self.rfile.read(length)
@@ -118,7 +121,10 @@ class Origin:
                 with contextlib.suppress(ConnectionError):
                     super().handle()
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128        # else five: a handshake that finds no room is tried again after a second
+
+        self._server = Server(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

@@ -104,6 +104,28 @@ def refuses(port: int) -> bool:
     return False
 
 
+def test_the_end_reaches_workers_that_a_reload_has_sent_away(sidecar: Start, origin: Origin) -> None:
+    """A request in a slot that is no more is answered before control goes."""
+    port = free_port()
+    one = sidecar(config_of(port, origin, workers=2))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(24)]
+        for client in clients:
+            client.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        until(lambda: origin.held == len(clients))
+        workers = one.worker_pids()
+        one.reload(config_of(port, origin, workers=1))
+        one.signal(signal.SIGTERM)
+        until(lambda: one.admin("/ready").status == 503)
+        until(lambda: refuses(port))
+        assert all(is_alive(pid) for pid in workers)
+        origin.release.set()
+        assert all(client.recv(4096).startswith(b"HTTP/1.1 200") for client in clients)
+    assert one.wait() == 0
+    assert not any(is_alive(pid) for pid in workers)
+    assert one.log.count("has drained") == 2
+
+
 # --- what the machine refuses ---
 
 def test_an_admin_address_in_use(tmp_path: Path, origin: Origin) -> None:

@@ -25,6 +25,7 @@ class Fleet:
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self.slots: list[Slot] = []
+        self.retired: list[Slot] = []       # no longer needed; their workers drain
         self.is_draining = False
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -34,7 +35,7 @@ class Fleet:
 
     @property
     def processes(self) -> list[WorkerProcess]:
-        return [worker for slot in self.slots for worker in slot.processes]
+        return [worker for slot in (*self.slots, *self.retired) for worker in slot.processes]
 
     async def start(self, snapshot: Snapshot, change: Change) -> None:
         """The first snapshot. Raises WorkerFailed or Refused when any worker does not come up with it."""
@@ -116,6 +117,7 @@ class Fleet:
             slot.keep()
         leaving = self.slots[count:]
         del self.slots[count:]
+        self.retired += leaving
         if leaving:
             task = asyncio.get_running_loop().create_task(self._retire(leaving, grace_ms))
             self._retiring.add(task)
@@ -132,6 +134,7 @@ class Fleet:
         for slot in slots:
             slot.retire(grace_ms, grace_ms)
         await self._all_gone(slots, grace_ms)
+        self.retired = [slot for slot in self.retired if slot not in slots]
         # A reload may have asked for more workers again in the meantime.
         self.ground.sockets.shrink(len(self.slots))
         self.steer()
@@ -148,16 +151,17 @@ class Fleet:
     async def drain(self, grace_ms: int, idle_ms: int) -> None:
         """Stop accepting, let requests in flight end, and wait until all workers are gone."""
         self.is_draining = True
-        for slot in self.slots:
+        everybody = [*self.slots, *self.retired]
+        for slot in everybody:
             slot.start_no_more()
         if self.serving:
             self.ground.sockets.turn_away()
             await asyncio.sleep(SETTLE_SECONDS)
-        for slot in self.slots:
+        for slot in everybody:
             slot.retire(grace_ms, idle_ms)
         # Workers have their own copies until they have accepted what was waiting; then clients are refused.
         self.ground.sockets.close()
-        await self._all_gone(self.slots, grace_ms)
+        await self._all_gone(everybody, grace_ms)
 
     async def _all_gone(self, slots: list[Slot], grace_ms: int) -> None:
         try:

@@ -38,6 +38,7 @@ class Slot:
         self.restarts = 0                           # workers that died here and were replaced
         self.is_retired = False
         self._ground = ground
+        self._has_served = False
         self._backoff = Backoff()
         self._lock = asyncio.Lock()
         self._restart: asyncio.Task[None] | None = None
@@ -53,6 +54,7 @@ class Slot:
         """Bring up the first worker. Raises WorkerFailed or Refused."""
         async with self._lock:
             self.current = await self._bring_up()
+            self._has_served = True
         self._ground.on_change()
 
     def keep(self) -> None:
@@ -193,7 +195,9 @@ class Slot:
                 self._ground.journal.error(f"worker {self.index} could not be started: {kind}{failure}; "
                                            f"the next attempt is in {wait:g} s")
                 continue
-            self.restarts += 1
-            self._ground.restarts += 1
+            if self._has_served:        # else it is the first one here
+                self.restarts += 1
+                self._ground.restarts += 1
+            self._has_served = True
             self._ground.on_change()
             return

@@ -234,6 +234,7 @@ def test_more_and_fewer_workers(tmp_path: Path) -> None:
         # Grown again at once: the sockets of leaving slots are taken up again, or opened anew.
         await yard.push(snapshot_of(4, spec(a), workers=2))
         await yard.all_serve(4)
+        assert yard.ground.restarts == 0
         assert len(yard.ground.sockets.bound[f"127.0.0.1:{a}"].sockets) == 2
 
     in_yard(tmp_path, test)
