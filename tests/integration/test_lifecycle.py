@@ -55,6 +55,14 @@ def test_a_signal_before_anybody_can_answer_it_waits(sidecar: Start, origin: Ori
     assert "ended after" in one.log
 
 
+def test_one_signal_more_does_not_change_the_status(sidecar: Start, origin: Origin) -> None:
+    """Until the process has gone, whatever it still has to take down."""
+    one = sidecar(config_of(free_port(), origin))
+    while one.process is not None and one.process.poll() is None:
+        one.signal(signal.SIGTERM)
+    assert one.wait() == 0
+
+
 def test_a_hangup_while_it_starts_is_a_reload_when_it_has(sidecar: Start, origin: Origin) -> None:
     """The file may have changed after it was read."""
     one = sidecar(config_of(free_port(), origin), wait=False)

@@ -20,6 +20,7 @@ from fastmesh.control.process import STDERR, Child
 PATIENCE = 65.0             # seconds; the process itself gives up after 60 and says so
 RESULT_LIMIT = 256 << 20    # bytes
 STDERR_LIMIT = 65536        # bytes of a failed process's own words
+END_SECONDS = 2.0           # for a killed process to be gone
 
 
 class CompileFailed(Exception):
@@ -33,6 +34,7 @@ class Compiler:
         self._work = work
         self._lock = asyncio.Lock()
         self._child: Child | None = None
+        self._killed: list[Child] = []      # and perhaps not yet dead
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """One request, one answer. Raises CompileFailed when the process cannot be started, dies, hangs or talks
@@ -89,10 +91,20 @@ class Compiler:
         tail = "".join(f"\n{line[:500]}" for line in said.splitlines()[-5:])
         return f"the compile process failed{how}{tail}"
 
+    async def end(self) -> None:
+        """End the process, and wait until it has."""
+        self.let_go()
+        try:
+            await within(END_SECONDS, asyncio.gather(*(child.death.wait() for child in self._killed)))
+        except TimeoutError:
+            pass        # the kernel holds it
+
     def let_go(self) -> None:
         """End the process, whatever it is doing."""
         if self._child is not None:
             self._child.kill()
+            self._killed = [child for child in self._killed if child.is_alive]
+            self._killed.append(self._child)
             self._child = None
 
 

@@ -23,7 +23,8 @@ SAFE_FD = 64
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 KEPT = ("LD_", "ASAN_", "UBSAN_", "LSAN_", "MALLOC_", "GLIBC_", "TZ", "LANG", "LC_", "FASTMESH_")
 STDERR = 2
-# Signals that are blocked from the first line of `fastmesh run` until the control process can answer them.
+# Signals that are blocked from the first line of `fastmesh run` until the control process can answer them, and again
+# from the moment on at which it no longer can.
 STARTING = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 
 
@@ -79,6 +80,7 @@ class Child:
         """Of a process that was started just now; `spawn` and `fork` do both."""
         self.pid = pid
         self.status: int | None = None      # as os.waitpid gives it
+        self.death = asyncio.Event()
         self.on_death = on_death
         self.ours.add(pid)
         self.pidfd = os.pidfd_open(pid)
@@ -149,6 +151,7 @@ class Child:
         self.ours.discard(self.pid)
         if os.getpid() == 1:
             reap_strangers()
+        self.death.set()
         self.on_death()
 
     def how_it_ended(self) -> str:

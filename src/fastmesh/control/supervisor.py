@@ -73,7 +73,9 @@ class Supervisor:
             return await self._run()
         finally:
             watchdog.cancel()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)       # the loop is about to be closed
+            # The loop is about to be closed, and its handlers with it: one signal more must not change the status.
+            signal.pthread_sigmask(signal.SIG_BLOCK, STARTING)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     async def _run(self) -> int:
         start = self._loop.create_task(self._start())
@@ -214,7 +216,7 @@ class Supervisor:
                 worker.kill()
             await drain
         hurry.cancel()
-        self.configurator.compiler.let_go()
+        await self.configurator.compiler.end()
         if self._sink is not None:
             await self._loop.run_in_executor(None, self._sink.stop, LOG_SECONDS)
         if self._admin is not None:
