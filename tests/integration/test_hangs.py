@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
-import pytest
-from integration.harness import Origin, Sidecar, ask, children, cluster, free_port, http_listener, is_alive, until
+from integration.harness import Origin, Sidecar, ask, cluster, free_port, http_listener, is_alive, until
 
 Start = Callable[..., Sidecar]
 
@@ -39,15 +38,12 @@ def stopped(pid: int, seconds: float) -> Iterator[None]:
     os.kill(pid, signal.SIGCONT)
 
 
-def test_a_stopped_worker_is_replaced_and_the_other_serves_on(sidecar: Start, origin: Origin) -> None:
-    port = free_port()
-    one = sidecar(config_of(port, origin, workers=2))
+def test_a_stopped_worker_is_replaced_and_the_other_is_not(sidecar: Start, origin: Origin) -> None:
+    one = sidecar(config_of(free_port(), origin, workers=2))
     hung, well = [w["pid"] for w in one.workers()]
     stop(hung)
     until(lambda: one.workers()[0]["state"] == "stalled")
-    assert one.metrics()["fastmesh_workers_serving"] == 1
-    # New connections go to the one that moves: none of these waits for the end of the other.
-    assert [ask(port, "/", timeout=1).status for _ in range(30)] == [200] * 30
+    assert one.workers()[1]["state"] == "serving"
     until(lambda: one.workers()[0]["state"] == "serving")
     fresh = [w["pid"] for w in one.workers()]
     assert fresh[0] not in (hung, well)
@@ -57,6 +53,17 @@ def test_a_stopped_worker_is_replaced_and_the_other_serves_on(sidecar: Start, or
     assert metrics["fastmesh_worker_hangs_total"] == metrics["fastmesh_worker_restarts_total"] == 1
     assert f"worker 0 has not moved for 2 s (pid {hung}): it is stopped by a signal; it is killed" in one.log
     assert one.log.count("worker 0 died") == 1
+
+
+def test_new_connections_go_to_those_that_move(sidecar: Start, origin: Origin) -> None:
+    """Long before the limit. One that went to the other would wait for it for a minute."""
+    port = free_port()
+    one = sidecar(config_of(port, origin, workers=2, hang_timeout="60s"))
+    with stopped(one.workers()[0]["pid"], 0):
+        until(lambda: one.workers()[0]["state"] == "stalled")
+        assert one.metrics()["fastmesh_workers_serving"] == 1
+        assert [ask(port, "/").status for _ in range(30)] == [200] * 30
+    until(lambda: one.workers()[0]["state"] == "serving")
 
 
 def test_connections_wait_for_the_next_worker(sidecar: Start, origin: Origin) -> None:
@@ -70,13 +77,13 @@ def test_connections_wait_for_the_next_worker(sidecar: Start, origin: Origin) ->
 
 def test_one_that_goes_on_in_time_is_left_alone(sidecar: Start, origin: Origin) -> None:
     port = free_port()
-    one = sidecar(config_of(port, origin, hang_timeout="4s"))
+    one = sidecar(config_of(port, origin, hang_timeout="8s"))
     worker = one.worker_pids()[0]
     with stopped(worker, 0):
         until(lambda: one.workers()[0]["state"] == "stalled")
         assert one.admin("/ready").status == 503
     until(lambda: one.workers()[0]["state"] == "serving")
-    one.wait_log(rf"worker 0 moves again after [23](\.5)? s \(pid {worker}\)")
+    one.wait_log(rf"worker 0 moves again after [3-7](\.5)? s \(pid {worker}\)")
     assert one.worker_pids() == [worker]
     assert ask(port, "/").text == "origin"
     assert one.metrics()["fastmesh_worker_hangs_total"] == 0
@@ -152,28 +159,3 @@ def test_a_reload_does_not_wait_for_a_hung_worker_for_ever(sidecar: Start, origi
     assert one.reload(config_of(port, origin, workers=2, drain_timeout="7s"))["version"] == 2
     until(lambda: [w["snapshot"] for w in one.workers()] == [2, 2])
     assert not is_alive(hung)
-
-
-def test_a_worker_that_hangs_while_it_starts(sidecar: Start, origin: Origin, reactor: str) -> None:
-    """Stopped before its first word: it is given ten seconds, then another one is tried."""
-    port = free_port()
-    one = sidecar(config_of(port, origin))
-    first = one.worker_pids()[0]
-    others = set(children(one.pid)) - {first}
-    os.kill(first, signal.SIGKILL)
-
-    def successor() -> int | None:
-        for pid in set(children(one.pid)) - others - {first}:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-                return pid
-        return None
-
-    hung = until(successor)
-    if any(w["pid"] == hung for w in one.workers()):
-        pytest.fail("it served before it could be stopped")
-    until(lambda: not is_alive(hung), seconds=15)
-    until(lambda: one.workers()[0]["state"] == "serving")
-    assert re.search(r"worker 0 could not be started: said nothing for 10 s after its start", one.log)
-    assert ask(port, "/").text == "origin"
-    assert one.metrics()["fastmesh_worker_hangs_total"] == 1

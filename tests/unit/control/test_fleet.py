@@ -164,6 +164,24 @@ def test_a_worker_that_does_not_answer_is_replaced(tmp_path: Path, monkeypatch: 
     in_yard(tmp_path, test)
 
 
+def test_a_worker_that_hangs_in_its_start_is_ended_and_another_is_tried(tmp_path: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(yard: Yard) -> None:
+        a, = some_ports(1)
+        await yard.start(snapshot_of(1, spec(a), workers=1))
+        worker = yard.fleet.slots[0].current
+        assert worker is not None
+        yard.ground.entry = "mute_worker"
+        monkeypatch.setattr(worker_process, "HELLO_SECONDS", 0.3)
+        worker.kill()
+        await until(lambda: yard.ground.hangs == 1)
+        yard.ground.entry = "fake_worker"
+        monkeypatch.undo()
+        await yard.all_serve(1)
+
+    assert "worker 0 could not be started: said nothing for 0.3 s after its start" in in_yard(tmp_path, test)
+
+
 def test_a_slot_goes_on_without_a_worker_that_cannot_be_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel holds it, in a call that no signal ends: neither its successor nor the end waits for it."""
     monkeypatch.setattr(worker_process, "GIVE_UP_SECONDS", 0.1)
