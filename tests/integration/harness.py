@@ -202,7 +202,21 @@ class Sidecar:
     def wait(self, seconds: float = STOP_SECONDS) -> int:
         """The exit status."""
         assert self.process is not None
-        return self.process.wait(seconds)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            where = self.where()
+            self.kill_all()
+            raise AssertionError(f"fastmesh did not end within {seconds:g} s:\n{where}\n{self.log}") from None
+
+    def where(self) -> str:
+        """What each of its processes is doing, as far as the kernel tells: for those that should not be there."""
+        lines = []
+        for pid in (self.pid, *self.descendants()):
+            for name in ("comm", "wchan", "syscall", "stack"):
+                with contextlib.suppress(OSError):
+                    lines.append(f"{pid} {name}: {Path(f'/proc/{pid}/{name}').read_text().strip()}")
+        return "\n".join(lines)
 
     def stop(self) -> int:
         """End it as a service manager does. Returns the exit status."""
@@ -210,11 +224,7 @@ class Sidecar:
             return 0
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
-            try:
-                self.wait()
-            except subprocess.TimeoutExpired:
-                self.kill_all()
-                raise AssertionError(f"fastmesh did not drain within {STOP_SECONDS:g} s:\n{self.log}") from None
+            self.wait()
         return self.process.returncode
 
     def kill_all(self) -> None:
@@ -224,7 +234,7 @@ class Sidecar:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.wait(STOP_SECONDS)
 
     def descendants(self) -> list[int]:
         return children(self.pid)
