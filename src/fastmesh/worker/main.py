@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastmesh.worker.packet import Message
 
+STDERR_FD = 2
 CONTROL_FD = 3
 STATS_FD = 4
 WOKEN = 1
@@ -146,7 +147,7 @@ def main(argv: list[str]) -> int:
     name_process(f"fastmesh-{slot}")
     # Of a worker that crashes, or that control ends because it hangs, stderr tells where it was.
     trace_on_abort()
-    faulthandler.enable()
+    faulthandler.enable(STDERR_FD)
     return Process(int(slot), engine, int(orphan_grace_ms)).run()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -145,21 +146,12 @@ def test_what_the_kernel_says_of_a_process() -> None:
     here = sight_of(os.getpid())
     assert (here.state, here.tracer) == ("R", 0)
     assert here.cpu_ns > 0 or not os.path.exists("/proc/self/schedstat")
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.read(read, 1)
-        os._exit(0)
-    try:
-        os.kill(child, signal.SIGSTOP)
-        os.waitid(os.P_PID, child, os.WSTOPPED)
-        assert str(sight_of(child)) == "it is stopped by a signal"
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(read)
-        os.close(write)
-    assert str(sight_of(child)) == "nothing is known about it"
+    with subprocess.Popen(["sleep", "60"]) as child:
+        child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+        assert str(sight_of(child.pid)) == "it is stopped by a signal"
+        child.kill()
+    assert str(sight_of(child.pid)) == "nothing is known about it"
 
 
 def test_patience_ends_and_cancels() -> None:
