@@ -166,6 +166,28 @@ def test_no_counter_goes_back(sidecar: Start, origin: Origin) -> None:
         before = after
 
 
+def test_what_is_removed_keeps_its_counts_under_its_labels(sidecar: Start, origin: Origin) -> None:
+    port, other = free_port(), free_port()
+    less = config_of(port, origin)
+    more = {"listeners": [*less["listeners"], http_listener(other, "past", name="in", direction="inbound"),
+                          http_listener(free_port(), "past", name="out")],
+            "clusters": [*less["clusters"], cluster("past", origin.address)]}
+    one = sidecar(more)
+    ask(port, "/")
+    ask(other, "/")
+    ask(int(more["listeners"][2]["address"].rpartition(":")[2]), "/")
+
+    def counts() -> dict[str, float]:
+        return {key: value for key, value in one.metrics().items() if key.startswith("istio_")}
+
+    before = counts()
+    assert any('destination_service="past"' in key for key in before)
+    assert sum(value for key, value in before.items() if key.startswith("istio_requests_total")) == 3
+    for config in (less, more, less):
+        one.reload(config)
+        assert counts() == before
+
+
 def test_requests_that_a_web_page_could_send_are_refused(sidecar: Start, origin: Origin) -> None:
     one = sidecar(config_of(free_port(), origin))
     assert one.admin("/stats", headers={"host": "evil.example"}).status == 403

@@ -40,6 +40,7 @@ class Fleet:
     async def start(self, snapshot: Snapshot, change: Change) -> None:
         """The first snapshot. Raises WorkerFailed or Refused when any worker does not come up with it."""
         change.commit(snapshot.listeners)
+        self._learn_names(snapshot)
         self.ground.live = snapshot
         self.slots = [Slot(i, self.ground) for i in range(snapshot.process.workers)]
         results = await asyncio.gather(*(slot.start() for slot in self.slots), return_exceptions=True)
@@ -62,6 +63,8 @@ class Fleet:
             change.listen()
         except OSError as error:
             raise PushRefused(f"cannot listen: {error.strerror}") from None
+        # A worker counts by the new numbers as soon as it has acknowledged.
+        self._learn_names(new)
         # Workers close the sockets of addresses that go as soon as they have emptied the queue.
         for bound in change.leaving():
             bound.turn_away()
@@ -85,6 +88,9 @@ class Fleet:
 
         if self.is_draining:
             raise PushRefused(ENDS)
+
+    def _learn_names(self, snapshot: Snapshot) -> None:
+        self.ground.names.learn(snapshot.cluster_names, ((spec.id, spec.direction) for spec in snapshot.listeners))
 
     async def _push_one(self, slot: Slot, snapshot: Snapshot,
                         socket_of: Callable[[ListenerSpec, int], int]) -> None:

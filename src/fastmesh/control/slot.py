@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from fastmesh.control.backoff import Backoff
@@ -10,6 +10,7 @@ from fastmesh.control.snapshot import ListenerSpec, Snapshot
 from fastmesh.control.sockets import SocketShelf
 from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
 from fastmesh.observe.journal import Journal
+from fastmesh.observe.names import SeriesNames
 from fastmesh.observe.stats import StatsShelf
 
 
@@ -26,6 +27,7 @@ class Ground:
     restarts: int = 0                   # workers that died and were replaced
     hangs: int = 0                      # workers that were killed because they did not move
     entry: str = "fastmesh.worker.main"
+    names: SeriesNames = field(default_factory=SeriesNames)
 
 
 class Slot:

@@ -406,7 +406,7 @@ class Supervisor:
         specs = live.listeners if live else ()
         return Scene(
             stats=self.stats_shelf, node=live.node if live else NO_NODE,
-            inbound={spec.id for spec in specs if spec.direction == "inbound"},
+            names=self.ground.names,
             listeners=live.listener_names if live else {}, clusters=live.cluster_names if live else {},
             addresses={spec.id: spec.address["text"] for spec in specs},
             control={

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fastmesh._core.mem.counter import BYTES_BOUNDS, DURATION_MS_BOUNDS, FLAGS, TIME_US_BOUNDS
 from fastmesh.observe import families
 from fastmesh.observe.families import Family
+from fastmesh.observe.names import SeriesNames
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, OTHER_PLACE, REQUEST_BYTES_AT, RESPONSE_BYTES_AT, StatsShelf
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,8 +37,8 @@ class Scene:
 
     stats: StatsShelf
     node: dict[str, str]
-    inbound: set[int]                       # ids of inbound listeners
-    listeners: dict[int, str]               # id → name
+    names: SeriesNames                      # of what has ever been counted
+    listeners: dict[int, str]               # id → name, of those there are now
     clusters: dict[int, str]
     addresses: dict[int, str]               # of listeners, id → address
     control: dict[str, float] = field(default_factory=dict)     # families.CONTROL without labels → value
@@ -129,7 +130,7 @@ def _istio(scene: Scene) -> Iterator[str]:
     tcp: dict[str, list[int]] = {}
     for (place, kind), row in scene.stats.series().items():
         protocol, code, flags = kind >> 48 & 0x7FFF, kind >> 32 & 0xFFFF, flag_names(kind & 0xFFFFFFFF)
-        is_inbound = place >> 32 in scene.inbound
+        is_inbound = place >> 32 in scene.names.inbound
         reporter = "destination" if is_inbound else "source"
         policy = "none" if is_inbound else UNKNOWN
         peers = _peers(scene, place, is_inbound)
@@ -171,7 +172,7 @@ def _peers(scene: Scene, place: int, is_inbound: bool) -> tuple[str, ...]:
     elif cluster == NO_CLUSTER:
         service = UNKNOWN
     else:
-        service = scene.clusters.get(cluster, UNKNOWN)
+        service = scene.names.clusters.get(cluster, UNKNOWN)
     other = (UNKNOWN, service, UNKNOWN, UNKNOWN, UNKNOWN, service, UNKNOWN, UNKNOWN)
     return (*own, *other, service, service, UNKNOWN)
 

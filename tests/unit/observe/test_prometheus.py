@@ -10,6 +10,7 @@ import pytest
 
 from fastmesh._core.mem.counter import CLUSTER_COLUMNS, DURATION_MS_BOUNDS, ENDPOINT_COLUMNS, FLAGS, GLOBALS, LAYOUT
 from fastmesh.observe import families
+from fastmesh.observe.names import SeriesNames
 from fastmesh.observe.prometheus import ProcessUse, Scene, escape, exposition, flag_names, number
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, IN_USE, OTHER_PLACE, SERIES_WORDS, StatsFile, StatsShelf
 
@@ -45,7 +46,9 @@ def shelf() -> Iterator[StatsShelf]:
 
 
 def scene_of(shelf: StatsShelf) -> Scene:
-    return Scene(stats=shelf, node=NODE, inbound={1}, listeners={0: "web", 1: "in"}, clusters={0: "app", 3: "api"},
+    names = SeriesNames()
+    names.learn({0: "app", 3: "api", 4: "gone"}, [(0, "outbound"), (1, "inbound"), (2, "inbound")])
+    return Scene(stats=shelf, node=NODE, names=names, listeners={0: "web", 1: "in"}, clusters={0: "app", 3: "api"},
                  addresses={0: "127.0.0.1:80", 1: "unix:/run/x"}, control={"snapshot_version": 4, "workers": 2},
                  reloads={"good": 3, "bad": 1}, build=("0.1.0", "3.11.7", "epoll"),
                  processes=[ProcessUse("control", "", 1000, 0.5, 9), ProcessUse("worker", "0", 500, 0.25, 20)],
@@ -111,6 +114,25 @@ def test_labels_of_both_reporters(shelf: StatsShelf) -> None:
               destination_workload="shop-v1", destination_service="shop", destination_service_namespace="sales",
               response_flags="-", connection_security_policy="none") == 1
     assert of(found, "istio_requests_total", response_code="404", destination_service="unknown") == 1
+
+
+def test_what_is_gone_keeps_its_labels(shelf: StatsShelf) -> None:
+    put_series(shelf.files[0], 0, listener=0, cluster=4, count=3)
+    put_series(shelf.files[0], 1, listener=2, cluster=4, count=5)
+    scene = scene_of(shelf)
+    found = parse("".join(exposition(scene)))
+    assert of(found, "istio_requests_total", reporter="source", destination_service="gone") == 3
+    assert of(found, "istio_requests_total", reporter="destination", destination_service="shop") == 5
+    assert 'cluster="gone"' not in "".join(exposition(scene))
+
+
+def test_a_number_stands_for_its_newest_owner() -> None:
+    names = SeriesNames()
+    names.learn({7: "one"}, [(1, "inbound")])
+    names.learn({8: "two"}, [])
+    assert (names.clusters, names.inbound) == ({7: "one", 8: "two"}, {1})
+    names.learn({7: "three"}, [(1, "outbound")])
+    assert (names.clusters[7], names.inbound) == ("three", set())
 
 
 def test_what_did_not_fit_is_counted_under_other(shelf: StatsShelf) -> None:
