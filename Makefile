@@ -27,7 +27,17 @@ build/.system-%: system-packages.txt scripts/system-packages
 	@mkdir -p build && touch $@
 
 $(V)/pyvenv.cfg: | build/.system-build
-	$(PYTHON) -m venv $(V)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	    sys.exit(f"fastmesh needs Python 3.11 or later; $(PYTHON) is {v[0]}.{v[1]}" if v < (3, 11) else 0)'
+	$(PYTHON) -m venv $(V) || { rm -rf $(V); exit 1; }
+
+# A Python that was asked for by name must be the one that .venv has.
+.PHONY: python
+python: $(V)/pyvenv.cfg
+ifneq ($(origin PYTHON),file)
+	@made=$$($(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); [ -d $(V)/lib/$$made ] || \
+	    { echo "$(V) has another Python than $(PYTHON), which is $$made: remove $(V), or leave out PYTHON" >&2; exit 1; }
+endif
 
 $(V)/.run: requirements/build.txt requirements/run.txt | $(V)/pyvenv.cfg
 	$(PIP) install -r requirements/build.txt -r requirements/run.txt
@@ -49,7 +59,7 @@ $(V)/.bench: requirements/bench.txt $(V)/.dev | build/.system-bench
 # --- everyday ---------------------------------------------------------------
 
 .PHONY: build
-build: $(V)/.tree ## compile what changed; leaves .venv/bin/fastmesh (ONLY=module prefix, FASTMESH_PROFILE=dev|perf)
+build: python $(V)/.tree ## compile what changed; leaves .venv/bin/fastmesh (ONLY=module prefix, FASTMESH_PROFILE=dev|perf)
 	@FASTMESH_ONLY="$(ONLY)" $(PY) setup.py -q build_ext --inplace -j$(JOBS)
 
 .PHONY: test
