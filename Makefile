@@ -9,6 +9,8 @@ JOBS ?= 2
 FASTMESH_PROFILE ?= release
 ONLY ?=
 export PYTHON FASTMESH_PROFILE JOBS
+# Servers, as nginx and HAProxy are, stand where the PATH of a user who is not root does not lead.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 V := .venv
 PY := $(V)/bin/python
@@ -74,7 +76,7 @@ demo: build ## three services, their sidecars, live traffic, and what goes wrong
 check: build $(V)/.dev ## linters, types, the rules of the core, stubs, links
 	$(V)/bin/ruff check
 	$(V)/bin/mypy
-	PATH=$(CURDIR)/$(V)/bin:$$PATH cython-lint src/fastmesh/_core $(wildcard tests/probes)
+	PATH="$(CURDIR)/$(V)/bin:$$PATH" cython-lint src/fastmesh/_core $(wildcard tests/probes)
 	$(PY) tools/check_layers.py
 	$(PY) tools/check_imports.py
 	$(PY) tools/check_core.py

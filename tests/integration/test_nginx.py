@@ -1,5 +1,7 @@
 """nginx as the origin: a server that nobody here has written."""
 
+import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +10,8 @@ import pytest
 from integration.mesh import Mesh, until
 from integration.peer import Peer, connect, pattern
 
+# Debian puts it where the PATH of a user who is not root does not lead.
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin") or "nginx"
 CONF = """daemon off; master_process off; worker_processes 1; pid {dir}/pid; error_log {dir}/error.log;
 events {{ worker_connections 256; }}
 http {{
@@ -33,7 +37,7 @@ def nginx(tmp_path: Path) -> Iterator[Callable[..., str]]:
         (tmp_path / "www" / "text.txt").write_text("word " * 1000)
         conf = tmp_path / "nginx.conf"
         conf.write_text(CONF.format(dir=tmp_path, requests=requests))
-        started.append(subprocess.Popen(["nginx", "-c", conf, "-p", tmp_path, "-e", tmp_path / "error.log"]))
+        started.append(subprocess.Popen([NGINX, "-c", conf, "-p", tmp_path, "-e", tmp_path / "error.log"]))
         path = tmp_path / "nginx.sock"
 
         def answers() -> bool:
