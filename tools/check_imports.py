@@ -12,7 +12,7 @@ PACKAGES = {
     "__main__": {"cli"},
     "errors": set(),
     "units": {"errors"},
-    "config": {"errors", "units", "_core.mem"},
+    "config": {"errors", "units"},
     "snapshot": {"errors", "units", "config"},
     "observe": {"errors", "units", "_core.mem"},
     "worker": {"_core.worker"},
