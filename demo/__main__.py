@@ -24,6 +24,7 @@ OFFER = """\
       - match: {path: /offer}
         response: {status: 200, body: "three for two\\n"}"""
 NOTICED_SHOWN = 10
+TROUBLE_SECONDS = 2.0
 OWN_FOLDER = Path("build/demo")
 LOCK = ".in-use"
 
@@ -69,19 +70,26 @@ class Demo:
         await self.mesh.start()
         finished = asyncio.Event()
         calling, watching = asyncio.create_task(caller.run(finished)), asyncio.create_task(self.watch())
-        steps = asyncio.create_task(self.steps())
+        steps, trouble = asyncio.create_task(self.steps()), asyncio.create_task(self.trouble())
+        tasks = (calling, watching, steps, trouble)
         try:
-            # Whichever fails first ends the demonstration.
-            await asyncio.wait({calling, watching, steps}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (calling, watching, steps):
+            # Whichever ends or fails first ends the demonstration.
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
                 if task.done():
                     task.result()
             finished.set()
             await calling
         finally:
-            for task in (steps, watching, calling):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(steps, watching, calling, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def trouble(self) -> None:
+        """Ends when the caller has noticed something, and has had time to notice more of it."""
+        await self.caller.has_noticed.wait()
+        self.display.say("the caller noticed something; there are no further steps", RED)
+        await asyncio.sleep(TROUBLE_SECONDS)
 
     async def steps(self) -> None:
         step = self.display.step

@@ -34,6 +34,7 @@ class Caller:
         self.client = Client(port)
         self.rate = rate
         self.record = Record()
+        self.has_noticed = asyncio.Event()
         self.started = time.monotonic()
         self._recent: deque[tuple[float, float, bool]] = deque()  # when, milliseconds, was it right
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -82,6 +83,7 @@ class Caller:
         taken_ms = (now - due) * 1000
         if problem:
             self.record.noticed.append(f"after {now - self.started:.2f} s: {problem}")
+            self.has_noticed.set()
         else:
             self.record.answered += 1
             self.record.slowest_ms = max(self.record.slowest_ms, taken_ms)

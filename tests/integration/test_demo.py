@@ -71,9 +71,8 @@ def test_interrupted_it_ends_everything(tmp_path: Path) -> None:
 
 
 def test_what_the_caller_notices_is_said_and_is_a_failure(tmp_path: Path) -> None:
-    process = demo(tmp_path, "--seconds", "1.5")
-    # After the last step that waits for something.
-    wait_for(process, "replaced")
+    process = demo(tmp_path, "--seconds", "60")
+    wait_for(process, "traffic:")
     stock = children(process, "\0stock\0")
     assert len(stock) == 3
     for pid in stock:
