@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from time import process_time
 from typing import Any
 
 import pytest
@@ -322,10 +323,13 @@ def test_an_address_may_come_twice():
 
 
 def test_hundred_thousand_endpoints():
+    packed = pack(snapshot(clusters=[cluster(endpoints(100_000))]))
     with registry(100_000) as r:
-        s = Snapshot(pack(snapshot(clusters=[cluster(endpoints(100_000))])), r)
+        before = process_time()
+        s = Snapshot(packed, r)
+        taken = process_time() - before
         assert r.counts() == (1, 100_000)
         assert s.dump()["clusters"][0]["endpoints"][99_999] == (99_999, b"10.1.134.159:80", 1, b"e99999")
-        # Far above what it takes (bench/micro has the figure): a lookup that is not constant takes minutes.
-        assert s.decode_ns < 2 * SECOND
+        # Far above the processor time that it takes (bench/micro has it): a lookup that is not constant takes minutes.
+        assert taken < 4
         s.close()
