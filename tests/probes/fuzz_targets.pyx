@@ -234,7 +234,7 @@ cdef const char *uri(const uint8_t *p, size_t n) noexcept nogil:
         return "a normal form is refused"
     if second != length and second != 0:
         return "a normal form that is not normal"
-    for which in range(URI_READINGS):
+    for which in range(1, URI_READINGS):
         second = uri_read_again(normal, length, which, second_room)
         if second > length or (second and (second_room[0] != b'/' or has_dots(second_room, second))):
             return "another reading with dot segments"

@@ -14,7 +14,7 @@ MAX_PATH = 4096
 PATTERN = r"^/[^?#\s]*$"
 
 _ESCAPE = re.compile(rb"%(..?)?", re.DOTALL)
-_UNCLEAR = re.compile(r";|%2f|%5c|%c[01]", re.IGNORECASE)
+_UNCLEAR = re.compile(r";|%2f|%3b|%5c|%c[01]", re.IGNORECASE)
 _SLASHES = re.compile(rb"/{2,}")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 

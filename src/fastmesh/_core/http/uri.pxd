@@ -7,17 +7,18 @@ cdef enum:
     # As URI_CHANGED, and servers disagree about it (%2F, %5C, a backslash, "/a;x/"): `out` keeps those as they
     # are, `uri_read_again` gives the other readings.
     URI_AMBIGUOUS = 2
-    URI_READINGS = 4          # how many others there are
+    # Another reading, as a sum. Parameters are taken away as Java servers do: "/a;x=1/..;/b" is "/b".
+    URI_SLASHES = 1           # %2F is "/" (and %C0%AF is, and %C0%AE ".", for decoders that take overlong UTF-8)
+    URI_BACKSLASHES = 2       # "\" and %5C are "/"
+    URI_STRIPS_LAST = 4       # parameters are taken away after all that is decoded, %3B as well
+    URI_STRIPS_FIRST = 8      # parameters are taken away, and then it is decoded
+    URI_READINGS = 16         # all sums are below
 
 # Normal form of a path (no query): percent-encoded unreserved characters decoded, other escapes in upper case,
 # runs of "/" merged, dot segments removed (never above the root). Fails with FM_EPROTO on a broken escape,
 # an encoded NUL, or a path that does not begin with "/".
 # `out` has room for n bytes, *out_len is set when the result is not URI_SAME.
 cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *out_len) noexcept nogil
-# How other servers read a normal form, `which` of URI_READINGS, each brought into the normal form again:
-#   0  slashes are decoded: %2F, %5C and "\" are "/" (and %C0%AF, for decoders that take UTF-8 longer than it may be)
-#   1  path parameters are taken away, as Java servers do: "/a;x=1/..;/b" is "/b"
-#   2  slashes are decoded, then parameters taken away
-#   3  parameters are taken away, then slashes decoded
-# "..;x" is ".." in all of them. `out` has room for n bytes. Returns the length; 0 when there is no such reading.
+# How other servers read a normal form, brought into the normal form again. `out` has room for n bytes.
+# Returns the length; 0 when nothing in the path is read in another way then, or the sum makes no sense.
 cdef uint32_t uri_read_again(const uint8_t *path, uint32_t n, int which, uint8_t *out) noexcept nogil

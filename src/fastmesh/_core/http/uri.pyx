@@ -6,7 +6,7 @@ will understand. Where origins differ (is %2F a slash? is ";x" a part of the nam
 One escape is decoded once: "%252e" stays "%252e" and is an ordinary name.
 """
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memcmp, memcpy
 
 from fastmesh._core.mem.fault cimport FM_EPROTO
 
@@ -34,14 +34,6 @@ cdef uint32_t _close_segment(const uint8_t *out, uint32_t seg, uint32_t o) noexc
                 seg -= 1
         return seg
     return o
-
-
-cdef uint32_t _without_parameter(const uint8_t *out, uint32_t seg, uint32_t o) noexcept nogil:
-    """Where the segment out[seg:o) ends for servers that take "..;x" for ".." (path parameters); other segments: o."""
-    cdef uint32_t k = seg
-    while k < o and k < seg + 2 and out[k] == c'.':
-        k += 1
-    return k if seg < k < o and out[k] == c';' else o
 
 
 cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *out_len) noexcept nogil:
@@ -86,7 +78,7 @@ cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *
             c = <uint8_t>(hi << 4 | lo)
             if not char_is(c, CC_UNRESERVED):
                 # C0 and C1 begin what is no UTF-8, or a slash or dot for decoders that do not look.
-                if c == c'/' or c == c'\\' or c == 0xc0 or c == 0xc1:
+                if c == c'/' or c == c'\\' or c == c';' or c == 0xc0 or c == 0xc1:
                     result = URI_AMBIGUOUS
                 out[o] = c'%'
                 out[o + 1] = _upper(p[0])
@@ -103,25 +95,46 @@ cdef int uri_normalize(const uint8_t *path, uint32_t n, uint8_t *out, uint32_t *
     return result
 
 
-cdef inline uint32_t _slash_at(const uint8_t *p, const uint8_t *end) noexcept nogil:
-    """Bytes of the slash that p begins with for somebody: 0 when it is none."""
-    if p[0] == c'/' or p[0] == c'\\':
-        return 1
+cdef inline uint32_t _slash_at(const uint8_t *p, const uint8_t *end, int kinds) noexcept nogil:
+    """Bytes of the slash of one of these kinds that p begins with: 0 when it is none."""
+    if p[0] == c'\\':
+        return 1 if kinds & URI_BACKSLASHES else 0
     if p[0] != c'%' or end - p < 3:
         return 0
-    if (p[1] == c'2' and p[2] == c'F') or (p[1] == c'5' and p[2] == c'C'):
-        return 3
-    if end - p >= 6 and (memcmp(p, b"%C0%AF", 6) == 0 or memcmp(p, b"%C1%9C", 6) == 0):
-        return 6
+    if kinds & URI_SLASHES:
+        if memcmp(p, b"%2F", 3) == 0:
+            return 3
+        if end - p >= 6 and memcmp(p, b"%C0%AF", 6) == 0:
+            return 6
+    if kinds & URI_BACKSLASHES:
+        if memcmp(p, b"%5C", 3) == 0:
+            return 3
+        if end - p >= 6 and memcmp(p, b"%C1%9C", 6) == 0:
+            return 6
     return 0
 
 
-cdef bint _has_other_slashes(const uint8_t *p, const uint8_t *end) noexcept nogil:
-    while p < end:
-        if p[0] != c'/' and (_slash_at(p, end) != 0 or (end - p >= 6 and memcmp(p, b"%C0%AE", 6) == 0)):
-            return True
+cdef inline bint _is_long_dot(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    return end - p >= 6 and memcmp(p, b"%C0%AE", 6) == 0
+
+
+cdef inline bint _is_encoded_semicolon(const uint8_t *p, const uint8_t *end) noexcept nogil:
+    return end - p >= 3 and memcmp(p, b"%3B", 3) == 0
+
+
+cdef bint _applies(const uint8_t *p, const uint8_t *end, int which) noexcept nogil:
+    """Everything that this reading reads in another way is there."""
+    cdef int missing = which & (URI_SLASHES | URI_BACKSLASHES)
+    cdef bint needs_parameter = which & (URI_STRIPS_LAST | URI_STRIPS_FIRST) != 0
+    while p < end and (missing or needs_parameter):
+        if p[0] == c';' or (which & URI_STRIPS_LAST and _is_encoded_semicolon(p, end)):
+            needs_parameter = False
+        elif missing & URI_SLASHES and (_slash_at(p, end, URI_SLASHES) or _is_long_dot(p, end)):
+            missing &= ~URI_SLASHES
+        elif missing & URI_BACKSLASHES and _slash_at(p, end, URI_BACKSLASHES):
+            missing &= ~URI_BACKSLASHES
         p += 1
-    return False
+    return not missing and not needs_parameter
 
 
 cdef uint32_t uri_read_again(const uint8_t *path, uint32_t n, int which, uint8_t *out) noexcept nogil:
@@ -129,38 +142,39 @@ cdef uint32_t uri_read_again(const uint8_t *path, uint32_t n, int which, uint8_t
     cdef const uint8_t *p = path
     cdef const uint8_t *end = path + n
     cdef uint32_t o = 0, seg = 0, slash
-    cdef bint decodes = which != 1, strips = which != 0, is_parameter = False
+    cdef bint strips = which & (URI_STRIPS_LAST | URI_STRIPS_FIRST) != 0, is_parameter = False
     cdef uint8_t c
-    # Reading 1 covers what reading 0 makes of "..;x" as well.
-    if (decodes and not _has_other_slashes(path, end)) or (strips and memchr(path, c';', n) is NULL):
+    if which == 0 or which & URI_STRIPS_LAST and which & URI_STRIPS_FIRST or not _applies(path, end, which):
         return 0
     while p < end:
         slash = 1 if p[0] == c'/' else 0
         # A parameter ends at what is a slash when parameters are taken away.
-        if slash == 0 and decodes and not (is_parameter and which == 3):
-            slash = _slash_at(p, end)
+        if slash == 0 and not (is_parameter and which & URI_STRIPS_FIRST):
+            slash = _slash_at(p, end, which)
         if slash == 0:
             c = p[0]
-            p += 1
-            if is_parameter:
-                continue
-            if strips and c == c';':
-                is_parameter = True
-                continue
-            if decodes and c == c'%' and end - p >= 5 and memcmp(p, b"C0%AE", 5) == 0:
+            if which & URI_STRIPS_LAST and _is_encoded_semicolon(p, end):
+                c = c';'
+                p += 2
+            elif which & URI_SLASHES and _is_long_dot(p, end):
                 c = c'.'
                 p += 5
+            p += 1
+            if strips and c == c';':
+                is_parameter = True
+            if is_parameter:
+                continue
             out[o] = c
             o += 1
             continue
         p += slash
         is_parameter = False
         if o > 0:
-            o = _close_segment(out, seg, _without_parameter(out, seg, o))
+            o = _close_segment(out, seg, o)
             if out[o - 1] == c'/':
                 seg = o
                 continue
         out[o] = c'/'
         o += 1
         seg = o
-    return _close_segment(out, seg, _without_parameter(out, seg, o))
+    return _close_segment(out, seg, o)

@@ -100,7 +100,7 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
     route = route_find(&s.listener.routes, m, path)
     if rc == URI_AMBIGUOUS:
         # Servers disagree about %2F, "\" and ";": a rule must hold in all readings, or the request is refused.
-        for i in range(URI_READINGS):
+        for i in range(1, URI_READINGS):
             n = uri_read_again(path.ptr, path.len, i, p.path + 65536)
             if n == 0 or route_find(&s.listener.routes, m, span_of(p.path + 65536, n)) is route:
                 continue

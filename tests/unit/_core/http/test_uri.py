@@ -1,6 +1,7 @@
 """Paths: what rules see, and the second reading of those on which servers disagree."""
 
 import re
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import example, given, settings
@@ -65,7 +66,7 @@ TABLE = [
     (b"/%61%7A%41%5a%30%39%2d%2e%5f%7e", CHANGED, b"/azAZ09-._~"),
     (b"/%61dmin", CHANGED, b"/admin"),
     (b"/%c3%a4", CHANGED, b"/%C3%A4"),
-    (b"/%3f%23%25%3b", CHANGED, b"/%3F%23%25%3B"),
+    (b"/%3f%23%25", CHANGED, b"/%3F%23%25"),
     (b"/%01%7f%ff", CHANGED, b"/%01%7F%FF"),
     (b"/%c2%ae%bf", CHANGED, b"/%C2%AE%BF"),
     # --- on these servers disagree ---
@@ -85,7 +86,7 @@ TABLE = [
     (b"/a/.b;/c..;/d", AMBIGUOUS, b"/a/.b;/c..;/d"),
     (b"/;a=b/c", AMBIGUOUS, b"/;a=b/c"),
     (b"/a;x/../b", AMBIGUOUS, b"/b"),
-    (b"/a%3bx", CHANGED, b"/a%3Bx"),
+    (b"/a%3bx", AMBIGUOUS, b"/a%3Bx"),
     (b"/a%c0%afb", AMBIGUOUS, b"/a%C0%AFb"),
     (b"/%c0%ae%c0%ae/b", AMBIGUOUS, b"/%C0%AE%C0%AE/b"),
     (b"/%c1", AMBIGUOUS, b"/%C1"),
@@ -106,38 +107,44 @@ TABLE = [
     (b"/%00/../a", BAD, None),
 ]
 
-# The path, and how it is read again: slashes decoded; parameters taken away; both, in either order.
-READINGS = [
-    (b"/a%2Fb", [b"/a/b", None, None, None]),
-    (b"/a%5Cb", [b"/a/b", None, None, None]),
-    (b"/a\\b", [b"/a/b", None, None, None]),
-    (b"/a%2F..%2Fb", [b"/b", None, None, None]),
-    (b"/a%2F%2Fb", [b"/a/b", None, None, None]),
-    (b"/a/..%2Fb", [b"/b", None, None, None]),
-    (b"/%2F", [b"/", None, None, None]),
-    (b"/%5C..", [b"/", None, None, None]),
-    (b"\\", [b"/", None, None, None]),
-    (b"/a%2F.", [b"/a/", None, None, None]),
-    (b"/a%2F", [b"/a/", None, None, None]),
-    (b"/a%C0%AFb%C1%9Cc", [b"/a/b/c", None, None, None]),
-    (b"/a/%C0%AE%C0%AE/b", [b"/b", None, None, None]),
-    (b"/%C0%AE%C0%A", [b"/.%C0%A", None, None, None]),
-    (b"/a%252F", [None] * 4),
-    (b"/a%2", [None] * 4),
-    (b"/%C0", [None] * 4),
-    (b"/plain", [None] * 4),
-    (b"/a/..;/b", [None, b"/b", None, None]),
-    (b"/a/..;x=y", [None, b"/", None, None]),
-    (b"/a/.;/b", [None, b"/a/b", None, None]),
-    (b"/..;/..;x/a;b/c", [None, b"/a/c", None, None]),
-    (b"/;/a", [None, b"/a", None, None]),
-    (b"/a;", [None, b"/a", None, None]),
-    (b"/;", [None, b"/", None, None]),
-    (b"/a/...;/.b;/;", [None, b"/a/.../.b/", None, None]),
-    (b"/a%2F..;%2Fb", [b"/b", b"/a%2F..", b"/b", b"/"]),
-    (b"/a;x%2Fb/c", [b"/a;x/b/c", b"/a/c", b"/a/b/c", b"/a/c"]),
-    (b"/a%2Fb;c", [b"/a/b;c", b"/a%2Fb", b"/a/b", b"/a/b"]),
-    (b"/a;\\..;/b", [b"/b", b"/a/b", b"/b", b"/a/b"]),
+SLASHES, BACKSLASHES, LAST, FIRST = 1, 2, 4, 8
+ALL = range(16)
+
+# The path, and its other readings; none where there is nothing to read in another way.
+READINGS: list[tuple[bytes, dict[int, bytes]]] = [
+    (b"/a%2Fb", {1: b"/a/b"}),
+    (b"/a%5Cb", {2: b"/a/b"}),
+    (b"/a\\b", {2: b"/a/b"}),
+    (b"/a%2F..%2Fb", {1: b"/b"}),
+    (b"/a%2F%2Fb", {1: b"/a/b"}),
+    (b"/a/..%2Fb", {1: b"/b"}),
+    (b"/%2F", {1: b"/"}),
+    (b"/%5C..", {2: b"/"}),
+    (b"\\", {2: b"/"}),
+    (b"/a%2F.", {1: b"/a/"}),
+    (b"/a%2F", {1: b"/a/"}),
+    (b"/a%2Fb%5C..%2Fc", {1: b"/a/b%5C../c", 2: b"/a%2Fb/..%2Fc", 3: b"/a/c"}),
+    (b"/a%C0%AFb%C1%9Cc", {1: b"/a/b%C1%9Cc", 2: b"/a%C0%AFb/c", 3: b"/a/b/c"}),
+    (b"/a/%C0%AE%C0%AE/b", {1: b"/b"}),
+    (b"/%C0%AE%C0%A", {1: b"/.%C0%A"}),
+    (b"/a%252F", {}),
+    (b"/a%2", {}),
+    (b"/%3", {}),
+    (b"/%C0", {}),
+    (b"/plain", {}),
+    (b"/a/..;/b", {4: b"/b", 8: b"/b"}),
+    (b"/a/..;x=y", {4: b"/", 8: b"/"}),
+    (b"/..;/..;x/a;b/c", {4: b"/a/c", 8: b"/a/c"}),
+    (b"/;/a", {4: b"/a", 8: b"/a"}),
+    (b"/a;", {4: b"/a", 8: b"/a"}),
+    (b"/;", {4: b"/", 8: b"/"}),
+    (b"/a%3Bx/..%3B/b", {4: b"/b"}),
+    (b"/a%3Bx;y", {4: b"/a", 8: b"/a%3Bx"}),
+    (b"/a/...;/.b;/;", {4: b"/a/.../.b/", 8: b"/a/.../.b/"}),
+    (b"/a%2F..;%2Fb", {1: b"/a/..;/b", 4: b"/a%2F..", 5: b"/b", 8: b"/a%2F..", 9: b"/"}),
+    (b"/a;x%2Fb/c", {1: b"/a;x/b/c", 4: b"/a/c", 5: b"/a/b/c", 8: b"/a/c", 9: b"/a/c"}),
+    (b"/a%2Fb;c", {1: b"/a/b;c", 4: b"/a%2Fb", 5: b"/a/b", 8: b"/a%2Fb", 9: b"/a/b"}),
+    (b"/a;\\..;/b", {2: b"/a;/..;/b", 4: b"/a/b", 6: b"/b", 8: b"/a/b", 10: b"/a/b"}),
 ]
 
 
@@ -147,9 +154,13 @@ def test_normal_forms(path: bytes, code: int, normal: bytes | None) -> None:
     assert normalize(path, front=True) == (code, normal)
 
 
+def readings_of(path: bytes) -> dict[int, bytes]:
+    return {which: found for which in ALL if (found := read_again(path, which)) is not None}
+
+
 @pytest.mark.parametrize(("path", "others"), READINGS)
-def test_how_other_servers_read_it(path: bytes, others: list[bytes | None]) -> None:
-    assert [read_again(path, which) for which in range(4)] == others
+def test_how_other_servers_read_it(path: bytes, others: dict[int, bytes]) -> None:
+    assert readings_of(path) == others
 
 
 @pytest.mark.parametrize("at", range(1, 70))
@@ -159,6 +170,47 @@ def test_nothing_is_overlooked_wherever_it_stands(at: int, odd: bytes) -> None:
     for tail in (b"", b"x" * 40):
         path = b"/" + b"a" * at + odd + tail
         assert normalize(path) == reference(path)
+
+
+def resolved(path: bytes) -> bytes:
+    return remove_dots(b"/" + path.lstrip(b"/"))
+
+
+# How servers get from a request line to what they serve.
+SERVERS = {
+    "decodes": lambda p: resolved(unquote_to_bytes(p)),
+    "decodes, backslash is a slash": lambda p: resolved(unquote_to_bytes(p).replace(b"\\", b"/")),
+    "takes parameters away, decodes": lambda p: resolved(unquote_to_bytes(re.sub(rb";[^/]*", b"", p))),
+    "takes parameters away, decodes, backslash is a slash": lambda p: resolved(
+        unquote_to_bytes(re.sub(rb";[^/]*", b"", p)).replace(b"\\", b"/")),
+    "backslash is a slash, takes parameters away": lambda p: resolved(
+        re.sub(rb";[^/]*", b"", p.replace(b"\\", b"/").replace(b"%5C", b"/"))),
+    "decodes, takes parameters away": lambda p: resolved(re.sub(rb";[^/]*", b"", unquote_to_bytes(p))),
+    "takes parameters away, nothing else": lambda p: resolved(re.sub(rb";[^/]*", b"", p)),
+    "takes dots with parameters for dots": lambda p: resolved(re.sub(rb"/(\.\.?);[^/]*", rb"/\1", p)),
+    "literally": resolved,
+}
+WALKS = st.lists(st.sampled_from([b"/", b"/", b"admin", b"admin", b"a", b"..", b".", b"..;", b";", b"%2f", b"%5c",
+                                  b"\\", b"%2e", b"%2E.", b"%3b", b"x", b"//", b"/../", b"%61dmin", b"%25", b"%252f"]),
+                 min_size=1, max_size=10).map(lambda words: b"/" + b"".join(words))
+
+
+def is_within(path: bytes) -> bool:
+    return path == b"/admin" or path.startswith(b"/admin/")
+
+
+@settings(max_examples=4000, deadline=None, derandomize=True)
+@given(WALKS)
+def test_no_server_is_led_to_where_no_reading_leads(path: bytes) -> None:
+    """What no reading takes to /admin is not /admin for anybody, in the form in which it is forwarded; what all take
+    there is for everybody."""
+    _, normal = normalize(path)
+    if normal is None:
+        return
+    readings = {is_within(reading) for reading in [normal, *readings_of(normal).values()]}
+    if len(readings) == 1:
+        for how, read in SERVERS.items():
+            assert {is_within(read(normal))} == readings, (how, normal, read(normal))
 
 
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -193,13 +245,13 @@ def reference(path: bytes) -> tuple[int, bytes | None]:
         return bytes([byte]) if byte in UNRESERVED else m[0].upper()
 
     path = re.sub(rb"%(..)", decoded, path, flags=re.S)
-    code = AMBIGUOUS if re.search(rb"%2F|%5C|%C[01]|[\\;]", path) else CHANGED
+    code = AMBIGUOUS if re.search(rb"%2F|%3B|%5C|%C[01]|[\\;]", path) else CHANGED
     return code, remove_dots(path)
 
 
 PATHS = st.lists(st.sampled_from([b"/", b"//", b".", b"..", b"a", b"bc", b"%2e", b"%2E", b"%2f", b"%5C", b"\\", b"%61",
                                   b"%25",
-                                  b"%20", b"%c3", b"%C0%AF", b"%c0%ae", b"%c1", b";x", b"..;", b";", b"...",
+                                  b"%20", b"%c3", b"%C0%AF", b"%c0%ae", b"%c1", b"%3b", b";x", b"..;", b";", b"...",
                                   b"/../", b"/./", b"%", b"%0",
                                   b"abcdefghijklmnopq"]),
                  max_size=14).map(lambda words: b"/" + b"".join(words))
@@ -221,16 +273,18 @@ def test_a_normal_form_stays_as_it_is(path: bytes) -> None:
         again = normalize(normal)
         assert again[1] == normal
         assert not re.search(rb"//|/\.\.?(?:/|$)", normal)
-        others = [read_again(normal, which) for which in range(4)]
-        assert code == AMBIGUOUS or others == [None] * 4
-        for other in filter(None, others):
+        others = readings_of(normal)
+        assert code == AMBIGUOUS or not others
+        for which, other in others.items():
             assert len(other) <= len(normal)
-            assert not re.search(rb"//|/\.\.?(?:[/;]|$)", other)
-        for which in (0, 2):
-            assert others[which] is None or not re.search(rb"\\|%2F|%5C|%C0%A[EF]", others[which])
-        assert others[1] is None or b";" not in others[1]
-        # To decode what is decoded already changes nothing.
-        assert others[0] is None or read_again(others[0], 0) is None
+            assert not re.search(rb"//|/\.\.?(?:/|$)", other)
+            assert not which & SLASHES or not re.search(rb"%2F|%C0%A[EF]", other)
+            assert not which & BACKSLASHES or not re.search(rb"\\|%5C|%C1%9C", other)
+            assert not which & (LAST | FIRST) or b";" not in other
+            assert not which & LAST or b"%3B" not in other
+            if which < LAST:
+                # To decode what is decoded already changes nothing.
+                assert read_again(other, which) is None
 
 
 @settings(max_examples=1000, deadline=None, derandomize=True)
