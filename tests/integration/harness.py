@@ -8,7 +8,6 @@ import http.client
 import itertools
 import json
 import os
-import random
 import re
 import signal
 import socket
@@ -25,21 +24,35 @@ FASTMESH = Path(sys.executable).parent / "fastmesh"
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
 
-# Below the kernel's ephemeral range; each test process begins at a place of its own.
-_ports = itertools.count(random.Random(os.getpid()).randrange(20_000, 30_000))
+# Below the kernel's ephemeral range. A test process has a block of them to itself for as long as it lives: it holds the
+# block's name, an abstract Unix-domain socket.
+FIRST_PORT, BLOCK, BLOCKS = 20_000, 400, 30
+_claim = socket.socket(socket.AF_UNIX)
+
+
+def _own_ports() -> Iterator[int]:
+    for block in range(BLOCKS):
+        try:
+            _claim.bind(f"\0fastmesh-test-ports-{block}")
+        except OSError:
+            continue
+        return itertools.cycle(range(FIRST_PORT + block * BLOCK, FIRST_PORT + (block + 1) * BLOCK))
+    raise AssertionError(f"{BLOCKS} test processes are running")
+
+
+_ports = _own_ports()
 
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 on which nobody listens."""
-    for n in _ports:
-        port = 20_000 + n % 12_000
+    for port in itertools.islice(_ports, BLOCK):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise AssertionError
+    raise AssertionError("all ports of this process are in use")
 
 
 def until(condition: Callable[[], Any], what: str = "", seconds: float = 10.0) -> Any:
