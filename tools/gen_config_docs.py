@@ -59,7 +59,8 @@ runs of `/` merged, escapes of unreserved characters decoded. So `/a/../internal
 is brought into it, with a warning.
 
 **A new file** becomes live with SIGHUP or `POST /reload`. Listeners and clusters keep their counters
-by their names. `workers` and `admin.address` follow; `reactor` holds for workers that start from then on.
+by their names. Everything takes effect at once, except `reactor`, which workers take
+that start from then on (`POST /workers/{{slot}}/replace` replaces one).
 """
 
 LOG = """\
@@ -96,7 +97,8 @@ def page() -> str:
     parts += [section(place) for place in places()]
     operators = [
         ("`%REQ(:METHOD)%`", "Method of the request."),
-        ("`%REQ(:PATH)%`", "Path and query, as received. `%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%` is the same."),
+        ("`%REQ(:PATH)%`", "Path and query as they go upstream, in normal form; as received where they lead nowhere. "
+         "`%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%` is the same."),
         ("`%REQ(:AUTHORITY)%`", "Host of the request."),
         ("`%REQ(NAME)%`", "A header of the request."),
         ("`%RESP(NAME)%`", "A header of the answer."),

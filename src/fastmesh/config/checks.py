@@ -11,6 +11,7 @@ from typing import Any
 
 from fastmesh.config.address import Address, parse_address
 from fastmesh.config.fields import shown
+from fastmesh.config.log_format import MAX_OWN_TEXT, compile_json, own_text
 from fastmesh.config.report import Path, anchor, path_text
 from fastmesh.config.yaml_tree import MapMark, Tree, Value
 from fastmesh.errors import Problem, WrongValue
@@ -262,3 +263,11 @@ def _access_log(find: Finder, log: dict[str, Value]) -> None:
         if log.get(key) is not None and form != wanted and form in ("json", "text"):
             find.add(("access_log", key), f"{key} is for format: {wanted}, and the format is {form}", key=True,
                      hint=f"write format: {wanted}, or remove {key}")
+    fields = {key: value for key, value in _map(log.get("fields")).items() if isinstance(value, str)}
+    try:
+        size = own_text(compile_json(fields))
+    except WrongValue:
+        return
+    if size > MAX_OWN_TEXT:
+        find.add(("access_log", "fields"), f"found {size:,} bytes of keys and constant text", key=True,
+                 allowed=f"at most {MAX_OWN_TEXT:,}", hint="shorten the constant texts")

@@ -19,9 +19,9 @@ class Limits(Section):
 
     head: Annotated[int, Size("1KiB", "63KiB"), Field(
         description="A request's head: request line and header fields. Larger: 431.")] = parse_size("60KiB")
-    request_line: Annotated[int, Size("256B", "65535B"), Field(
+    request_line: Annotated[int, Size("256B", "63KiB"), Field(
         description="The request line. Longer: 414.")] = parse_size("16KiB")
-    header_count: Annotated[int, Count(1, 256), Field(description="Header fields in a request. More: 431.")] = 100
+    header_count: Annotated[int, Count(1, 240), Field(description="Header fields in a request. More: 431.")] = 100
     requests_per_connection: Annotated[int, Count(0, U32_MAX), Field(
         description="After so many requests a connection is closed, with `connection: close` on the last answer. "
                     "0 is no limit.")] = 0

@@ -63,7 +63,7 @@ OPERATORS: dict[str, tuple[LogField, str]] = {
     "RESPONSE_CODE_DETAILS": (LogField.RESPONSE_CODE_DETAILS, "The same in words."),
     "BYTES_RECEIVED": (LogField.BYTES_RECEIVED, "Bytes of the request's body, or from the TCP client."),
     "BYTES_SENT": (LogField.BYTES_SENT, "Bytes of the answer's body, or to the TCP client."),
-    "DURATION": (LogField.DURATION, "Milliseconds from the first byte of the request to the last of the answer."),
+    "DURATION": (LogField.DURATION, "Milliseconds from the end of the request's head to the last byte of the answer."),
     "UPSTREAM_SERVICE_TIME": (LogField.UPSTREAM_SERVICE_TIME, "Milliseconds to the first byte from the upstream."),
     "UPSTREAM_HOST": (LogField.UPSTREAM_HOST, "Address of the endpoint that answered."),
     "UPSTREAM_CLUSTER": (LogField.UPSTREAM_CLUSTER, "Name of the cluster."),
@@ -111,6 +111,7 @@ DEFAULT_TEMPLATE = (
 
 # What stands between two percent signs. A doubled sign is the sign itself.
 _PIECE = re.compile(r"%%|%([A-Z_0-9]+)(?:\(([^()%]*)\))?(:[0-9]+)?%|%")
+MAX_OWN_TEXT = 65536         # bytes of a format beside its operators; workers hold room for so many
 _TOKEN = re.compile(r"[!#$&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _ALLOWED = "the operators of docs/configuration.md, as %REQ(:METHOD)% or %RESPONSE_CODE%"
 
@@ -144,6 +145,11 @@ def compile_json(fields: Mapping[str, str]) -> list[LogOp]:
         before = ","
     ops.append(LogOp(LogField.LITERAL, 0, "}"))
     return _joined(ops)
+
+
+def own_text(ops: list[LogOp]) -> int:
+    """Bytes of a line that are there whatever is logged."""
+    return sum(len(op.text.encode()) for op in ops if op.field == LogField.LITERAL)
 
 
 def absent_operators(text: str) -> list[str]:

@@ -94,8 +94,8 @@ WRONG: list[tuple[str, str, str, str]] = [
      "f:8:20: listeners[0].limits.head: found '64', allowed: a number with one of B, KiB, MiB, GiB", "write 64B"),
     ("    protocol: http", "    limits: {head: 1MiB}",
      "f:8:20: listeners[0].limits.head: found '1MiB', allowed: from 1KiB to 63KiB", ""),
-    ("    protocol: http", "    limits: {header_count: 257}",
-     "f:8:28: listeners[0].limits.header_count: found '257', allowed: a whole number from 1 to 256", ""),
+    ("    protocol: http", "    limits: {header_count: 241}",
+     "f:8:28: listeners[0].limits.header_count: found '241', allowed: a whole number from 1 to 240", ""),
     ("    protocol: http", "    limits: 5", "f:8:13: listeners[0].limits: found '5', allowed: a mapping with the keys "
      "head, request_line, header_count, requests_per_connection, connections and buffer", ""),
     ("    protocol: http", "    protocol: https",
@@ -328,6 +328,17 @@ def test_an_alias_is_reported_once():
 ])
 def test_shapes(text, message):
     assert [said for said, _ in refusals(text)] == [message]
+
+
+def test_a_log_line_has_room_for_its_own_text():
+    def log(count: int) -> str:
+        fields = "".join(f"    k{n}: {'v' * 8000}\n" for n in range(count))
+        return GOOD.replace("admin: {address: 127.0.0.1:15000}", f"access_log:\n  fields:\n{fields}")
+    assert load_text(log(8), "f", {}).warnings == []
+    with pytest.raises(ConfigError) as error:
+        load_text(log(9), "f", {})
+    assert [problem.path for problem in error.value.problems] == ["access_log.fields"]
+    assert "72,0" in str(error.value)
 
 
 def test_half_a_file_is_never_taken_for_a_whole_one():

@@ -25,8 +25,10 @@ cdef extern from *:
     unsigned long fm_load_acquire(unsigned long *at) nogil
 
 cdef enum:
-    LINE_MAX = 65536
+    LINE_MAX = 65536          # bytes after which values are written as absent: a JSON line stays an object
     VALUE_MAX = 8192          # bytes of one value that are written; the rest is cut
+    TEXT_MAX = 65536          # bytes of a format's own text, which is written whatever the values are
+    ABSENT_MAX = 4 * 4096     # of operators that are written as absent
 
 cdef h1_limits_t ANY
 ANY.head_bytes = 65535
@@ -34,7 +36,7 @@ ANY.line_bytes = 65535
 ANY.fields = MSG_FIELDS_ROOM
 
 # One line at a time: a worker has one thread.
-cdef uint8_t line[LINE_MAX + 6 * VALUE_MAX + 64]
+cdef uint8_t line[LINE_MAX + 6 * VALUE_MAX + TEXT_MAX + ABSENT_MAX + 64]
 
 
 cdef inline uint8_t *_hex2(uint8_t *to, uint8_t c) noexcept nogil:
@@ -115,6 +117,7 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
     cdef msg_t *a = NULL
     cdef uint8_t *to = line
     cdef uint32_t i, n, at, part
+    cdef uint32_t text = TEXT_MAX
     cdef uint64_t head
     cdef span_t v
     cdef char room[ADDR_TEXT + 40]
@@ -124,14 +127,16 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
         m = &p.logged
     for i in range(s.snap.n_log_ops):
         op = &s.snap.log_ops[i]
-        if to - line > LINE_MAX:
-            break
+        v = span_of(NULL, 0)
         if op.field == LOG_LITERAL:
-            n = op.text.len if op.text.len < VALUE_MAX else VALUE_MAX
+            n = op.text.len if op.text.len < text else text
             memcpy(to, op.text.ptr, n)
             to += n
+            text -= n
             continue
-        v = span_of(NULL, 0)
+        if to - line > LINE_MAX:
+            to = _value(to, v, op.quote)
+            continue
         number = 0
         is_number = False
         if op.field == LOG_START_TIME:

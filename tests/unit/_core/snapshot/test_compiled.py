@@ -74,7 +74,7 @@ def test_a_compiled_configuration_is_taken():
 
 @pytest.mark.parametrize("limits", [
     "head: 1KiB, request_line: 256B, header_count: 1, requests_per_connection: 0, connections: 0, buffer: 4KiB",
-    "head: 63KiB, request_line: 65535B, header_count: 256, requests_per_connection: 4294967295, "
+    "head: 63KiB, request_line: 63KiB, header_count: 240, requests_per_connection: 4294967295, "
     "connections: 4294967295, buffer: 16MiB"])
 @pytest.mark.parametrize("timeout", ["0", "8760h"])
 @pytest.mark.parametrize("weight", [1, 2**31 - 1])
