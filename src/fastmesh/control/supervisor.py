@@ -55,6 +55,7 @@ class Supervisor:
         self._watchdog = Watchdog(lambda: self.fleet.processes, self._hang_seconds, journal, self._workers_changed)
         self._admin: Server | None = None
         self._sink: LogSink | None = None
+        self._log_lost = 0      # lines that sinks of earlier paths have lost
         self._is_up = False
         self._end = asyncio.Event()         # asked to end
         self._hurry = asyncio.Event()       # asked twice
@@ -146,6 +147,7 @@ class Supervisor:
             old_sink, self._sink = self._sink, None
             if old_sink is not None:
                 await self._loop.run_in_executor(None, old_sink.stop, LOG_SECONDS)
+                self._log_lost += old_sink.lost
             if path is not None:
                 self._sink = LogSink(path, self._files, self._warn_from_thread)
                 self._sink.start()
@@ -415,6 +417,7 @@ class Supervisor:
                 "workers": len(self.fleet.slots), "workers_serving": len(self.fleet.serving),
                 "restarts": self.ground.restarts, "hangs": self.ground.hangs, "draining": int(self._end.is_set()),
                 "journal_lost": self.journal.lost,
+                "log_lost": self._log_lost + (self._sink.lost if self._sink is not None else 0),
             },
             reloads={"good": counts.good, "bad": counts.bad},
             build=(self.version, ".".join(map(str, sys.version_info[:3])),

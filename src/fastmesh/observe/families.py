@@ -176,6 +176,9 @@ CONTROL = {
     "draining": Family("fastmesh_draining", "gauge", "1 while the proxy drains."),
     "journal_lost": Family("fastmesh_journal_lost_total", "counter",
                            "Lines of the control process's own log that stderr did not take."),
+    "log_lost": Family("fastmesh_log_lost_total", "counter",
+                       "Access-log lines taken from a worker that could not be written any more: their reader left "
+                       "in the middle, or the log was changed while it took none."),
     "memory": Family("fastmesh_process_resident_memory_bytes", "gauge", "Resident memory of each process.",
                      ("process", "slot")),
     "cpu": Family("fastmesh_process_cpu_seconds", "gauge", "CPU time of each process since it started.",

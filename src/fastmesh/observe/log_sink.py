@@ -5,6 +5,7 @@ of the control process empties the rings. It alone may wait for a slow disk or a
 fill and lines are lost, and neither a request nor the control loop notices.
 """
 
+import errno
 import os
 import select
 import threading
@@ -16,6 +17,7 @@ from fastmesh.observe.stats import WORD, StatsFile
 
 RING = LAYOUT["log_size"]
 PIECE = 65536           # bytes read from a ring at a time
+LONGEST_LINE = 262144   # more than a worker writes as one line
 SAFE_PIECE = 4096       # bytes written at a time to a descriptor that may block (PIPE_BUF)
 SHORTEST_NAP = 0.01     # seconds between two looks while lines come fast
 LONGEST_NAP = 0.1       # while they do not: a full-speed burst fills a ring of 1 MiB in about this time
@@ -32,10 +34,12 @@ class LogSink:
         self.files = files
         self.warn = warn
         self.lines = 0              # lines written
-        self.failures = 0           # failed attempts to open or to write
+        self.lost = 0               # lines taken from a ring that nobody will get
+        self.failures = 0           # failed attempts to open or to write, since the last write
         self._fd = -1
         self._chunk = PIECE
         self._rest = b""            # read from a ring, not yet written
+        self._is_torn = False       # what is written ends within a line, whose end is in the rest
         self._reopen = False
         self._retry_at = 0.0
         self._stop_at: float | None = None
@@ -60,6 +64,7 @@ class LogSink:
             self._is_given_up = True
         else:
             os.close(self._wake)
+            self.lost += self._rest.count(b"\n")
 
     def _run(self) -> None:
         nap = LONGEST_NAP
@@ -84,9 +89,9 @@ class LogSink:
         if self._reopen:
             self._reopen = False
             self._retry_at = 0.0
-            if self._rest and not (self._fd >= 0 and self._write()):
-                # The new file begins with a whole line.
-                self._rest = self._rest.partition(b"\n")[2]
+            if self._fd >= 0:
+                self._write()
+            self._drop_torn()       # the new file begins with a whole line
             self._close()
         if self._fd < 0 and not self._open():
             return -1
@@ -105,6 +110,8 @@ class LogSink:
                     return -1
                 # Ends with a line, so that another ring's lines may follow even when this piece has to wait.
                 piece = _read(file, tail, min(end - tail, PIECE))
+                if b"\n" not in piece:
+                    piece = _read(file, tail, min(end - tail, LONGEST_LINE))
                 piece = piece[:piece.rfind(b"\n") + 1] or piece
                 tail += len(piece)
                 _set_tail(file, tail)
@@ -129,12 +136,24 @@ class LogSink:
             except BlockingIOError:
                 return False
             except OSError as error:
-                self._failed(f"access log {self.path}: {error.strerror}; its lines are lost until it can be written")
-                self._rest = b""
-                self._close()
+                if error.errno == errno.EPIPE:
+                    self._drop_torn()       # another reader's first line is a whole one
+                self._close()               # what the pipe still holds is nobody's
+                self._failed(f"access log {self.path}: {error.strerror}; trying again every {REOPEN_AFTER:g} s, "
+                             "lines are lost when too many wait")
                 return False
+            self._is_torn = self._rest[wrote - 1:wrote] != b"\n"
             self._rest = self._rest[wrote:]
+            if self.failures:
+                self.failures = 0
+                self.warn(f"access log {self.path}: writing again")
         return True
+
+    def _drop_torn(self) -> None:
+        if self._is_torn:
+            self._rest = self._rest.partition(b"\n")[2]
+            self._is_torn = False
+            self.lost += 1
 
     def _open(self) -> bool:
         if monotonic() < self._retry_at:
@@ -144,9 +163,6 @@ class LogSink:
         except OSError as error:
             self._failed(f"access log {self.path}: {error.strerror}; trying again every {REOPEN_AFTER:g} s")
             return False
-        if self.failures:
-            self.failures = 0
-            self.warn(f"access log {self.path}: writing again")
         return True
 
     def _failed(self, text: str) -> None:

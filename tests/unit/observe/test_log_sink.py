@@ -1,14 +1,18 @@
 """The sink of access-log lines: whole lines, in order, and nothing waits for a reader that hangs."""
 
+import errno
 import os
+import select
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 
 from fastmesh._core.mem.counter import LAYOUT
+from fastmesh.observe import log_sink
 from fastmesh.observe.log_sink import RING, LogSink, check_log, open_log
 from fastmesh.observe.stats import StatsFile
 
@@ -148,6 +152,74 @@ def test_a_file_that_cannot_be_opened_is_reported_once_and_tried_again(
     assert "writing again" in warnings[1]
 
 
+class Disk:
+    """Stands for os.write: takes so many bytes and is full then."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._write = os.write
+
+    def write(self, fd: int, piece: bytes) -> int:
+        if self.room == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        wrote = self._write(fd, piece[:self.room])
+        self.room -= wrote
+        return wrote
+
+
+def test_a_full_disk_costs_only_what_finds_no_room_in_the_ring(
+        tmp_path: Path, rings: list[Ring], warnings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(4_500)      # ends within a line
+    monkeypatch.setattr(log_sink, "os", SimpleNamespace(**{**vars(os), "write": disk.write}))
+    monkeypatch.setattr(log_sink, "REOPEN_AFTER", 0.01)
+    path = tmp_path / "log"
+    sink = sink_of(path, rings, warnings)
+    sink.start()
+    put = sum(rings[0].put(b"%07d %s\n" % (n, b"x" * 91)) for n in range(15_000))
+    until(lambda: sink.failures > 3)        # tried again and again, said once
+    assert len(warnings) == 1
+    assert "No space left" in warnings[0]
+    put += sum(rings[0].put(b"%07d %s\n" % (n, b"x" * 91)) for n in range(15_000, 30_000))
+    assert put + rings[0].dropped == 30_000
+    assert rings[0].dropped > 0
+    disk.room = 1 << 30
+    until(lambda: rings[0].is_empty)
+    sink.stop(5)
+    lines = path.read_text().splitlines()
+    assert len(lines) == put
+    assert all(len(line) == 99 for line in lines)
+    assert [line[:7] for line in lines] == sorted({line[:7] for line in lines})
+    assert len(warnings) == 2
+    assert "writing again" in warnings[1]
+    assert sink.lost == 0
+
+
+def test_another_reader_begins_with_a_whole_line(tmp_path: Path, rings: list[Ring], warnings: list[str]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    sink = sink_of(pipe, rings, warnings)
+    sink.start()
+    line = b"y" * 99_999 + b"\n"
+    for _ in range(3):
+        rings[0].put(line)      # one alone is more than the pipe takes
+    until(lambda: select.select([reader], [], [], 0)[0])
+    assert os.read(reader, 4096) == b"y" * 4096
+    os.close(reader)
+    until(lambda: warnings)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    rest = b""
+    while rest.count(b"\n") < 2:
+        try:
+            rest += os.read(reader, 65536)
+        except BlockingIOError:
+            threading.Event().wait(0.01)
+    sink.stop(1)
+    assert rest == line * 2
+    assert sink.lost == 1
+    os.close(reader)
+
+
 def test_a_reader_that_leaves_is_no_end(tmp_path: Path, rings: list[Ring], warnings: list[str]) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -157,14 +229,14 @@ def test_a_reader_that_leaves_is_no_end(tmp_path: Path, rings: list[Ring], warni
     rings[0].put(b"one\n")
     until(lambda: rings[0].is_empty)
     os.close(reader)
-    rings[0].put(b"lost\n")
+    rings[0].put(b"kept\n")
     until(lambda: warnings)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     until(lambda: len(warnings) == 2)
     rings[0].put(b"two\n")
     until(lambda: rings[0].is_empty)
     sink.stop(1)
-    assert os.read(reader, 100).endswith(b"two\n")
+    assert os.read(reader, 100).endswith(b"kept\ntwo\n")
     os.close(reader)
 
 
