@@ -1,5 +1,6 @@
 """The admin API of a running sidecar."""
 
+import contextlib
 import json
 import os
 import signal
@@ -134,6 +135,28 @@ def test_metrics_are_istios(sidecar: Start, origin: Origin) -> None:
     assert of("envoy_cluster_upstream_rq_total", cluster_name="app") >= 4
     assert found["envoy_server_uptime"] > 0
     assert found["fastmesh_snapshot_version"] == 1
+
+
+def test_a_tcp_connection_is_counted_once(sidecar: Start, origin: Origin) -> None:
+    """Also one whose endpoint cannot be reached."""
+    port, dead = free_port(), free_port()
+    one = sidecar({"listeners": [{"name": name, "address": f"127.0.0.1:{at}", "protocol": "tcp", "cluster": name}
+                                 for name, at in (("db", port), ("dead", dead))],
+                   "clusters": [cluster("db", origin.address), cluster("dead", f"127.0.0.1:{free_port()}")]})
+
+    def count(what: str, name: str) -> float:
+        return sum(value for key, value in one.metrics().items()
+                   if key.startswith(f"istio_tcp_connections_{what}_total{{")
+                   and f'destination_service="{name}"' in key)
+
+    with socket.create_connection(("127.0.0.1", port)):
+        until(lambda: count("opened", "db") == 1)
+        assert count("closed", "db") == 0
+    until(lambda: count("closed", "db") == 1)
+    with socket.create_connection(("127.0.0.1", dead)) as client, contextlib.suppress(ConnectionResetError):
+        assert client.recv(1) == b""
+    until(lambda: count("closed", "dead") == 1)
+    assert (count("opened", "db"), count("opened", "dead")) == (1, 1)
 
 
 def test_no_counter_goes_back(sidecar: Start, origin: Origin) -> None:

@@ -2,7 +2,7 @@
 that is safe."""
 
 import pytest
-from integration.mesh import Mesh, elapse, until
+from integration.mesh import Mesh, app, elapse, http_listener, until
 from integration.peer import Origin, Peer, pattern
 
 FLAGS = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %REQ(:PATH)%\n"
@@ -145,6 +145,35 @@ def test_more_requests_than_the_cluster_may_have_are_503(mesh: Mesh) -> None:
     for up, client in zip(ups, busy, strict=True):
         up.answer()
         client.read_answer()
+
+
+def test_a_fresh_connection_takes_the_place_of_an_idle_one(mesh: Mesh) -> None:
+    """A TCP client never gets a used connection, and the only one that is allowed is idle."""
+    origin = mesh.origin()
+    mesh.configure({"listeners": [http_listener(), {"name": "raw", "protocol": "tcp", "cluster": "app"}],
+                    "clusters": [app(origin, max_connections=1)]})
+    client = mesh.connect().send_request()
+    up = origin.accept()
+    up.read_request()
+    up.answer()
+    client.read_answer()
+    raw = mesh.connect("raw").send(b"raw")
+    up.expect_end()
+    origin.accept().expect(b"raw").send(b"too")
+    raw.expect(b"too")
+    assert mesh.endpoint(origin)["connections"] == 1
+
+
+@pytest.mark.parametrize(("status", "failures"), [("499 X", 0), ("500 X", 1), ("503 X", 1)])
+def test_what_counts_as_a_failure_of_an_endpoint(mesh: Mesh, status: str, failures: int) -> None:
+    origin = mesh.origin()
+    mesh.http(origin)
+    client = mesh.connect().send_request()
+    up = origin.accept()
+    up.read_request()
+    up.answer("", status)
+    client.read_answer()
+    assert mesh.endpoint(origin)["failures"] == failures
 
 
 def test_an_idle_connection_is_closed_after_its_time(mesh: Mesh) -> None:
