@@ -72,14 +72,19 @@ class Bound:
         whose first packet is dropped tries again within a second, and is refused plainly if the socket is gone.
         """
         if self.is_unix:
-            self._remove_file()
+            if self._is_ours(self.address["path"]):
+                os.rename(self.address["path"], self._aside)
             return
         for sock in self.sockets:
             _attach(sock, SO_ATTACH_FILTER, NO_NEWCOMERS)
 
     def let_in(self) -> None:
-        """Take `turn_away` back. A Unix-domain socket's file does not come back."""
-        for sock in self.sockets if not self.is_unix else ():
+        """Take `turn_away` back."""
+        if self.is_unix:
+            if self._is_ours(self._aside) and not os.path.lexists(self.address["path"]):
+                os.rename(self._aside, self.address["path"])
+            return
+        for sock in self.sockets:
             try:
                 sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
             except OSError:
@@ -92,9 +97,18 @@ class Bound:
             sock.close()
         self.sockets.clear()
 
+    @property
+    def _aside(self) -> str:
+        """Where a Unix-domain socket's file is while nobody is to find it."""
+        return self.address["path"] + ".leaving"
+
+    def _is_ours(self, path: str) -> bool:
+        return self.inode is not None and _inode(path) == self.inode
+
     def _remove_file(self) -> None:
-        if self.inode is not None and _inode(self.address["path"]) == self.inode:
-            os.unlink(self.address["path"])
+        for path in (self.address["path"], self._aside) if self.is_unix else ():
+            if self._is_ours(path):
+                os.unlink(path)
         self.inode = None
 
     def steer(self, slots: Sequence[int]) -> None:

@@ -138,6 +138,25 @@ def test_a_later_worker_refuses_and_all_get_the_previous_one(tmp_path: Path) -> 
     in_yard(tmp_path, test)
 
 
+def test_a_listener_that_was_to_go_stays_when_the_snapshot_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "l.sock")
+    unix = ListenerSpec(1, "u", {"family": 1, "host": "", "port": 0, "path": path, "text": f"unix:{path}"}, "http",
+                        "outbound", 16)
+
+    async def test(yard: Yard) -> None:
+        a, b = some_ports(2)
+        await yard.start(snapshot_of(1, spec(a), unix))
+        with pytest.raises(PushRefused):
+            await yard.push(snapshot_of(2, spec(b, 2), refuse=[2]))
+        socket.create_connection(("127.0.0.1", a), timeout=5).close()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+        await yard.push(snapshot_of(3, spec(a)))
+        assert list(tmp_path.glob("l.sock*")) == []
+
+    in_yard(tmp_path, test)
+
+
 def test_a_snapshot_that_kills_meets_one_worker_only(tmp_path: Path) -> None:
     async def test(yard: Yard) -> None:
         a, = some_ports(1)
