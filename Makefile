@@ -96,6 +96,10 @@ fuzz: $(V)/.dev build/.system-fuzz ## coverage-guided fuzzing of the codecs and 
 bench: build $(V)/.bench ## CPU per request beside nginx, HAProxy and Envoy (QUICK=1, ARGS=...)
 	$(PY) -m bench $(if $(QUICK),--quick) $(ARGS)
 
+.PHONY: bench-smoke
+bench-smoke: build $(V)/.bench ## each scenario of the benchmark for a second: nothing fails (BENCH_PEERS=fastmesh,nginx,...)
+	$(PY) -m pytest bench/smoke
+
 # --- what leaves the house --------------------------------------------------
 
 .PHONY: wheel
@@ -116,4 +120,4 @@ clean: ## remove everything that was built, but not .venv
 
 .PHONY: help
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -61,7 +61,7 @@ def _present(results: Results, scenario: ScenarioCard) -> list[PeerCard]:
 
 
 def _heading(first: str, scenario: ScenarioCard, at: list[int]) -> str:
-    columns = [f"{point:,} {scenario.point_unit}" if scenario.point_unit else " " for point in at]
+    columns = [scenario.label(point) or " " for point in at]
     return f"| {first} | {' | '.join(columns)} |\n|---|{'---:|' * len(at)}"
 
 

@@ -30,6 +30,12 @@ class ScenarioCard:
     title: str
     point_unit: str
     figures: list[FigureCard]
+    # What each point is called, by its number as text; without, number and unit.
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def label(self, point: int) -> str:
+        plain = f"{point:,} {self.point_unit}" if self.point_unit else ""
+        return self.labels.get(str(point), plain)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,13 @@ def load(path: Path) -> Results:
         machine=raw["machine"],
         settings=raw["settings"],
         scenarios=[
-            ScenarioCard(one["name"], one["title"], one["point_unit"], [FigureCard(**card) for card in one["figures"]])
+            ScenarioCard(
+                one["name"],
+                one["title"],
+                one["point_unit"],
+                [FigureCard(**card) for card in one["figures"]],
+                one.get("labels", {}),
+            )
             for one in raw["scenarios"]
         ],
         peers=[PeerCard(**one) for one in raw["peers"]],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bench import machine
+from bench.build import build
 from bench.peers import Peer
 from bench.progress import Progress
 from bench.results import FigureCard, PeerCard, Results, RoundNoise, Sample, ScenarioCard
@@ -36,6 +37,7 @@ def play(scenarios: Sequence[Scenario], peers: Sequence[Peer], options: Options)
         machine=machine.card(),
         settings={**asdict(options), "cores": asdict(cores)},
     )
+    build()
     for peer in peers:
         peer.install()
     casts = [(scenario, _taking_part(scenario, peers, results.skipped)) for scenario in scenarios]
@@ -48,7 +50,8 @@ def play(scenarios: Sequence[Scenario], peers: Sequence[Peer], options: Options)
         progress.say(f"skipped: {line}")
     for scenario, part in casts:
         figures = [FigureCard(**asdict(figure)) for figure in scenario.figures]
-        results.scenarios.append(ScenarioCard(scenario.name, scenario.title, scenario.point_unit, figures))
+        labels = {str(point): scenario.label(point) for point in scenario.points(options)}
+        results.scenarios.append(ScenarioCard(scenario.name, scenario.title, scenario.point_unit, figures, labels))
         with scratch_folder() as folder:
             stage = Stage(folder, cores)
             try:
@@ -72,7 +75,7 @@ def _play_one(
 ) -> None:
     rounds = scenario.rounds(options)
     for point in scenario.points(options):
-        at = f" {point} {scenario.point_unit}" if scenario.point_unit else ""
+        at = f" {scenario.label(point)}".rstrip()
         for number in range(1, rounds + 1):
             spin = machine.spin(stage.cores.proxy, stage.cores.load)
             results.rounds.append(RoundNoise(scenario.name, point, number, spin.cpu_ms, spin.wall_ms))

@@ -1,8 +1,10 @@
 """One proxy (or origin) while it runs: start, readiness, its processes, stop."""
 
 import contextlib
+import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -84,6 +86,18 @@ class Running:
 
     def _said(self) -> str:
         return self._log.read_text(errors="replace").strip()[-800:] or "(it said nothing)"
+
+    @property
+    def pid(self) -> int:
+        """The first process: master or control."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """All of it at once and without a word, as a crash would."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
 
     def pids(self) -> list[int]:
         """Master and workers, control and workers: everything that belongs to it."""

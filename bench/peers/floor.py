@@ -21,16 +21,11 @@ class Floor(Peer):
         self._module = f"bench.floor.floor_{short}"
 
     def missing(self, protocol: Protocol) -> str | None:
-        return None if find_spec(self._module) else "not built: run `python -m bench.floor.build`"
-
-    def install(self) -> None:
-        from bench.floor.build import build
-
-        build()
+        return None if find_spec(self._module) else "not built: run `python -m bench.build`"
 
     def version(self) -> str:
         return "-"
 
     def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
         start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from bench.floor.__main__ import main; main()"
-        return [sys.executable, "-I", "-S", "-c", start, self.engine, str(port), str(service.origin_port)]
+        return [sys.executable, "-I", "-S", "-c", start, self.engine, str(port), str(service.origins[0])]

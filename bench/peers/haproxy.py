@@ -1,23 +1,29 @@
 """HAProxy, one thread."""
 
+import os
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers.peer import Peer, Protocol, Service, ask_version
+from bench.running import Running
 
 GLOBAL = """
 global
     nbthread {workers}                      # one thread, one core
     maxconn {clients}
     no strict-limits                        # start even when twice maxconn exceeds the descriptor limit
+    {log}
 defaults
     timeout connect 1s
     timeout client 1h                       # never close a client that waits
     timeout server 1h
+    timeout tunnel 1h
     timeout http-keep-alive 1h
     timeout http-request 1h
     backlog 4096
+    option splice-auto                      # large bodies stay in the kernel when that pays
 """
 
 HTTP = """
@@ -25,21 +31,36 @@ HTTP = """
     option http-keep-alive                  # the default, said aloud
     http-reuse always                       # share idle upstream connections among all clients, also for first requests
     option forwardfor                       # X-Forwarded-For, as the others add it
-listen web
+    option redispatch 1                     # an endpoint that fails: the next attempt goes to another
+    retry-on conn-failure empty-response    # as nginx and fastmesh do; the default repeats only failed connects
+    {log_format}
+frontend web
     bind 127.0.0.1:{port}
     unique-id-format %[uuid()]
     unique-id-header X-Request-Id
     http-request set-header X-Forwarded-Proto http
+    {generation}
+    {choice}
+    default_backend app-0
+"""
+# The fields that Envoy and fastmesh write by default. HAProxy logs to syslog or to an open descriptor, each line by
+# itself: a file is the cheaper of the two.
+LOG_FORMAT = (
+    'log global\n    log-format "[%tr] \\"%HM %HP %HV\\" %ST %U %B %Ta %Tr \\"%ci\\" \\"%ID\\" \\"%b\\" \\"%si:%sp\\""'
+)
+
+BACKEND = """
+backend app-{number}
     # No limit on idle upstream connections, none closed before an hour.
-    server origin 127.0.0.1:{origin_port} pool-max-conn -1 pool-purge-delay 1h
+    default-server pool-max-conn -1 pool-purge-delay 1h {check}
+{servers}
 """
 
 TCP = """
     mode tcp
-    option splice-auto                      # bytes stay in the kernel when that pays
 listen tcp
     bind 127.0.0.1:{port}
-    server origin 127.0.0.1:{origin_port}
+{servers}
 """
 
 
@@ -47,6 +68,7 @@ class Haproxy(Peer):
     name = "haproxy"
     title = "HAProxy"
     bar = True
+    reloads = True
 
     def missing(self, protocol: Protocol) -> str | None:
         return None if shutil.which("haproxy") else "haproxy is not installed (Debian: haproxy)"
@@ -55,9 +77,43 @@ class Haproxy(Peer):
         return ask_version(["haproxy", "-v"], r"version (\d+\.\d+\.\d+)")
 
     def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
-        text = (GLOBAL + (HTTP if service.protocol == "http" else TCP)).format(
-            workers=service.workers, clients=service.clients, port=port, origin_port=service.origin_port
+        servers = "\n".join(f"    server origin-{k} 127.0.0.1:{origin}" for k, origin in enumerate(service.origins))
+        main = GLOBAL.format(
+            workers=service.workers,
+            clients=service.clients,
+            log="log stdout format raw local0" if service.access_log else "",
         )
+        http = service.protocol == "http"
+        body = _http(service, port, folder, servers) if http else TCP.format(port=port, servers=servers)
         path = folder / "haproxy.cfg"
-        path.write_text(text)
-        return ["haproxy", "-db", "-f", str(path)]
+        path.write_text(main + body)
+        # A reload needs the master process; without it there is none.
+        return ["haproxy", *(["-W"] if service.generation else []), "-db", "-f", str(path)]
+
+    def reload(self, service: Service, running: Running) -> None:
+        self.command(service, running.port, running.folder)
+        os.kill(running.pid, signal.SIGUSR2)
+
+    def log_path(self, folder: Path) -> Path:
+        return folder / "log"  # its standard output
+
+
+def _http(service: Service, port: int, folder: Path, servers: str) -> str:
+    choice = ""
+    if service.clusters > 1:
+        table = folder / "hosts.map"
+        table.write_text("".join(f"service-{k}.test app-{k}\n" for k in range(service.clusters)))
+        choice = f"use_backend %[req.hdr(host),map_str({table},app-0)]"  # a tree, not a list of conditions
+    elif service.routes > 1:
+        table = folder / "paths.map"
+        table.write_text("".join(f"/kind-{k}/ app-0\n" for k in range(service.routes - 1)))
+        choice = f"use_backend %[path,map_beg({table},app-0)]"
+    generation = (
+        f"http-request return status 204 if {{ path /generation-{service.generation} }}" if service.generation else ""
+    )
+    head = HTTP.format(
+        port=port, choice=choice, generation=generation, log_format=LOG_FORMAT if service.access_log else ""
+    )
+    # Left alone after three failures, found again by a check each second: without one HAProxy asks a dead one forever.
+    check = "check inter 1s observe layer4 error-limit 3 on-error mark-down" if len(service.origins) > 1 else ""
+    return head + "".join(BACKEND.format(number=k, check=check, servers=servers) for k in range(service.clusters))

@@ -1,10 +1,13 @@
 """nginx, one worker process."""
 
+import os
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers.peer import Peer, Protocol, Service, ask_version
+from bench.running import Running
 
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
@@ -22,7 +25,7 @@ events {{
 
 HTTP = """
 http {{
-    access_log off;
+    {access_log}
     tcp_nodelay on;                         # the default, as with the others
     keepalive_timeout 1h;                   # never close a client that waits
     keepalive_requests 1000000000;          # the default closes every 1,000 requests
@@ -31,38 +34,60 @@ http {{
     fastcgi_temp_path {folder};
     uwsgi_temp_path {folder};
     scgi_temp_path {folder};
-    upstream origin {{
-        server 127.0.0.1:{origin_port};
+    client_max_body_size 0;                 # the default refuses bodies above 1 MiB
+    proxy_request_buffering off;            # uploads go on as they come; the default writes large ones to disk first
+    proxy_max_temp_file_size 0;             # a slow client holds the origin back, nothing is written to disk
+    proxy_read_timeout 1h;
+    {buffering}
+    proxy_http_version 1.1;                 # 1.0 has no keep-alive
+    proxy_set_header Host $host;
+    # What a mesh adds to a request, and fastmesh does too.
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Request-Id $request_id;
+    {connection}
+    server_names_hash_max_size 8192;        # a thousand hosts without collisions
+{upstreams}
+{servers}
+}}
+"""
+# Of Connection: the default asks the origin to close.
+KEEP = 'proxy_set_header Connection "";'
+UPGRADE = """map $http_upgrade $to_origin { default upgrade; "" ""; }
+    proxy_set_header Connection $to_origin; # kept alive, or upgraded when the client asks for it
+    proxy_set_header Upgrade $http_upgrade;"""
+# The fields that Envoy and fastmesh write by default; collected and written once a second, as those two do.
+LOG = """log_format mesh '[$time_iso8601] "$request" $status $request_length $body_bytes_sent $request_time '
+        '$upstream_response_time "$proxy_add_x_forwarded_for" "$http_user_agent" "$request_id" "$host" '
+        '"$upstream_addr"';
+    access_log {folder}/access.log mesh buffer=64k flush=1s;"""
+
+UPSTREAM = """
+    upstream app-{number} {{
+        {endpoints}
         keepalive {idle_upstream};          # the pool: without it every request connects
         keepalive_requests 1000000000;      # the default ends an upstream connection after 1,000
         keepalive_time 24h;                 # the default ends it after an hour
         keepalive_timeout 1h;
-    }}
+    }}"""
+
+SERVER = """
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        location / {{
-            proxy_pass http://origin;
-            proxy_http_version 1.1;         # 1.0 has no keep-alive
-            proxy_set_header Connection ""; # the default asks the origin to close
-            proxy_set_header Host $host;
-            # What a mesh adds to a request, and fastmesh does too.
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header X-Request-Id $request_id;
-            proxy_max_temp_file_size 0;     # a slow client holds the origin back, nothing is written to disk
-        }}
-    }}
-}}
-"""
+        listen 127.0.0.1:{port} {listen};
+        server_name service-{number}.test;
+        location / {{ proxy_pass http://app-{number}; }}
+        {locations}
+    }}"""
 
 STREAM = """
 stream {{
     upstream origin {{
-        server 127.0.0.1:{origin_port};
+        {endpoints}
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         proxy_pass origin;
+        tcp_nodelay on;
         proxy_buffer_size 64k;              # nginx copies; the default of 16k costs it four times the calls
         proxy_timeout 1h;
     }}
@@ -74,6 +99,7 @@ class Nginx(Peer):
     name = "nginx"
     title = "nginx"
     bar = True
+    reloads = True
 
     def missing(self, protocol: Protocol) -> str | None:
         if not shutil.which("nginx"):
@@ -87,15 +113,46 @@ class Nginx(Peer):
 
     def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
         http = service.protocol == "http"
-        text = (MAIN + (HTTP if http else STREAM)).format(
+        # By default an endpoint that fails is left alone for ten seconds, and a GET is repeated on the next.
+        endpoints = " ".join(f"server 127.0.0.1:{origin};" for origin in service.origins)
+        main = MAIN.format(
             load_module="" if http else f"load_module {STREAM_MODULE};",
             workers=service.workers,
             descriptors=service.clients + service.idle_upstream,
             folder=folder,
-            origin_port=service.origin_port,
-            idle_upstream=service.idle_upstream,
-            port=port,
         )
+        body = _http(service, port, folder, endpoints) if http else STREAM.format(endpoints=endpoints, port=port)
         path = folder / "nginx.conf"
-        path.write_text(text)
+        path.write_text(main + body)
         return ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(path)]
+
+    def reload(self, service: Service, running: Running) -> None:
+        self.command(service, running.port, running.folder)
+        os.kill(running.pid, signal.SIGHUP)
+
+
+def _http(service: Service, port: int, folder: Path, endpoints: str) -> str:
+    # Exact prefixes: nginx looks them up in a tree.
+    locations = [f"location /kind-{k}/ {{ proxy_pass http://app-0; }}" for k in range(service.routes - 1)]
+    if service.generation:
+        locations.append(f"location = /generation-{service.generation} {{ return 204; }}")
+    clusters = range(service.clusters)
+    return HTTP.format(
+        access_log=LOG.format(folder=folder) if service.access_log else "access_log off;",
+        # Buffering is the cheaper way to pass on what nobody waits for piece by piece.
+        buffering="proxy_buffering off;" if service.streams else "proxy_buffers 8 64k; proxy_buffer_size 16k;",
+        connection=UPGRADE if service.upgrades else KEEP,
+        folder=folder,
+        upstreams="".join(
+            UPSTREAM.format(number=k, endpoints=endpoints, idle_upstream=service.idle_upstream) for k in clusters
+        ),
+        servers="".join(
+            SERVER.format(
+                number=k,
+                port=port,
+                listen="" if k else "backlog=4096 default_server",
+                locations="\n        ".join(locations),
+            )
+            for k in clusters
+        ),
+    )

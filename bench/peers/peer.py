@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from bench.running import Running
 
 Protocol = Literal["http", "tcp"]
 
@@ -16,12 +19,25 @@ class Service:
     """What a proxy shall do: the same words for all of them."""
 
     protocol: Protocol
-    origin_port: int
+    # Where the origins listen, all of them equal; the stage fills it in when a scenario leaves it out.
+    origins: tuple[int, ...] = ()
     workers: int = 1
     # Kept open to the origin when no request needs them: enough for every client at once.
     idle_upstream: int = 1024
     # Clients at once, with room above the 10,000 idle ones.
     clients: int = 10_500
+    # So many routes by path, `/kind-0/` and on, all to the same origins; what fits none goes there too.
+    routes: int = 1
+    # So many clusters of the same origins, chosen by host, `service-0.test` and on; other hosts go to the first.
+    clusters: int = 1
+    # Pieces of an answer go on as they come.
+    streams: bool = False
+    # Connections may become WebSockets.
+    upgrades: bool = False
+    # Every request is logged, to a file.
+    access_log: bool = False
+    # The configuration is going to be replaced; `/generation-N` is answered by 204 and says which one is live.
+    generation: int = 0
 
 
 class Peer(ABC):
@@ -32,6 +48,8 @@ class Peer(ABC):
     protocols: frozenset[Protocol] = frozenset(("http", "tcp"))
     # The best of those marked is what fastmesh is held against.
     bar: bool = False
+    # Whether it takes a new configuration while it runs.
+    reloads: bool = False
     # No proxy at all, only the least the kernel charges for forwarding.
     floor: bool = False
 
@@ -49,6 +67,14 @@ class Peer(ABC):
     @abstractmethod
     def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
         """Write the configuration into the folder; say what to start, in the foreground."""
+
+    def reload(self, service: Service, running: "Running") -> None:
+        """Replace the configuration of a running one, for those that can."""
+        raise NotImplementedError(f"{self.title} does not reload")
+
+    def log_path(self, folder: Path) -> Path:
+        """Where the access log is."""
+        return folder / "access.log"
 
 
 def ask_version(command: Sequence[str], pattern: str) -> str:

@@ -7,7 +7,7 @@ import json
 import time
 
 from bench.load import bodies, http_origin, program, small_requests
-from bench.peers import Peer
+from bench.peers import Peer, Service
 from bench.running import Running
 from bench.scenarios.scenario import Figure, Measured, Options, Scenario
 from bench.stage import Stage
@@ -42,9 +42,9 @@ class MemoryRest(Scenario):
         return 2 * (0.7 + SETTLE_SECONDS)
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
-        with stage.fresh(peer, self.protocol, http_origin.start) as running:
+        with stage.fresh(peer, Service(self.protocol), http_origin.start) as running:
             rest = _settled(running).pss_bytes() / MIB
-        with stage.fresh(peer, self.protocol, http_origin.start, workers=2) as running:
+        with stage.fresh(peer, Service(self.protocol, workers=2), http_origin.start) as running:
             more = _settled(running).pss_bytes() / MIB - rest
         return Measured({"rest_mib": rest, "worker_mib": more})
 
@@ -62,7 +62,7 @@ class MemoryIdle(Scenario):
         return 5
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
-        with stage.fresh(peer, self.protocol, http_origin.start) as running:
+        with stage.fresh(peer, Service(self.protocol), http_origin.start) as running:
             before = _settled(running).pss_written_bytes()
             with program.started("bench.load.idle", stage.cores.load, running.port, IDLE) as clients:
                 assert clients.stdout is not None
@@ -86,7 +86,7 @@ class MemorySlowReader(Scenario):
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         length = SLOW_BYTES_QUICK if options.quick else SLOW_BYTES
-        with stage.fresh(peer, self.protocol, bodies.start) as running:
+        with stage.fresh(peer, Service(self.protocol), bodies.start) as running:
             before = peak = _settled(running).pss_written_bytes()
             with program.started("bench.load.bodies", stage.cores.load, "slow", running.port, length) as reader:
                 while reader.poll() is None:

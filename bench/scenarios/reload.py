@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from bench.load import http_origin, small_requests, wrk
-from bench.peers import Peer
+from bench.peers import Peer, Service
 from bench.peers.fastmesh import Fastmesh
 from bench.running import Running, free_port
 from bench.scenarios.scenario import Figure, Measured, Options, Scenario
@@ -54,7 +54,7 @@ class Reload(Scenario):
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         assert isinstance(peer, Fastmesh)
-        with stage.fresh(peer, self.protocol, http_origin.start) as running:
+        with stage.fresh(peer, Service(self.protocol), http_origin.start) as running:
             small_requests.ask(running.port)
             origin_port = stage.origin(http_origin.start).port
             configurations = _configurations(peer, running, origin_port, point)

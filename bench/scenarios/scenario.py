@@ -57,6 +57,10 @@ class Scenario(ABC):
         """The sizes to measure at; each is played in all rounds before the next."""
         return (0,)
 
+    def label(self, point: int) -> str:
+        """How a point is called; empty when there is only one."""
+        return f"{point:,} {self.point_unit}" if self.point_unit else ""
+
     def takes(self, peer: Peer) -> bool:
         """Whether the peer can play it; that it speaks the protocol is known."""
         return self.floors or not peer.floor

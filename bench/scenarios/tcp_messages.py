@@ -1,7 +1,7 @@
 """TCP pass-through of 1 MiB messages over four connections: bytes per second of proxy CPU."""
 
 from bench.load import messages, program
-from bench.peers import Peer
+from bench.peers import Peer, Service
 from bench.scenarios.scenario import Figure, Measured, Options, Scenario
 from bench.stage import Stage
 
@@ -29,7 +29,7 @@ class TcpMessages(Scenario):
         return options.seconds / 2
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
-        running = stage.proxy(peer, self.protocol, messages.start)
+        running = stage.proxy(peer, Service(self.protocol), messages.start)
         seconds = self._seconds(options)
         arguments = (running.port, self._direction, CONNECTIONS)
         if stage.cold(peer, point) or not options.quick:
