@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, write JSON and Markdown.  `python -m bench report FILE`: show a result again."""
+"""`python -m bench`: measure, write JSON, Markdown and pictures.  `python -m bench report FILE`: write these again."""
 
 import argparse
 import shutil
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from bench import machine, report, results, rounds
+from bench import machine, plots, report, results, rounds
 from bench.peers import PEERS
 from bench.scenarios import SCENARIOS, Options
 
@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure fastmesh beside nginx, HAProxy and Envoy.",
-        epilog="`python -m bench report FILE` prints the Markdown of an earlier result.  "
+        epilog="`python -m bench report FILE` writes the Markdown and the pictures of an earlier result again.  "
         "scenarios: "
         + ", ".join(one.name for one in SCENARIOS)
         + ".  peers: "
@@ -63,10 +63,22 @@ def _options(arguments: argparse.Namespace) -> Options:
     )
 
 
+def _write(found: results.Results, path: Path) -> str:
+    """Pictures and Markdown beside the JSON file; the Markdown."""
+    pictures = plots.draw(found, path)
+    text = report.markdown(found, pictures)
+    path.with_suffix(".md").write_text(text)
+    names = [path.with_suffix(".md").name, *(picture.name for _, picture in pictures)]
+    print(f"written: {path}, {', '.join(names)}", file=sys.stderr)
+    if not pictures:
+        print("no pictures: they need matplotlib (requirements/bench.txt)", file=sys.stderr)
+    return text
+
+
 def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["report"]:
         for name in arguments[1:]:
-            print(report.markdown(results.load(Path(name))))
+            print(_write(results.load(Path(name)), Path(name)))
         return 0
     parsed = _parser().parse_args(arguments)
     missing = [program for program in ("wrk", "nginx", "taskset") if not shutil.which(program)]
@@ -81,10 +93,7 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     path: Path = parsed.output or FOLDER / f"{found.date}-{machine.slug(found.machine)}.json"
     found.save(path)
-    text = report.markdown(found)
-    path.with_suffix(".md").write_text(text)
-    print(text)
-    print(f"written: {path} and {path.with_suffix('.md').name}", file=sys.stderr)
+    print(_write(found, path))
     return 1 if found.void else 0
 
 

@@ -1,5 +1,8 @@
 """Results as Markdown."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from bench import bars, noise
 from bench.results import (
     FigureCard,
@@ -15,8 +18,10 @@ from bench.results import (
 )
 
 
-def markdown(results: Results) -> str:
+def markdown(results: Results, pictures: Sequence[tuple[str, Path]] = ()) -> str:
+    """With pictures, titles and files: they are shown by name, so they must lie beside the Markdown."""
     parts = [_head(results)]
+    parts.extend(f"![{title}]({path.name})\n" for title, path in pictures)
     rows = {(row.scenario, row.point, row.peer, row.figure): row for row in summarise(results)}
     for scenario in results.scenarios:
         parts.append(f"## {scenario.title}\n")
