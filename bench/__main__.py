@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from bench import machine, plots, report, results, rounds
+from bench import machine, noise, plots, report, results, rounds
 from bench.peers import PEERS
 from bench.scenarios import SCENARIOS, Options
 
@@ -26,7 +26,10 @@ def _parser() -> argparse.ArgumentParser:
         + ", ".join(one.name for one in PEERS)
         + ".",
     )
-    parser.add_argument("--quick", action="store_true", help="under two minutes: fewer points, short rounds")
+    parser.add_argument(
+        "--quick", action="store_true", help="a first look, under two minutes: few scenarios, short rounds"
+    )
+    parser.add_argument("--list", action="store_true", help="say what can be measured, and of whom, and end")
     parser.add_argument(
         "--scenario", action="append", metavar="NAME", help="only these (repeat, or a,b; a prefix will do)"
     )
@@ -63,6 +66,20 @@ def _options(arguments: argparse.Namespace) -> Options:
     )
 
 
+def _listed(options: Options) -> str:
+    """Scenarios and peers, as the arguments name them."""
+    wide = max(map(len, [*(one.name for one in SCENARIOS), *(one.name for one in PEERS)]))
+    lines = ["scenarios (* also in a quick run):"]
+    for one in SCENARIOS:
+        labels = ", ".join(label for label in map(one.label, one.points(options)) if label)
+        lines.append(f"  {one.name:{wide}} {'*' if one.quick else ' '} {one.title}{': ' if labels else ''}{labels}")
+    lines.append("peers:")
+    for peer in PEERS:
+        why = peer.missing("http")
+        lines.append(f"  {peer.name:{wide}}   {peer.title}, {why if why else peer.version()}")
+    return "\n".join(lines)
+
+
 def _write(found: results.Results, path: Path) -> str:
     """Pictures and Markdown beside the JSON file; the Markdown."""
     pictures = plots.draw(found, path)
@@ -81,10 +98,14 @@ def main(arguments: Sequence[str]) -> int:
             print(_write(results.load(Path(name)), Path(name)))
         return 0
     parsed = _parser().parse_args(arguments)
+    if parsed.list:
+        print(_listed(_options(parsed)))
+        return 0
     missing = [program for program in ("wrk", "nginx", "taskset") if not shutil.which(program)]
     if missing:
         raise SystemExit(f"not installed: {', '.join(missing)} (Debian: wrk, nginx-light, util-linux)")
-    scenarios = _chosen("scenario", SCENARIOS, lambda one: one.name, parsed.scenario)
+    offered = [one for one in SCENARIOS if one.quick or not parsed.quick or parsed.scenario]
+    scenarios = _chosen("scenario", offered, lambda one: one.name, parsed.scenario)
     peers = _chosen("peer", PEERS, lambda one: one.name, parsed.peer)
     try:
         found = rounds.play(scenarios, peers, _options(parsed))
@@ -94,6 +115,8 @@ def main(arguments: Sequence[str]) -> int:
     path: Path = parsed.output or FOLDER / f"{found.date}-{machine.slug(found.machine)}.json"
     found.save(path)
     print(_write(found, path))
+    if noise.noisy(found):
+        print("The machine was noisy: only ratios mean something; see the head of the report.", file=sys.stderr)
     return 1 if found.void else 0
 
 

@@ -31,6 +31,7 @@ def markdown(results: Results, pictures: Sequence[tuple[str, Path]] = ()) -> str
                 parts.append(_ratios(results, scenario, figure))
             if figure.above_floor:
                 parts.append(_above_floor(results, scenario, figure))
+    parts.append(_behind(results, rows))
     parts.append(_bars(results))
     if results.skipped:
         parts.append("## Not measured\n\n" + "\n".join(f"- {line}" for line in results.skipped) + "\n")
@@ -112,6 +113,52 @@ def _above_floor(results: Results, scenario: ScenarioCard, figure: FigureCard) -
             cells = [_spread(one, figure.digits) if one else "–" for one in found]
             lines.append(f"| {peer.title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if len(lines) > 1 else ""
+
+
+def _behind(results: Results, rows: dict[tuple[str, int, str, str], Row]) -> str:
+    """Every figure in which another proxy has the better median than both engines of fastmesh."""
+    own = [peer for peer in results.peers if peer.name.startswith("fastmesh")]
+    others = [peer for peer in results.peers if not peer.floor and peer not in own]
+    lines = []
+    for scenario in results.scenarios:
+        for figure in scenario.figures:
+            if not figure.judged:
+                continue
+            for point in points(results, scenario.name):
+                ours, theirs = (
+                    _best(figure, [(peer, rows.get((scenario.name, point, peer.name, figure.key))) for peer in group])
+                    for group in (own, others)
+                )
+                if ours and theirs and _less(figure, theirs[1].median, ours[1].median):
+                    lines.append(f"- {_compared(scenario, figure, point, ours, theirs)}")
+    if not own or not others:
+        return ""
+    nothing = "Nowhere: in every figure one of fastmesh's engines has the best median."
+    return "## Where another is better\n\n" + ("\n".join(lines) or nothing) + "\n"
+
+
+def _less(figure: FigureCard, one: float, other: float) -> bool:
+    """Whether the first is better by what the tables show."""
+    one, other = round(one, figure.digits), round(other, figure.digits)
+    return one < other if figure.less_is_better else one > other
+
+
+def _best(figure: FigureCard, found: Sequence[tuple[PeerCard, Row | None]]) -> tuple[PeerCard, Row] | None:
+    there = [(peer, row) for peer, row in found if row]
+    choose = min if figure.less_is_better else max
+    return choose(there, key=lambda one: one[1].median, default=None)
+
+
+def _compared(
+    scenario: ScenarioCard, figure: FigureCard, point: int, ours: tuple[PeerCard, Row], theirs: tuple[PeerCard, Row]
+) -> str:
+    values = [
+        f"{peer.title} {row.median:,.{figure.digits}f}{f' {figure.unit}' if figure.unit else ''}"
+        for peer, row in (theirs, ours)
+    ]
+    overlap = theirs[1].low <= ours[1].high and ours[1].low <= theirs[1].high
+    where = f"{scenario.title}, {scenario.label(point)}".removesuffix(", ")
+    return f"{where}: {figure.title}: {values[0]}, {values[1]}{' (within the spread)' if overlap else ''}"
 
 
 def _name(peer: PeerCard) -> str:

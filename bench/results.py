@@ -22,6 +22,8 @@ class FigureCard:
     less_is_better: bool
     ratio: bool
     above_floor: bool
+    # Whether one value of it is better than another.
+    judged: bool = True
 
 
 @dataclass(frozen=True)

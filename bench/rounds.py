@@ -81,6 +81,7 @@ def _play_one(
             results.rounds.append(RoundNoise(scenario.name, point, number, spin.cpu_ms, spin.wall_ms))
             for peer in part:
                 where = f"{scenario.name}{at}, round {number}/{rounds}, {peer.title}"
+                progress.begin(where)
                 try:
                     measured = scenario.measure(stage, peer, point, options)
                 except (NotReady, OSError, ValueError, subprocess.SubprocessError) as problem:

@@ -11,6 +11,7 @@ class H1Keepalive(SmallRequests):
     title = "HTTP/1.1 keep-alive, small request and answer"
     point_unit = "connections"
     floors = True
+    quick = True
     figures = (CPU, RPS, P50, P99, BUSY)
 
     def points(self, options: Options) -> Sequence[int]:

@@ -28,6 +28,7 @@ def _settled(running: Running) -> Running:
 
 class MemoryRest(Scenario):
     name = "memory-rest"
+    quick = True
     title = "Memory without load"
     protocol = "http"
     figures = (

@@ -21,6 +21,8 @@ class Figure:
     ratio: bool = False
     # Shown as difference to the cheaper bare loop.
     above_floor: bool = False
+    # Whether one value of it is better than another.
+    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Scenario(ABC):
     point_unit: str = ""
     # Whether the bare loops take part.
     floors: bool = False
+    # Whether it belongs to the first look of a quick run.
+    quick: bool = False
 
     def points(self, options: Options) -> Sequence[int]:
         """The sizes to measure at; each is played in all rounds before the next."""

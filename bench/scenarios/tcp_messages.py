@@ -14,13 +14,14 @@ class TcpMessages(Scenario):
     figures = (
         Figure("gib_per_cpu", "data per second of CPU", "GiB", 2, less_is_better=False, ratio=True),
         Figure("gib_per_s", "data per second", "GiB/s", 2, less_is_better=False),
-        Figure("busy", "share of its core the proxy used", "%", 0),
+        Figure("busy", "share of its core the proxy used", "%", 0, judged=False),
     )
 
     def __init__(self, direction: str, words: str) -> None:
         self.name = f"tcp-1m-{direction}"
         self.title = f"TCP, 1 MiB messages, {words}"
         self._direction = direction
+        self.quick = direction == "down"
 
     def sample_seconds(self, options: Options) -> float:
         return 1.3 * self._seconds(options) + 0.6

@@ -89,6 +89,22 @@ def test_results_survive_the_file(tmp_path: Path) -> None:
     assert "VOID" in report.markdown(again)
 
 
+def test_the_report_names_what_another_does_better() -> None:
+    own = {"fastmesh-uring": (20.0, 20.0), "fastmesh-epoll": (19.0, 19.0)}
+    worse = report.markdown(run_of({**own, "nginx": (10.0, 12.0), "floor-uring": (1.0, 1.0)}))
+    assert "- HTTP, 32 connections: CPU: nginx 11.0 µs, fastmesh-epoll 19.0 µs\n" in worse
+    close = report.markdown(run_of({**own, "nginx": (10.0, 19.5, 10.0)}))
+    assert "nginx 10.0 µs, fastmesh-epoll 19.0 µs (within the spread)" in close
+    assert "Nowhere" in report.markdown(run_of({**own, "nginx": (19.01, 19.04)}))
+    assert "another is better" not in report.markdown(run_of(own))
+
+
+def test_a_figure_that_no_one_wants_small_or_large_is_not_compared() -> None:
+    results = run_of({"fastmesh-uring": (2.0,), "nginx": (1.0,)})
+    results.scenarios[0].figures[0] = FigureCard("cpu_us", "CPU", "µs", 1, True, False, False, judged=False)
+    assert "Nowhere" in report.markdown(results)
+
+
 def test_a_quiet_and_a_noisy_machine_are_told_apart() -> None:
     assert not noise.noisy(run_of(ROUNDS, foreign=0.01))
     assert noise.noisy(run_of(ROUNDS, foreign=0.2))
