@@ -212,6 +212,46 @@ def test_tunnel_counts_its_bytes(play):
     play.expect_counter("upgrades", 1)
 
 
+def test_open_connection_is_counted_every_few_seconds(pair, play):
+    client, up = pair
+    is_tcp = play.is_tcp
+
+    def counted():
+        found = [(received, sent) for _, _, _, _, _, received, sent in play.stage.series()]
+        return sum(r for r, _ in found), sum(s for _, s in found)
+
+    before = play.counter("cluster.x.bytes_sent"), play.counter("cluster.x.bytes_received")
+    client.sends(b"12345")
+    up.sends(b"1234567")
+    play.pass_time("4900ms")
+    assert (play.counter("cluster.x.bytes_sent"), play.counter("cluster.x.bytes_received")) == before
+    play.pass_time("200ms")
+    play.expect_counter("cluster.x.bytes_sent", before[0] + 5)
+    play.expect_counter("cluster.x.bytes_received", before[1] + 7)
+    assert counted() == ((5, 7) if is_tcp else (0, 0))
+    turns = play.counter("turns")
+    play.pass_time("60s")
+    assert play.counter("turns") - turns < 150       # nothing moves, nothing is told
+    client.sends(b"1")
+    play.pass_time("6s")
+    client.sends(b"1")
+    client.closes()
+    up.closes()
+    play.expect_counter("cluster.x.bytes_sent", before[0] + 7)
+    if is_tcp:
+        assert counted() == (7, 7)
+
+
+def test_connection_that_a_drain_cuts_is_counted(pair, play):
+    client, up = pair
+    before = play.counter("cluster.x.bytes_sent")
+    client.sends(b"12345")
+    play.drain("1s")
+    play.pass_time("2s")
+    assert play.is_drained
+    play.expect_counter("cluster.x.bytes_sent", before + 5)
+
+
 def test_upgraded_connection_is_never_pooled(play):
     client, up = upgraded(play)
     client.closes()

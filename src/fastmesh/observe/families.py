@@ -41,9 +41,9 @@ ISTIO_HTTP = (
 ISTIO_TCP = (
     _istio("tcp_connections_opened_total", "counter", "TCP connections that began.", TCP_LABELS),
     _istio("tcp_connections_closed_total", "counter", "TCP connections that ended.", TCP_LABELS),
-    _istio("tcp_received_bytes_total", "counter", "Bytes received from TCP clients, counted when a connection ends.",
+    _istio("tcp_received_bytes_total", "counter", "Bytes received from TCP clients, counted every 5 s.",
            TCP_LABELS),
-    _istio("tcp_sent_bytes_total", "counter", "Bytes sent to TCP clients, counted when a connection ends.", TCP_LABELS),
+    _istio("tcp_sent_bytes_total", "counter", "Bytes sent to TCP clients, counted every 5 s.", TCP_LABELS),
 )
 
 _LISTENER = ("listener",)
@@ -81,9 +81,9 @@ CLUSTERS = {
     "resets": _cluster("resets_total", "counter", "Upstream connections that broke while a request was on them."),
     "timeouts": _cluster("timeouts_total", "counter", "Requests that took longer than their timeout."),
     "bytes_sent": _cluster("sent_bytes_total", "counter",
-                           "Bytes sent to endpoints; those of TCP and upgraded connections when they end."),
+                           "Bytes sent to endpoints; those of TCP and upgraded connections every 5 s."),
     "bytes_received": _cluster("received_bytes_total", "counter",
-                               "Bytes received from endpoints; those of TCP and upgraded connections when they end."),
+                               "Bytes received from endpoints; those of TCP and upgraded connections every 5 s."),
 }
 RESPONSES = Family("fastmesh_cluster_responses_total", "counter",
                    "Answers of endpoints by class; \"none\" for requests that got none of theirs.",

@@ -27,6 +27,7 @@ ctypedef struct lane_t:       # one direction
     int pipe[2]               # -1 = none; borrowed from the pool of pipes while bytes are in it
     uint32_t pipe_len
     uint64_t moved
+    uint64_t reported         # of that, what the owner has counted; the owner's
     uint8_t is_splicing
     uint8_t small             # small pieces in a row
     uint8_t eof               # the source has ended
@@ -37,18 +38,21 @@ ctypedef struct relay_t:
     slab_t *slab
     lane_t lanes[2]           # 0: first to second
     timer_t timer
+    timer_t report            # runs while something has moved that the owner has not been told of
     uint64_t idle_ns
     uint64_t moved_seen
     uint8_t started
     uint8_t starts
     uint8_t running
     void *owner
+    void (*on_report)(void *owner, relay_t *r) noexcept nogil          # every few seconds in which something moved
     void (*on_end)(void *owner, relay_t *r, int how) noexcept nogil    # frees the relay with relay_free
 
 
 # Both ios: receiving is switched off here; what their queues hold is sent first.
 cdef relay_t *relay_new(reactor_t *reactor, slab_t *slab, io_t *first, inbox_t *first_early, io_t *second,
                         inbox_t *second_early, uint64_t idle_ns, void *owner,
+                        void (*on_report)(void *, relay_t *) noexcept nogil,
                         void (*on_end)(void *, relay_t *, int) noexcept nogil) noexcept nogil
 cdef void relay_on_ready(relay_t *r, io_t *io, int events) noexcept nogil     # READY_* on one of the two
 cdef void relay_free(relay_t *r) noexcept nogil

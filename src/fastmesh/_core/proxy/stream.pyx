@@ -519,19 +519,34 @@ cdef void _tunnel(stream_t *s) noexcept nogil:
     timer_unlink(&s.proxy.reactor.wheel, &s.timer)
     s.down_ops.tunnel(s)
     r = relay_new(s.proxy.reactor, &s.proxy.relays, &s.down.x.io, &s.down.inbox, &s.up.x.io, &s.up.inbox,
-                  s.listener.tcp_idle_ns, s, _on_relay_end)
+                  s.listener.tcp_idle_ns, s, _on_relay_report, _on_relay_end)
     s.relay = r
     if s.bits & S_TCP:
         _series(s, SERIES_TCP, 0).count += 1
 
 
-cdef void _on_relay_end(void *owner, relay_t *r, int how) noexcept nogil:
+cdef void _on_relay_report(void *owner, relay_t *r) noexcept nogil:
+    """Counts what has moved since the last time: a connection may stay for days."""
     cdef stream_t *s = <stream_t *>owner
     cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
-    s.received += r.lanes[0].moved
-    s.sent += r.lanes[1].moved
-    row.bytes_sent += r.lanes[0].moved
-    row.bytes_received += r.lanes[1].moved
+    cdef uint64_t received = r.lanes[0].moved - r.lanes[0].reported
+    cdef uint64_t sent = r.lanes[1].moved - r.lanes[1].reported
+    cdef series_row_t *series
+    r.lanes[0].reported += received
+    r.lanes[1].reported += sent
+    s.received += received
+    s.sent += sent
+    row.bytes_sent += received
+    row.bytes_received += sent
+    if s.bits & S_TCP:
+        series = _series(s, SERIES_TCP, 0)
+        series.received += received
+        series.sent += sent
+
+
+cdef void _on_relay_end(void *owner, relay_t *r, int how) noexcept nogil:
+    cdef stream_t *s = <stream_t *>owner
+    _on_relay_report(s, r)
     relay_free(r)
     s.relay = NULL
     s.bits |= S_ANSWER_DONE
@@ -599,8 +614,7 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         return
     s.bits |= S_ENDING
     if r is not NULL:
-        s.received += r.lanes[0].moved
-        s.sent += r.lanes[1].moved
+        _on_relay_report(s, r)
         s.relay = NULL
         relay_free(r)
     if s.bits & S_WAITING:
@@ -614,8 +628,6 @@ cdef void stream_end(stream_t *s) noexcept nogil:
     if s.bits & S_TCP:
         row = _series(s, SERIES_TCP, 0)
         row.closed += 1
-        row.received += s.received
-        row.sent += s.sent
         if not s.bits & S_TUNNEL:
             row.count += 1
     else:
