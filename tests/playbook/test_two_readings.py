@@ -168,3 +168,16 @@ def test_a_method_in_small_letters_that_no_rule_asks_for(play, method):
     play.client_sends(f"{method} / HTTP/1.1\r\nhost: x\r\n\r\n".encode())
     play.connect("a")
     play.expect_request("a", f"{method} / ")
+
+
+@pytest.mark.parametrize("target", ["*", "http://y"])
+def test_the_target_of_options_about_the_whole_server(play, target):
+    """A rule for "*" takes it, one for "/" as a whole path does not, and "/" as a prefix does."""
+    play.endpoints("a").route("/", exact=True, status=404).route("*", exact=True, status=403)
+    play.client_sends(f"OPTIONS {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    play.expect_answer(403)
+    play.routes.clear()
+    play.route("/", exact=True, status=404).route("/").apply()
+    play.client_sends(f"OPTIONS {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    play.connect("a")
+    assert play.expect_request("a").target == "*"

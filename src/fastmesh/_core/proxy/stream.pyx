@@ -2,7 +2,7 @@
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, msg_span
-from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_OTHER, method_is_idempotent
+from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_OPTIONS, METHOD_OTHER, method_is_idempotent
 from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_READINGS, URI_SAME, uri_normalize, uri_read_again
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
@@ -85,8 +85,11 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
         return
     path = msg_span(m, m.path_off, m.path_len)
     rc = URI_SAME
-    if path.len == 0 or (path.len == 1 and path.ptr[0] == 42):
-        path = span_of(b"/", 1)      # "*" is about the server as a whole; rules see its root
+    if path.len == 0:
+        # An absolute form without a path: RFC 9112 section 3.2.4 for OPTIONS.
+        path = span_of(b"*" if m.method == METHOD_OPTIONS and not m.query_has else b"/", 1)
+    elif path.len == 1 and path.ptr[0] == 42:
+        pass                         # "*", about the server as a whole: "/" as a prefix takes it, and "*" does
     else:
         rc = uri_normalize(path.ptr, path.len, p.path, &n)
         if rc < 0:
