@@ -243,7 +243,7 @@ def test_open_connection_is_counted_every_few_seconds(pair, play):
 
 
 def test_connection_that_a_drain_cuts_is_counted(pair, play):
-    client, up = pair
+    client, _ = pair
     before = play.counter("cluster.x.bytes_sent")
     client.sends(b"12345")
     play.drain("1s")
