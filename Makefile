@@ -100,6 +100,15 @@ bench: build $(V)/.bench ## CPU per request beside nginx, HAProxy and Envoy (QUI
 bench-smoke: build $(V)/.bench ## each scenario of the benchmark for a second: nothing fails (BENCH_PEERS=fastmesh,nginx,...)
 	$(PY) -m pytest bench/smoke
 
+.PHONY: bench-instructions
+bench-instructions: build $(V)/.bench ## instructions per operation against those kept, by valgrind (ACCEPT="why it may rise")
+	$(PY) -m bench.instructions $(if $(ACCEPT),--accept "$(ACCEPT)")
+
+.PHONY: bench-compare
+bench-compare: build $(V)/.bench ## the micro-benchmarks beside those of another commit (REF=commit, ARGS=...)
+	@test -n "$(REF)" || { echo "Say what to compare with: make bench-compare REF=main" >&2; exit 2; }
+	$(PY) -m bench.compare $(ARGS) "$(REF)"
+
 # --- what leaves the house --------------------------------------------------
 
 .PHONY: wheel

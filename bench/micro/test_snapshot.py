@@ -8,6 +8,9 @@ from probes.wire import cluster, endpoint, endpoints, listener, pack, route, sna
 SHAPES = {
     "small": lambda: snapshot([listener([route("/", cluster=0)])], [cluster([endpoint()])]),
     "100000_endpoints_in_one_cluster": lambda: snapshot(clusters=[cluster(endpoints(100_000))]),
+    "100000_endpoints_in_1000_clusters": lambda: snapshot(
+        clusters=[cluster(endpoints(100), i, f"cluster-{i}") for i in range(1000)]
+    ),
     "100000_endpoints_in_10000_clusters": lambda: snapshot(
         clusters=[cluster(endpoints(10), i, f"cluster-{i}") for i in range(10_000)]
     ),
