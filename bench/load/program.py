@@ -33,10 +33,11 @@ def started(module: str, core: int, *arguments: object) -> Iterator[subprocess.P
     try:
         yield process
     finally:
-        assert process.stdin is not None
+        assert process.stdin is not None and process.stdout is not None
         process.stdin.close()
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        process.stdout.close()

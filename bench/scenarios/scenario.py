@@ -63,7 +63,8 @@ class Scenario(ABC):
 
     def label(self, point: int) -> str:
         """How a point is called; empty when there is only one."""
-        return f"{point:,} {self.point_unit}" if self.point_unit else ""
+        unit = self.point_unit.removesuffix("s") if point == 1 else self.point_unit
+        return f"{point:,} {unit}" if unit else ""
 
     def takes(self, peer: Peer) -> bool:
         """Whether the peer can play it; that it speaks the protocol is known."""
