@@ -53,7 +53,7 @@ class Running:
         self.core = core
         self.folder = log.parent  # with its configuration
         self._log = log
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             # Affinity is inherited: every process and thread that follows stays on the core.
             self._process = subprocess.Popen(
                 ["taskset", "-c", str(core), *command],
