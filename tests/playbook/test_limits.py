@@ -14,6 +14,7 @@ def test_connections_per_endpoint_make_a_line(play):
     up = play.connect("a")
     play.expect_no_connect()
     play.expect_counter("cluster.x.pending", 3)
+    play.expect_counter("queued", 3)
     for i, client in enumerate(clients):
         up.expect_request()
         up.answers(body=str(i).encode())

@@ -407,6 +407,7 @@ def test_connection_is_used_so_often_and_no_more(play):
     play.client_sends(GET)
     first.answers()
     assert first.is_closed
+    play.expect_counter("upstream_retired", 1)
     play.client_sends(GET)
     play.connect("a").answers()
     for _ in range(3):

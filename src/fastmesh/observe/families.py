@@ -139,6 +139,8 @@ _GLOBAL_HELP = {
     "turns": "Turns of the workers' loops.",
     "sends_short": "Sends that the kernel took only in part.",
     "buffers_exhausted": "Times the receive buffers ran out for a moment.",
+    "queued": "Requests that waited in line, as their endpoint had max_connections.",
+    "upstream_retired": "Connections to endpoints closed after max_requests_per_connection.",
     "pending_timeout": "Requests answered with 503: no connection to their endpoint came free within "
                        "pending_timeout.",
     "idle_evicted": "Client connections between two requests, closed to make room for new ones.",

@@ -59,6 +59,8 @@ cdef enum:
     G_TURNS
     G_SENDS_SHORT
     G_BUFFERS_EXHAUSTED           # receive buffers ran out for a moment
+    G_QUEUED                      # waited in line for a connection
+    G_UPSTREAM_RETIRED            # connections used as often as they may be
     G_PENDING_TIMEOUT             # 503 UO: waited too long for a connection
     G_IDLE_EVICTED                # connections between requests, closed to make room
     G_STREAM_IDLE                 # 504 SI or cut: nothing moved

@@ -7,7 +7,8 @@ from fastmesh._core.io.reactor cimport (
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_live_t, endpoint_connect_failed, endpoint_connect_ok
 from fastmesh._core.mem.counter cimport (
-    G_CONNECT_FAILED, G_CONNECT_TIMEOUT, G_REUSE_STALE, G_UPSTREAM_CONNECTIONS, G_UPSTREAM_IDLE_CLOSED)
+    G_CONNECT_FAILED, G_CONNECT_TIMEOUT, G_QUEUED, G_REUSE_STALE, G_UPSTREAM_CONNECTIONS, G_UPSTREAM_IDLE_CLOSED,
+    G_UPSTREAM_RETIRED)
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_clear
 from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_take
@@ -78,6 +79,7 @@ cdef void _line_join(pool_t *p, pool_wait_t *w) noexcept nogil:
         head.prev = w
     live.waiting += 1
     w.is_queued = 1
+    p.stats.globals[G_QUEUED] += 1
     w.pool = p
     timer_init(&w.timer, _on_late, w)
     if w.cluster.pending_timeout_ns != 0:
@@ -399,8 +401,12 @@ cdef void pool_give(up_t *up) noexcept nogil:
     up.user = NULL
     up.ops = NULL
     if (p.is_draining or up.x.io.flags & (IO_EOF | IO_FAILED | IO_SHUT_WANT) or up.inbox.len != 0 or
-            (up.max_uses != 0 and up.uses >= up.max_uses) or live.refs <= live.held):
+            live.refs <= live.held):
         # The last test: no snapshot names this endpoint any more.
+        _close(up)
+        return
+    if up.max_uses != 0 and up.uses >= up.max_uses:
+        p.stats.globals[G_UPSTREAM_RETIRED] += 1
         _close(up)
         return
     io_bulk(&up.x.io, False)
