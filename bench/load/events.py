@@ -53,8 +53,9 @@ class _Heard:
         self.failed = 0
 
 
-async def _listen(port: int, events: int, heard: _Heard) -> None:
+async def _listen(port: int, events: int, delay: float, heard: _Heard) -> None:
     try:
+        await asyncio.sleep(delay)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"GET /events/{events} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n".encode())
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
@@ -74,7 +75,8 @@ async def _listen(port: int, events: int, heard: _Heard) -> None:
 
 async def _ask(port: int, streams: int, events: int) -> None:
     heard = _Heard()
-    await asyncio.gather(*(_listen(port, events, heard) for _ in range(streams)))
+    # One after the other: streams in step would wait for each other in these two programs.
+    await asyncio.gather(*(_listen(port, events, number * PAUSE / streams, heard) for number in range(streams)))
     first, later = sorted(heard.first), sorted(heard.later)
     print(json.dumps({
         "events": len(first) + len(later),

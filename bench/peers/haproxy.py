@@ -34,6 +34,7 @@ HTTP = """
     option redispatch 1                     # an endpoint that fails: the next attempt goes to another
     retry-on conn-failure empty-response    # as nginx and fastmesh do; the default repeats only failed connects
     {log_format}
+    {streams}
 frontend web
     bind 127.0.0.1:{port}
     unique-id-format %[uuid()]
@@ -111,8 +112,14 @@ def _http(service: Service, port: int, folder: Path, servers: str) -> str:
     generation = (
         f"http-request return status 204 if {{ path /generation-{service.generation} }}" if service.generation else ""
     )
+    # Without it pieces of a chunked answer wait for more to go out with.
+    streams = "option http-no-delay" if service.streams else ""
     head = HTTP.format(
-        port=port, choice=choice, generation=generation, log_format=LOG_FORMAT if service.access_log else ""
+        streams=streams,
+        port=port,
+        choice=choice,
+        generation=generation,
+        log_format=LOG_FORMAT if service.access_log else "",
     )
     # Left alone after three failures, found again by a check each second: without one HAProxy asks a dead one forever.
     check = "check inter 1s observe layer4 error-limit 3 on-error mark-down" if len(service.origins) > 1 else ""
