@@ -74,9 +74,9 @@ def checkout(ref: str) -> Path:
         if packed.wait():
             raise SystemExit(f"{ref}: cannot be unpacked")
     for name in OURS:
-        shutil.rmtree(tree / name, ignore_errors=True)
+        # With their times, so that what is there already is not built again.
         ignored = shutil.ignore_patterns("*.so", "__pycache__", "results")
-        shutil.copytree(ROOT / name, tree / name, ignore=ignored)
+        shutil.copytree(ROOT / name, tree / name, ignore=ignored, dirs_exist_ok=True)
     print(f"building {commit[:12]}", file=sys.stderr)
     done = subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace", "-j2"], cwd=tree, check=False)
     if done.returncode:
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
             for tree in (ROOT, old) if number % 2 else (old, ROOT):
                 times[name, tree].append(seconds(tree, name, loops, core))
         progress.done(1.0, f"round {number + 1}")
-    print(f"{'time of this tree ÷ ' + parsed.ref:28}  ratio    noise")
+    print(f"{'time of this tree ÷ ' + parsed.ref[:10]:28}  ratio    noise")
     for name in chosen:
         print(ratio(name, times[name, ROOT], times[name, old]))
     return 0
