@@ -184,7 +184,7 @@ def _curves(results: Results, rated: Sequence[tuple[ScenarioCard, int]]) -> Any:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    figure = Figure(figsize=(5.6 * len(rated), 4.6), layout="constrained")
+    figure = Figure(figsize=(max(7.5, 5.6 * len(rated)), 4.8), layout="constrained")
     every = figure.subplots(1, len(rated), squeeze=False, sharey=True)[0]
     titles = {peer.name: peer.title for peer in results.peers}
     for axes, (scenario, point) in zip(every, rated, strict=True):
