@@ -112,8 +112,8 @@ def _http(service: Service, port: int, folder: Path, servers: str) -> str:
     generation = (
         f"http-request return status 204 if {{ path /generation-{service.generation} }}" if service.generation else ""
     )
-    # Without it pieces of a chunked answer wait for more to go out with.
-    streams = "option http-no-delay" if service.streams else ""
+    # Without it chunks wait for more to go out with, over loopback for a fifth of a second.
+    streams = "option http-no-delay" if service.streams or service.chunks else ""
     head = HTTP.format(
         streams=streams,
         port=port,

@@ -32,6 +32,8 @@ class Service:
     clusters: int = 1
     # Pieces of an answer go on as they come.
     streams: bool = False
+    # Long answers come in chunks.
+    chunks: bool = False
     # Connections may become WebSockets.
     upgrades: bool = False
     # Every request is logged, to a file.

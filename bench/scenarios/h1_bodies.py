@@ -43,7 +43,7 @@ class H1Bodies(Scenario):
         return options.seconds / 2
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
-        running = stage.proxy(peer, Service(self.protocol), bodies.start)
+        running = stage.proxy(peer, Service(self.protocol, chunks=self._direction == "chunked"), bodies.start)
         connections = 1 if point >= LARGE else CONNECTIONS
         client = ("bench.load.bodies", stage.cores.load, "client", running.port, self._direction, connections)
         if stage.cold(peer, point) or not options.quick:
