@@ -101,12 +101,12 @@ def main(arguments: Sequence[str]) -> int:
     if parsed.list:
         print(_listed(_options(parsed)))
         return 0
-    missing = [program for program in ("wrk", "nginx", "taskset") if not shutil.which(program)]
-    if missing:
-        raise SystemExit(f"not installed: {', '.join(missing)} (Debian: wrk, nginx-light, util-linux)")
     offered = [one for one in SCENARIOS if one.quick or not parsed.quick or parsed.scenario]
     scenarios = _chosen("scenario", offered, lambda one: one.name, parsed.scenario)
     peers = _chosen("peer", PEERS, lambda one: one.name, parsed.peer)
+    missing = [program for program in ("wrk", "nginx", "taskset") if not shutil.which(program)]
+    if missing:
+        raise SystemExit(f"not installed: {', '.join(missing)} (Debian: wrk, nginx-light, util-linux)")
     try:
         found = rounds.play(scenarios, peers, _options(parsed))
     except KeyboardInterrupt:

@@ -209,7 +209,9 @@ def claim(folder: Path) -> tuple[Path, TextIO]:
     for number in itertools.count(1):
         ours = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         ours.mkdir(parents=True, exist_ok=True)
-        if folder != OWN_FOLDER.resolve() and not (ours / LOCK).exists() and any(ours.iterdir()):
+        # One look, for another demonstration may be making its files just now, of which the lock is the first.
+        there = os.listdir(ours)
+        if folder != OWN_FOLDER.resolve() and there and LOCK not in there:
             raise DemoError(f"{ours} holds other files; name a folder that is new or empty")
         lock = (ours / LOCK).open("a")
         try:
