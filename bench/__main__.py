@@ -88,7 +88,7 @@ def _write(found: results.Results, path: Path) -> str:
     names = [path.with_suffix(".md").name, *(picture.name for _, picture in pictures)]
     print(f"written: {path}, {', '.join(names)}", file=sys.stderr)
     if not pictures:
-        print("no pictures: they need matplotlib (requirements/bench.txt)", file=sys.stderr)
+        print("no pictures: they need matplotlib (requirements/dev.txt)", file=sys.stderr)
     return text
 
 

@@ -16,7 +16,8 @@ import threading
 import time
 from pathlib import Path
 
-from bench.running import Running, free_port
+from bench.load import program
+from bench.running import Running
 
 BURST = 4 << 20
 PAUSE = 0.02
@@ -170,10 +171,7 @@ def _read_slowly(port: int, length: int) -> None:
 
 
 def start(folder: Path, core: int) -> Running:
-    port = free_port()
-    origin = Running("origin", [sys.executable, "-m", __name__, "origin", str(port)], port, core, folder / "log")
-    origin.wait_ready(http=True)
-    return origin
+    return program.origin(__name__, folder, core, http=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from bench.running import Running, free_port
+from bench.load import program
+from bench.running import Running
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="
@@ -194,10 +195,7 @@ def _ask(port: int, kind: str, connections: int, seconds: float, length: int) ->
 
 
 def start(folder: Path, core: int) -> Running:
-    port = free_port()
-    origin = Running("origin", [sys.executable, "-m", __name__, "origin", str(port)], port, core, folder / "log")
-    origin.wait_ready(http=True)
-    return origin
+    return program.origin(__name__, folder, core, http=True)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+from bench.load import program
 from bench.load.percentiles import percentile
-from bench.running import Running, free_port
+from bench.running import Running
 
 PAUSE = 0.01  # between two events of a stream, and before the first
 
@@ -88,10 +89,7 @@ async def _ask(port: int, streams: int, events: int) -> None:
 
 
 def start(folder: Path, core: int) -> Running:
-    port = free_port()
-    origin = Running("origin", [sys.executable, "-m", __name__, "origin", str(port)], port, core, folder / "log")
-    origin.wait_ready(http=True)
-    return origin
+    return program.origin(__name__, folder, core, http=True)
 
 
 if __name__ == "__main__":

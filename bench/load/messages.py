@@ -13,7 +13,8 @@ import threading
 import time
 from pathlib import Path
 
-from bench.running import Running, free_port
+from bench.load import program
+from bench.running import Running
 
 REQUEST = struct.Struct("<8sQ")
 MIB = 1 << 20
@@ -88,10 +89,7 @@ def _ask(port: int, direction: str, connections: int, seconds: float, length: in
 
 
 def start(folder: Path, core: int) -> Running:
-    port = free_port()
-    origin = Running("origin", [sys.executable, "-m", __name__, "origin", str(port)], port, core, folder / "log")
-    origin.wait_ready(http=False)
-    return origin
+    return program.origin(__name__, folder, core, http=False)
 
 
 if __name__ == "__main__":

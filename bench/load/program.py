@@ -5,9 +5,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from bench.running import ROOT
+from bench.running import ROOT, Running, free_port
 
 
 def command(module: str, core: int, *arguments: object) -> list[str]:
@@ -22,6 +23,14 @@ def ask(module: str, core: int, *arguments: object) -> dict[str, Any]:
     if done.returncode:
         raise ValueError(f"{module} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return dict(json.loads(done.stdout))
+
+
+def origin(module: str, folder: Path, core: int, http: bool) -> Running:
+    """Start one as `python -m module origin PORT`; it stays until it is stopped. `http`: ready when it answers."""
+    port = free_port()
+    running = Running("origin", [sys.executable, "-m", module, "origin", str(port)], port, core, folder / "log")
+    running.wait_ready(http=http)
+    return running
 
 
 @contextlib.contextmanager

@@ -1,9 +1,6 @@
-"""What the pictures show; drawn only where matplotlib is."""
+"""What the pictures show."""
 
-import importlib.util
 from pathlib import Path
-
-import pytest
 
 from bench import plots, report
 from bench.peers import PEERS
@@ -48,7 +45,6 @@ def test_every_peer_has_a_colour_of_its_own() -> None:
     assert len(set(colours)) == len(PEERS) and plots.OTHER not in colours
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("matplotlib"), reason="matplotlib is not installed")
 def test_pictures_are_written_and_shown_and_the_same_each_time(tmp_path: Path) -> None:
     results = found()
     results.machine = dict.fromkeys(("cpu", "cores", "virtual", "memory", "kernel", "system", "tcp"), "x")
