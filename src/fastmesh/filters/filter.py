@@ -1,0 +1,119 @@
+"""The class that every filter is made of."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+    from typing import ClassVar
+
+    from fastmesh._core.filter.view import Connection, Headers, Outcome, Request, Response, UpstreamError
+    from fastmesh.filters.mesh import Mesh
+    from fastmesh.filters.metrics import Metrics
+    from fastmesh.filters.reporter import Reporter
+
+
+class Filter:
+    """A policy applied to the exchanges of the listeners, routes and clusters that name it.
+
+    Write the phases that are needed, with `def` or `async def`, and leave out the others: a phase that no filter of a
+    chain has is never entered. Annotated attributes are the filter's configuration::
+
+        class RequireTenant(Filter):
+            header: str = "x-tenant"
+
+            def on_request(self, request: Request) -> Response | None:
+                if self.header not in request.headers:
+                    return Response(400, text=f"missing {self.header}\\n")
+
+    One instance serves all requests of a worker. Phases are called in the order of the chain on the way in, and in
+    reverse on the way out. An exception counts against the filter, is logged once per kind, and is answered by its
+    error policy (`on_error`).
+    """
+
+    # --- what an author decides; an operator may decide otherwise in the configuration ---------------------------
+    security: ClassVar[bool] = False
+    """Fails closed, and cannot be set to `on_error: open` unless `allow_fail_open: true` is said beside it."""
+    isolated: ClassVar[bool] = False
+    """Runs in a process of its own, with asyncio: for libraries that need an event loop, and for what blocks."""
+    needs: ClassVar[tuple[str, ...] | None] = None
+    """Of an isolated filter: the only headers that travel to it. None: all."""
+    on_error: ClassVar[str | None] = None
+    """`closed` (503), `open` (as if this phase had done nothing) or `skip` (not asked again in this exchange). The
+    default is `closed` with `security`, else `open`."""
+    budget: ClassVar[str] = "2ms"
+    """Time that a phase may take in one go, without what it waits for. Longer is an overrun."""
+    body_limit: ClassVar[str] = "1MiB"
+    """How much `on_request_body` and `on_response_body` collect. More: 413, or 502 for an answer."""
+    changes_body: ClassVar[bool] = True
+    """Whether body phases may change what they see; with False, Content-Length stays."""
+
+    # --- given before `start` -------------------------------------------------------------------------------------
+    log: Reporter
+    metrics: Metrics
+    mesh: Mesh
+    name: str
+
+    def start(self) -> None:
+        """Called once in each worker, with the configuration in place and before the first request. An exception
+        refuses the configuration, and the version before stays."""
+
+    def stop(self) -> None:
+        """Called when no exchange uses this instance any more."""
+
+    # --- phases -----------------------------------------------------------------------------------------------------
+    def on_connection(self, connection: Connection) -> bool | None | Awaitable[bool | None]:
+        """A client has connected, and not a byte is read. False closes the connection. At listeners only."""
+
+    def on_request(self, request: Request) -> Response | None | Awaitable[Response | None]:
+        """The head is complete. At a listener: before a route is chosen; else right after. A Response is the answer,
+        and filters behind this one are not asked. `on_complete` follows in any case."""
+
+    def on_route(self, request: Request) -> Response | None | Awaitable[Response | None]:
+        """The route is known and nothing is sent yet; `request.cluster` and `request.timeout` may be changed. Not
+        called for a filter of a cluster, nor where the route gives a fixed answer."""
+
+    def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> bytes | None | Awaitable[bytes | None]:
+        """A piece of the body. None passes it on, b"" drops it, other bytes take its place; what is held back may
+        come with a later piece. `last` is True once, perhaps with an empty piece."""
+
+    def on_request_body(self, request: Request, body: bytes) -> (
+            bytes | Response | None | Awaitable[bytes | Response | None]):
+        """The whole body, at most `body_limit`, before the upstream is chosen and sees anything of the request."""
+
+    def on_request_stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """An async generator: takes the pieces with `async for`, yields what is sent in their place."""
+        raise NotImplementedError
+
+    def on_request_trailers(self, request: Request, trailers: Headers) -> None | Awaitable[None]:
+        """Fields behind a chunked body."""
+
+    def on_upstream_error(self, request: Request, error: UpstreamError) -> bool | None | Awaitable[bool | None]:
+        """An attempt failed. True: try again, if `error.may_repeat`; False: do not; None: whatever the proxy does by
+        itself. The first filter that decides has decided."""
+
+    def on_retry(self, request: Request, attempt: int) -> None | Awaitable[None]:
+        """The request is about to be sent for the `attempt`-th time, 2 and up."""
+
+    def on_response(self, request: Request, response: Response) -> Response | None | Awaitable[Response | None]:
+        """The answer's head is here, the upstream's or one of the proxy's own. A Response takes its place."""
+
+    def on_response_chunk(self, request: Request, response: Response, chunk: bytes, last: bool) -> (
+            bytes | None | Awaitable[bytes | None]):
+        """As `on_request_chunk`, of the answer's body."""
+
+    def on_response_body(self, request: Request, response: Response, body: bytes) -> (
+            bytes | None | Awaitable[bytes | None]):
+        """The whole body of the answer, at most `body_limit`. Its head waits and may still be changed."""
+
+    def on_response_stream(self, request: Request, response: Response,
+                           chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """As `on_request_stream`, of the answer's body."""
+        raise NotImplementedError
+
+    def on_response_trailers(self, request: Request, trailers: Headers) -> None | Awaitable[None]:
+        """Fields behind a chunked body of the answer."""
+
+    def on_complete(self, request: Request, outcome: Outcome) -> None | Awaitable[None]:
+        """The exchange is over, whatever became of it. Follows, exactly once, for each filter whose `on_request` was
+        called, or would have been."""
