@@ -7,7 +7,7 @@ pages are touched only when used: a sparse file costs what it counts.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    STATS_LAYOUT = 1
+    STATS_LAYOUT = 2
     STATS_LISTENERS = 1024
     STATS_CLUSTERS = 16384
     STATS_ENDPOINTS = 131072
@@ -15,6 +15,28 @@ cdef enum:
     STATS_BOUNDS = 19             # of durations (ms) and sizes (bytes); one more bucket for the rest
     STATS_TIME_BOUNDS = 23        # of times inside the proxy (microseconds)
     STATS_LOG_BYTES = 1048576     # a power of two
+    STATS_FILTERS = 256
+    STATS_PHASES = 16             # rows have room for some that are not there yet; the names are in counter.pyx
+    STATS_METRICS = 256           # metrics that filters declare
+    STATS_METRIC_SERIES = 2048    # their label sets
+    STATS_METRIC_TEXT = 1000      # bytes of a declaration
+    STATS_METRIC_LABELS = 400     # bytes of the label values of one series
+    STATS_METRIC_BOUNDS = 24      # of a filter's histogram; one more bucket for the rest
+
+# Phases of filters, in the order of FILTER_PHASES in counter.pyx. Chunk, whole and stream kinds of a body count as one.
+cdef enum:
+    PHASE_CONNECTION
+    PHASE_REQUEST
+    PHASE_ROUTE
+    PHASE_REQUEST_BODY
+    PHASE_REQUEST_TRAILERS
+    PHASE_UPSTREAM_ERROR
+    PHASE_RETRY
+    PHASE_RESPONSE
+    PHASE_RESPONSE_BODY
+    PHASE_RESPONSE_TRAILERS
+    PHASE_COMPLETE
+    PHASE_COUNT
 
 # Process-wide counters; the names are in counter.pyx, in this order.
 cdef enum:
@@ -136,6 +158,57 @@ ctypedef struct log_ring_t:
     uint64_t reserved2[7]
     uint8_t bytes[1048576]
 
+# One phase of one filter.
+ctypedef struct filter_phase_t:
+    uint64_t calls
+    uint64_t wall_ns              # without what it waits for
+    uint64_t cpu_ns
+    uint64_t errors
+    uint64_t overruns             # went over the budget in one go
+    uint64_t reserved[3]
+
+ctypedef struct filter_row_t:
+    filter_phase_t phases[16]
+    uint64_t fingerprint          # first 8 bytes of that of the version that runs; 0 = none
+    uint64_t quarantined          # gauge: 1 while the version is bypassed
+    uint64_t quarantines          # how often it has begun to be
+    uint64_t skipped              # exchanges that its `match` or its share left out
+    uint64_t in_flight            # gauge: coroutines that wait
+    uint64_t reserved[11]
+
+# What filters count for themselves. All text is in the row: control needs nothing else to read it. Rows are taken
+# one after another and never given back, so that what is used lies together.
+ctypedef struct metric_row_t:
+    uint64_t declared_ns          # CLOCK_MONOTONIC, when it was declared last; 0 = not (yet) in use
+    uint64_t size                 # bytes of text that are used
+    uint64_t reserved
+    uint8_t text[1000]            # msgpack: [name, filter, kind, help, [label, …], [bound, …]]
+
+ctypedef struct metric_series_t:
+    uint64_t metric               # row + 1; 0 = not in use
+    uint64_t kind                 # METRIC_*
+    double value                  # of a counter or gauge; the sum of what a histogram has seen
+    uint64_t buckets[25]          # of a histogram: below each bound, and above the last; not cumulative
+    uint64_t is_other             # takes what has no row of its own
+    uint64_t size                 # bytes of labels that are used
+    uint8_t labels[400]           # msgpack: the values, in the order of the metric's labels
+
+ctypedef struct metric_head_t:
+    uint64_t n_metrics
+    uint64_t n_series
+    uint64_t overflow             # label sets that were counted under "other"
+    uint64_t reserved[5]
+
+ctypedef struct metrics_t:
+    metric_head_t head
+    metric_row_t metrics[256]
+    metric_series_t series[2048]
+
+cdef enum:
+    METRIC_COUNTER = 1
+    METRIC_GAUGE = 2
+    METRIC_HISTOGRAM = 3
+
 ctypedef struct stats_header_t:
     char magic[8]
     uint64_t layout
@@ -145,7 +218,9 @@ ctypedef struct stats_header_t:
     uint64_t heartbeat_ns         # last turn of the loop
     uint64_t draining
     uint64_t engine               # 1 epoll, 2 io_uring
-    uint64_t reserved[504]
+    uint64_t filter_now           # row + 1 of the filter that runs on the data thread; 0 = none
+    uint64_t filter_since_ns      # CLOCK_MONOTONIC, since when
+    uint64_t reserved[502]
 
 ctypedef struct stats_t:
     stats_header_t header
@@ -155,6 +230,8 @@ ctypedef struct stats_t:
     endpoint_row_t endpoints[131072]
     series_row_t series[4096]
     log_ring_t log
+    filter_row_t filters[256]
+    metrics_t metrics
 
 # Envoy's response flags, a bit each; the names are in counter.pyx, in this order.
 cdef enum:

@@ -82,6 +82,7 @@ cdef void _reset_gauges(stats_t *s) noexcept nogil:
     s.globals[G_STREAMS] = 0
     s.globals[G_BLOCKS] = 0
     s.header.draining = 0
+    s.header.filter_now = 0
 
 
 cdef stats_t *stats_map(int fd) noexcept nogil:
@@ -138,6 +139,15 @@ CLUSTER_COLUMNS = (
 ENDPOINT_COLUMNS = (
     "active", "connections", "total", "failures", "connect_failures", "ewma_ns", "avoid_until_ns",
 )
+# In the order of PHASE_*. Chunk, whole and stream kinds of a body count as one.
+FILTER_PHASES = (
+    "connection", "request", "route", "request_body", "request_trailers", "upstream_error", "retry", "response",
+    "response_body", "response_trailers", "complete",
+)
+FILTER_PHASE_COLUMNS = ("calls", "wall_ns", "cpu_ns", "errors", "overruns")
+FILTER_COLUMNS = ("fingerprint", "quarantined", "quarantines", "skipped", "in_flight")
+# In the order of METRIC_*, from 1.
+METRIC_KINDS = ("counter", "gauge", "histogram")
 SERIES_COLUMNS = ("place", "kind", "count", "closed", "received", "sent", "duration_us")
 DURATION_MS_BOUNDS = tuple(fm_bounds[i] for i in range(STATS_BOUNDS))
 BYTES_BOUNDS = tuple(fm_bounds_bytes[i] for i in range(STATS_BOUNDS))
@@ -152,6 +162,7 @@ def _layout():
     # Stands for an address; nothing is read there. Not NULL, of which the sanitizers allow no field.
     cdef stats_t *s = <stats_t *><size_t>BASE
     assert len(GLOBALS) == G_COUNT
+    assert len(FILTER_PHASES) == PHASE_COUNT
     return {
         "size": sizeof(stats_t),
         "layout": STATS_LAYOUT,
@@ -161,6 +172,8 @@ def _layout():
         "header_heartbeat_ns": <size_t>&s.header.heartbeat_ns - BASE,
         "header_draining": <size_t>&s.header.draining - BASE,
         "header_engine": <size_t>&s.header.engine - BASE,
+        "header_filter_now": <size_t>&s.header.filter_now - BASE,
+        "header_filter_since_ns": <size_t>&s.header.filter_since_ns - BASE,
         "globals": <size_t>&s.globals[0] - BASE,
         "listeners": <size_t>&s.listeners[0] - BASE,
         "listener_stride": sizeof(listener_row_t),
@@ -188,6 +201,27 @@ def _layout():
         "log_tail": <size_t>&s.log.tail - BASE,
         "log_bytes": <size_t>&s.log.bytes[0] - BASE,
         "log_size": STATS_LOG_BYTES,
+        "filters": <size_t>&s.filters[0] - BASE,
+        "filter_stride": sizeof(filter_row_t),
+        "filter_rows": STATS_FILTERS,
+        "filter_phase_stride": sizeof(filter_phase_t),
+        "filter_columns": <size_t>&s.filters[0].fingerprint - <size_t>&s.filters[0],
+        "metric_head": <size_t>&s.metrics.head - BASE,
+        "metrics": <size_t>&s.metrics.metrics[0] - BASE,
+        "metric_stride": sizeof(metric_row_t),
+        "metric_rows": STATS_METRICS,
+        "metric_text": <size_t>&s.metrics.metrics[0].text[0] - <size_t>&s.metrics.metrics[0],
+        "metric_text_size": STATS_METRIC_TEXT,
+        "metric_series": <size_t>&s.metrics.series[0] - BASE,
+        "metric_series_stride": sizeof(metric_series_t),
+        "metric_series_rows": STATS_METRIC_SERIES,
+        "metric_series_value": <size_t>&s.metrics.series[0].value - <size_t>&s.metrics.series[0],
+        "metric_series_buckets": <size_t>&s.metrics.series[0].buckets[0] - <size_t>&s.metrics.series[0],
+        "metric_series_is_other": <size_t>&s.metrics.series[0].is_other - <size_t>&s.metrics.series[0],
+        "metric_series_size": <size_t>&s.metrics.series[0].size - <size_t>&s.metrics.series[0],
+        "metric_series_labels": <size_t>&s.metrics.series[0].labels[0] - <size_t>&s.metrics.series[0],
+        "metric_labels_size": STATS_METRIC_LABELS,
+        "metric_bounds": STATS_METRIC_BOUNDS,
     }
 
 
