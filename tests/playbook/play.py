@@ -7,6 +7,7 @@ upstream does is followed by as many turns as it takes until nothing is left to 
 All `expect_…` consume what they have seen, and fail with the whole course of events.
 """
 
+import gc
 import os
 import re
 import struct
@@ -16,10 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
+from fastmesh._core.filter.chain import PHASES, Slot, Table
 from fastmesh._core.mem.counter import FLAGS
 from fastmesh._core.worker import DRAINED, SnapshotRefused, Worker
+from fastmesh.filters.filter import Filter
 from probes import mem_probe, wire
-from probes.playbook import ECONNRESET, END, Socket, Stage, snapshots_alive
+from probes.playbook import ECONNRESET, END, Socket, Stage, heads_alive, snapshots_alive
 
 SECOND = 10**9
 TICK_NS = 1 << 22
@@ -247,7 +250,7 @@ class Play:
 
     def __init__(self, manners: str) -> None:
         self.manners = manners
-        self.before = mem_probe.alive(), snapshots_alive(), descriptors()
+        self.before = mem_probe.alive(), snapshots_alive(), descriptors(), heads_alive()
         self.stage = Stage(manners)
         self.stage.__enter__()
         self.worker: Worker | None = None
@@ -268,6 +271,10 @@ class Play:
         self.is_batching = False
         self.is_drained = False
         self.is_over = False
+        self.slots: list[Slot] = []       # filters
+        self.rules: list[list[Any]] = []
+        self.chains: dict[str, list[int]] = {}
+        self.reports: list[tuple[str, str, str]] = []
         self.cluster()
 
     # --- configuration: before the first event, or followed by apply() -----------------------------
@@ -308,6 +315,22 @@ class Play:
         del self.log_ops[-1]
         return self
 
+    def filter(self, made: Any, *, at: str = "route", match: list[Any] | None = None, share: int = 1_000_000,
+               **settings: Any) -> "Play":
+        """One more filter at the listeners, at every route, or at every cluster."""
+        phases = {name: getattr(made, name) for name in dir(made)
+                  if name in PHASES and getattr(type(made), name, None) is not getattr(Filter, name)}
+        self.slots.append(Slot(made, phases, row=len(self.slots), report=self.report, **settings))
+        self.rules.append([match, share])
+        self.chains.setdefault(at, []).append(len(self.slots) - 1)
+        return self
+
+    def report(self, what: str, phase: str, text: str) -> None:
+        self.reports.append((what, phase, text))
+
+    def chain(self, at: str) -> int:
+        return list(self.chains).index(at) if at in self.chains else -1
+
     def snapshot(self) -> bytes:
         self.version += 1
         clusters = []
@@ -315,13 +338,18 @@ class Play:
             members = [wire.endpoint(self.rows.setdefault((name, e), len(self.rows)), ip=ip_of(e), text=e)
                        for e in c["endpoints"]]
             settings = [ns(c[key]) if isinstance(c[key], str) else c[key] for key in CLUSTER]
-            clusters.append([i, name, c["lb"], *settings, members])
+            clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster")])
         limits = [ns(v) if isinstance(v, str) else v for v in self.limits.values()]
         routes = self.routes or [wire.route(cluster=0)]
+        if "route" in self.chains:
+            routes = [[*route[:-1], self.chain("route")] for route in routes]
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
-                      [] if self.is_tcp else routes] for i in range(self.n_listeners)]
-        return wire.pack(["fmsn", 2, self.version, [self.most_connections, self.log_ops],
-                          [] if self.is_gone else listeners, clusters])
+                      [] if self.is_tcp else routes, self.chain("listener")] for i in range(self.n_listeners)]
+        return wire.pack(["fmsn", 3, self.version, [self.most_connections, self.log_ops],
+                          [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())]])
+
+    def table(self) -> Table | None:
+        return Table(self.slots) if self.slots else None
 
     def start(self) -> "Play":
         if self.worker is not None:
@@ -331,7 +359,7 @@ class Play:
         assert self.worker.engine == "scripted"
         for i in range(self.n_listeners):
             self.add_door(i)
-        self.worker.apply(self.snapshot())
+        self.worker.apply(self.snapshot(), self.table())
         self.settle()
         return self
 
@@ -340,7 +368,7 @@ class Play:
 
     def apply(self) -> None:
         """Swaps in a snapshot of what is configured now."""
-        self.running.apply(self.snapshot())
+        self.running.apply(self.snapshot(), self.table())
         self.settle()
 
     @property
@@ -571,8 +599,10 @@ class Play:
                 self.leave()
         finally:
             self.abandon()
-        now = mem_probe.alive(), snapshots_alive(), descriptors()
-        assert now == self.before, f"arenas, snapshots, descriptors: {self.before} at first, {now} at last"
+        if self.slots:
+            gc.collect()    # what tests have caught: tracebacks hold frames, and these views
+        now = mem_probe.alive(), snapshots_alive(), descriptors(), heads_alive()
+        assert now == self.before, f"arenas, snapshots, descriptors, heads: {self.before} at first, {now} at last"
 
     def leave(self) -> None:
         self.is_batching = False

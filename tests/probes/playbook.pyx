@@ -30,6 +30,7 @@ from fastmesh._core.mem.counter cimport (
 from fastmesh._core.mem.counter import GLOBALS
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_from_sockaddr, addr_parse, addr_print, addr_t, addr_to_sockaddr
+from fastmesh._core.http.edit cimport heads_live
 from fastmesh._core.snapshot.snapshot cimport snapshot_live
 from fastmesh._core.sys.socket cimport (
     MSG_PEEK, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET, sockaddr, sockaddr_storage, socklen_t)
@@ -256,7 +257,8 @@ cdef class Stage:
     def is_busy(self):
         """Would another turn do anything without time passing or news from a peer?"""
         return bool(self.news or self.later is not NULL or self.submitted or self.arrived or self.flushed or
-                    self.requeued or self.r.dirty is not NULL or self.r.gone is not NULL or self.r.again is not NULL)
+                    self.requeued or self.r.dirty is not NULL or self.r.gone is not NULL or self.r.again is not NULL or
+                    self.r.soon is not NULL)
 
     @property
     def now_ns(self):
@@ -1230,6 +1232,10 @@ CALLS.splice = _call_splice
 CALLS.unsent = _call_unsent
 CALLS.shutdown = _call_shutdown
 CALLS.close = _call_close
+
+
+def heads_alive():
+    return heads_live()
 
 
 def snapshots_alive():

@@ -16,7 +16,8 @@ from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
 from fastmesh._core.snapshot.unpack cimport (
     unpack_array, unpack_bool, unpack_bytes, unpack_int, unpack_kind, unpack_nil, unpack_t, unpack_uint)
 from fastmesh._core.snapshot.snapshot cimport (
-    live_free, live_new, live_on_last, snapshot_decode, snapshot_get, snapshot_live, snapshot_put, snapshot_t)
+    live_free, live_new, live_on_last, snapshot_decode, snapshot_get, snapshot_live, snapshot_on_free, snapshot_put,
+    snapshot_t)
 
 cdef extern from "<time.h>" nogil:
     struct timespec:
@@ -132,6 +133,30 @@ cdef bytes span_bytes(const uint8_t *p, uint32_t n):
     return (<const char *>p)[:n]
 
 
+cdef dict read_route(const route_t *r):
+    return {
+        "name": span_bytes(r.name.ptr, r.name.len), "path_kind": r.path_kind,
+        "path": span_bytes(r.path.ptr, r.path.len),
+        "hosts": [span_bytes(r.hosts[k].ptr, r.hosts[k].len) for k in range(r.n_hosts)],
+        "methods": (r.has_methods, r.methods, [span_bytes(r.methods_other[k].ptr, r.methods_other[k].len)
+                                               for k in range(r.n_methods_other)]),
+        "headers": [(span_bytes(r.headers[k].name.ptr, r.headers[k].name.len),
+                     span_bytes(r.headers[k].value.ptr, r.headers[k].value.len), r.headers[k].id)
+                    for k in range(r.n_headers)],
+        "cluster": r.cluster, "status": r.status, "body": span_bytes(r.body.ptr, r.body.len),
+        "content_type": span_bytes(r.content_type.ptr, r.content_type.len), "timeout": r.timeout_ns,
+        "index": r.index, "chain": r.chain,
+    }
+
+
+cdef list freed_filters = []      # what snapshots that were freed held
+
+
+cdef void on_free_filters(void *filters) noexcept nogil:
+    with gil:
+        freed_filters.append(<uint64_t>filters)
+
+
 cdef class Snapshot:
     cdef snapshot_t *s
     cdef Registry registry
@@ -166,6 +191,23 @@ cdef class Snapshot:
     def hold(self):
         snapshot_get(self.s)
 
+    def match_rule(self, uint32_t i, Request request):
+        """Whether the filter of rule `i` is asked, apart from its share."""
+        cdef span_t path = span_of(request.room + request.path_at, request.path_len)
+        match = self.s.rules[i].match
+        return match is NULL or route_find(match, &request.m, path) is not NULL
+
+    def own_filters(self, uint64_t filters):
+        """Gives the snapshot a table of filters that is only a number."""
+        snapshot_on_free(on_free_filters)
+        self.s.filters = <void *>filters
+
+    @staticmethod
+    def take_freed_filters():
+        seen = freed_filters[:]
+        freed_filters.clear()
+        return seen
+
     def release(self):
         snapshot_put(self.s)
 
@@ -184,7 +226,13 @@ cdef class Snapshot:
                          span_bytes(s.log_ops[i].text.ptr, s.log_ops[i].text.len)) for i in range(s.n_log_ops)],
             "listeners": [self._listener(i) for i in range(s.n_listeners)],
             "clusters": [self._cluster(i) for i in range(s.n_clusters)],
+            "rules": [self._rule(i) for i in range(s.n_rules)],
+            "chains": [[s.chains[i].slots[j] for j in range(s.chains[i].n)] for i in range(s.n_chains)],
         }
+
+    def _rule(self, uint32_t i):
+        rule = &self.s.rules[i]
+        return (None if rule.match is NULL else read_route(&rule.match.routes[0]), rule.share)
 
     def _listener(self, uint32_t i):
         l = &self.s.listeners[i]
@@ -198,23 +246,7 @@ cdef class Snapshot:
             "trusted": [(l.trusted[j].family, l.trusted[j].bits, span_bytes(l.trusted[j].ip, 16))
                         for j in range(l.n_trusted)],
             "via": span_bytes(l.via.ptr, l.via.len),
-            "routes": [self._route(i, j) for j in range(l.routes.n)],
-        }
-
-    def _route(self, uint32_t i, uint32_t j):
-        r = &self.s.listeners[i].routes.routes[j]
-        return {
-            "name": span_bytes(r.name.ptr, r.name.len), "path_kind": r.path_kind,
-            "path": span_bytes(r.path.ptr, r.path.len),
-            "hosts": [span_bytes(r.hosts[k].ptr, r.hosts[k].len) for k in range(r.n_hosts)],
-            "methods": (r.has_methods, r.methods, [span_bytes(r.methods_other[k].ptr, r.methods_other[k].len)
-                                                   for k in range(r.n_methods_other)]),
-            "headers": [(span_bytes(r.headers[k].name.ptr, r.headers[k].name.len),
-                         span_bytes(r.headers[k].value.ptr, r.headers[k].value.len), r.headers[k].id)
-                        for k in range(r.n_headers)],
-            "cluster": r.cluster, "status": r.status, "body": span_bytes(r.body.ptr, r.body.len),
-            "content_type": span_bytes(r.content_type.ptr, r.content_type.len), "timeout": r.timeout_ns,
-            "index": r.index,
+            "routes": [read_route(&l.routes.routes[j]) for j in range(l.routes.n)], "chain": l.chain,
         }
 
     def _cluster(self, uint32_t i):
@@ -232,7 +264,7 @@ cdef class Snapshot:
             "max_requests_per_connection": c.max_requests_per_connection,
             "max_connect_attempts": c.max_connect_attempts, "avoid_base": c.avoid_base_ns,
             "avoid_max": c.avoid_max_ns, "pending_timeout": c.pending_timeout_ns, "endpoints": endpoints,
-            "live_id": c.live.id, "live_refs": c.live.refs,
+            "live_id": c.live.id, "live_refs": c.live.refs, "chain": c.chain,
         }
 
     # --- picks: endpoints are told by their index ---

@@ -26,27 +26,29 @@ def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
 
 
 def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
-            avoid_max: int = 30 * SECOND) -> list[Any]:
-    return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints]
+            avoid_max: int = 30 * SECOND, chain: int = -1) -> list[Any]:
+    return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints,
+            chain]
 
 
 def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (), methods: Iterable[str] = (),
           headers: Iterable[tuple[str, str]] = (), cluster: int = -1, status: int | None = None, body: bytes = b"",
-          content_type: str = "", timeout: int = 0, name: str = "r") -> list[Any]:
+          content_type: str = "", timeout: int = 0, name: str = "r", chain: int = -1) -> list[Any]:
     if status is None:
         status = 0 if cluster >= 0 else 404
     return [name, int(exact), path, list(hosts), list(methods), [list(header) for header in headers], cluster, status,
-            body, content_type, timeout]
+            body, content_type, timeout, chain]
 
 
-def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l", tcp_cluster: int = -1) -> list[Any]:
+def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l", tcp_cluster: int = -1,
+             chain: int = -1) -> list[Any]:
     return [number, name, int(tcp_cluster >= 0), False, True, tcp_cluster, list(LIMITS),
-            [[4, 8, b"\x7f".ljust(16, b"\0")], [6, 128, bytes(15) + b"\1"], [1, 0, bytes(16)]], "", list(routes)]
+            [[4, 8, b"\x7f".ljust(16, b"\0")], [6, 128, bytes(15) + b"\1"], [1, 0, bytes(16)]], "", list(routes), chain]
 
 
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
-             log_ops: list[Any] | None = None) -> list[Any]:
-    return ["fmsn", 2, version, [0, log_ops], list(listeners), list(clusters)]
+             log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = ()) -> list[Any]:
+    return ["fmsn", 3, version, [0, log_ops], list(listeners), list(clusters), [list(rules), list(chains)]]
 
 
 def pack(value: Any) -> bytes:

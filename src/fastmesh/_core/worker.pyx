@@ -4,6 +4,8 @@ The object Python holds. Every method belongs to the thread that made it; only `
 """
 import os
 
+from cpython.pycapsule cimport PyCapsule_New
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
@@ -139,8 +141,11 @@ cdef class Worker:
         if door_new(p, <uint32_t>listener_id, fd) is NULL:
             raise OSError(f"the listening socket {fd} cannot be watched")
 
-    def apply(self, bytes snapshot):
-        """Swaps in a snapshot. Raises SnapshotRefused, and keeps the old one, when it is not usable."""
+    def apply(self, bytes snapshot, filters=None):
+        """Swaps in a snapshot. Raises SnapshotRefused, and keeps the old one, when it is not usable.
+
+        `filters`: the Table of the filters that it names, in the order of its rules.
+        """
         cdef proxy_t *p = self._alive()
         cdef char why[WHY_MAX]
         cdef snapshot_t *new
@@ -158,6 +163,18 @@ cdef class Worker:
             p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
             _shut_unused(p)
             raise SnapshotRefused((<bytes>why).decode("utf-8", "replace"))
+        if new.n_rules != (len(filters.slots) if filters is not None else 0):
+            found_rules = new.n_rules
+            snapshot_put(new)
+            p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
+            _shut_unused(p)
+            raise SnapshotRefused(f"{found_rules} filters are named, "
+                                  f"{len(filters.slots) if filters is not None else 0} were loaded")
+        if filters is not None:
+            from fastmesh._core.filter.drive import begin     # a worker without filters loads nothing of them
+            begin(PyCapsule_New(p, b"proxy", NULL), filters)
+            new.filters = <void *>filters
+            Py_INCREF(filters)
         for i in range(new.n_listeners):
             if door_find(p, new.listeners[i].id) is NULL:
                 name = new.listeners[i].name.ptr[:new.listeners[i].name.len].decode("utf-8", "replace")
@@ -392,6 +409,8 @@ cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
     if wake is not NULL:
         io_close(wake)
     # The kernel gives back what it holds within a turn or two.
+    if p.filters is not NULL:
+        p.filters.close()
     while p.reactor.n_open > 0 and turns < 1000:
         reactor_turn(p.reactor, 1000000)
         turns += 1

@@ -42,6 +42,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         [max_connections(config, open_files), _log_ops(config.access_log)],
         [_listener(listener, numbers) for listener in config.listeners],
         [_cluster(cluster, numbers) for cluster in config.clusters],
+        [[], []],
     ]
     return msgpack.packb(snapshot), registry
 
@@ -138,6 +139,7 @@ def _listener(listener: Listener, numbers: Numbered) -> list[Any]:
         [_network(network) for network in listener.trusted_clients],
         listener.via,
         [_route(i, route, listener, numbers) for i, route in enumerate(listener.routes)],
+        wire.NO_CHAIN,
     ]
 
 
@@ -155,7 +157,7 @@ def _route(index: int, route: Route, listener: Listener, numbers: Numbered) -> l
         -1 if route.cluster is None else numbers.indexes[route.cluster],
         0 if response is None else response.status, body,
         response.content_type if response is not None and body else "",
-        listener.timeouts.request if route.timeout is None else route.timeout,
+        listener.timeouts.request if route.timeout is None else route.timeout, wire.NO_CHAIN,
     ]
 
 
@@ -170,5 +172,5 @@ def _cluster(cluster: Cluster, numbers: Numbered) -> list[Any]:
         numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
-        cluster.pending_timeout, endpoints,
+        cluster.pending_timeout, endpoints, wire.NO_CHAIN,
     ]

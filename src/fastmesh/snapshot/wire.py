@@ -5,19 +5,22 @@ Text is msgpack str or bin, durations are whole nanoseconds (0 = none, unless no
 clusters are places in the snapshot's list of clusters, -1 for none. A change of any place is a new
 FORMAT.
 
-    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters]
+    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters]
     settings  = [max_connections (0 = no limit), log_ops or nil]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
-    listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes]
+    listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain]
     limits    = [head_bytes, line_bytes, fields, header_timeout, body_timeout, idle_timeout, tcp_idle,
                  request_timeout, linger, max_requests_per_connection, max_connections, buffer_bytes, stream_idle]
     trusted   = [[family, bits, 16 bytes], …]   IPv4 in the first four bytes
     route     = [name, path_kind, path, hosts, methods, [[header, value], …], cluster, status, body,
-                 content_type, timeout]
+                 content_type, timeout, chain]
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
-                 endpoints]
+                 endpoints, chain]
     endpoint  = [row, family, port, address, weight, text]
+    filters   = [rules, chains]
+    rule      = [match, share]                  match: nil, or a route with status 200; share in millionths
+    chain     = [slot, …]                       places in the list of rules, in the order of the way in
 
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are
@@ -27,8 +30,9 @@ never 0: no limit is UNLIMITED.
 from typing import Any, NotRequired, TypedDict
 
 MAGIC = "fmsn"
-FORMAT = 2
+FORMAT = 3
 UNLIMITED = (1 << 32) - 1
+NO_CHAIN = -1
 
 PROTOCOLS = {"http": 0, "tcp": 1}
 PATH_KINDS = {"prefix": 0, "exact": 1}

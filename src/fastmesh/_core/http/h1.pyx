@@ -753,6 +753,11 @@ cdef uint32_t h1_copy_fields(uint8_t *dst, const msg_t *m) noexcept nogil:
             memcpy(dst + n, m.base + start, stop - start)
             n += stop - start
             start = m.fields[i].end_off
+        elif m.fields[i].name_off != stop:
+            # Added behind the head: see edit.pxd.
+            memcpy(dst + n, m.base + start, stop - start)
+            n += stop - start
+            start = m.fields[i].name_off
         stop = m.fields[i].end_off
     memcpy(dst + n, m.base + start, stop - start)
     return n + stop - start

@@ -30,9 +30,13 @@ cdef enum msg_bits_t:
     MSG_TE_TRAILERS = 16      # TE: trailers
     MSG_DROPS = 32            # at least one field carries FIELD_DROP
     MSG_HAS_LENGTH = 64       # a Content-Length field was present (also in HEAD and 304 answers)
+    MSG_EDITED = 128          # fields were added or taken away: see edit.pxd
+    MSG_LINE = 256            # the start line is not the one in `base`: path, query or status are others
 
 cdef enum field_bits_t:
     FIELD_DROP = 1            # hop-by-hop, or named by Connection: not forwarded (RFC 9110 section 7.6.1)
+    FIELD_MERGED = 4          # FIELD_DROP too: its value goes into a field that the proxy writes
+    FIELD_OURS = 2            # added by a filter or the proxy: not what the peer said
 
 # Index (into `fields`) of the first field of a known name, -1 when absent: see token.pxd for the ids.
 ctypedef struct field_t:

@@ -129,6 +129,12 @@ ctypedef struct engine_t:
     uint64_t (*now)() noexcept nogil                           # CLOCK_MONOTONIC in ns, or a clock that a test moves
     const socket_calls_t *calls
 
+# Work that is better done when nothing else is on the stack: once, at the end of this turn or the next.
+ctypedef struct soon_t:
+    soon_t *next
+    void (*run)(soon_t *k) noexcept nogil
+    uint8_t is_due
+
 cdef enum:
     SCRATCH_CHUNK = 98304     # room for the largest head and what is added to it
     SCRATCH_KEEP = 6
@@ -152,6 +158,8 @@ ctypedef struct reactor_t:
     io_t *dirty_tail
     io_t *gone
     io_t *again               # watched ios whose turn was over before their work was
+    soon_t *soon
+    soon_t *soon_tail
     stats_t *stats
     bint stop                 # leave reactor_run
     uint32_t n_open           # ios between io_open and on_closed
@@ -202,6 +210,18 @@ cdef void io_drop_queue(io_t *io) noexcept nogil
 cdef void io_after_send(io_t *io) noexcept nogil               # queue empty or shorter: drained, shut, close
 cdef void io_failed(io_t *io, int err) noexcept nogil
 cdef void scratch_reset(scratch_t *s) noexcept nogil
+
+
+cdef inline void reactor_soon(reactor_t *r, soon_t *k) noexcept nogil:
+    if k.is_due:
+        return
+    k.is_due = 1
+    k.next = NULL
+    if r.soon is NULL:
+        r.soon = k
+    else:
+        r.soon_tail.next = k
+    r.soon_tail = k
 
 
 cdef inline uint64_t reactor_clock(reactor_t *r) noexcept nogil:

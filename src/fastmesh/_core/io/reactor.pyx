@@ -118,11 +118,23 @@ cdef void reactor_free(reactor_t *r) noexcept nogil:
     raw_give(r)
 
 
+cdef void _run_soon(reactor_t *r) noexcept nogil:
+    # What comes meanwhile waits for the next turn: two that wake each other must not keep everybody else waiting.
+    cdef soon_t *k = r.soon
+    cdef soon_t *after
+    r.soon = NULL
+    while k is not NULL:
+        after = k.next
+        k.is_due = 0
+        k.run(k)
+        k = after
+
+
 cdef void reactor_turn(reactor_t *r, uint64_t most_ns) noexcept nogil:
     cdef uint64_t wait = 0
     cdef io_t *again
     cdef io_t *io
-    if r.gone is NULL and r.again is NULL:
+    if r.gone is NULL and r.again is NULL and r.soon is NULL:
         # The time of the last batch is early by what its work took: a wait longer by that much, no clock read.
         wait = wheel_wait(&r.wheel, r.now_ns, most_ns)
     r.engine.turn(r, wait)
@@ -137,6 +149,8 @@ cdef void reactor_turn(reactor_t *r, uint64_t most_ns) noexcept nogil:
         else:
             io.on.on_ready(io, READY_IN | READY_OUT)
     wheel_run(&r.wheel, r.now_ns)
+    if r.soon is not NULL:
+        _run_soon(r)
     _reap(r)
     r.stats.globals[G_TURNS] += 1
     r.stats.globals[G_BLOCKS] = r.blocks.live

@@ -2,7 +2,7 @@
 
 `now` and `rng` are arguments: a pick has no hidden input, so tests and simulations drive it.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_live_t
 
@@ -37,6 +37,7 @@ ctypedef struct cluster_t:
     uint32_t id               # row in the shared cluster rows
     span_t name
     uint32_t index            # in snapshot_t.clusters
+    int32_t chain             # index into snapshot_t.chains, or -1
     uint8_t lb                # lb_kind_t
     const lb_ops_t *ops
     void *lb_state            # owned by ops.build / ops.drop

@@ -174,7 +174,8 @@ ctypedef struct filter_row_t:
     uint64_t quarantines          # how often it has begun to be
     uint64_t skipped              # exchanges that its `match` or its share left out
     uint64_t in_flight            # gauge: coroutines that wait
-    uint64_t reserved[11]
+    uint64_t would                # of a shadow: phases that would have changed something
+    uint64_t reserved[10]
 
 # What filters count for themselves. All text is in the row: control needs nothing else to read it. Rows are taken
 # one after another and never given back, so that what is used lies together.

@@ -2,7 +2,8 @@
 
 The worker never waits for a reader: a line that finds no room is dropped and counted.
 """
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
+from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport stream_t
 
 # Numbers of the fields, as in the snapshot's log ops.
@@ -33,6 +34,10 @@ cdef enum:
     LOG_PROXY_TIME = 23
     LOG_X_FORWARDED_FOR = 24
     LOG_USER_AGENT = 25
+    LOG_LABEL = 26            # of filters, by its name
+    LOG_LABELS = 27           # all of them: a JSON object, or name=value with commas
 
 
+# The names of response flags with commas between them, "-" for none; `room` has 160 bytes.
+cdef span_t flags_text(uint32_t flags, char *room) noexcept nogil
 cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil

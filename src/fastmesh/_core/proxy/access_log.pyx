@@ -5,7 +5,7 @@ from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request, h1_parse_resp
 from fastmesh._core.http.msg cimport MSG_FIELDS_ROOM, msg_span, msg_t, msg_value
 from fastmesh._core.http.token cimport HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_REQUEST_ID
 from fastmesh._core.mem.counter cimport G_LOG_DROPPED, G_LOG_LINES, STATS_LOG_BYTES, log_ring_t
-from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
+from fastmesh._core.mem.span cimport span_eq, span_ieq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
 from fastmesh._core.proxy.emit cimport put_number
 from fastmesh._core.proxy.mux cimport S_HTTP10, S_TCP, proxy_t
@@ -91,7 +91,7 @@ cdef span_t _field(const msg_t *m, span_t name) noexcept nogil:
     return span_of(NULL, 0)
 
 
-cdef span_t _flags(uint32_t flags, char *room) noexcept nogil:
+cdef span_t flags_text(uint32_t flags, char *room) noexcept nogil:
     cdef uint32_t n = 0
     cdef int i
     cdef size_t k
@@ -107,6 +107,48 @@ cdef span_t _flags(uint32_t flags, char *room) noexcept nogil:
         room[0] = 45
         n = 1
     return span_of(<const uint8_t *>room, n)
+
+
+cdef inline const uint8_t *_next_label(const uint8_t *p, span_t *name, span_t *value) noexcept nogil:
+    name[0] = span_of(p + 1, p[0])
+    p += 1 + p[0]
+    value[0] = span_of(p + 2, p[0] | <uint32_t>p[1] << 8)
+    return p + 2 + value.len
+
+
+cdef span_t _label(const stream_t *s, span_t wanted) noexcept nogil:
+    cdef const uint8_t *p = s.labels
+    cdef span_t name, value
+    while p is not NULL and p < s.labels + s.labels_len:
+        p = _next_label(p, &name, &value)
+        if span_eq(name, wanted):
+            return value
+    return span_of(NULL, 0)
+
+
+cdef uint8_t *_labels(uint8_t *to, const stream_t *s, bint quote) noexcept nogil:
+    """At most 16 labels of 64 and 256 bytes."""
+    cdef const uint8_t *p = s.labels
+    cdef span_t name, value
+    cdef bint first = True
+    if s.labels_len == 0:
+        return _value(to, span_of(NULL, 0), quote)
+    if quote:
+        to[0] = c'{'
+        to += 1
+    while p < s.labels + s.labels_len:
+        p = _next_label(p, &name, &value)
+        if not first:
+            to[0] = c','
+            to += 1
+        first = False
+        to = _value(to, name, quote)
+        to[0] = c':' if quote else c'='
+        to = _value(to + 1, value, quote)
+    if quote:
+        to[0] = c'}'
+        to += 1
+    return to
 
 
 cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
@@ -158,7 +200,7 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
             number = s.status
             is_number = True
         elif op.field == LOG_RESPONSE_FLAGS:
-            v = _flags(s.flags, room)
+            v = flags_text(s.flags, room)
         elif op.field == LOG_RESPONSE_CODE_DETAILS:
             if s.details is not NULL:
                 v = span_of(<const uint8_t *>s.details, <uint32_t>strlen(s.details))
@@ -226,6 +268,11 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
         elif op.field == LOG_USER_AGENT:
             if m is not NULL:
                 v = msg_value(m, m.at[HEADER_USER_AGENT])
+        elif op.field == LOG_LABEL:
+            v = _label(s, op.text)
+        elif op.field == LOG_LABELS:
+            to = _labels(to, s, op.quote)
+            continue
         if is_number:
             to = put_number(to, number)
         else:

@@ -104,6 +104,8 @@ cdef void down_on_closed(xprt_t *x) noexcept nogil:
     cdef proxy_t *p = d.proxy
     timer_unlink(&p.reactor.wheel, &d.timer)
     inbox_clear(&d.inbox)
+    if d.run is not NULL:
+        p.filters.left(d)
     if p.evict_next is d:
         p.evict_next = d.next
     if d.prev is not NULL:

@@ -12,7 +12,7 @@ from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.net.addr cimport addr_from_sockaddr, addr_in_cidr, addr_print_ip
 from fastmesh._core.net.xprt cimport xprt_open_plain
 from fastmesh._core.proxy.down cimport down_evict
-from fastmesh._core.proxy.mux cimport down_t
+from fastmesh._core.proxy.mux cimport FILTER_GO, down_t
 from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_events, mux_h1_down_start
 from fastmesh._core.proxy.mux_tcp cimport mux_tcp_events, mux_tcp_start
 from fastmesh._core.snapshot.snapshot cimport PROTOCOL_TCP, listener_t, snapshot_get, snapshot_put
@@ -184,7 +184,18 @@ cdef void _on_accept(io_t *io, int fd) noexcept nogil:
     k.active += 1
     k.row.active += 1
     p.stats.globals[G_DOWNSTREAM_CONNECTIONS] = p.n_downs
-    if l.protocol == PROTOCOL_TCP:
+    timer_init(&d.timer, _on_unstarted, d)
+    if l.chain >= 0 and p.filters is not NULL and p.filters.accept(d) != FILTER_GO:
+        return
+    door_admit(d)
+
+
+cdef void _on_unstarted(timer_t *t, void *owner) noexcept nogil:
+    pass
+
+
+cdef void door_admit(down_t *d) noexcept nogil:
+    if d.listener.protocol == PROTOCOL_TCP:
         mux_tcp_start(d)
     else:
         mux_h1_down_start(d)

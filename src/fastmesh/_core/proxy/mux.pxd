@@ -56,6 +56,39 @@ cdef enum:
     S_MEASURED = 262144
     S_WAITING = 524288        # asked the pool for a connection
     S_NO_BODY = 1048576       # the answer has no body (HEAD, 204, 304)
+    S_UP_ENDED = 2097152      # the request's end is on its way upstream, or kept for it: later than S_REQUEST_DONE
+                              # where filters see the body
+    S_HOLD_IN = 4194304       # a filter of the request waits for something: no more of its body is read
+    S_HOLD_OUT = 8388608      # a filter of the answer waits
+    S_LOCAL_SEEN = 16777216   # filters have seen the answer of the proxy's own
+    S_RETRY_TOLD = 33554432   # filters know of the attempt that is about to begin
+    S_CALL = 67108864         # asked by a filter: there is no client
+
+    # What filters answer.
+    FILTER_GO = 0             # go on at once
+    FILTER_HELD = 1           # one of them waits: they go on by themselves
+    FILTER_OVER = 2           # answered, cut, or on its way again: the stream may be gone, its upstream connection is
+    FILTER_COLLECT = 5        # of `response` only: the head waits for the body, which is to be read
+    # of `failed` only
+    FILTER_DEFAULT = -1       # whatever the proxy does by itself
+    FILTER_AGAIN = 3          # one more attempt
+    FILTER_GIVE_UP = 4
+
+    # stream_t.taps: where the filters of an exchange are to be asked
+    TAP_REQUEST_BODY = 1
+    TAP_REQUEST_TRAILERS = 2
+    TAP_ERROR = 4
+    TAP_RETRY = 8
+    TAP_RESPONSE = 16
+    TAP_RESPONSE_BODY = 32
+    TAP_RESPONSE_TRAILERS = 64
+
+    # Why an attempt failed, as filters are told.
+    FAULT_CONNECT = 1
+    FAULT_CONNECT_TIMEOUT = 2
+    FAULT_RESET = 3
+    FAULT_PROTOCOL = 4
+    FAULT_STATUS = 5
 
     TRIED_MAX = 8
     HEAD_INLINE = 1024
@@ -67,7 +100,8 @@ ctypedef struct down_ops_t:
     void (*interim)(stream_t *s, msg_t *m) noexcept nogil          # 1xx
     void (*head)(stream_t *s, msg_t *m, int framing) noexcept nogil
     # A whole answer; `end` follows.
-    void (*local)(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil
+    # `fields`: header lines that go with it, each with its line break.
+    void (*local)(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil
     # True when enough is queued: `stream_on_client_drained` says when there is room again.
     bint (*body)(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
     void (*end)(stream_t *s, msg_t *trailers) noexcept nogil       # the stream is freed within
@@ -83,7 +117,31 @@ ctypedef struct up_ops_t:
     bint (*body)(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil   # as in down_ops_t
     void (*end)(stream_t *s, msg_t *trailers) noexcept nogil
     void (*read)(stream_t *s, bint on) noexcept nogil              # let the answer's body come, or not
+    void (*resume)(stream_t *s) noexcept nogil                     # S_HOLD_OUT is over: go on with what is here
     const pool_user_ops_t *user
+
+# What streams and doors ask of the filters (floor 9); proxy_t.filters is NULL while no snapshot has any. `m` is replaced
+# where filters have changed the head. All return FILTER_*.
+ctypedef struct filter_ops_t:
+    int (*accept)(down_t *d) noexcept nogil                        # FILTER_OVER: closed
+    void (*left)(down_t *d) noexcept nogil                         # d.run is to be given back
+    int (*request)(stream_t *s, msg_t **m) noexcept nogil          # of the listener, before routing
+    # A route and its cluster are chosen. `path`: the normal form, absent when the head's own path is.
+    int (*routed)(stream_t *s, msg_t **m, span_t *path) noexcept nogil
+    int (*request_body)(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil
+    int (*request_end)(stream_t *s, msg_t *trailers) noexcept nogil
+    void (*request_room)(stream_t *s) noexcept nogil               # the upstream takes more
+    int (*failed)(stream_t *s, int why) noexcept nogil             # FILTER_HELD, FILTER_DEFAULT, _AGAIN, _GIVE_UP
+    int (*retry)(stream_t *s) noexcept nogil
+    int (*response)(stream_t *s, msg_t **m) noexcept nogil
+    int (*answer_body)(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil
+    int (*answer_end)(stream_t *s, msg_t *trailers) noexcept nogil
+    void (*answer_room)(stream_t *s) noexcept nogil                # the client takes more
+    # FILTER_GO: put it as it is.
+    int (*local)(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil
+    void (*complete)(stream_t *s) noexcept nogil                   # before it is counted and logged
+    void (*release)(stream_t *s) noexcept nogil                    # s.run is to be given back
+    void (*close)() noexcept nogil                                 # the worker ends: what still waits is ended
 
 ctypedef struct door_t:       # a listening socket
     io_t io
@@ -124,6 +182,7 @@ ctypedef struct down_t:
     uint8_t peer_len
     uint8_t eof
     uint8_t gone              # io_close was called
+    void *run                 # of the filters: what waits for on_connection
     char peer[48]             # the client's address as in X-Forwarded-For
     addr_t addr
 
@@ -140,6 +199,8 @@ ctypedef struct stream_t:
     cluster_t *cluster
     endpoint_t *endpoint
     void *relay
+    void *run                 # of the filters, one reference; NULL = none takes part
+    uint32_t taps             # TAP_*
     uint32_t bits
     uint32_t flags            # FLAG_*
     uint8_t method
@@ -148,6 +209,17 @@ ctypedef struct stream_t:
     uint8_t retried_reused
     uint16_t status
     uint8_t framing           # of the request
+    uint8_t up_ended          # while S_HOLD_OUT: 1 = the upstream has ended, 2 = reset
+    # A failed attempt, while filters are asked about it.
+    uint8_t fault_default     # there will be another one if nobody decides
+    uint8_t fault_may_repeat
+    uint16_t fault_status
+    uint32_t fault_flags
+    const char *fault_details
+    const char *fault_why
+    uint64_t timeout_ns       # of the request; 0 = none
+    const uint8_t *labels     # of filters, for the log: length, name, length, value … (1, n, 2, n bytes); not owned
+    uint32_t labels_len
     const char *details       # Envoy's response code details; static storage
     endpoint_t *tried[8]
     uint64_t start_ns         # the head was complete
@@ -185,6 +257,7 @@ ctypedef struct proxy_t:
     door_t *doors
     snapshot_t *snap          # the current one, one reference
     void *registry
+    const filter_ops_t *filters
     uint64_t rng
     uint64_t next_id
     const down_ops_t *tcp_ops

@@ -7,7 +7,8 @@ from fastmesh._core.http.h1 cimport (
     H1_AGAIN, H1_EFIELDS, H1_EHEAD, H1_EURI, H1_EVERSION, h1_copy_fields, h1_parse_request, h1_parse_trailers,
     h1_reason)
 from fastmesh._core.http.msg cimport (
-    FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, MSG_UPGRADE, msg_t, msg_value)
+    FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, MSG_LINE, MSG_UPGRADE, msg_t,
+    msg_value)
 from fastmesh._core.http.token cimport HEADER_DATE, HEADER_UPGRADE, METHOD_HEAD
 from fastmesh._core.io.reactor cimport io_bulk, io_hangup, io_rx, io_shut, io_taken
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t
@@ -192,6 +193,9 @@ cdef void _consume(down_t *d, const uint8_t *p, uint32_t n, uint32_t scanned, bl
             n -= rc
             if payload.len != 0:
                 stream_on_request_body(s, payload.ptr, payload.len, blk)
+                if d.stream is NULL:
+                    # A filter has answered.
+                    continue
             if d.body.state == BODY_DONE:
                 _request_done(d, s, NULL)
             else:
@@ -431,13 +435,16 @@ cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
     cdef uint8_t *at = d.x.ops.reserve(&d.x, m.len + s.listener.via.len + 256)
     cdef uint8_t *to = at
     cdef span_t value
-    if m.minor == 1:
+    if m.minor == 1 and not m.bits & MSG_LINE:
         to = put_bytes(to, <const char *>m.base, m.fields_off)
     else:
         to = put_bytes(to, b"HTTP/1.1 ", 9)
         to = put_number(to, m.status)
         to = put_bytes(to, b" ", 1)
-        to = put_bytes(to, <const char *>m.base + m.reason_off, m.reason_len)
+        if m.bits & MSG_LINE:
+            to = put_bytes(to, h1_reason(m.status), <uint32_t>strlen(h1_reason(m.status)))
+        else:
+            to = put_bytes(to, <const char *>m.base + m.reason_off, m.reason_len)
         to = put_bytes(to, b"\r\n", 2)
     to += h1_copy_fields(to, m)
     if m.status == 101:
@@ -485,7 +492,7 @@ cdef void _interim(stream_t *s, msg_t *m) noexcept nogil:
     d.x.ops.commit(&d.x, at, <uint32_t>(to - at))
 
 
-cdef void _local(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil:
+cdef void _local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
     cdef down_t *d = s.down
     cdef uint8_t *at
     cdef uint8_t *to
@@ -497,7 +504,7 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t body) noex
         # Something to read for who looks at it with curl.
         body = span_of(<const uint8_t *>reason, n_reason)
         content_type = span_of(b"text/plain; charset=utf-8", 25)
-    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + 256)
+    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + fields.len + 256)
     to = put_bytes(at, b"HTTP/1.1 ", 9)
     to = put_number(to, <uint64_t>status)
     to = put_bytes(to, b" ", 1)
@@ -505,6 +512,7 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t body) noex
     to = put_bytes(to, b"\r\n", 2)
     to = put_bytes(to, proxy_date(s.proxy), 37)
     to = put_bytes(to, b"server: fastmesh\r\n", 18)
+    to = put_span(to, fields)
     if not bare:
         if content_type.len != 0:
             to = put_bytes(to, b"content-type: ", 14)

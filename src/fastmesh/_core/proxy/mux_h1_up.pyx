@@ -5,8 +5,8 @@ from fastmesh._core.http.body cimport BODY_DONE, BODY_OPEN, body_init, body_step
 from fastmesh._core.http.chunked cimport chunked_put_size
 from fastmesh._core.http.h1 cimport H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_response, h1_parse_trailers
 from fastmesh._core.http.msg cimport (
-    FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, MSG_CLOSE, MSG_FIELDS_CAP, MSG_TE_TRAILERS, field_t,
-    msg_span, msg_t, msg_value)
+    FIELD_DROP, FIELD_MERGED, FIELD_OURS, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, MSG_CLOSE, MSG_FIELDS_CAP, MSG_LINE,
+    MSG_TE_TRAILERS, field_t, msg_span, msg_t, msg_value)
 from fastmesh._core.http.token cimport (
     HEADER_CONTENT_LENGTH, HEADER_FORWARDED, HEADER_HOST, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE,
     HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_HOST, HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID, METHOD_OPTIONS)
@@ -17,7 +17,9 @@ from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
-from fastmesh._core.proxy.mux cimport S_CHUNK_UP, S_CLOSE_UP, S_TUNNEL, S_UPGRADE, down_t, proxy_t, stream_t, up_ops_t
+from fastmesh._core.proxy.mux cimport (
+    FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t, proxy_t, stream_t,
+    up_ops_t)
 from fastmesh._core.proxy.stream cimport (
     stream_on_answer, stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_pool,
     stream_on_stale, stream_on_upstream_drained, stream_on_upstream_fault, stream_wire_room)
@@ -49,8 +51,8 @@ cdef void _drop_field(msg_t *m, int which) noexcept nogil:
     cdef int i
     if m.at[which] < 0:
         return
-    for i in range(m.at[which], m.n_fields):
-        if m.fields[i].id == which:
+    for i in range(m.n_fields):
+        if m.fields[i].id == which and not m.fields[i].bits & (FIELD_DROP | FIELD_OURS):
             m.fields[i].bits |= FIELD_DROP
 
 
@@ -61,7 +63,7 @@ cdef void _drop_lookalikes(msg_t *m) noexcept nogil:
     cdef field_t *f
     for i in range(m.n_fields):
         f = &m.fields[i]
-        if f.id != 0 or not LOOKALIKE_MIN <= f.name_len <= LOOKALIKE_MAX:
+        if f.id != 0 or f.bits & FIELD_OURS or not LOOKALIKE_MIN <= f.name_len <= LOOKALIKE_MAX:
             continue
         if memchr(m.base + f.name_off, c'_', f.name_len) is NULL:
             continue
@@ -73,19 +75,37 @@ cdef void _drop_lookalikes(msg_t *m) noexcept nogil:
             f.bits |= FIELD_DROP
 
 
+cdef void _take_forwarders(msg_t *m, bint is_trusted) noexcept nogil:
+    cdef int i
+    cdef field_t *f
+    if m.at[HEADER_X_FORWARDED_FOR] < 0:
+        return
+    for i in range(m.n_fields):
+        f = &m.fields[i]
+        if f.id == HEADER_X_FORWARDED_FOR and not f.bits & FIELD_DROP:
+            f.bits |= FIELD_DROP
+            if is_trusted or f.bits & FIELD_OURS:
+                f.bits |= FIELD_MERGED
+
+
 cdef uint8_t *_put_forwarders(uint8_t *to, msg_t *m) noexcept nogil:
     """The values of all X-Forwarded-For fields in their order, with a comma behind each."""
     cdef int i
     cdef span_t value
     if m.at[HEADER_X_FORWARDED_FOR] < 0:
         return to
-    for i in range(m.at[HEADER_X_FORWARDED_FOR], m.n_fields):
-        if m.fields[i].id == HEADER_X_FORWARDED_FOR:
+    for i in range(m.n_fields):
+        if m.fields[i].bits & FIELD_MERGED:
             value = msg_value(m, i)
             if value.len != 0:
                 to = put_span(to, value)
                 to = put_bytes(to, b", ", 2)
     return to
+
+
+cdef inline bint _is_believed(const msg_t *m, int which, bint is_trusted) noexcept nogil:
+    """A field of that name stays: a trusted client or a filter has set it."""
+    return m.at[which] >= 0 and (is_trusted or m.fields[m.at[which]].bits & FIELD_OURS)
 
 
 cdef uint8_t *_put_request_id(uint8_t *to, uint64_t *rng) noexcept nogil:
@@ -110,17 +130,17 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     cdef uint8_t *to
     cdef bint keep_id
     # A list of forwarders is one field: what there is of it is joined with what is added here.
-    _drop_field(m, HEADER_X_FORWARDED_FOR)
+    _take_forwarders(m, d.is_trusted)
     if not d.is_trusted:
         _drop_field(m, HEADER_X_FORWARDED_PROTO)
         _drop_field(m, HEADER_X_FORWARDED_HOST)
         _drop_field(m, HEADER_X_REQUEST_ID)
         _drop_field(m, HEADER_FORWARDED)
         _drop_lookalikes(m)
-    keep_id = d.is_trusted and m.at[HEADER_X_REQUEST_ID] >= 0
+    keep_id = _is_believed(m, HEADER_X_REQUEST_ID, d.is_trusted)
     to = stream_wire_room(s, m.len + path.len + s.listener.via.len + m.authority_len + m.target_len + 512)
     # --- request line
-    if path.ptr is NULL and not m.absolute and m.minor == 1:
+    if path.ptr is NULL and not m.absolute and m.minor == 1 and not m.bits & MSG_LINE:
         to = put_bytes(to, <const char *>m.base + m.method_off, m.fields_off - m.method_off)
     else:
         to = put_span(to, msg_span(m, m.method_off, m.method_len))
@@ -147,11 +167,10 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         to = put_bytes(to, b"host:\r\n", 7)
     to += h1_copy_fields(to, m)
     to = put_bytes(to, b"x-forwarded-for: ", 17)
-    if d.is_trusted:
-        to = _put_forwarders(to, m)
+    to = _put_forwarders(to, m)
     to = put_bytes(to, d.peer, d.peer_len)
     to = put_bytes(to, b"\r\n", 2)
-    if m.at[HEADER_X_FORWARDED_PROTO] < 0 or not d.is_trusted:
+    if not _is_believed(m, HEADER_X_FORWARDED_PROTO, d.is_trusted):
         to = put_bytes(to, b"x-forwarded-proto: http\r\n", 25)
     if not keep_id:
         to = put_bytes(to, b"x-request-id: ", 14)
@@ -177,13 +196,16 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         to = put_bytes(to, b"\r\n", 2)
     to = put_bytes(to, b"\r\n", 2)
     s.wire_len = <uint32_t>(to - s.wire)
-    if path.ptr is not NULL and s.snap.n_log_ops != 0:
+    if s.snap.n_log_ops != 0 and (path.ptr is not NULL or m.bits & MSG_LINE):
         # The log tells what was asked for, not what became of it.
         s.path_off = s.wire_len
-        to = put_span(to, msg_span(m, m.path_off, m.path_len))
-        if m.query_has:
-            to = put_bytes(to, b"?", 1)
-            to = put_span(to, msg_span(m, m.query_off, m.query_len))
+        if m.bits & MSG_LINE:
+            to = put_span(to, msg_span(m, m.target_off, m.target_len))
+        else:
+            to = put_span(to, msg_span(m, m.path_off, m.path_len))
+            if m.query_has:
+                to = put_bytes(to, b"?", 1)
+                to = put_span(to, msg_span(m, m.query_off, m.query_len))
         s.path_len = <uint32_t>(to - s.wire) - s.wire_len
 
 
@@ -249,6 +271,7 @@ cdef enum:
     STEP_WAIT = 1             # the rest is the beginning of something
     STEP_OVER = 2             # the exchange is over: the connection is somebody else's, or closing
     STEP_TUNNEL = 3
+    STEP_HOLD = 4             # a filter waits: up_ops.resume goes on
 
 
 cdef span_t _next_word(const uint8_t *p, const uint8_t *end) noexcept nogil:
@@ -278,6 +301,10 @@ cdef bint _was_offered(stream_t *s, span_t chosen) noexcept nogil:
             return False
         word = _next_word(word.ptr + word.len, end)
     return True
+
+
+cdef inline int _held(int how, int otherwise) noexcept nogil:
+    return otherwise if how == FILTER_GO else STEP_HOLD if how == FILTER_HELD else STEP_OVER
 
 
 cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t scanned, block_t *blk,
@@ -310,12 +337,13 @@ cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t sca
             return STEP_OVER
         up.has_head = 1
         if m.status == 101:
-            stream_on_answer(s, m)
-            return STEP_TUNNEL
+            return _held(stream_on_answer(s, m), STEP_TUNNEL)
         body_init(&up.body, m.framing, m.length)
         if (m.framing == FRAME_LENGTH and m.length > BULK) or m.framing == FRAME_CLOSE:
             io_bulk(&up.x.io, True)
-        stream_on_answer(s, m)
+        rc = _held(stream_on_answer(s, m), STEP_ON)
+        if rc != STEP_ON:
+            return rc
     elif up.body.state == BODY_OPEN:
         rc = body_step(&up.body, p, n, &payload)
         if rc < 0:
@@ -323,7 +351,9 @@ cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t sca
             return STEP_OVER
         used[0] = <uint32_t>rc
         if payload.len != 0:
-            stream_on_answer_body(s, payload.ptr, payload.len, blk)
+            rc = _held(stream_on_answer_body(s, payload.ptr, payload.len, blk), STEP_ON)
+            if rc != STEP_ON:
+                return rc
     else:
         rc = h1_parse_trailers(&x.trailers, p, n, scanned, &ANSWER_LIMITS)
         if rc == H1_AGAIN:
@@ -347,22 +377,29 @@ cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t sca
 cdef void _on_bytes(up_t *up, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
     cdef stream_t *s = <stream_t *>up.user
     cdef block_t *own = NULL
-    cdef uint32_t used = 0
     cdef uint32_t scanned = up.inbox.scanned
     cdef int how = STEP_TUNNEL if s.bits & S_TUNNEL else STEP_ON
     if up.x.io.tx_total == up.tx_mark and not up.x.io.flags & IO_FLUSHING and how == STEP_ON:
         # Nothing of the request has left: this is no answer to it, but what an idle connection is told at its end.
         stream_on_upstream_fault(s, not up.is_reused, b"the upstream answered before it was asked")
         return
-    if up.inbox.len > 0 or how == STEP_TUNNEL:
+    if up.inbox.len > 0 or how == STEP_TUNNEL or s.bits & S_HOLD_OUT:
         if inbox_add(&up.inbox, &s.proxy.reactor.blocks, p, n) != FM_OK:
             stream_on_upstream_fault(s, True, b"the upstream sent more than it was asked for")
             return
-        if how == STEP_TUNNEL:
+        if how == STEP_TUNNEL or s.bits & S_HOLD_OUT:
             return
         # The inbox is emptied first: whoever looks at the connection meanwhile sees it without leftovers.
         own = inbox_detach(&up.inbox, &p, &n)
         blk = own
+    _work(s, up, p, n, scanned, blk, own)
+
+
+cdef int _work(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t scanned, block_t *blk,
+               block_t *own) noexcept nogil:
+    """Works off p[0:n); what cannot be used yet goes to the inbox. `own`: a reference to give back, or NULL."""
+    cdef uint32_t used = 0
+    cdef int how = STEP_ON
     while n > 0 and how == STEP_ON:
         how = _step(s, up, p, n, scanned, blk, &used)
         scanned = 0
@@ -378,6 +415,32 @@ cdef void _on_bytes(up_t *up, const uint8_t *p, uint32_t n, block_t *blk) noexce
             up.inbox.scanned = n
     if own is not NULL:
         block_put(own)
+    return how
+
+
+cdef void _resume(stream_t *s) noexcept nogil:
+    cdef up_t *up = s.up
+    cdef const uint8_t *p = NULL
+    cdef uint32_t n = 0
+    cdef uint32_t scanned = up.inbox.scanned
+    cdef block_t *own
+    cdef int how = STEP_ON
+    if up.has_head and up.body.state == BODY_DONE:
+        if up.inbox.len > 0:
+            s.bits |= S_CLOSE_UP
+        stream_on_answer_end(s, NULL)
+        return
+    if up.inbox.len > 0:
+        own = inbox_detach(&up.inbox, &p, &n)
+        how = _work(s, up, p, n, scanned, own, own)
+    if how != STEP_ON and how != STEP_WAIT:
+        return
+    if s.up_ended == 1:
+        _on_eof(up)
+    elif s.up_ended == 2:
+        _on_error(up, 0)
+    elif not s.bits & S_UP_PAUSED:
+        io_rx(&up.x.io, True)
 
 
 cdef inline bint _in_head(up_t *up) noexcept nogil:
@@ -389,6 +452,9 @@ cdef void _on_eof(up_t *up) noexcept nogil:
     cdef stream_t *s = <stream_t *>up.user
     if s.bits & S_TUNNEL:
         return
+    if s.bits & S_HOLD_OUT:
+        s.up_ended = 1
+        return
     if up.has_head and up.body.framing == FRAME_CLOSE:
         up.body.state = BODY_DONE
         s.bits |= S_CLOSE_UP
@@ -398,6 +464,9 @@ cdef void _on_eof(up_t *up) noexcept nogil:
 
 
 cdef void _on_error(up_t *up, int err) noexcept nogil:
+    if (<stream_t *>up.user).bits & S_HOLD_OUT:
+        (<stream_t *>up.user).up_ended = 2
+        return
     stream_on_upstream_fault(<stream_t *>up.user, _in_head(up),
                              b"the connection to the upstream was reset before its answer was complete")
 
@@ -427,6 +496,7 @@ H1_UP.head = _head
 H1_UP.body = _body
 H1_UP.end = _end
 H1_UP.read = _read
+H1_UP.resume = _resume
 H1_UP.user = &USER
 
 

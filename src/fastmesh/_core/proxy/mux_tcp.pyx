@@ -92,7 +92,7 @@ cdef void _no_message(stream_t *s, msg_t *m) noexcept nogil:
     pass
 
 
-cdef void _no_local(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil:
+cdef void _no_local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
     pass
 
 

@@ -5,6 +5,7 @@ Events come from the muxes; every path ends in `stream_end`, exactly once, which
 from libc.stdint cimport uint8_t, uint32_t
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.mem.block cimport block_t
+from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport down_ops_t, down_t, proxy_t, stream_t
 from fastmesh._core.upstream.pool cimport pool_wait_t, up_t
 
@@ -20,8 +21,10 @@ cdef void stream_on_client_drained(stream_t *s) noexcept nogil
 cdef void stream_on_tcp(stream_t *s) noexcept nogil
 # --- from the upstream's side --------------------------------------------------------------------
 cdef void stream_on_interim(stream_t *s, msg_t *m) noexcept nogil
-cdef void stream_on_answer(stream_t *s, msg_t *m) noexcept nogil
-cdef void stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
+# Both return FILTER_GO; FILTER_HELD: nothing more is to be read before up_ops.resume; FILTER_OVER: the connection is no
+# longer this stream's, and the stream may be gone.
+cdef int stream_on_answer(stream_t *s, msg_t *m) noexcept nogil
+cdef int stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
 cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil
 # What came on a reused connection is most likely what the upstream tells a connection that was idle for too long. True:
 # the request is on its way again, on another connection. False: it may not be repeated.
@@ -33,6 +36,24 @@ cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil
 # `why` is a sentence for people, shown when the listener allows plain answers; `details` goes to the log.
 cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
 cdef void stream_end(stream_t *s) noexcept nogil
+# --- what filters go on with, each from where they were asked --------------------------------------
+cdef void stream_route(stream_t *s, msg_t *m) noexcept nogil
+cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil
+# True when enough is queued.
+cdef bint stream_put_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
+cdef void stream_put_request_end(stream_t *s, msg_t *trailers) noexcept nogil
+cdef void stream_connect(stream_t *s) noexcept nogil
+cdef void stream_after_fault(stream_t *s, int how) noexcept nogil
+cdef void stream_send_again(stream_t *s) noexcept nogil        # drops the answer that has begun
+cdef void stream_put_answer_head(stream_t *s, msg_t *m) noexcept nogil
+cdef bint stream_put_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
+cdef void stream_put_answer_end(stream_t *s, msg_t *trailers) noexcept nogil
+cdef void stream_put_local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil
+# An answer that somebody else has made: `details` has static storage, or lives as long as the snapshot.
+cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
+                             span_t fields, span_t body) noexcept nogil
+# A request of a filter's own: `s` has its cluster, its time-out and its head (in wire) already, and a body in replay.
+cdef void stream_on_call(stream_t *s) noexcept nogil
 cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil
 # The pool's answer: for the table of pool users.
 cdef void stream_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept nogil

@@ -1,7 +1,8 @@
 """See stream.pxd."""
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
-from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_KEEPALIVE, msg_span
+from fastmesh._core.http.h1 cimport h1_copy_fields
+from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_EDITED, MSG_KEEPALIVE, msg_span
 from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_OPTIONS, METHOD_OTHER, method_is_idempotent
 from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_READINGS, URI_SAME, uri_normalize, uri_read_again
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
@@ -19,9 +20,11 @@ from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.mux cimport (
-    HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CLOSE_DOWN, S_CLOSE_UP, S_ENDING,
-    S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL, S_UP_PAUSED, S_WAITING,
-    S_WANT_BODY, TRIED_MAX)
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO,
+    FILTER_HELD, FILTER_OVER, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN,
+    S_CLOSE_UP, S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
+    S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS, TAP_RESPONSE,
+    TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY, TRIED_MAX)
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
 from fastmesh._core.route.route_table cimport method_in_capitals, route_find, route_is_torn, route_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
@@ -66,10 +69,6 @@ cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil:
 
 cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
-    cdef span_t path
-    cdef uint32_t n = 0
-    cdef int rc, i
-    cdef const route_t *route
     s.method = m.method
     s.framing = m.framing
     s.received += m.len
@@ -83,6 +82,17 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
         stream_answer(s, 405, FLAG_DPE, b"connect_not_supported",
                       b"CONNECT is not served here: this is not a forward proxy")
         return
+    if p.filters is not NULL and s.listener.chain >= 0 and p.filters.request(s, &m) != FILTER_GO:
+        return
+    stream_route(s, m)
+
+
+cdef void stream_route(stream_t *s, msg_t *m) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef span_t path
+    cdef uint32_t n = 0
+    cdef int rc, i
+    cdef const route_t *route
     path = msg_span(m, m.path_off, m.path_len)
     rc = URI_SAME
     if path.len == 0:
@@ -132,16 +142,25 @@ cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
                       b"its name")
         return
     s.route = route
-    if s.snap.n_log_ops != 0 or route.cluster >= 0:
-        s.up_ops.prepare(s, m, path if rc != URI_SAME else span_of(NULL, 0))
-    if route.cluster < 0:
-        s.status = route.status
+    s.timeout_ns = route.timeout_ns
+    if route.cluster >= 0:
+        s.cluster = &s.snap.clusters[route.cluster]
+    if rc == URI_SAME:
+        path = span_of(NULL, 0)
+    if p.filters is not NULL and (s.run is not NULL or route.chain >= 0 or
+                                  (s.cluster is not NULL and s.cluster.chain >= 0)):
+        if p.filters.routed(s, &m, &path) != FILTER_GO:
+            return
+    stream_go(s, m, path)
+
+
+cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
+    if s.snap.n_log_ops != 0 or s.cluster is not NULL:
+        s.up_ops.prepare(s, m, path)
+    if s.cluster is NULL:
         s.details = b"direct_response"
-        s.bits |= S_LOCAL | S_ANSWER_HEAD
-        s.down_ops.local(s, route.status, route.content_type, route.body)
-        _finish_down(s, NULL)
+        _answer_locally(s, s.route.status, s.route.content_type, s.route.body)
         return
-    s.cluster = &s.snap.clusters[route.cluster]
     if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
         _overflow(s)
         return
@@ -165,8 +184,8 @@ cdef bint _is_torn_by_case(stream_t *s, msg_t *m, span_t path, const route_t *ro
 
 cdef inline void _await_answer(stream_t *s) noexcept nogil:
     """The request is here: from now on the time runs that its answer may take."""
-    if s.route.timeout_ns != 0:
-        timer_arm(&s.proxy.reactor.wheel, &s.timer, s.proxy.reactor.now_ns + s.route.timeout_ns)
+    if s.timeout_ns != 0:
+        timer_arm(&s.proxy.reactor.wheel, &s.timer, s.proxy.reactor.now_ns + s.timeout_ns)
 
 
 cdef void _remember(stream_t *s, msg_t *m) noexcept nogil:
@@ -191,6 +210,13 @@ cdef void _overflow(stream_t *s) noexcept nogil:
 
 
 cdef void _connect(stream_t *s) noexcept nogil:
+    if s.taps & TAP_RETRY and s.attempts != 0:
+        if s.proxy.filters.retry(s) != FILTER_GO:
+            return
+    stream_connect(s)
+
+
+cdef void stream_connect(stream_t *s) noexcept nogil:
     """Picks an endpoint and asks the pool. `s` may be gone afterwards."""
     cdef proxy_t *p = s.proxy
     cdef endpoint_t *e = cluster_pick(s.cluster, p.reactor.now_ns, &p.rng, s.tried, s.n_tried)
@@ -255,6 +281,15 @@ cdef void stream_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept
     if s.n_tried < TRIED_MAX:
         s.tried[s.n_tried] = s.endpoint
         s.n_tried += 1
+    if s.taps & TAP_ERROR:
+        s.endpoint = NULL
+        _ask(s, FAULT_CONNECT_TIMEOUT if is_timeout else FAULT_CONNECT, True, _may_try_another(s, s.n_tried),
+             504 if is_timeout else 503, FLAG_UF | FLAG_URX,
+             b"upstream_reset_before_response_started{connection_timeout}" if is_timeout else
+             b"upstream_reset_before_response_started{connection_failure}",
+             b"connecting to the upstream took longer than connect_timeout" if is_timeout else
+             b"the upstream refused the connection")
+        return
     if _may_try_another(s, s.n_tried):
         p.stats.globals[G_RETRY_CONNECT] += 1
         p.stats.clusters[s.cluster.id].retries += 1
@@ -288,16 +323,26 @@ cdef void _send(stream_t *s) noexcept nogil:
         s.bits |= S_KEEP_REPLAY
     if s.replay is not NULL and s.replay_len > 0:
         full = s.up_ops.body(s, s.replay.bytes, s.replay_len, s.replay)
-    if s.bits & S_REQUEST_DONE:
+    if s.bits & (S_UP_ENDED if s.taps & TAP_REQUEST_BODY else S_REQUEST_DONE):
         s.up_ops.end(s, NULL)
         return
     if not full:
+        if s.taps & TAP_REQUEST_BODY:
+            s.proxy.filters.request_room(s)
+            return
         s.bits |= S_WANT_BODY
         s.down_ops.read(s)
 
 
 cdef void stream_on_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
     s.received += n
+    if s.taps & TAP_REQUEST_BODY:
+        s.proxy.filters.request_body(s, p, n)
+        return
+    stream_put_request_body(s, p, n, blk)
+
+
+cdef bint stream_put_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
     if s.bits & S_KEEP_REPLAY:
         if s.replay_len + n <= REPLAY_MAX:
             if s.replay is NULL:
@@ -310,6 +355,8 @@ cdef void stream_on_request_body(stream_t *s, const uint8_t *p, uint32_t n, bloc
     if s.up_ops.body(s, p, n, blk):
         s.bits &= ~<uint32_t>S_WANT_BODY
         s.proxy.stats.globals[G_READ_PAUSED] += 1
+        return True
+    return False
 
 
 cdef void _forget_replay(stream_t *s) noexcept nogil:
@@ -325,6 +372,14 @@ cdef void stream_on_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
         return
     s.bits |= S_REQUEST_DONE
     _await_answer(s)
+    if s.taps & TAP_REQUEST_BODY or (s.taps & TAP_REQUEST_TRAILERS and trailers is not NULL):
+        s.proxy.filters.request_end(s, trailers)
+        return
+    stream_put_request_end(s, trailers)
+
+
+cdef void stream_put_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
+    s.bits |= S_UP_ENDED
     if trailers is not NULL and trailers.n_fields != 0:
         _forget_replay(s)
     if s.up is not NULL:
@@ -332,6 +387,9 @@ cdef void stream_on_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
 
 
 cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil:
+    if s.taps & TAP_REQUEST_BODY and not s.bits & (S_UP_ENDED | S_TUNNEL):
+        s.proxy.filters.request_room(s)
+        return
     if s.bits & (S_REQUEST_DONE | S_WANT_BODY | S_TUNNEL):
         return
     s.bits |= S_WANT_BODY
@@ -339,6 +397,9 @@ cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil:
 
 
 cdef void stream_on_client_drained(stream_t *s) noexcept nogil:
+    if s.taps & TAP_RESPONSE_BODY and not s.bits & S_TUNNEL:
+        s.proxy.filters.answer_room(s)
+        return
     if s.bits & S_UP_PAUSED and s.up is not NULL:
         s.bits &= ~<uint32_t>S_UP_PAUSED
         s.up_ops.read(s, True)
@@ -359,9 +420,10 @@ cdef void stream_on_interim(stream_t *s, msg_t *m) noexcept nogil:
         s.down_ops.interim(s, m)
 
 
-cdef void stream_on_answer(stream_t *s, msg_t *m) noexcept nogil:
+cdef int stream_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
-    cdef uint64_t took, now
+    cdef uint64_t took
+    cdef int how
     s.first_ns = p.reactor.now_ns
     s.status = m.status
     s.proxy.stats.clusters[s.cluster.id].class_[m.status // 100 if m.status < 600 else 0] += 1
@@ -376,6 +438,20 @@ cdef void stream_on_answer(stream_t *s, msg_t *m) noexcept nogil:
         s.endpoint.live.row.failures += 1
     if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):
         s.bits |= S_CLOSE_UP
+    if s.taps & (TAP_RESPONSE | TAP_RESPONSE_BODY) or (s.taps & TAP_ERROR and m.status >= 500):
+        s.fault_may_repeat = _may_send_again(s, s.up) and s.attempts < TRIED_MAX
+        how = p.filters.response(s, &m)
+        if how != FILTER_GO:
+            return FILTER_GO if how == FILTER_COLLECT else how
+    stream_put_answer_head(s, m)
+    return FILTER_GO
+
+
+cdef void stream_put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef uint64_t took = s.first_ns - s.sent_ns if s.first_ns > s.sent_ns else 0
+    cdef uint64_t now
+    s.status = m.status
     if s.replay is not NULL or s.bits & S_KEEP_REPLAY:
         _forget_replay(s)
     if s.snap.n_log_ops != 0:
@@ -396,16 +472,33 @@ cdef void _keep_answer(stream_t *s, msg_t *m) noexcept nogil:
     if s.answer is not NULL:
         return
     s.answer = block_new(&s.proxy.reactor.blocks, BLOCK_SMALL if m.len <= BLOCK_SMALL else BLOCK_LARGE)
-    memcpy(s.answer.bytes, m.base, m.len)
-    s.answer_len = m.len
+    if not m.bits & MSG_EDITED:
+        memcpy(s.answer.bytes, m.base, m.len)
+        s.answer_len = m.len
+        return
+    memcpy(s.answer.bytes, m.base, m.fields_off)
+    s.answer_len = m.fields_off + h1_copy_fields(s.answer.bytes + m.fields_off, m)
+    if s.answer_len + 2 <= s.answer.cap:
+        memcpy(s.answer.bytes + s.answer_len, b"\r\n", 2)
+        s.answer_len += 2
 
 
-cdef void stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
+cdef int stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
+    if s.taps & TAP_RESPONSE_BODY:
+        return s.proxy.filters.answer_body(s, p, n)
+    stream_put_answer_body(s, p, n, blk)
+    return FILTER_GO
+
+
+cdef bint stream_put_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
     s.sent += n
-    if s.down_ops.body(s, p, n, blk) and not s.bits & S_UP_PAUSED:
+    if not s.down_ops.body(s, p, n, blk):
+        return False
+    if not s.bits & S_UP_PAUSED and s.up is not NULL:
         s.bits |= S_UP_PAUSED
         s.proxy.stats.globals[G_READ_PAUSED] += 1
         s.up_ops.read(s, False)
+    return True
 
 
 cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
@@ -413,7 +506,9 @@ cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
     s.bits |= S_ANSWER_DONE
     s.up = NULL
     # A request that is not wholly sent leaves the connection in the middle of a message.
-    if not s.bits & S_REQUEST_DONE or s.bits & S_CLOSE_UP:
+    if (not s.bits & S_REQUEST_DONE or s.bits & S_CLOSE_UP or
+            (s.taps & (TAP_REQUEST_BODY | TAP_REQUEST_TRAILERS) and s.framing != FRAME_NONE and
+             not s.bits & S_UP_ENDED)):
         pool_drop(up)
     elif s.snap is not s.proxy.snap and up.live.refs <= up.live.held + 1:
         # Only this stream's old snapshot still names the endpoint.
@@ -427,6 +522,13 @@ cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
         pool_give(up)
     else:
         pool_drop(up)
+    if s.taps & TAP_RESPONSE_BODY or (s.taps & TAP_RESPONSE_TRAILERS and trailers is not NULL):
+        s.proxy.filters.answer_end(s, trailers)
+        return
+    _finish_down(s, trailers)
+
+
+cdef void stream_put_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
     _finish_down(s, trailers)
 
 
@@ -456,6 +558,43 @@ cdef void _send_again(stream_t *s, up_t *up) noexcept nogil:
     _connect(s)
 
 
+cdef void stream_send_again(stream_t *s) noexcept nogil:
+    # The status counts as the endpoint's failure already.
+    if s.n_tried < TRIED_MAX:
+        s.tried[s.n_tried] = s.endpoint
+        s.n_tried += 1
+    if s.n_tried >= s.cluster.n:
+        s.n_tried = 0
+    _send_again(s, s.up)
+
+
+cdef void _ask(stream_t *s, int fault, bint may_repeat, bint by_default, uint16_t status, uint32_t flags,
+               const char *details, const char *why) noexcept nogil:
+    """An attempt failed and nothing hangs on it any more: filters decide what becomes of the request."""
+    cdef int how
+    s.fault_default = by_default
+    s.fault_may_repeat = may_repeat and s.attempts < TRIED_MAX
+    s.fault_status = status
+    s.fault_flags = flags
+    s.fault_details = details
+    s.fault_why = why
+    how = s.proxy.filters.failed(s, fault)
+    if how != FILTER_HELD and how != FILTER_OVER:
+        stream_after_fault(s, how)
+
+
+cdef void stream_after_fault(stream_t *s, int how) noexcept nogil:
+    cdef bint again = s.fault_default if how == FILTER_DEFAULT else how == FILTER_AGAIN and s.fault_may_repeat
+    if not again:
+        stream_answer(s, s.fault_status, s.fault_flags, s.fault_details, s.fault_why)
+        return
+    s.proxy.stats.clusters[s.cluster.id].retries += 1
+    if s.n_tried >= s.cluster.n or s.n_tried >= TRIED_MAX:
+        # Decided by a filter: better the same endpoint once more than none.
+        s.n_tried = 0
+    _connect(s)
+
+
 cdef bint stream_on_stale(stream_t *s) noexcept nogil:
     cdef up_t *up = s.up
     if s.retried_reused >= REUSE_RETRIES or not _may_send_again(s, up):
@@ -469,6 +608,7 @@ cdef bint stream_on_stale(stream_t *s) noexcept nogil:
 cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef up_t *up = s.up
+    cdef bint may_repeat
     if s.bits & S_ANSWER_HEAD:
         p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
         p.stats.clusters[s.cluster.id].resets += 1
@@ -484,7 +624,7 @@ cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *wh
             s.retried_reused += 1
             _send_again(s, up)
             return
-        if _may_try_another(s, s.n_tried + 1):
+        if not s.taps & TAP_ERROR and _may_try_another(s, s.n_tried + 1):
             # It died with the request in its hands: what may be done twice is done by another.
             p.stats.clusters[s.cluster.id].resets += 1
             s.endpoint.live.row.failures += 1
@@ -494,6 +634,23 @@ cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *wh
             return
     p.stats.clusters[s.cluster.id].resets += 1
     s.endpoint.live.row.failures += 1
+    if s.taps & TAP_ERROR and not up.has_head:
+        p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
+        may_repeat = up.interims == 0 and _may_send_again(s, up)
+        if s.n_tried < TRIED_MAX:
+            s.tried[s.n_tried] = s.endpoint
+            s.n_tried += 1
+        s.up = NULL
+        s.bits &= ~<uint32_t>S_WANT_BODY
+        _leave_endpoint(s)
+        s.endpoint = NULL
+        pool_drop(up)
+        _ask(s, FAULT_PROTOCOL if is_protocol else FAULT_RESET, may_repeat,
+             may_repeat and not is_protocol and _may_try_another(s, s.n_tried), 502 if is_protocol else 503,
+             FLAG_UPE if is_protocol else FLAG_UC,
+             b"upstream_reset_before_response_started{protocol_error}" if is_protocol else
+             b"upstream_reset_before_response_started{connection_termination}", why)
+        return
     if is_protocol:
         p.stats.globals[G_UPSTREAM_PROTOCOL] += 1
         stream_answer(s, 502, FLAG_UPE, b"upstream_reset_before_response_started{protocol_error}", why)
@@ -506,6 +663,8 @@ cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *wh
 
 cdef void stream_on_tcp(stream_t *s) noexcept nogil:
     s.bits |= S_TCP | S_REQUEST_DONE
+    if s.proxy.filters is not NULL and s.listener.chain >= 0:
+        s.proxy.filters.request(s, NULL)
     s.cluster = &s.snap.clusters[s.listener.cluster]
     if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
         _overflow(s)
@@ -513,6 +672,16 @@ cdef void stream_on_tcp(stream_t *s) noexcept nogil:
     _enter_cluster(s)
     # Protocols differ in who speaks first: nothing may be assumed of a connection used before.
     s.retried_reused = 1
+    _connect(s)
+
+
+cdef void stream_on_call(stream_t *s) noexcept nogil:
+    s.bits |= S_CALL | S_REQUEST_DONE | S_UP_ENDED
+    if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
+        _overflow(s)
+        return
+    _enter_cluster(s)
+    _await_answer(s)
     _connect(s)
 
 
@@ -584,13 +753,42 @@ cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *det
         s.down_ops.cut(s)
         return
     s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
-    s.bits |= S_LOCAL | S_ANSWER_HEAD
-    s.status = <uint16_t>status
     if why is NULL or not (s.listener.is_plain_answers and s.down.is_local_peer):
         body = span_of(NULL, 0)
     else:
         body = span_of(<const uint8_t *>why, <uint32_t>strlen(why))
-    s.down_ops.local(s, status, span_of(b"text/plain; charset=utf-8", 25), body)
+    _answer_locally(s, status, span_of(b"text/plain; charset=utf-8", 25), body)
+
+
+cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
+                             span_t fields, span_t body) noexcept nogil:
+    cdef up_t *up = s.up
+    s.flags |= flags
+    s.details = details
+    if up is not NULL:
+        s.up = NULL
+        pool_drop(up)
+    if s.bits & (S_ANSWER_HEAD | S_TCP):
+        s.down_ops.cut(s)
+        return
+    s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
+    stream_put_local(s, status, content_type, fields, body)
+
+
+cdef void _answer_locally(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil:
+    s.bits |= S_LOCAL
+    s.status = <uint16_t>status
+    if s.run is not NULL and not s.bits & S_LOCAL_SEEN:
+        s.bits |= S_LOCAL_SEEN
+        if s.proxy.filters.local(s, status, content_type, body) != FILTER_GO:
+            return
+    stream_put_local(s, status, content_type, span_of(NULL, 0), body)
+
+
+cdef void stream_put_local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
+    s.bits |= S_LOCAL | S_ANSWER_HEAD
+    s.status = <uint16_t>status
+    s.down_ops.local(s, status, content_type, fields, body)
     _finish_down(s, NULL)
 
 
@@ -616,6 +814,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
     if s.bits & S_ENDING:
         return
     s.bits |= S_ENDING
+    if s.run is not NULL:
+        p.filters.complete(s)
     if r is not NULL:
         _on_relay_report(s, r)
         s.relay = NULL
@@ -628,15 +828,19 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         pool_drop(up)
     if s.timer.next is not NULL:
         timer_unlink(&p.reactor.wheel, &s.timer)
-    if s.bits & S_TCP:
+    if s.bits & S_CALL:
+        pass
+    elif s.bits & S_TCP:
         row = _series(s, SERIES_TCP, 0)
         row.closed += 1
         if not s.bits & S_TUNNEL:
             row.count += 1
     else:
         series_observe(_series(s, SERIES_HTTP, s.status), now - s.start_ns, s.received, s.sent)
-    if s.snap.n_log_ops != 0:
+    if s.snap.n_log_ops != 0 and not s.bits & S_CALL:
         access_log_put(s, now)
+    if s.run is not NULL:
+        p.filters.release(s)
     _leave_endpoint(s)
     if s.bits & S_MEASURED:
         if s.first_ns == 0 and not s.bits & S_TCP:

@@ -44,6 +44,7 @@ ctypedef struct route_t:
     span_t name
     uint64_t timeout_ns       # request timeout; 0 = none
     uint32_t index
+    int32_t chain             # index into snapshot_t.chains, or -1
 
 ctypedef struct route_table_t:
     route_t *routes

@@ -2,7 +2,7 @@
 
 Immutable once built. Counted: each stream holds the snapshot it began with.
 """
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.http.h1 cimport h1_limits_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
@@ -12,9 +12,12 @@ from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
 cdef enum:
-    SNAPSHOT_FORMAT = 2
+    SNAPSHOT_FORMAT = 3
     PROTOCOL_HTTP = 0
     PROTOCOL_TCP = 1
+    FILTER_SLOTS_MAX = 256    # rules of a snapshot
+    FILTER_CHAIN_MAX = 64     # slots of a chain, and of those of a listener, a route and any cluster together
+    SHARE_ALL = 1000000
 
 # One piece of an access-log line: a literal, or a field with its escaping.
 ctypedef struct log_op_t:
@@ -49,6 +52,17 @@ ctypedef struct listener_t:
     uint32_t n_trusted
     span_t via                    # pseudonym for Via, empty = none
     route_table_t routes
+    int32_t chain             # index into snapshot_t.chains, or -1
+
+# When one filter is asked at all. Its slot in the worker's table has the same index.
+ctypedef struct filter_rule_t:
+    route_table_t *match      # a table of one route; NULL = every request
+    uint32_t share            # of the requests that match, in parts of SHARE_ALL
+
+# Filters in the order of the way in.
+ctypedef struct filter_chain_t:
+    uint16_t n
+    uint16_t *slots           # indexes into rules
 
 ctypedef struct snapshot_t:
     uint64_t version
@@ -58,6 +72,11 @@ ctypedef struct snapshot_t:
     cluster_t *clusters
     log_op_t *log_ops
     uint32_t n_log_ops            # 0 = no access log
+    uint32_t n_rules, n_chains
+    filter_rule_t *rules
+    filter_chain_t *chains
+    void *filters                 # the worker's table of filters, owned: given to the function of snapshot_on_free
+                                  # when this is freed; NULL = none
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above
     void *live                    # registry, borrowed from the worker
@@ -72,5 +91,7 @@ cdef void snapshot_put(snapshot_t *s) noexcept nogil      # frees with the last 
 cdef inline snapshot_t *snapshot_get(snapshot_t *s) noexcept nogil:
     s.refs += 1
     return s
+# Called with `filters` of a snapshot that is freed, unless that is NULL. One function for the process.
+cdef void snapshot_on_free(void (*fn)(void *) noexcept nogil) noexcept nogil
 # For tests: snapshots that are alive.
 cdef uint32_t snapshot_live() noexcept nogil

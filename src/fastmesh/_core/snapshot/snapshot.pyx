@@ -16,7 +16,7 @@ from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
 from fastmesh._core.lb.cluster cimport LB_LEAST_REQUEST, cluster_build, cluster_drop, cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
 from fastmesh._core.route.route_table cimport (
-    ROUTE_EXACT, ROUTE_HOST_MAX, route_add_method, route_build, route_header_t, route_t)
+    ROUTE_EXACT, ROUTE_HOST_MAX, route_add_method, route_build, route_header_t, route_t, route_table_t)
 from fastmesh._core.snapshot.live cimport (
     LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
     live_reserve)
@@ -36,7 +36,7 @@ cdef extern from "field_name.h" nogil:
 cdef enum:
     NAME_MAX = 255
     TEXT = 160
-    LOG_FIELD_MAX = 25
+    LOG_FIELD_MAX = 27
     LOG_REQUEST_HEADER = 12
     LOG_RESPONSE_HEADER = 13
     HEAD_MAX = 65535
@@ -50,6 +50,8 @@ ctypedef struct decode_t:
     uint32_t n_rows
 
 cdef uint32_t n_alive = 0
+cdef void (*on_free)(void *) noexcept nogil
+on_free = NULL
 
 
 # --- settings ---
@@ -89,6 +91,17 @@ cdef bint decode_settings(decode_t *d) noexcept nogil:
     if not (take_u32(t, b"max_connections", 0, U32_MAX, &d.s.max_connections) and decode_log_ops(d)):
         return False
     take_leave(t)
+    return True
+
+
+# --- chains ---
+
+cdef bint decode_chain(decode_t *d, int32_t *chain) noexcept nogil:
+    """The item of a listener, route or cluster; compared with the number of chains once that is known."""
+    cdef int64_t index = -1
+    if not take_index(&d.t, b"chain", &index):
+        return False
+    chain[0] = <int32_t>(index if index < 0x7FFFFFFF else 0x7FFFFFFF)
     return True
 
 
@@ -182,7 +195,7 @@ cdef bint decode_route(decode_t *d, route_t *r) noexcept nogil:
     cdef take_t *t = &d.t
     cdef int64_t cluster = -1
     cdef uint32_t status = 0
-    if not (take_record(t, NULL, 11) and take_bytes(t, b"name", 0, NAME_MAX, &r.name) and
+    if not (take_record(t, NULL, 12) and take_bytes(t, b"name", 0, NAME_MAX, &r.name) and
             take_u8(t, b"path_kind", ROUTE_EXACT, &r.path_kind) and take_text(t, b"path", 1, HEAD_MAX, &r.path)):
         return False
     if r.path.ptr[0] != 47 and not (r.path_kind == ROUTE_EXACT and r.path.len == 1 and r.path.ptr[0] == 42):
@@ -199,14 +212,14 @@ cdef bint decode_route(decode_t *d, route_t *r) noexcept nogil:
     r.status = <uint16_t>status
     return (take_bytes(t, b"body", 0, U32_MAX, &r.body) and
             take_text(t, b"content_type", 0, NAME_MAX, &r.content_type) and
-            take_duration(t, b"timeout", &r.timeout_ns))
+            take_duration(t, b"timeout", &r.timeout_ns) and decode_chain(d, &r.chain))
 
 
 cdef bint decode_routes(decode_t *d, listener_t *l) noexcept nogil:
     cdef take_t *t = &d.t
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not take_list(t, b"routes", 12, 1 << 20, &n):
+    if not take_list(t, b"routes", 13, 1 << 20, &n):
         return False
     if n != 0 and l.protocol == PROTOCOL_TCP:
         return take_refuse(t, b"routes", b"must be empty, as the protocol is tcp")
@@ -276,7 +289,7 @@ cdef bint decode_trusted(decode_t *d, listener_t *l) noexcept nogil:
 cdef bint decode_listener(decode_t *d, listener_t *l) noexcept nogil:
     cdef take_t *t = &d.t
     cdef int64_t cluster = -1
-    if not (take_record(t, NULL, 10) and take_u32(t, b"id", 0, U32_MAX, &l.id) and
+    if not (take_record(t, NULL, 11) and take_u32(t, b"id", 0, U32_MAX, &l.id) and
             take_bytes(t, b"name", 1, NAME_MAX, &l.name) and
             take_u8(t, b"protocol", PROTOCOL_TCP, &l.protocol) and
             take_bool(t, b"inbound", &l.inbound) and take_bool(t, b"plain_answers", &l.is_plain_answers) and
@@ -288,7 +301,7 @@ cdef bint decode_listener(decode_t *d, listener_t *l) noexcept nogil:
         return take_refuse(t, b"cluster", b"must be -1, as the protocol is http")
     l.cluster = <int32_t>(cluster if cluster < 0x7FFFFFFF else 0x7FFFFFFF)
     return (decode_limits(d, l) and decode_trusted(d, l) and take_text(t, b"via", 0, NAME_MAX, &l.via) and
-            decode_routes(d, l))
+            decode_routes(d, l) and decode_chain(d, &l.chain))
 
 
 # --- clusters ---
@@ -344,7 +357,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     cdef take_t *t = &d.t
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 14) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+    if not (take_record(t, NULL, 15) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
             take_u8(t, b"lb", LB_LEAST_REQUEST, &c.lb) and
             take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
@@ -369,7 +382,91 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
         if not decode_endpoint(d, c, &c.endpoints[i]):
             return False
     take_leave(t)
+    if not decode_chain(d, &c.chain):
+        return False
     cluster_build(c)
+    return True
+
+
+# --- filters ---
+
+cdef bint decode_rule(decode_t *d, filter_rule_t *rule) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef route_t *r
+    if not take_record(t, NULL, 2):
+        return False
+    if not unpack_nil(&t.u):
+        rule.match = <route_table_t *>arena_array(d.s.arena, 1, sizeof(route_table_t))
+        rule.match.routes = r = <route_t *>arena_array(d.s.arena, 1, sizeof(route_t))
+        rule.match.n = 1
+        take_enter(t, b"match")
+        if not decode_route(d, r):
+            return False
+        if r.cluster >= 0:
+            return take_refuse(t, b"cluster", b"must be -1, as this is no route")
+        if r.chain >= 0:
+            return take_refuse(t, b"chain", b"must be -1, as this is no route")
+        if route_build(rule.match, d.s.arena) != FM_OK:
+            return take_refuse(t, NULL, b"too many combinations of hosts and paths, must be at most 1048576")
+        take_leave(t)
+    return take_u32(t, b"share", 0, SHARE_ALL, &rule.share)
+
+
+cdef bint decode_rules(decode_t *d) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_list(t, b"rules", 3, FILTER_SLOTS_MAX, &n):
+        return False
+    d.s.rules = <filter_rule_t *>arena_array(d.s.arena, n, sizeof(filter_rule_t))
+    d.s.n_rules = n
+    take_enter(t, b"rules")
+    for i in range(n):
+        take_at(t, i)
+        if not decode_rule(d, &d.s.rules[i]):
+            return False
+    take_leave(t)
+    return True
+
+
+cdef bint decode_slots(decode_t *d, filter_chain_t *chain) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef char text[TEXT]
+    cdef uint32_t slot = 0
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_list(t, NULL, 1, FILTER_CHAIN_MAX, &n):
+        return False
+    chain.slots = <uint16_t *>arena_array(d.s.arena, n, sizeof(uint16_t))
+    chain.n = <uint16_t>n
+    for i in range(n):
+        if not take_u32(t, NULL, 0, U32_MAX, &slot):
+            return False
+        if slot >= d.s.n_rules:
+            snprintf(text, TEXT, b"found %u, but there are %u rules", slot, d.s.n_rules)
+            return take_refuse(t, NULL, text)
+        chain.slots[i] = <uint16_t>slot
+    return True
+
+
+cdef bint decode_filters(decode_t *d) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_record(t, b"filters", 2):
+        return False
+    take_enter(t, b"filters")
+    if not (decode_rules(d) and take_list(t, b"chains", 1, 1 << 20, &n)):
+        return False
+    d.s.chains = <filter_chain_t *>arena_array(d.s.arena, n, sizeof(filter_chain_t))
+    d.s.n_chains = n
+    take_enter(t, b"chains")
+    for i in range(n):
+        take_at(t, i)
+        if not decode_slots(d, &d.s.chains[i]):
+            return False
+    take_leave(t)
+    take_leave(t)
     return True
 
 
@@ -442,20 +539,59 @@ cdef bint refuse_index(decode_t *d, int32_t found) noexcept nogil:
     return take_refuse(&d.t, b"cluster", text)
 
 
+cdef bint check_chain(decode_t *d, int32_t chain, uint32_t *n) noexcept nogil:
+    """Adds the chain's filters to `n`."""
+    cdef char text[TEXT]
+    if chain < 0:
+        return True
+    if <uint32_t>chain >= d.s.n_chains:
+        snprintf(text, TEXT, b"found %d, but there are %u chains", chain, d.s.n_chains)
+        return take_refuse(&d.t, b"chain", text)
+    n[0] += d.s.chains[chain].n
+    if n[0] > FILTER_CHAIN_MAX:
+        snprintf(text, TEXT, b"%u filters on one way, must be at most %d", n[0], FILTER_CHAIN_MAX)
+        return take_refuse(&d.t, b"chain", text)
+    return True
+
+
+cdef bint check_clusters(decode_t *d, uint32_t *longest) noexcept nogil:
+    cdef snapshot_t *s = d.s
+    cdef uint32_t i, n
+    take_enter(&d.t, b"clusters")
+    for i in range(s.n_clusters):
+        take_at(&d.t, i)
+        n = 0
+        if not check_chain(d, s.clusters[i].chain, &n):
+            return False
+        if n > longest[0]:
+            longest[0] = n
+    take_leave(&d.t)
+    return True
+
+
 cdef bint check_indexes(decode_t *d) noexcept nogil:
     cdef snapshot_t *s = d.s
     cdef listener_t *l
-    cdef uint32_t i, j
+    cdef uint32_t longest = 0     # chain of a cluster: a filter may send a request to any
+    cdef uint32_t i, j, n, on_way
+    if not check_clusters(d, &longest):
+        return False
     take_enter(&d.t, b"listeners")
     for i in range(s.n_listeners):
         take_at(&d.t, i)
         l = &s.listeners[i]
         if l.cluster >= 0 and <uint32_t>l.cluster >= s.n_clusters:
             return refuse_index(d, l.cluster)
+        n = longest
+        if not check_chain(d, l.chain, &n):
+            return False
         take_enter(&d.t, b"routes")
         for j in range(l.routes.n):
+            take_at(&d.t, j)
+            on_way = n
+            if not check_chain(d, l.routes.routes[j].chain, &on_way):
+                return False
             if l.routes.routes[j].cluster >= 0 and <uint32_t>l.routes.routes[j].cluster >= s.n_clusters:
-                take_at(&d.t, j)
                 return refuse_index(d, l.routes.routes[j].cluster)
         take_leave(&d.t)
     take_leave(&d.t)
@@ -469,13 +605,13 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     cdef uint64_t format = 0
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 6) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
+    if not (take_record(t, NULL, 7) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
         return False
     if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
         return take_refuse(t, b"magic", b"this is not a snapshot")
     if not (take_uint(t, b"format", SNAPSHOT_FORMAT, SNAPSHOT_FORMAT, &format) and
             take_uint(t, b"version", 0, <uint64_t>-1, &s.version) and decode_settings(d) and
-            take_list(t, b"listeners", 24, 1 << 20, &n)):
+            take_list(t, b"listeners", 25, 1 << 20, &n)):
         return False
     s.listeners = <listener_t *>arena_array(s.arena, n, sizeof(listener_t))
     s.n_listeners = n
@@ -485,7 +621,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
         if not decode_listener(d, &s.listeners[i]):
             return False
     take_leave(t)
-    if not take_list(t, b"clusters", 14, 1 << 20, &n):
+    if not take_list(t, b"clusters", 15, 1 << 20, &n):
         return False
     s.clusters = <cluster_t *>arena_array(s.arena, n, sizeof(cluster_t))
     s.n_clusters = n
@@ -496,6 +632,8 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
         if not decode_cluster(d, &s.clusters[i]):
             return False
     take_leave(t)
+    if not decode_filters(d):
+        return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")
     return check_names(d) and check_indexes(d)
@@ -525,6 +663,8 @@ cdef void free_snapshot(snapshot_t *s) noexcept nogil:
                 live_endpoint_put(s.live, c.endpoints[j].live)
         if c.live is not NULL:
             live_cluster_put(s.live, c.live)
+    if s.filters is not NULL and on_free is not NULL:
+        on_free(s.filters)
     n_alive -= 1
     arena_free(s.arena)
 
@@ -561,6 +701,11 @@ cdef void snapshot_put(snapshot_t *s) noexcept nogil:
     s.refs -= 1
     if s.refs == 0:
         free_snapshot(s)
+
+
+cdef void snapshot_on_free(void (*fn)(void *) noexcept nogil) noexcept nogil:
+    global on_free
+    on_free = fn
 
 
 cdef uint32_t snapshot_live() noexcept nogil:

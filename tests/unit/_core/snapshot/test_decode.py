@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.snapshot_probe import Snapshot
+from probes.snapshot_probe import Request, Snapshot
 from probes.wire import (
     LIMITS,
     RANDOM,
@@ -32,19 +32,22 @@ def rich() -> list[Any]:
         listeners=[
             listener([
                 route("/api", hosts=["api.test", "[::1]", "*.x.test"], methods=["GET", "BREW"],
-                      headers=[("x-canary", "1"), ("user-agent", "u")], cluster=1, timeout=5 * SECOND, name="api"),
+                      headers=[("x-canary", "1"), ("user-agent", "u")], cluster=1, timeout=5 * SECOND, name="api", chain=1),
                 route("/no", exact=True, status=403, body=b"no\0", content_type="text/plain"),
                 route("/", hosts=["*"], cluster=0),
-            ], number=7, name="web"),
+            ], number=7, name="web", chain=0),
             listener(number=9, name="tcp", tcp_cluster=0),
         ],
         clusters=[
             cluster([endpoint(3, 8080, text="one"), endpoint(4, 443, bytes(15) + b"\1", 2**31, "two", family=6),
                      endpoint(5, 0, b"/run/x.sock", 5, "three", family=1),
                      endpoint(6, 0, b"\0abstract", 5, "four", family=1)], 12, "alpha", RANDOM),
-            cluster([], 13, "beta"),
+            cluster([], 13, "beta", chain=2),
         ],
-        version=2**63, log_ops=[[0, 0, "["], [2, 1, ""], [12, 0, "x-id"], [0, 0, "]\n"]])
+        version=2**63, log_ops=[[0, 0, "["], [2, 1, ""], [12, 0, "x-id"], [0, 0, "]\n"]],
+        rules=[[None, 1_000_000], [route("/a", hosts=["h.test"], methods=["GET"], headers=[("x-a", "1")], status=200),
+                                   100_000], [None, 0]],
+        chains=[[0, 1], [1], [2, 0, 1], []])
 
 
 def refusal(value: Any) -> str:
@@ -64,16 +67,17 @@ def test_everything_arrives():
     web, tcp = got["listeners"]
     routes = web.pop("routes")
     assert web == {"id": 7, "name": b"web", "protocol": 0, "inbound": 0, "plain_answers": 1, "cluster": -1, "via": b"",
-                   **limits}
+                   "chain": 0, **limits}
     assert tcp == {"id": 9, "name": b"tcp", "protocol": 1, "inbound": 0, "plain_answers": 1, "cluster": 0, "via": b"",
-                   "routes": [], **limits}
+                   "routes": [], "chain": -1, **limits}
     assert routes[0] == {
         "name": b"api", "path_kind": 0, "path": b"/api", "hosts": [b"api.test", b"::1", b"*.x.test"],
         "methods": (1, 1 << 1, [b"BREW"]), "headers": [(b"x-canary", b"1", 0), (b"user-agent", b"u", 15)], "cluster": 1,
-        "status": 0, "body": b"", "content_type": b"", "timeout": 5 * SECOND, "index": 0}
+        "status": 0, "body": b"", "content_type": b"", "timeout": 5 * SECOND, "index": 0, "chain": 1}
     assert routes[1] == {
         "name": b"r", "path_kind": 1, "path": b"/no", "hosts": [], "methods": (0, 0, []), "headers": [], "cluster": -1,
-        "status": 403, "body": b"no\0", "content_type": b"text/plain", "timeout": 0, "index": 1}
+        "status": 403, "body": b"no\0", "content_type": b"text/plain", "timeout": 0, "index": 1,
+        "chain": -1}
     assert routes[2]["hosts"] == []
     alpha, beta = got["clusters"]
     assert alpha == {
@@ -83,14 +87,19 @@ def test_everything_arrives():
         "pending_timeout": 0,
         "endpoints": [(3, b"127.0.0.1:8080", 1, b"one"), (4, b"[::1]:443", 2**31, b"two"),
                       (5, b"unix:/run/x.sock", 5, b"three"), (6, b"unix:@abstract", 5, b"four")],
-        "live_id": 12, "live_refs": 5}
-    assert (beta["name"], beta["index"], beta["endpoints"]) == (b"beta", 1, [])
+        "live_id": 12, "live_refs": 5, "chain": -1}
+    assert (beta["name"], beta["index"], beta["endpoints"], beta["chain"]) == (b"beta", 1, [], 2)
+    assert got["chains"] == [[0, 1], [1], [2, 0, 1], []]
+    assert [share for _, share in got["rules"]] == [1_000_000, 100_000, 0]
+    (every, _), (some, _), _ = got["rules"]
+    assert every is None
+    assert (some["path"], some["hosts"], some["headers"]) == (b"/a", [b"h.test"], [(b"x-a", b"1", 0)])
 
 
 def test_the_smallest():
     with decoded(snapshot()) as s:
         assert s.dump() == {"version": 1, "refs": 1, "max_connections": 0, "log_ops": [], "listeners": [],
-                            "clusters": []}
+                            "clusters": [], "rules": [], "chains": []}
 
 
 def test_limits_arrive_in_their_places():
@@ -111,23 +120,23 @@ def change(*steps: int, to: Any) -> Callable[[], list[Any]]:
     return make
 
 
-L, C = 4, 5     # places of listeners and clusters
+L, C, F = 4, 5, 6     # places of listeners, clusters and filters
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
-    ((1,), 3, "format: found 3, must be at most 2"),
-    ((1,), 1, "format: found 1, must be at least 2"),
+    ((1,), 4, "format: found 4, must be at most 3"),
+    ((1,), 2, "format: found 2, must be at least 3"),
     ((2,), -1, "version: found a signed number, must be a number"),
     ((3,), [], "settings: found an array of 0, must be of 2"),
     ((3,), {}, "settings: found a map, must be an array"),
     ((3, 0), 2**32, "settings.max_connections: found 4294967296, must be at most 4294967295"),
     ((3, 1), "x", "settings.log_ops: found a string, must be an array"),
-    ((3, 1, 1), [26, 0, ""], "settings.log_ops[1].field: found 26, must be at most 25"),
+    ((3, 1, 1), [28, 0, ""], "settings.log_ops[1].field: found 28, must be at most 27"),
     ((3, 1, 1), [1, 2, ""], "settings.log_ops[1].quote: found 2, must be at most 1"),
     ((3, 1, 1), [12, 0, "X-Id"], "settings.log_ops[1].text: must be a token in lower case"),
     ((3, 1, 1), [13, 0, ""], "settings.log_ops[1].text: found 0 bytes, must be at least 1"),
     ((L,), None, "listeners: found nil, must be an array"),
-    ((L, 1), [], "listeners[1]: found an array of 0, must be of 10"),
+    ((L, 1), [], "listeners[1]: found an array of 0, must be of 11"),
     ((L, 0, 0), 1.5, "listeners[0].id: found a floating-point number, must be a number"),
     ((L, 1, 0), 7, "listeners[1].id: the same as that of listeners[0]"),
     ((L, 1, 1), "web", "listeners[1].name: the same as that of listeners[0]"),
@@ -152,7 +161,7 @@ REFUSED = [
     ((L, 0, 7, 1, 2), b"abc", "listeners[0].trusted[1].ip: found 3 bytes, must be at least 16"),
     ((L, 0, 8), "a\r\nx: y", "listeners[0].via: found the control character 0x0d, which is not allowed"),
     ((L, 1, 9), [route("/")], "listeners[1].routes: must be empty, as the protocol is tcp"),
-    ((L, 0, 9, 0), [0] * 12, "listeners[0].routes[0]: found an array of 12, must be of 11"),
+    ((L, 0, 9, 0), [0] * 11, "listeners[0].routes[0]: found an array of 11, must be of 12"),
     ((L, 0, 9, 0, 1), 2, "listeners[0].routes[0].path_kind: found 2, must be at most 1"),
     ((L, 0, 9, 0, 2), "", "listeners[0].routes[0].path: found 0 bytes, must be at least 1"),
     ((L, 0, 9, 0, 2), "api", "listeners[0].routes[0].path: must begin with \"/\""),
@@ -192,6 +201,28 @@ REFUSED = [
     ((C, 0, 13, 2, 3), b"", "clusters[0].endpoints[2].addr: found 0 bytes, must be at least 1"),
     ((C, 0, 13, 0, 4), 0, "clusters[0].endpoints[0].weight: found 0, must be at least 1"),
     ((C, 0, 13, 0, 4), 2**31 + 1, "clusters[0].endpoints[0].weight: found 2147483649, must be at most 2147483648"),
+    ((L, 0, 10), 4, "listeners[0].chain: found 4, but there are 4 chains"),
+    ((L, 0, 10), -2, "listeners[0].chain: found -2, must be at least -1"),
+    ((L, 0, 9, 0, 11), 2**40, "listeners[0].routes[0].chain: found 2147483647, but there are 4 chains"),
+    ((C, 1, 14), 4, "clusters[1].chain: found 4, but there are 4 chains"),
+    ((C, 1, 14), None, "clusters[1].chain: found nil, must be a number"),
+    ((F,), [], "filters: found an array of 0, must be of 2"),
+    ((F, 0), {}, "filters.rules: found a map, must be an array"),
+    ((F, 0, 0), [None], "filters.rules[0]: found an array of 1, must be of 2"),
+    ((F, 0, 0, 0), 1, "filters.rules[0].match: found a number, must be an array"),
+    ((F, 0, 1, 0, 2), "a", 'filters.rules[1].match.path: must begin with "/"'),
+    ((F, 0, 1, 0, 5, 0, 0), "X", "filters.rules[1].match.headers[0].name: must be a token in lower case"),
+    ((F, 0, 1, 0), route("/", cluster=0), "filters.rules[1].match.cluster: must be -1, as this is no route"),
+    ((F, 0, 1, 0, 11), 0, "filters.rules[1].match.chain: must be -1, as this is no route"),
+    ((F, 0, 2, 1), 1_000_001, "filters.rules[2].share: found 1000001, must be at most 1000000"),
+    ((F, 0), [[None, 0]] * 257, "filters.rules: found an array of 257, must be of at most 256"),
+    ((F, 1), None, "filters.chains: found nil, must be an array"),
+    ((F, 1, 3), 0, "filters.chains[3]: found a number, must be an array"),
+    ((F, 1, 3), [0] * 65, "filters.chains[3]: found an array of 65, must be of at most 64"),
+    ((F, 1, 1), [3], "filters.chains[1]: found 3, but there are 3 rules"),
+    ((F, 1, 1), [-1], "filters.chains[1]: found a signed number, must be a number"),
+    ((F, 1, 0), [0] * 62, "listeners[0].chain: 65 filters on one way, must be at most 64"),
+    ((F, 1, 1), [0] * 60, "listeners[0].routes[0].chain: 65 filters on one way, must be at most 64"),
 ]
 
 
@@ -204,7 +235,7 @@ def test_not_a_snapshot_at_all():
     assert refusal(b"") == "the data ends here"
     assert refusal(b"GET / HTTP/1.1\r\n") == "found a number, must be an array"
     assert refusal(pack({})) == "found a map, must be an array"
-    assert refusal(pack([])) == "found an array of 0, must be of 6"
+    assert refusal(pack([])) == "found an array of 0, must be of 7"
 
 
 def test_more_after_the_end():
@@ -213,9 +244,9 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 2, 1, [0, None]])[1:]
-    assert refusal(b"\x96" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
-    assert refusal(b"\x96" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
+    head = pack(["fmsn", 3, 1, [0, None]])[1:]
+    assert refusal(b"\x97" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
+    assert refusal(b"\x97" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
 
 
@@ -299,14 +330,39 @@ def test_mutations(seed):
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
     assert refusal(pack(value))
-    for place in range(3, 6):
-        parts: list[Any] = ["fmsn", 2, 1, [0, None], [], []]
+    for place in range(3, 7):
+        parts: list[Any] = ["fmsn", 3, 1, [0, None], [], [], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
-                assert str(refused).startswith(["settings", "listeners", "clusters"][place - 3])
+                assert str(refused).startswith(["settings", "listeners", "clusters", "filters"][place - 3])
+
+
+def test_a_rule_decides_as_a_route_does():
+    rule = [route("/a", hosts=["h.test"], methods=["GET"], headers=[("x-a", "1")], status=200), 1_000_000]
+    with decoded(snapshot(rules=[rule, [None, 0]])) as s:
+        fields = [(b"X-A", b"1")]
+        assert s.match_rule(0, Request(b"GET", b"h.test:80", b"/a/b", fields))
+        assert not s.match_rule(0, Request(b"GET", b"h.test", b"/ab", fields))
+        assert not s.match_rule(0, Request(b"PUT", b"h.test", b"/a", fields))
+        assert not s.match_rule(0, Request(b"GET", b"i.test", b"/a", fields))
+        assert not s.match_rule(0, Request(b"GET", b"h.test", b"/a", []))
+        assert s.match_rule(1, Request(b"PUT", b"", b"/", []))
+
+
+def test_a_table_of_filters_goes_with_the_last_reference():
+    Snapshot.take_freed_filters()
+    with decoded(snapshot()) as s:
+        s.own_filters(4711)
+        s.hold()
+        s.release()
+        assert Snapshot.take_freed_filters() == []
+    assert Snapshot.take_freed_filters() == [4711]
+    with decoded(snapshot()):
+        pass
+    assert Snapshot.take_freed_filters() == []
 
 
 def test_a_row_out_of_range_is_the_last_one():

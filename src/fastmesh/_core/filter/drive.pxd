@@ -1,0 +1,1 @@
+"""The driver: asks an exchange's filters, in order, what is to become of it."""

@@ -1,0 +1,102 @@
+"""An exchange as filters see it: one Request for all of its phases, open within them only.
+
+The Request is also the filters' record of the exchange: which of them take part, where they stand, what they wait for
+(drive.pyx). It holds the stream from its first filter to `release`, by a borrowed pointer that is NULL afterwards.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from fastmesh._core.filter.chain cimport Table, slot_t
+from fastmesh._core.filter.headers cimport Headers, OwnHead, View
+from fastmesh._core.filter.wait cimport Task
+from fastmesh._core.http.edit cimport head_t
+from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.proxy.mux cimport down_t, stream_t
+from fastmesh._core.snapshot.snapshot cimport snapshot_t
+
+
+cdef class Request(View):
+    cdef stream_t *s
+    cdef head_t *h            # its own copy, made when somebody looks at it or it must be kept
+    cdef msg_t *m             # the head now: in the worker's scratch, or of `h`; NULL for TCP
+    cdef Table table
+    cdef uint8_t n_stages
+    cdef uint8_t n_listener   # of them, those of the listener stand first, then those of the route
+    cdef uint8_t n_route
+    cdef uint8_t depth        # phases that run now
+    cdef uint8_t phase        # PHASE_*, for messages
+    cdef bint is_sent         # the head is on its way
+    cdef bint is_answer_sent
+    cdef bint is_local        # the answer that filters see is the proxy's own
+    cdef uint16_t stages[64]  # places in the table
+    cdef uint64_t live        # a bit per stage that takes part
+    cdef uint64_t entered     # and has seen the request
+    cdef uint64_t skipped     # and is not asked any more
+    cdef Response response
+    cdef object _state
+    cdef Labels _labels
+    cdef Connection _connection
+    cdef Task task_in         # of the request's direction
+    cdef Task task_out
+    cdef object pipe_in       # Pipe
+    cdef object pipe_out
+    cdef span_t path_normal   # while `routed` runs
+    cdef uint64_t cluster_wanted  # of the filters of `cluster_of`, decided beforehand
+    cdef void *cluster_of
+    cdef UpstreamError _error     # while filters are asked about it
+    cdef OwnHead _trailers        # while filters see them
+    cdef stream_t *alive(self) except NULL
+    cdef void touch(self) noexcept
+    cdef int read_again(self) except -1
+    cdef slot_t *slot(self, int stage) noexcept
+
+
+cdef class Response(View):
+    cdef int _set_code(self, status) except -1
+    cdef Request request      # whose answer it is on; None while it is a filter's own
+    cdef head_t *h
+    cdef msg_t *m
+    cdef uint16_t code
+    cdef readonly bytes body
+    cdef readonly bint is_local
+    cdef void touch(self) noexcept
+
+
+cdef class Labels:
+    cdef Request request
+    cdef dict words
+    cdef uint8_t *packed      # as the log reads it
+    cdef uint32_t size
+    cdef int pack(self) except -1
+
+
+cdef class Connection:
+    cdef down_t *d            # NULL once closed
+    cdef readonly str peer
+    cdef readonly int port
+    cdef readonly str listener
+    cdef readonly uint64_t id
+
+
+cdef class UpstreamError:
+    cdef readonly str reason
+    cdef readonly str message
+    cdef readonly str endpoint
+    cdef readonly int attempt
+    cdef readonly bint may_repeat
+
+
+cdef class Outcome:
+    cdef readonly int status
+    cdef readonly str flags
+    cdef readonly str details
+    cdef readonly double duration
+    cdef readonly object upstream_time
+    cdef readonly uint64_t received
+    cdef readonly uint64_t sent
+    cdef readonly object endpoint
+
+
+cdef Response response_of(Request r, msg_t *m)
+cdef Outcome outcome_of(stream_t *s, uint64_t now_ns)
+cdef Connection connection_of(down_t *d)
+cdef UpstreamError error_of(stream_t *s, int fault, str endpoint)

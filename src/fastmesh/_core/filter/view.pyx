@@ -1,0 +1,574 @@
+"""See view.pxd, and view.pyi for what authors may rely on."""
+cimport cython
+from cpython.unicode cimport PyUnicode_DecodeLatin1
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, strlen
+from fastmesh._core.filter.headers import HeaderError, Headers, ViewClosed
+from fastmesh._core.filter.headers cimport headers_of, text_of
+from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait
+from fastmesh._core.filter.chain import Slot, Table
+from fastmesh._core.http.edit cimport head_copy, head_empty, head_free, head_set_target
+from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
+from fastmesh._core.http.msg cimport (
+    FRAME_LENGTH, FRAME_NONE, MSG_FIELDS_ROOM, MSG_EDITED, MSG_LINE, MSG_UPGRADE, msg_span, msg_value)
+from fastmesh._core.http.token cimport (
+    HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID)
+from fastmesh._core.http.uri cimport URI_SAME, uri_normalize
+from fastmesh._core.io.reactor cimport reactor_clock
+from fastmesh._core.mem.rng cimport rng_next
+from fastmesh._core.mem.span cimport span_of
+from fastmesh._core.proxy.access_log cimport flags_text
+from fastmesh._core.proxy.mux cimport (
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, S_TCP, proxy_t)
+
+from fastmesh._core.sys.socket cimport AF_UNIX
+
+cdef enum:
+    LABELS_MAX = 16
+    LABEL_NAME_MAX = 64       # bytes
+    LABEL_VALUE_MAX = 256
+    NO_PHASE = 255
+
+cdef h1_limits_t ANY
+ANY.head_bytes = 65535
+ANY.line_bytes = 65535
+ANY.fields = MSG_FIELDS_ROOM
+
+cdef list PHASE_WORDS = [
+    "on_connection", "on_request", "on_route", "the request's body", "on_request_trailers", "on_upstream_error",
+    "on_retry", "on_response", "the answer's body", "on_response_trailers", "on_complete"]
+cdef dict REASONS = {
+    FAULT_CONNECT: "connect_failure", FAULT_CONNECT_TIMEOUT: "connect_timeout", FAULT_RESET: "reset",
+    FAULT_PROTOCOL: "protocol", FAULT_STATUS: "status"}
+
+
+cdef inline str _ascii(span_t s):
+    return PyUnicode_DecodeLatin1(<const char *>s.ptr, s.len, NULL) if s.len else ""
+
+
+@cython.no_gc
+cdef class Request(View):
+    """A request on its way to the upstream, and the exchange as a whole.
+
+    The object is the same in all phases of an exchange, and usable within them only.
+    """
+
+    def __dealloc__(self):
+        if self.h is not NULL:
+            head_free(self.h)
+
+    def __init__(self):
+        raise TypeError("requests come from clients; tests make them with fastmesh.testing")
+
+    # --- for the driver ------------------------------------------------------------------------------------------
+
+    cdef stream_t *alive(self) except NULL:
+        if self.s is NULL:
+            raise ViewClosed("this request's exchange is over: keep what you need of it (str values, headers.copy()) "
+                             "before on_complete ends or first waits")
+        if self.depth == 0:
+            raise ViewClosed("a request may be used while one of its phases runs, not between them: keep what you need "
+                             "of it (str values, headers.copy()) before the phase ends")
+        return self.s
+
+    cdef void touch(self) noexcept:
+        if self.h is NULL and self.m is not NULL:
+            self.h = head_copy(self.m)
+            self.m = &self.h.m
+
+    cdef slot_t *slot(self, int stage) noexcept:
+        return self.table.c[self.stages[stage]]
+
+    cdef msg_t *look(self) except NULL:
+        self.alive()
+        if self.h is NULL and self.m is NULL:
+            self.read_again()
+        self.touch()
+        return self.m
+
+    cdef int read_again(self) except -1:
+        """From the head that went upstream: it was not looked at before."""
+        cdef stream_t *s = self.s
+        if s.wire_len == 0 or h1_parse_request(&s.proxy.logged, s.wire, s.wire_len, 0, &ANY) <= 0:
+            raise ViewClosed("a TCP connection has no request head" if s.bits & S_TCP else
+                             "this request's head was not kept")
+        self.h = head_copy(&s.proxy.logged)
+        self.m = &self.h.m
+        return 0
+
+    cdef head_t *edit(self) except NULL:
+        self.look()
+        if self.is_sent:
+            raise RuntimeError("the request is on its way already: its head can be changed in on_request, on_route and "
+                               "on_request_body, not in " + PHASE_WORDS[self.phase])
+        return self.h
+
+    # --- the request line --------------------------------------------------------------------------------------------
+
+    @property
+    def method(self):
+        cdef msg_t *m = self.look()
+        return _ascii(msg_span(m, m.method_off, m.method_len))
+
+    @property
+    def path(self):
+        cdef msg_t *m = self.look()
+        cdef span_t path = msg_span(m, m.path_off, m.path_len)
+        cdef uint32_t n = 0
+        cdef bytes room
+        cdef int rc
+        if path.len == 0:
+            return "/"
+        if self.path_normal.ptr is not NULL:
+            return _ascii(self.path_normal)
+        if path.len == 1:
+            return _ascii(path)
+        room = bytes(path.len)
+        rc = uri_normalize(path.ptr, path.len, <uint8_t *><char *>room, &n)
+        return _ascii(path) if rc < 0 or rc == URI_SAME else room[:n].decode("latin-1")
+
+    @path.setter
+    def path(self, str value not None):
+        cdef head_t *h = self.edit()
+        cdef bytes kept = value.encode()
+        cdef span_t query = span_of(NULL, 0)
+        if h.m.query_has:
+            query = msg_span(&h.m, h.m.query_off, h.m.query_len)
+        _set_target(h, kept, query)
+        self.path_normal = span_of(NULL, 0)
+
+    @property
+    def query(self):
+        cdef msg_t *m = self.look()
+        return _ascii(msg_span(m, m.query_off, m.query_len)) if m.query_has else ""
+
+    @query.setter
+    def query(self, str value not None):
+        cdef head_t *h = self.edit()
+        cdef bytes query = value.encode()
+        cdef bytes path = (<const char *>h.bytes + h.m.path_off)[:h.m.path_len] or b"/"
+        if self.path_normal.ptr is not NULL:
+            # What routes saw goes upstream, whoever changes the query.
+            path = (<const char *>self.path_normal.ptr)[:self.path_normal.len]
+            self.path_normal = span_of(NULL, 0)
+        _set_target(h, path, span_of(<const unsigned char *><char *>query if value else NULL, <uint32_t>len(query)))
+
+    @property
+    def target(self):
+        cdef str query
+        cdef msg_t *m = self.look()
+        query = self.query
+        path = _ascii(msg_span(m, m.path_off, m.path_len)) or "/"
+        return f"{path}?{query}" if m.query_has else path
+
+    @property
+    def host(self):
+        cdef msg_t *m = self.look()
+        return _ascii(msg_span(m, m.authority_off, m.authority_len))
+
+    @host.setter
+    def host(self, str value not None):
+        self.headers["host"] = value
+
+    @property
+    def scheme(self):
+        cdef msg_t *m = self.look()
+        if self.s.down.is_trusted and m.at[HEADER_X_FORWARDED_PROTO] >= 0:
+            return _ascii(msg_value(m, m.at[HEADER_X_FORWARDED_PROTO]))
+        return "http"
+
+    @property
+    def http_version(self):
+        return f"1.{self.look().minor}"
+
+    @property
+    def headers(self):
+        self.alive()
+        return headers_of(self)
+
+    @property
+    def cookies(self):
+        cdef dict found = {}
+        for line in self.headers.get_all("cookie"):
+            for part in line.split(";"):
+                name, equals, value = part.strip(" \t").partition("=")
+                if equals and name not in found:
+                    found[name] = value.strip('"') if value.startswith('"') else value
+        return found
+
+    @property
+    def params(self):
+        from urllib.parse import parse_qsl
+
+        return dict(parse_qsl(self.query, keep_blank_values=True, max_num_fields=1000))
+
+    # --- the exchange ----------------------------------------------------------------------------------------------
+
+    @property
+    def peer(self):
+        cdef down_t *d = self.alive().down
+        return "unix" if d.addr.family == AF_UNIX else d.peer[:d.peer_len].decode()
+
+    @property
+    def connection(self):
+        if self._connection is None:
+            self._connection = connection_of(self.alive().down)
+        return self._connection
+
+    @property
+    def id(self):
+        cdef msg_t *m = self.look()
+        cdef proxy_t *p = self.s.proxy
+        cdef uint64_t a, b
+        if m.at[HEADER_X_REQUEST_ID] >= 0 and (self.s.down.is_trusted or self.is_sent or
+                                               m.fields[m.at[HEADER_X_REQUEST_ID]].bits & 2):
+            return text_of(m.base + m.fields[m.at[HEADER_X_REQUEST_ID]].value_off,
+                           m.fields[m.at[HEADER_X_REQUEST_ID]].value_len)
+        if self.is_sent:
+            return ""
+        # A version 4 UUID (RFC 9562), as the proxy would make one.
+        a = rng_next(&p.rng)
+        b = rng_next(&p.rng)
+        made = (f"{a >> 32:08x}-{(a >> 16) & 0xFFFF:04x}-{0x4000 | (a & 0x0FFF):04x}-"
+                f"{0x8000 | ((b >> 48) & 0x3FFF):04x}-{b & 0xFFFFFFFFFFFF:012x}")
+        self.headers["x-request-id"] = made
+        return made
+
+    @property
+    def listener(self):
+        cdef stream_t *s = self.alive()
+        return s.listener.name.ptr[:s.listener.name.len].decode()
+
+    @property
+    def route(self):
+        cdef stream_t *s = self.alive()
+        return s.route.name.ptr[:s.route.name.len].decode() if s.route is not NULL else None
+
+    @property
+    def cluster(self):
+        cdef stream_t *s = self.alive()
+        return s.cluster.name.ptr[:s.cluster.name.len].decode() if s.cluster is not NULL else None
+
+    @cluster.setter
+    def cluster(self, str name not None):
+        cdef stream_t *s = self.alive()
+        cdef snapshot_t *snap = s.snap
+        cdef bytes wanted = name.encode()
+        cdef const unsigned char *p = <const unsigned char *><char *>wanted
+        cdef uint32_t n = <uint32_t>len(wanted)
+        cdef uint32_t i, k
+        if s.route is NULL:
+            raise RuntimeError("no route is chosen yet: set the cluster in on_route, or in on_request of a filter that "
+                               "stands at a route")
+        if self.is_sent:
+            raise RuntimeError("the request is on its way already: the cluster can be changed in on_request and on_route")
+        for i in range(snap.n_clusters):
+            if snap.clusters[i].name.len == n:
+                for k in range(n):
+                    if snap.clusters[i].name.ptr[k] != p[k]:
+                        break
+                else:
+                    s.cluster = &snap.clusters[i]
+                    return
+        raise ValueError(f"there is no cluster {name!r} in the configuration")
+
+    @property
+    def timeout(self):
+        cdef stream_t *s = self.alive()
+        return s.timeout_ns / 1e9 if s.timeout_ns else None
+
+    @timeout.setter
+    def timeout(self, seconds):
+        cdef stream_t *s = self.alive()
+        cdef double value = 0 if seconds is None else seconds
+        if s.route is NULL or self.is_sent:
+            raise RuntimeError("the timeout can be changed in on_route, and in on_request of a filter that stands at a "
+                               "route")
+        if seconds is not None and not 0 < value <= 86400:
+            raise ValueError(f"a timeout of {seconds!r} s: more than 0 and at most 86400 is allowed, or None for no limit")
+        s.timeout_ns = <uint64_t>(value * 1e9)
+        if seconds is not None and s.timeout_ns == 0:
+            s.timeout_ns = 1
+
+    @property
+    def endpoint(self):
+        cdef stream_t *s = self.alive()
+        if s.endpoint is not NULL:
+            return _ascii(s.endpoint.text)
+        return _ascii(s.tried[s.n_tried - 1].text) if s.n_tried else None
+
+    @property
+    def attempts(self):
+        return self.alive().attempts
+
+    @property
+    def state(self):
+        if self._state is None:
+            self.alive()
+            self._state = {}
+        return self._state
+
+    @property
+    def labels(self):
+        if self._labels is None:
+            self.alive()
+            self._labels = Labels.__new__(Labels)
+            self._labels.request = self
+            self._labels.words = {}
+        return self._labels
+
+    @property
+    def elapsed(self):
+        cdef stream_t *s = self.alive()
+        return (reactor_clock(s.proxy.reactor) - s.start_ns) / 1e9
+
+    @property
+    def is_upgrade(self):
+        return self.look().bits & MSG_UPGRADE != 0
+
+    @property
+    def content_length(self):
+        cdef msg_t *m = self.look()
+        if m.framing == FRAME_NONE:
+            return 0
+        return m.length if m.framing == FRAME_LENGTH else None
+
+    def __repr__(self):
+        try:
+            return f"<Request {self.method} {self.target}>"
+        except ViewClosed:
+            return "<Request, closed>"
+
+
+cdef int _set_target(head_t *h, bytes path, span_t query) except -1:
+    cdef int rc = head_set_target(h, span_of(<const unsigned char *><char *>path, <uint32_t>len(path)), query)
+    if rc < 0:
+        raise ValueError(f"{path.decode('latin-1')!r} cannot stand in a request line: a path begins with '/' and has "
+                         "visible ASCII characters, others percent-encoded (urllib.parse.quote)")
+    return 0
+
+
+cdef class Response(View):
+    """An answer: one that a filter gives, or the upstream's on its way to the client."""
+
+    def __init__(self, status=200, *, str text=None, json=None, body=None, headers=(), str content_type=None):
+        cdef str kind = None
+        cdef Headers own
+        if (text is not None) + (json is not None) + (body is not None) > 1:
+            raise TypeError("an answer has one body: give text, json or body")
+        self.h = head_empty()
+        self.m = &self.h.m
+        self.is_local = True
+        self._set_code(status)
+        if json is not None:
+            from json import dumps
+
+            self.body = dumps(json, separators=(",", ":"), ensure_ascii=False).encode()
+            kind = "application/json"
+        elif text is not None:
+            self.body = text.encode()
+            kind = "text/plain; charset=utf-8"
+        elif body is not None:
+            self.body = bytes(body)
+            kind = "application/octet-stream"
+        else:
+            self.body = b""
+        own = headers_of(self)
+        for name, value in (headers.items() if hasattr(headers, "items") else headers):
+            own.add(name, value)
+        if content_type is not None:
+            own["content-type"] = content_type
+        elif kind is not None and "content-type" not in own:
+            own["content-type"] = kind
+        if self.body and status in (204, 205, 304):
+            raise ValueError(f"an answer with status {status} has no body")
+
+    def __dealloc__(self):
+        if self.h is not NULL:
+            head_free(self.h)
+
+    cdef int _set_code(self, status) except -1:
+        if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
+            raise ValueError(f"a status of {status!r}: whole numbers from 200 to 599 are allowed")
+        self.code = status
+        return 0
+
+    cdef void touch(self) noexcept:
+        if self.h is NULL:
+            self.h = head_copy(self.m)
+            self.m = &self.h.m
+
+    cdef msg_t *look(self) except NULL:
+        if self.request is not None:
+            self.request.alive()
+        if self.m is NULL:
+            raise ViewClosed("this answer's exchange is over")
+        self.touch()
+        return self.m
+
+    cdef head_t *edit(self) except NULL:
+        self.look()
+        if self.request is not None and self.request.is_answer_sent:
+            raise RuntimeError("the answer's head is on its way already: it can be changed in on_response, and in "
+                               "on_response_body")
+        return self.h
+
+    @property
+    def status(self):
+        return self.code
+
+    @status.setter
+    def status(self, value):
+        cdef head_t *h = self.edit()
+        if value in (204, 205, 304) and (self.body or (not self.is_local and h.m.framing != FRAME_NONE)):
+            raise ValueError(f"this answer has a body, and one with status {value} must not have any")
+        self._set_code(value)
+        h.m.status = self.code
+        h.m.bits |= MSG_LINE | MSG_EDITED
+
+    @property
+    def headers(self):
+        return headers_of(self)
+
+    def __repr__(self):
+        return f"<Response {self.code}>"
+
+
+cdef Response response_of(Request r, msg_t *m):
+    cdef Response made = Response.__new__(Response)
+    made.request = r
+    made.m = m
+    made.code = m.status
+    return made
+
+
+cdef class Labels:
+    """Words about an exchange, for the access log."""
+
+    def __init__(self):
+        raise TypeError("labels are those of a request: request.labels")
+
+    def __dealloc__(self):
+        free(self.packed)
+
+    def __getitem__(self, name):
+        return self.words[name]
+
+    def __setitem__(self, name, value):
+        self.request.alive()
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"labels are str: {name!r}: {value!r}")
+        if not name or len(name.encode()) > LABEL_NAME_MAX or not name.isprintable():
+            raise ValueError(f"a label's name has 1 to {LABEL_NAME_MAX} printable bytes: {name!r}")
+        if name not in self.words and len(self.words) >= LABELS_MAX:
+            raise ValueError(f"an exchange has at most {LABELS_MAX} labels; {name!r} is one more")
+        self.words[name] = value
+        self.pack()
+
+    def __delitem__(self, name):
+        self.request.alive()
+        del self.words[name]
+        self.pack()
+
+    def __iter__(self):
+        return iter(self.words)
+
+    def __len__(self):
+        return len(self.words)
+
+    def __contains__(self, name):
+        return name in self.words
+
+    def get(self, name, default=None):
+        return self.words.get(name, default)
+
+    def keys(self):
+        return self.words.keys()
+
+    def values(self):
+        return self.words.values()
+
+    def items(self):
+        return self.words.items()
+
+    def __repr__(self):
+        return f"Labels({self.words!r})"
+
+    cdef int pack(self) except -1:
+        cdef bytes made = b""
+        for name, value in self.words.items():
+            name = name.encode()
+            value = value.encode("utf-8", "replace")[:LABEL_VALUE_MAX]
+            made += bytes((len(name),)) + name + len(value).to_bytes(2, "little") + value
+        self.packed = <uint8_t *>realloc(self.packed, len(made) + 1)
+        if self.packed is NULL:
+            raise MemoryError
+        memcpy(self.packed, <char *>made, len(made))
+        self.size = <uint32_t>len(made)
+        if self.request.s is not NULL:
+            self.request.s.labels = self.packed
+            self.request.s.labels_len = self.size
+        return 0
+
+
+cdef class Connection:
+    """A client's connection."""
+
+    def __init__(self):
+        raise TypeError("connections come from clients")
+
+    def __repr__(self):
+        return f"<Connection {self.id} of {self.peer} at {self.listener}>"
+
+
+cdef Connection connection_of(down_t *d):
+    cdef Connection made = Connection.__new__(Connection)
+    made.d = d
+    made.peer = "unix" if d.addr.family == AF_UNIX else d.peer[:d.peer_len].decode()
+    made.port = d.addr.port if d.addr.family != AF_UNIX else 0
+    made.listener = d.listener.name.ptr[:d.listener.name.len].decode()
+    made.id = d.id
+    return made
+
+
+cdef class UpstreamError:
+    """Why an attempt failed."""
+
+    def __repr__(self):
+        return f"<UpstreamError {self.reason}: {self.message}>"
+
+
+cdef UpstreamError error_of(stream_t *s, int fault, str endpoint):
+    cdef UpstreamError made = UpstreamError.__new__(UpstreamError)
+    made.reason = REASONS[fault]
+    made.message = s.fault_why.decode() if s.fault_why is not NULL else ""
+    made.endpoint = endpoint
+    made.attempt = s.attempts
+    made.may_repeat = s.fault_may_repeat
+    return made
+
+
+cdef class Outcome:
+    """How an exchange ended."""
+
+    def __repr__(self):
+        return f"<Outcome {self.status} {self.flags or '-'} {self.details}>"
+
+
+cdef Outcome outcome_of(stream_t *s, uint64_t now_ns):
+    cdef Outcome made = Outcome.__new__(Outcome)
+    cdef char room[160]
+    cdef span_t flags = flags_text(s.flags, room)
+    made.status = s.status
+    made.flags = "" if s.flags == 0 else _ascii(flags)
+    made.details = s.details.decode() if s.details is not NULL else "via_upstream"
+    made.duration = (now_ns - s.start_ns) / 1e9
+    if s.first_ns > s.sent_ns and s.sent_ns != 0:
+        made.upstream_time = (s.first_ns - s.sent_ns) / 1e9
+    made.received = s.received - s.head_bytes
+    made.sent = s.sent
+    if s.endpoint is not NULL:
+        made.endpoint = _ascii(s.endpoint.text)
+    elif s.n_tried:
+        made.endpoint = _ascii(s.tried[s.n_tried - 1].text)
+    return made
