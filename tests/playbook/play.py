@@ -320,6 +320,8 @@ class Play:
         """One more filter at the listeners, at every route, or at every cluster."""
         phases = {name: getattr(made, name) for name in dir(made)
                   if name in PHASES and getattr(type(made), name, None) is not getattr(Filter, name)}
+        # No test is about how long the machine took, unless it says so.
+        settings.setdefault("budget_ns", 60 * SECOND)
         self.slots.append(Slot(made, phases, row=len(self.slots), report=self.report, **settings))
         self.rules.append([match, share])
         self.chains.setdefault(at, []).append(len(self.slots) - 1)
@@ -600,7 +602,9 @@ class Play:
         finally:
             self.abandon()
         if self.slots:
-            gc.collect()    # what tests have caught: tracebacks hold frames, and these views
+            # What filters and tests have caught: tracebacks hold frames, and these views.
+            self.slots.clear()
+            gc.collect()
         now = mem_probe.alive(), snapshots_alive(), descriptors(), heads_alive()
         assert now == self.before, f"arenas, snapshots, descriptors, heads: {self.before} at first, {now} at last"
 

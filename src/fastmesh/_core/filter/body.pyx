@@ -293,7 +293,7 @@ cdef class Pipe:
             return PIPE_MOVED
         self.is_running = True
         try:
-            while moved and not self.is_full and not self.has_ended:
+            while moved and not self.is_full:
                 moved = False
                 for place in range(len(self.stages) - 1, -1, -1):
                     stage = self.stages[place]

@@ -1,9 +1,9 @@
 """See view.pxd, and view.pyi for what authors may rely on."""
-cimport cython
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, strlen
-from fastmesh._core.filter.headers import HeaderError, Headers, ViewClosed
+from fastmesh._core.filter import headers as headers_module
+from fastmesh._core.filter.headers import HeaderError, ViewClosed
 from fastmesh._core.filter.headers cimport headers_of, text_of
 from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait
 from fastmesh._core.filter.chain import Slot, Table
@@ -46,7 +46,6 @@ cdef inline str _ascii(span_t s):
     return PyUnicode_DecodeLatin1(<const char *>s.ptr, s.len, NULL) if s.len else ""
 
 
-@cython.no_gc
 cdef class Request(View):
     """A request on its way to the upstream, and the exchange as a whole.
 
@@ -572,3 +571,7 @@ cdef Outcome outcome_of(stream_t *s, uint64_t now_ns):
     elif s.n_tried:
         made.endpoint = _ascii(s.tried[s.n_tried - 1].text)
     return made
+
+
+# A name that is cimported as well does not come into the module by an import.
+globals()["Headers"] = headers_module.Headers

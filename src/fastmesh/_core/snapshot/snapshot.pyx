@@ -50,8 +50,7 @@ ctypedef struct decode_t:
     uint32_t n_rows
 
 cdef uint32_t n_alive = 0
-cdef void (*on_free)(void *) noexcept nogil
-on_free = NULL
+cdef void (*on_free)(void *) noexcept nogil     # of `filters`; NULL until it is set
 
 
 # --- settings ---

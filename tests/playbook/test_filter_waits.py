@@ -1,0 +1,385 @@
+"""Filters that wait: sleeps and signals in every phase, clients that leave meanwhile, and what must not be awaited."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from playbook.play import Play
+
+from fastmesh import (
+    Cancelled,
+    Connection,
+    Filter,
+    FilterTimeout,
+    Outcome,
+    Request,
+    Response,
+    Signal,
+    UpstreamError,
+    sleep,
+)
+
+GET = b"GET /a?b=c HTTP/1.1\r\nhost: x\r\nx-one: 1\r\n\r\n"
+POST = b"POST /up HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"
+MS = 10**6
+
+
+class Slow(Filter):
+    """Waits in the phases that it is told to."""
+
+    def __init__(self, *where: str) -> None:
+        self.where = where
+        self.seen: list[str] = []
+
+    async def pause(self, where: str) -> None:
+        if where in self.where:
+            await sleep(0.1)
+        self.seen.append(where)
+
+    async def on_connection(self, connection: Connection) -> None:
+        await self.pause("connection")
+
+    async def on_request(self, request: Request) -> None:
+        before = request.headers["x-one"] if "x-one" in request.headers else ""
+        await self.pause("request")
+        request.headers["x-seen"] = before + request.path
+
+    async def on_route(self, request: Request) -> None:
+        await self.pause("route")
+
+    async def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> bytes:
+        await self.pause("request_chunk")
+        return chunk.upper()
+
+    async def on_response(self, request: Request, response: Response) -> None:
+        await self.pause("response")
+        response.headers["x-seen"] = request.headers["x-seen"]
+
+    async def on_response_chunk(self, request: Request, response: Response, chunk: bytes, last: bool) -> bytes:
+        await self.pause("response_chunk")
+        return chunk.upper()
+
+    async def on_complete(self, request: Request, outcome: Outcome) -> None:
+        await self.pause("complete")
+
+
+PHASES = ("request", "route", "request_chunk", "response", "response_chunk", "complete")
+
+
+@pytest.mark.parametrize("where", [(), *((phase,) for phase in PHASES), PHASES])
+@pytest.mark.parametrize("at", ["listener", "route"])
+def test_waiting_in_any_phase(play: Play, where: tuple[str, ...], at: str) -> None:
+    slow = Slow(*where)
+    play.endpoints("a").filter(slow, at=at)
+    play.client_sends(POST + b"hello", b"world")
+    for _ in range(30):
+        if play.fresh():
+            play.connect()
+        play.pass_time("110ms")
+    up = play.up()
+    request = up.expect_request("POST /up")
+    assert request.body == b"HELLOWORLD" and request["x-seen"] == "/up"
+    up.sends(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello", b"world")
+    for _ in range(30):
+        play.pass_time("110ms")
+    answer = play.first.expect_answer(200, b"HELLOWORLD")
+    assert answer["x-seen"] == "/up" and play.reports == []
+    assert {"request", "route", "request_chunk", "response", "response_chunk", "complete"} <= set(slow.seen)
+    play.client_sends(GET)
+    for _ in range(30):
+        play.pass_time("110ms")
+    play.asked().answers(200, b"abc")
+    for _ in range(30):
+        play.pass_time("110ms")
+    play.first.expect_answer(200, b"ABC")
+
+
+def test_nothing_goes_on_before_the_wait_is_over(play: Play) -> None:
+    play.endpoints("a").filter(Slow("request"))
+    play.client_sends(GET)
+    play.pass_time("50ms")
+    play.expect_no_connect()
+    play.pass_time("60ms")
+    play.connect("a").expect_request("GET /a?b=c")
+
+
+def test_other_clients_are_served_meanwhile(play: Play) -> None:
+    class First(Filter):
+        async def on_request(self, request: Request) -> None:
+            if "x-one" in request.headers:
+                await sleep(10)
+
+    play.endpoints("a").filter(First())
+    play.client_sends(GET)
+    other = play.client()
+    other.sends(b"GET /other HTTP/1.1\r\nhost: x\r\n\r\n")
+    play.connect().answers()
+    other.expect_answer(200)
+
+
+def test_an_answer_that_ends_while_a_filter_waits_is_whole(play: Play) -> None:
+    play.endpoints("a").filter(Slow("response"))
+    play.client_sends(GET)
+    play.pass_time("10ms")
+    up = play.connect("a")
+    up.sends(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    up.closes()
+    play.first.expect_nothing()
+    play.pass_time("110ms")
+    play.first.expect_answer(200, b"ABC")
+
+
+def test_an_upstream_that_breaks_while_a_filter_waits(play: Play) -> None:
+    play.endpoints("a").filter(Slow("response"))
+    play.client_sends(GET)
+    up = play.connect("a")
+    up.sends(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+    up.resets()
+    play.pass_time("110ms")
+    got = play.first.expect()
+    assert got.startswith(b"HTTP/1.1 200") and not got.endswith(b"0\r\n\r\n")
+    play.first.expect_closed()
+
+
+@pytest.mark.parametrize("where", ["request", "route", "request_chunk", "response", "response_chunk"])
+def test_a_client_that_leaves_ends_the_wait(play: Play, where: str) -> None:
+    ended: list[BaseException] = []
+    outcomes: list[Outcome] = []
+
+    class Watch(Slow):
+        async def pause(self, at: str) -> None:
+            try:
+                await super().pause(at)
+            except BaseException as error:
+                ended.append(error)
+                raise
+
+        async def on_complete(self, request: Request, outcome: Outcome) -> None:
+            outcomes.append(outcome)
+
+    play.endpoints("a").filter(Watch(where))
+    play.client_sends(POST + b"hello")
+    if play.fresh():
+        up = play.connect()
+        if where.startswith("response"):
+            up.sends(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello")
+    play.first.resets()
+    assert len(outcomes) == 1 and play.reports == []
+    assert [type(error) for error in ended] == [Cancelled]
+
+
+def test_a_wait_that_is_too_long(play: Play) -> None:
+    class Long(Filter):
+        async def on_request(self, request: Request) -> None:
+            try:
+                await sleep(10)
+            except FilterTimeout:
+                request.state["late"] = True
+                raise
+
+    play.endpoints("a").filter(Long(), timeout_ns=200 * MS, on_error="closed")
+    play.client_sends(GET)
+    play.pass_time("190ms")
+    play.first.expect_nothing()
+    play.pass_time("20ms")
+    play.first.expect_answer(503)
+    assert "FilterTimeout" in play.reports[0][2]
+
+
+def test_a_wait_that_is_too_long_and_goes_on(play: Play) -> None:
+    class Patient(Filter):
+        async def on_request(self, request: Request) -> None:
+            try:
+                await sleep(10)
+            except FilterTimeout:
+                request.headers["x-late"] = "1"
+
+    play.endpoints("a").filter(Patient(), timeout_ns=200 * MS)
+    play.client_sends(GET)
+    play.pass_time("210ms")
+    assert play.connect("a").expect_request()["x-late"] == "1"
+
+
+def test_the_request_timeout_ends_a_filter_that_waits_for_its_answer(play: Play) -> None:
+    play.endpoints("a").route("/", timeout="50ms").filter(Slow("response"))
+    play.client_sends(GET)
+    play.connect("a").answers()
+    play.pass_time("60ms")
+    play.first.expect_nothing()     # on_response sees the answer of the proxy's own as well, and waits again
+    play.pass_time("110ms")
+    play.first.expect_answer(504)
+
+
+@pytest.mark.parametrize("wait", [lambda: asyncio.sleep(0), lambda: asyncio.sleep(1)])
+def test_what_belongs_to_an_event_loop_is_refused_with_advice(play: Play, wait: Callable[[], Awaitable[None]]) -> None:
+    class Wrong(Filter):
+        async def on_request(self, request: Request) -> None:
+            await wait()
+
+    play.endpoints("a").filter(Wrong(), on_error="closed")
+    play.client_sends(GET)
+    play.first.expect_answer(503)
+    text = play.reports[0][2]
+    assert "isolated" in text or "no running event loop" in text
+
+
+def test_a_signal_resumes(play: Play) -> None:
+    signal: Signal[str] = Signal()
+    early: Signal[str] = Signal()
+    early.finish("early")
+
+    class Listen(Filter):
+        async def on_request(self, request: Request) -> None:
+            request.headers["x-a"] = await early
+            request.headers["x-b"] = await signal
+
+    play.endpoints("a").filter(Listen())
+    play.client_sends(GET)
+    play.expect_no_connect()
+    assert signal.is_waited_for and not early.is_waited_for
+    signal.finish("late")
+    play.settle()
+    request = play.connect("a").expect_request()
+    assert (request["x-a"], request["x-b"]) == ("early", "late")
+    signal.finish("again")      # nobody waits any more
+    play.settle()
+
+
+def test_a_signal_that_fails(play: Play) -> None:
+    signal: Signal[None] = Signal()
+
+    class Listen(Filter):
+        async def on_request(self, request: Request) -> Response | None:
+            try:
+                await signal
+            except LookupError as error:
+                return Response(404, text=str(error.args[0]))
+            return None
+
+    play.endpoints("a").filter(Listen())
+    play.client_sends(GET)
+    signal.fail(LookupError("gone"))
+    play.settle()
+    play.first.expect_answer(404, b"gone")
+
+
+def test_each_wait_can_be_awaited_once(play: Play) -> None:
+    class Twice(Filter):
+        async def on_request(self, request: Request) -> None:
+            once = sleep(0.01)
+            await once
+            await once
+
+    play.endpoints("a").filter(Twice(), on_error="closed")
+    play.client_sends(GET)
+    play.pass_time("20ms")
+    play.first.expect_answer(503)
+    assert "can be awaited once" in play.reports[0][2]
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), 1e9, "1"])
+def test_sleeps_are_bounded(seconds: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        sleep(seconds)
+
+
+def test_a_connection_waits_to_be_let_in(play: Play) -> None:
+    play.endpoints("a").filter(Slow("connection"), at="listener")
+    client = play.client()
+    client.sends(GET)
+    play.expect_no_connect()
+    play.pass_time("110ms")
+    play.connect("a").answers()
+    client.expect_answer(200)
+
+
+def test_a_connection_that_leaves_while_it_waits(play: Play) -> None:
+    ended: list[str] = []
+
+    class Ask(Filter):
+        async def on_connection(self, connection: Connection) -> bool:
+            try:
+                await sleep(1)
+            finally:
+                ended.append("x")
+            return False
+
+    play.endpoints("a").filter(Ask(), at="listener")
+    play.client()
+    play.pass_time("1100ms")
+    assert ended == ["x"]
+    play.first.expect_closed()
+
+
+def test_errors_of_the_upstream_are_thought_over(play: Play) -> None:
+    class Think(Filter):
+        async def on_upstream_error(self, request: Request, error: UpstreamError) -> bool:
+            await sleep(0.1)
+            return True
+
+        async def on_retry(self, request: Request, attempt: int) -> None:
+            await sleep(0.1)
+
+    play.endpoints("a", "b").filter(Think())
+    play.client_sends(GET)
+    play.expect_connect("a").refused()
+    play.expect_no_connect()
+    play.pass_time("110ms")
+    play.expect_no_connect()
+    play.pass_time("110ms")
+    play.connect("b").answers(500)
+    play.pass_time("250ms")
+    play.connect("b").answers(200, b"ok")      # "a" is avoided for a while
+    play.first.expect_answer(200, b"ok")
+
+
+def test_streams_wait_between_pieces(play: Play) -> None:
+    class Drip(Filter):
+        async def on_response_stream(self, request: Request, response: Response,
+                                     chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            async for chunk in chunks:
+                for i in range(len(chunk)):
+                    await sleep(0.01)
+                    yield chunk[i:i + 1]
+
+    play.endpoints("a").filter(Drip())
+    play.client_sends(GET)
+    up = play.connect("a")
+    up.sends(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc", b"def")
+    for _ in range(12):
+        play.pass_time("20ms")
+    play.first.expect_answer(200, b"abcdef")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_filter_that_refuses_to_end(play: Play) -> None:
+    class Stubborn(Filter):
+        async def on_request(self, request: Request) -> None:
+            while True:
+                try:
+                    await sleep(1)
+                except BaseException:
+                    pass
+
+    play.endpoints("a").filter(Stubborn())
+    play.client_sends(GET)
+    play.client_resets()
+    assert play.stage.error is None
+
+
+def test_on_complete_may_wait_after_the_exchange(play: Play) -> None:
+    done: list[int] = []
+
+    class After(Filter):
+        async def on_complete(self, request: Request, outcome: Outcome) -> None:
+            await sleep(0.1)
+            done.append(outcome.status)
+
+    play.endpoints("a").filter(After())
+    play.client_sends(GET)
+    play.connect("a").answers()
+    play.first.expect_answer(200)
+    assert done == []
+    play.pass_time("110ms")
+    assert done == [200]
