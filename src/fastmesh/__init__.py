@@ -31,16 +31,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # `fastmesh.filters.filter` for Filter, a module for shared, the compiled views for the rest.
     if name not in __all__:
         raise AttributeError(f"module 'fastmesh' has no attribute {name!r}")
     if name == "Filter":
-        from fastmesh.filters.filter import Filter as found
+        from fastmesh.filters import filter as place
     elif name == "shared":
-        from fastmesh.filters import shared as found
+        import fastmesh.filters as place
+        import fastmesh.filters.shared
     else:
-        from fastmesh._core.filter import view
-
-        found = getattr(view, "Sleep" if name == "sleep" else name)
+        from fastmesh._core.filter import view as place
+    found: object = getattr(place, "Sleep" if name == "sleep" else name)
     globals()[name] = found
     return found

@@ -271,7 +271,7 @@ def test_trailers_behind_a_filtered_body(play: Play) -> None:
     assert request.body == b"A!" and request.trailers == [("x-sum", "0")]
 
 
-# --- errors in the middle ------------------------------------------------------------------------------------------
+# --- errors in the middle -------------------------------------------------------------------------
 
 class Fail(Filter):
     def on_response_chunk(self, request: Request, response: Response, chunk: bytes, last: bool) -> bytes:

@@ -1,6 +1,7 @@
 """Filters that wait: sleeps and signals in every phase, clients that leave meanwhile, and what must not be awaited."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from fastmesh import (
     UpstreamError,
     sleep,
 )
+from fastmesh.worker import overdue
 
 GET = b"GET /a?b=c HTTP/1.1\r\nhost: x\r\nx-one: 1\r\n\r\n"
 POST = b"POST /up HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"
@@ -383,3 +385,55 @@ def test_on_complete_may_wait_after_the_exchange(play: Play) -> None:
     assert done == []
     play.pass_time("110ms")
     assert done == [200]
+
+
+# --- filters that do not come back ----------------------------------------------------------------
+
+def hang_in_python(request: Request) -> None:
+    while True:
+        pass
+
+
+def hang_in_a_sleep(request: Request) -> None:
+    time.sleep(60)
+
+
+def hang_and_swallow(request: Request) -> None:
+    for _ in range(3):
+        try:
+            while True:
+                pass
+        except Exception:
+            raise AssertionError("not among the exceptions that code in general catches") from None
+
+
+@pytest.mark.parametrize("hang", [hang_in_python, hang_in_a_sleep, hang_and_swallow])
+def test_a_filter_that_hangs_is_interrupted(play: Play, hang: Callable[[Request], None]) -> None:
+    class Hang(Filter):
+        def on_request(self, request: Request) -> None:
+            hang(request)
+
+    overdue.watch()
+    play.endpoints("a").filter(Hang(), budget_ns=1 * MS, on_error="closed")
+    before = time.monotonic()
+    play.client_sends(GET)
+    play.first.expect_answer(503)
+    assert time.monotonic() - before < 20      # of the 60 s that one of them asked for; the others never end
+    assert any(what == "error" and "FilterTimeout" in text for what, _, text in play.reports)
+
+
+def test_a_filter_that_is_quick_is_left_alone(play: Play) -> None:
+    class Quick(Filter):
+        def on_request(self, request: Request) -> None:
+            request.headers["x"] = "1"
+
+    overdue.watch()
+    play.endpoints("a").filter(Quick(), budget_ns=1 * MS)
+    end = time.monotonic() + 0.3        # some ticks long
+    while time.monotonic() < end:
+        play.client_sends(GET)
+        up = play.connect() if play.fresh() else play.asked()
+        up.expect_request()
+        up.answers()
+        play.first.expect_answer(200)
+    assert not [text for what, _, text in play.reports if what == "error"]

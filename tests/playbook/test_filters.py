@@ -147,7 +147,7 @@ def test_a_filter_changes_the_answers_head(play: Play) -> None:
     assert answer["server"] is None and answer["x-was"] == "y" and answer.all("set-cookie") == ["a=1", "b=2"]
 
 
-# --- headers -------------------------------------------------------------------------------------------------------
+# --- headers --------------------------------------------------------------------------------------
 
 def test_headers_are_a_dictionary_without_case(play: Play) -> None:
     def look(request: Request) -> None:
@@ -248,7 +248,7 @@ def test_a_response_is_made_of_what_it_should(play: Play) -> None:
         Response(304, text="a")
 
 
-# --- steering ------------------------------------------------------------------------------------------------------
+# --- steering -------------------------------------------------------------------------------------
 
 def test_the_path_decides_about_the_route_before_routing(play: Play) -> None:
     def move(request: Request) -> None:
@@ -318,7 +318,7 @@ def test_a_cluster_that_is_not_there(play: Play) -> None:
     asked(play)
 
 
-# --- match, share ----------------------------------------------------------------------------------------------------
+# --- match, share ---------------------------------------------------------------------------------
 
 def test_a_match_is_decided_without_the_filter(play: Play) -> None:
     match = wire.route("/in", methods=["POST"], headers=[("x-a", "1")], status=200)
@@ -338,7 +338,7 @@ def test_a_share_of_requests(play: Play) -> None:
     assert 60 < len(seen) < 140
 
 
-# --- errors ------------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 class Broken(Filter):
     def on_request(self, request: Request) -> None:
@@ -477,7 +477,7 @@ def test_an_overrun_is_told_with_advice(play: Play) -> None:
     assert play.reports[0][:2] == ("overrun", "on_request") and "isolated" in play.reports[0][2]
 
 
-# --- views -----------------------------------------------------------------------------------------------------------
+# --- views ----------------------------------------------------------------------------------------
 
 def test_views_kept_beyond_their_phase_say_so(play: Play) -> None:
     kept: list[Request] = []
@@ -589,7 +589,7 @@ def test_the_outcome_of_a_request(play: Play) -> None:
     assert (left.status, left.flags, left.details) == (0, "DC", "downstream_remote_disconnect")
 
 
-# --- failed attempts -----------------------------------------------------------------------------------------------------
+# --- failed attempts ------------------------------------------------------------------------------
 
 class Decide(Filter):
     def __init__(self, again: bool | None) -> None:
@@ -649,7 +649,7 @@ def test_attempts_are_bounded_however_often_a_filter_wants_more(play: Play) -> N
     assert n == 8
 
 
-# --- connections ---------------------------------------------------------------------------------------------------------
+# --- connections ----------------------------------------------------------------------------------
 
 class Door(Filter):
     def __init__(self, answer: bool | None) -> None:
@@ -696,7 +696,7 @@ def test_tcp_has_an_end_too(play: Play) -> None:
     assert len(seen) == 1 and play.reports == []
 
 
-# --- shadow --------------------------------------------------------------------------------------------------------------
+# --- shadow ---------------------------------------------------------------------------------------
 
 def test_a_shadow_changes_nothing_and_tells_what_it_would_have(play: Play) -> None:
     class Eager(Filter):

@@ -62,48 +62,48 @@ class Filter:
         """Called when no exchange uses this instance any more."""
 
     # --- phases -----------------------------------------------------------------------------------------------------
-    def on_connection(self, connection: Connection) -> bool | None | Awaitable[bool | None]:
+    def on_connection(self, connection: Connection) -> bool | Awaitable[bool | None] | None:
         """A client has connected, and not a byte is read. False closes the connection. At listeners only."""
 
-    def on_request(self, request: Request) -> Response | None | Awaitable[Response | None]:
+    def on_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """The head is complete. At a listener: before a route is chosen; else right after. A Response is the answer,
         and filters behind this one are not asked. `on_complete` follows in any case."""
 
-    def on_route(self, request: Request) -> Response | None | Awaitable[Response | None]:
+    def on_route(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """The route is known and nothing is sent yet; `request.cluster` and `request.timeout` may be changed. Not
         called for a filter of a cluster, nor where the route gives a fixed answer."""
 
-    def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> bytes | None | Awaitable[bytes | None]:
+    def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> bytes | Awaitable[bytes | None] | None:
         """A piece of the body. None passes it on, b"" drops it, other bytes take its place; what is held back may
         come with a later piece. `last` is True once, perhaps with an empty piece."""
 
     def on_request_body(self, request: Request, body: bytes) -> (
-            bytes | Response | None | Awaitable[bytes | Response | None]):
+            bytes | Response | Awaitable[bytes | Response | None] | None):
         """The whole body, at most `body_limit`, before the upstream is chosen and sees anything of the request."""
 
     def on_request_stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """An async generator: takes the pieces with `async for`, yields what is sent in their place."""
         raise NotImplementedError
 
-    def on_request_trailers(self, request: Request, trailers: Headers) -> None | Awaitable[None]:
+    def on_request_trailers(self, request: Request, trailers: Headers) -> Awaitable[None] | None:
         """Fields behind a chunked body."""
 
-    def on_upstream_error(self, request: Request, error: UpstreamError) -> bool | None | Awaitable[bool | None]:
+    def on_upstream_error(self, request: Request, error: UpstreamError) -> bool | Awaitable[bool | None] | None:
         """An attempt failed. True: try again, if `error.may_repeat`; False: do not; None: whatever the proxy does by
         itself. The first filter that decides has decided."""
 
-    def on_retry(self, request: Request, attempt: int) -> None | Awaitable[None]:
+    def on_retry(self, request: Request, attempt: int) -> Awaitable[None] | None:
         """The request is about to be sent for the `attempt`-th time, 2 and up."""
 
-    def on_response(self, request: Request, response: Response) -> Response | None | Awaitable[Response | None]:
+    def on_response(self, request: Request, response: Response) -> Response | Awaitable[Response | None] | None:
         """The answer's head is here, the upstream's or one of the proxy's own. A Response takes its place."""
 
     def on_response_chunk(self, request: Request, response: Response, chunk: bytes, last: bool) -> (
-            bytes | None | Awaitable[bytes | None]):
+            bytes | Awaitable[bytes | None] | None):
         """As `on_request_chunk`, of the answer's body."""
 
     def on_response_body(self, request: Request, response: Response, body: bytes) -> (
-            bytes | None | Awaitable[bytes | None]):
+            bytes | Awaitable[bytes | None] | None):
         """The whole body of the answer, at most `body_limit`. Its head waits and may still be changed."""
 
     def on_response_stream(self, request: Request, response: Response,
@@ -111,9 +111,9 @@ class Filter:
         """As `on_request_stream`, of the answer's body."""
         raise NotImplementedError
 
-    def on_response_trailers(self, request: Request, trailers: Headers) -> None | Awaitable[None]:
+    def on_response_trailers(self, request: Request, trailers: Headers) -> Awaitable[None] | None:
         """Fields behind a chunked body of the answer."""
 
-    def on_complete(self, request: Request, outcome: Outcome) -> None | Awaitable[None]:
+    def on_complete(self, request: Request, outcome: Outcome) -> Awaitable[None] | None:
         """The exchange is over, whatever became of it. Follows, exactly once, for each filter whose `on_request` was
         called, or would have been."""

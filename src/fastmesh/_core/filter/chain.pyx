@@ -11,7 +11,6 @@ cdef extern from *:
     #include <signal.h>
     #include <stdint.h>
     #include <string.h>
-    #include <sys/time.h>
     #include <time.h>
 
     static inline uint64_t fm_now_ns(clockid_t which) {
@@ -28,12 +27,14 @@ cdef extern from *:
     static volatile int fm_ticking = 0;
     static int fm_may_tick = 0;
 
+    static timer_t fm_ticker;
+
     static void fm_tick_every(long us) {
-        struct itimerval v;
+        struct itimerspec v;
         v.it_interval.tv_sec = 0;
-        v.it_interval.tv_usec = us;
+        v.it_interval.tv_nsec = us * 1000;
         v.it_value = v.it_interval;
-        setitimer(ITIMER_REAL, &v, 0);
+        timer_settime(fm_ticker, 0, &v, 0);
     }
 
     /* The clock ticks only while filters run: after a tick without a call it stops, and the next call starts it. */
@@ -48,13 +49,20 @@ cdef extern from *:
         fm_filter_seen = fm_filter_entries;
     }
 
-    static void fm_watch(void) {
+    /* A signal of its own: SIGALRM ends an orphan that hangs. */
+    static int fm_watch(int number) {
         struct sigaction act;
+        struct sigevent event;
+        if (fm_may_tick) return 0;
         memset(&act, 0, sizeof act);
         act.sa_handler = fm_on_tick;
         act.sa_flags = SA_RESTART;
-        sigaction(SIGALRM, &act, 0);
+        memset(&event, 0, sizeof event);
+        event.sigev_notify = SIGEV_SIGNAL;
+        event.sigev_signo = number;
+        if (sigaction(number, &act, 0) != 0 || timer_create(CLOCK_MONOTONIC, &event, &fm_ticker) != 0) return -1;
         fm_may_tick = 1;
+        return 0;
     }
     """
     unsigned long fm_now_ns(int which) nogil
@@ -66,7 +74,7 @@ cdef extern from *:
     int fm_ticking
     int fm_may_tick
     void fm_tick_every(long us) nogil
-    void fm_watch()
+    int fm_watch(int number)
 
 cdef enum:
     TICK_US = 25000
@@ -300,10 +308,11 @@ cdef class Table:
         free(self.c)
 
 
-def watch_filters():
-    """From now on a filter that runs for much longer than its budget is interrupted: SIGALRM's Python function, which
-    the caller has set, is called within it."""
-    fm_watch()
+def watch_filters(int number):
+    """From now on a filter that runs for much longer than its budget is interrupted: the Python function of signal
+    `number`, which the caller has set, is called within it. Raises OSError."""
+    if fm_watch(number) != 0:
+        raise OSError("no timer for filters that hang")
 
 
 def is_overdue():

@@ -12,6 +12,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastmesh._core.filter.body cimport (
     PIPE_ANSWERED, PIPE_FAILED, PIPE_HELD, PIPE_MOVED, PIPE_TOO_LARGE, Pipe, Stage, pipe_moved, pipe_new, pipe_put)
+from fastmesh._core.filter.call cimport calls_begin
 from fastmesh._core.filter cimport body as body_module
 from fastmesh._core.filter cimport wait as wait_module
 from fastmesh._core.filter.chain cimport (
@@ -1429,6 +1430,8 @@ cdef void _close() noexcept nogil:
         for task in list(detached):
             (<Task>task).cancel()
         detached.clear()
+        calls_begin(NULL)
+        wait_module.wait_reactor = NULL
 
 
 cdef void _free_table(void *filters) noexcept nogil:
@@ -1446,6 +1449,7 @@ def begin(proxy, Table table):
     """Makes a worker's proxy ask the filters of its snapshots; `proxy`: a capsule of the worker's own."""
     cdef proxy_t *p = <proxy_t *>PyCapsule_GetPointer(proxy, b"proxy")
     wait_module.wait_reactor = p.reactor
+    calls_begin(p)
     body_module.pipe_put = _put
     body_module.pipe_moved = _moved
     snapshot_on_free(_free_table)

@@ -1,6 +1,6 @@
 """What filters see of an exchange. The classes are compiled; this file is what type checkers read."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
@@ -8,6 +8,12 @@ D = TypeVar("D")
 
 class ViewClosed(RuntimeError):
     """A view was used outside of the phases it is for. The text says which, and what to keep instead."""
+
+class Cancelled(BaseException):
+    """The exchange is over: its client left, or it was cut. Raised where a filter waits; to be let through."""
+
+class FilterTimeout(BaseException):
+    """A filter took longer than it may: it waited for longer than its `timeout`, or ran far beyond its `budget`."""
 
 class HeaderError(ValueError):
     """A header's name or value cannot be sent as it is, or is not a filter's to set."""
@@ -192,7 +198,7 @@ class Outcome:
 class Wait(Generic[T]):
     """What a filter may await. Each can be awaited once."""
 
-    def __await__(self) -> Iterator[Any]: ...
+    def __await__(self) -> Generator[Any, Any, T]: ...
 
 class Sleep(Wait[None]):
     def __init__(self, seconds: float) -> None: ...

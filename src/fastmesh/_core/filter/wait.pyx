@@ -219,7 +219,7 @@ cdef class Sleep(Wait):
         timer_init(&self.timer, _on_sleep, <void *>self)
 
     def __dealloc__(self):
-        if self.timer.next is not NULL:
+        if self.timer.next is not NULL and wait_reactor is not NULL:
             timer_unlink(&wait_reactor.wheel, &self.timer)
 
     cdef int begin(self) except -1:

@@ -1,0 +1,24 @@
+from collections.abc import Callable, Iterable
+from typing import Any
+
+PHASES: dict[str, tuple[int, int]]
+
+class Slot:
+    filter: object
+    name: str
+    details: bytes
+    def __init__(self, filter: object, phases: dict[str, Callable[..., Any]], *, name: str = "", row: int = 0,
+                 on_error: str = "open", budget_ns: int = 2_000_000, timeout_ns: int = 30_000_000_000,
+                 body_limit: int = 1_048_576, shadow: bool = False, changes_body: bool = True,
+                 quarantine: tuple[int, int, int, int] = (20, 10_000_000_000, 5_000_000_000, 300_000_000_000),
+                 report: Callable[[str, str, str], None] | None = None) -> None: ...
+    @property
+    def is_quarantined(self) -> bool: ...
+
+class Table:
+    slots: list[Slot]
+    on_free: Callable[[Table], None] | None
+    def __init__(self, slots: Iterable[Slot], on_free: Callable[[Table], None] | None = None) -> None: ...
+
+def watch_filters(number: int) -> None: ...
+def is_overdue() -> bool: ...

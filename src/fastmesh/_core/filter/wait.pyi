@@ -1,0 +1,6 @@
+from fastmesh._core.filter.view import Signal as Signal
+from fastmesh._core.filter.view import Sleep as Sleep
+from fastmesh._core.filter.view import Wait as Wait
+
+class Cancelled(BaseException): ...
+class FilterTimeout(BaseException): ...
