@@ -7,7 +7,6 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastmesh._core.filter.headers cimport OwnHead, headers_of
 from fastmesh._core.filter.wait cimport Wait
-from fastmesh._core.filter cimport wait as wait_module
 from fastmesh._core.http.edit cimport head_copy, head_free
 from fastmesh._core.http.msg cimport FRAME_LENGTH, FRAME_NONE, msg_t
 from fastmesh._core.io.reactor cimport reactor_soon, soon_t
@@ -102,7 +101,8 @@ cdef class Call(Wait):
         s = stream_new(&c.down, &CALL)
         c.down.stream = s
         s.cluster = &s.snap.clusters[found]
-        s.method = <uint8_t>method_in_capitals(span_of(<const uint8_t *><char *>self.method, <uint32_t>len(self.method)))
+        s.method = <uint8_t>method_in_capitals(
+            span_of(<const uint8_t *><char *>self.method, <uint32_t>len(self.method)))
         s.timeout_ns = self.timeout_ns
         memcpy(stream_wire_room(s, n), <const char *>self.head, n)
         s.wire_len = n

@@ -1,7 +1,7 @@
 """See chain.pxd."""
-from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from fastmesh._core.filter.wait cimport wait_reactor
+from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.mem.counter cimport (
     PHASE_COMPLETE, PHASE_CONNECTION, PHASE_REQUEST, PHASE_REQUEST_BODY, PHASE_REQUEST_TRAILERS, PHASE_RESPONSE,
     PHASE_RESPONSE_BODY, PHASE_RESPONSE_TRAILERS, PHASE_RETRY, PHASE_ROUTE, PHASE_UPSTREAM_ERROR, STATS_FILTERS)
@@ -139,7 +139,8 @@ cdef class Slot:
                 raise ValueError(f"{self.name}: there is no phase {method_name}")
             phase, kind = PHASES[method_name]
             if self.c.calls[phase] is not NULL:
-                raise ValueError(f"{self.name}: {method_name} and {NAMES[phase, self.c.kinds[phase]]} exclude each other")
+                other = NAMES[phase, self.c.kinds[phase]]
+                raise ValueError(f"{self.name}: {method_name} and {other} exclude each other")
             self.c.calls[phase] = <PyObject *>method
             self.c.kinds[phase] = kind
             self.c.phases |= 1 << phase
@@ -290,9 +291,7 @@ cdef class Table:
         self.slots = list(slots)
         self.on_free = on_free
         self.n = <uint32_t>len(self.slots)
-        self.c = <slot_t **>calloc(self.n + 1, sizeof(slot_t *))
-        if self.c is NULL:
-            raise MemoryError
+        self.c = <slot_t **>raw_zeroed((self.n + 1) * sizeof(slot_t *))
         for i in range(self.n):
             slot = self.slots[i]
             self.c[i] = &slot.c
@@ -305,7 +304,7 @@ cdef class Table:
             self.c[i].row = &stats.filters[self.c[i].number - 1]
 
     def __dealloc__(self):
-        free(self.c)
+        raw_give(self.c)
 
 
 def watch_filters(int number):

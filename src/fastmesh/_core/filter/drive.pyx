@@ -7,49 +7,44 @@ Phases of heads are walked one filter after the other (`_walk`). One that waits 
 it stands; when it is done the walk goes on there, and at its end `_arrived` does what floor 8 would have done at once.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
-from fastmesh._core.filter.body cimport (
-    PIPE_ANSWERED, PIPE_FAILED, PIPE_HELD, PIPE_MOVED, PIPE_TOO_LARGE, Pipe, Stage, pipe_moved, pipe_new, pipe_put)
-from fastmesh._core.filter.call cimport calls_begin
-from fastmesh._core.filter cimport body as body_module
+from cpython.ref cimport Py_DECREF
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fastmesh._core.filter cimport flow as flow_module
 from fastmesh._core.filter cimport wait as wait_module
-from fastmesh._core.filter.chain cimport (
-    ON_ERROR_CLOSED, ON_ERROR_OPEN, ON_ERROR_SKIP, STAGES_MAX, Slot, Table, slot_begin, slot_end, slot_is_bypassed, slot_t)
+from fastmesh._core.filter.call cimport calls_begin
+from fastmesh._core.filter.chain cimport ON_ERROR_OPEN, ON_ERROR_SKIP, Slot, Table, slot_begin, slot_end, slot_t
+from fastmesh._core.filter.ending cimport ending_close, ending_complete, ending_release
+from fastmesh._core.filter.enlist cimport chain_wanted, enlist, path_of, request_of, tap
+from fastmesh._core.filter.entry cimport entry_accept, entry_left
+from fastmesh._core.filter.flow cimport (
+    flow_answer_body, flow_answer_end, flow_answer_room, flow_begin, flow_begin_answer, flow_changes, flow_forget,
+    flow_keep_path, flow_put_head, flow_request_body, flow_request_end, flow_request_room, flow_say_continue)
 from fastmesh._core.filter.headers cimport OwnHead, headers_of
-from fastmesh._core.filter.view cimport (
-    Connection, Labels, Outcome, Request, Response, connection_of, error_of, outcome_of, response_of)
-from fastmesh._core.filter.wait cimport TASK_HELD, Task, Wait
-from fastmesh._core.http.edit cimport head_add_own, head_copy, head_drop_own, head_free, head_set_target, head_t
-from fastmesh._core.http.h1 cimport h1_copy_fields, h1_limits_t, h1_parse_response, h1_reason
-from fastmesh._core.http.msg cimport (
-    FRAME_CHUNKED, FRAME_LENGTH, FRAME_NONE, MSG_EDITED, MSG_EXPECT_CONTINUE, MSG_LINE, msg_span, msg_t)
-from fastmesh._core.http.uri cimport URI_SAME, uri_normalize
+from fastmesh._core.filter.pipe cimport Pipe, pipe_new
+from fastmesh._core.filter.shadow cimport Shadow
+from fastmesh._core.filter.view cimport Request, Response, error_of, response_of
+from fastmesh._core.filter.wait cimport TASK_HELD, Task
+from fastmesh._core.http.edit cimport head_drop_own, head_set_target
+from fastmesh._core.http.h1 cimport h1_copy_fields, h1_reason
+from fastmesh._core.http.msg cimport FRAME_CHUNKED, MSG_EXPECT_CONTINUE, msg_span, msg_t
 from fastmesh._core.io.reactor cimport reactor_clock
-from fastmesh._core.lb.cluster cimport cluster_t
-from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport (
-    PHASE_COMPLETE, PHASE_CONNECTION, PHASE_REQUEST, PHASE_REQUEST_BODY, PHASE_REQUEST_TRAILERS, PHASE_RESPONSE,
-    PHASE_RESPONSE_BODY, PHASE_RESPONSE_TRAILERS, PHASE_RETRY, PHASE_ROUTE, PHASE_UPSTREAM_ERROR)
-from fastmesh._core.mem.rng cimport rng_below
+    PHASE_REQUEST, PHASE_REQUEST_TRAILERS, PHASE_RESPONSE, PHASE_RESPONSE_TRAILERS, PHASE_RETRY, PHASE_ROUTE,
+    PHASE_UPSTREAM_ERROR)
 from fastmesh._core.mem.span cimport span_of, span_t
-from fastmesh._core.proxy.down cimport down_close
-from fastmesh._core.proxy.listener cimport door_admit
 from fastmesh._core.proxy.mux cimport (
-    FAULT_STATUS, FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GIVE_UP, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD,
-    S_HOLD_IN, S_HOLD_OUT, S_LOCAL, S_LOCAL_SEEN, S_REQUEST_DONE, S_TCP, S_UP_ENDED, S_UP_PAUSED, S_WANT_BODY, TAP_ERROR,
-    TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS, TAP_RESPONSE, TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY, down_t,
+    FAULT_STATUS, FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GIVE_UP, FILTER_GO, FILTER_HELD, FILTER_OVER,
+    S_HOLD_IN, S_HOLD_OUT, S_LOCAL, S_LOCAL_SEEN, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_RESPONSE_TRAILERS,
     filter_ops_t, proxy_t, stream_t)
+from fastmesh._core.proxy.routing cimport routing_go_on
 from fastmesh._core.proxy.stream cimport (
-    stream_after_fault, stream_answer, stream_answer_with, stream_connect, stream_go, stream_put_answer_body,
-    stream_put_answer_end, stream_put_answer_head, stream_put_local, stream_put_request_body, stream_put_request_end,
-    stream_route, stream_send_again)
-from fastmesh._core.route.route_table cimport route_find
-from fastmesh._core.snapshot.snapshot cimport filter_chain_t, filter_rule_t, snapshot_on_free
+    stream_after_fault, stream_answer, stream_answer_with, stream_connect, stream_go, stream_put_answer_end,
+    stream_put_local, stream_put_request_end, stream_send_again)
+from fastmesh._core.snapshot.snapshot cimport snapshot_on_free
 
 cdef extern from "Python.h":
     bint PyCoro_CheckExact(object o)
+
 
 cdef enum:
     # Where a walk is.
@@ -63,14 +58,9 @@ cdef enum:
     AT_REQUEST_TRAILERS = 7
     AT_RESPONSE_TRAILERS = 8
 
-    SMALL = 2048              # pieces up to this are copied on their way out anyway
-    DETACHED_MOST = 10000     # on_complete phases that wait after their exchange
-
-cdef uint32_t n_detached = 0
-cdef set detached = set()
-
 
 # --- a filter that waits ------------------------------------------------------------------------------------------
+
 
 cdef class Lane(Task):
     """A walk that stands at a filter which waits."""
@@ -88,6 +78,13 @@ cdef class Lane(Task):
     cdef void leaving(self) noexcept:
         slot_end(self.c, self.phase, self.begun_ns)
         self.r.depth -= 1
+
+    cdef void dropped(self) noexcept:
+        if self.c.row is not NULL:
+            self.c.row.in_flight -= 1
+        if self.shadow is not None:
+            self.shadow.give_back(self.r, None, None)
+            self.shadow = None
 
     cdef void finished(self) noexcept:
         cdef Request r = self.r
@@ -112,172 +109,15 @@ cdef class Lane(Task):
             _arrived(r, self.at, how)
 
 
-cdef class Shadow:
-    """What a filter must not change: put aside before it, put back after it, and compared."""
-    cdef head_t *h
-    cdef msg_t *m
-    cdef head_t *rh
-    cdef msg_t *rm
-    cdef uint16_t code
-    cdef cluster_t *cluster
-    cdef uint64_t timeout_ns
-    cdef object state
-    cdef Labels labels
-    cdef Response response
-    cdef slot_t *c
-    cdef int phase
-
-    cdef int put_aside(self, Request r) except -1:
-        r.touch()
-        self.h, self.m = r.h, r.m
-        if r.h is not NULL:
-            r.h = head_copy(r.m)
-            r.m = &r.h.m
-            r.m.bits &= ~<uint32_t>(MSG_EDITED | MSG_LINE)
-        self.cluster, self.timeout_ns = r.s.cluster, r.s.timeout_ns
-        self.state, self.labels = r._state, r._labels
-        r._state = dict(r._state) if r._state is not None else None
-        r._labels = None
-        self.response = r.response
-        if r.response is not None:
-            r.response.touch()
-            self.rh, self.rm, self.code = r.response.h, r.response.m, r.response.code
-            r.response.h = head_copy(r.response.m)
-            r.response.m = &r.response.h.m
-            r.response.m.bits &= ~<uint32_t>(MSG_EDITED | MSG_LINE)
-        return 0
-
-    cdef void give_back(self, Request r, object result, BaseException error) noexcept:
-        cdef list would = []
-        if r.h is not NULL and self.h is not NULL:
-            if r.h.m.bits & (MSG_EDITED | MSG_LINE):
-                would.append("change the request's head")
-            head_free(r.h)
-        r.h, r.m = self.h, self.m
-        if r.s is not NULL:
-            if r.s.cluster is not self.cluster or r.s.timeout_ns != self.timeout_ns:
-                would.append("route it in another way")
-            r.s.cluster = self.cluster
-            r.s.timeout_ns = self.timeout_ns
-            r.s.labels = NULL
-            r.s.labels_len = 0
-            if self.labels is not None:
-                r.s.labels = self.labels.packed
-                r.s.labels_len = self.labels.size
-        r._state, r._labels = self.state, self.labels
-        if self.response is not None:
-            if self.response.h is not NULL:
-                if self.response.h.m.bits & (MSG_EDITED | MSG_LINE):
-                    would.append("change the answer's head")
-                head_free(self.response.h)
-            self.response.h, self.response.m, self.response.code = self.rh, self.rm, self.code
-        if error is not None:
-            (<Slot>self.c.owner).failed(self.phase, error, reactor_clock(r.s.proxy.reactor))
-            return
-        if isinstance(result, Response):
-            would.append(f"answer {(<Response>result).code}")
-        elif self.phase == PHASE_UPSTREAM_ERROR and result is not None:
-            would.append("try again" if result else "not try again")
-        if would:
-            (<Slot>self.c.owner).shadowed(self.phase, would)
-
-
 cdef inline bint _is_out(int at) noexcept nogil:
     return AT_RESPONSE <= at <= AT_STATUS or at == AT_RESPONSE_TRAILERS
 
 
 # --- which filters take part --------------------------------------------------------------------------------------
 
-cdef inline bint _matches(const filter_rule_t *rule, stream_t *s, msg_t *m, span_t path) noexcept nogil:
-    if rule.share < 1000000 and rng_below(&s.proxy.rng, 1000000) >= rule.share:
-        return False
-    return rule.match is NULL or (m is not NULL and route_find(rule.match, m, path) is not NULL)
-
-
-cdef uint64_t _wanted(stream_t *s, int chain, msg_t *m, span_t path) noexcept nogil:
-    """A bit per filter of the chain that takes the request: decided before Python is entered."""
-    cdef const filter_chain_t *k
-    cdef uint64_t wanted = 0
-    cdef uint32_t i
-    if chain < 0:
-        return 0
-    k = &s.snap.chains[chain]
-    for i in range(k.n):
-        if _matches(&s.snap.rules[k.slots[i]], s, m, path):
-            wanted |= <uint64_t>1 << i
-    return wanted
-
-
-cdef Request _request_of(stream_t *s, msg_t *m):
-    cdef Request r
-    if s.run is not NULL:
-        r = <Request>s.run
-    else:
-        r = Request.__new__(Request)
-        r.table = <Table>s.snap.filters
-        r.s = s
-        Py_INCREF(r)
-        s.run = <void *>r
-    if r.h is NULL:
-        r.m = m
-    return r
-
-
-cdef int _enlist(Request r, int chain, uint64_t wanted) noexcept:
-    """Adds the filters of a chain. A quarantined one that fails closed is returned: its place, else -1."""
-    cdef const filter_chain_t *k
-    cdef uint64_t now = r.s.proxy.reactor.now_ns
-    cdef slot_t *c
-    cdef uint32_t i
-    cdef int refused = -1
-    if chain < 0:
-        return -1
-    k = &r.s.snap.chains[chain]
-    for i in range(k.n):
-        if r.n_stages >= STAGES_MAX:
-            break
-        c = r.table.c[k.slots[i]]
-        if not wanted >> i & 1:
-            if c.row is not NULL:
-                c.row.skipped += 1
-            continue
-        if c.bypassed_until_ns and slot_is_bypassed(c, now):
-            if c.on_error == ON_ERROR_CLOSED and refused < 0 and not c.is_shadow:
-                refused = r.n_stages
-            else:
-                continue
-        r.stages[r.n_stages] = k.slots[i]
-        r.live |= <uint64_t>1 << r.n_stages
-        r.n_stages += 1
-    return refused
-
-
-cdef void _tap(Request r) noexcept:
-    """What floor 8 is to ask about from now on."""
-    cdef uint32_t phases = 0
-    cdef uint32_t taps = 0
-    cdef int i
-    for i in range(r.n_stages):
-        if (r.live & ~r.skipped) >> i & 1:
-            phases |= r.slot(i).phases
-    if phases >> PHASE_REQUEST_TRAILERS & 1:
-        taps |= TAP_REQUEST_TRAILERS
-    if phases >> PHASE_UPSTREAM_ERROR & 1:
-        taps |= TAP_ERROR
-    if phases >> PHASE_RETRY & 1:
-        taps |= TAP_RETRY
-    if phases >> PHASE_RESPONSE & 1:
-        taps |= TAP_RESPONSE
-    if phases >> PHASE_RESPONSE_BODY & 1:
-        taps |= TAP_RESPONSE_BODY
-    if phases >> PHASE_RESPONSE_TRAILERS & 1:
-        taps |= TAP_RESPONSE_TRAILERS
-    if phases >> PHASE_REQUEST_BODY & 1 and r.m is not NULL and r.m.framing != FRAME_NONE:
-        taps |= TAP_REQUEST_BODY
-    r.s.taps = taps
-
 
 # --- the walk -----------------------------------------------------------------------------------------------------
+
 
 cdef inline int _phase_of(int at, int part) noexcept:
     if at == AT_REQUEST:
@@ -454,41 +294,13 @@ cdef void _refuse(Request r, int stage) noexcept:
     """503, or a cut answer: a filter that fails closed has failed."""
     cdef stream_t *s = r.s
     r.skipped |= <uint64_t>1 << stage
-    _forget_pipes(r)
+    flow_forget(r)
     stream_answer(s, 503, 0, <const char *>(<Slot>r.slot(stage).owner).details,
                   b"a filter that this request has to pass has failed")
 
 
-cdef void _forget_pipes(Request r) noexcept:
-    """The bodies that were on their way are nobody's any more."""
-    cdef Pipe pipe
-    r.s.taps &= ~<uint32_t>(TAP_REQUEST_BODY | TAP_RESPONSE_BODY | TAP_REQUEST_TRAILERS | TAP_RESPONSE_TRAILERS | TAP_ERROR)
-    r.s.bits &= ~<uint32_t>(S_HOLD_IN | S_HOLD_OUT)
-    for pipe in (r.pipe_in, r.pipe_out):
-        if pipe is not None:
-            pipe.cancel()
-    r.pipe_in = r.pipe_out = None
-    for task in (r.task_in, r.task_out):
-        if task is not None:
-            _cancel(<Task>task)
-    r.task_in = r.task_out = None
-
-
-cdef void _cancel(Task task) noexcept:
-    cdef Lane lane
-    if isinstance(task, Lane):
-        lane = <Lane>task
-        if lane.c.row is not NULL and not lane.is_over:
-            lane.c.row.in_flight -= 1
-        lane.cancel()
-        if lane.shadow is not None:
-            lane.shadow.give_back(lane.r, None, None)
-            lane.shadow = None
-        return
-    task.cancel()
-
-
 # --- answers that filters give ------------------------------------------------------------------------------------
+
 
 cdef void _replace(Request r, Response given) noexcept:
     if r.response is not None:
@@ -502,7 +314,7 @@ cdef void _replace(Request r, Response given) noexcept:
 cdef int _answer(Request r, Response given, int stage) noexcept:
     """A filter answers. Those in front of it see the answer, as they would the upstream's."""
     cdef int how
-    _forget_pipes(r)
+    flow_forget(r)
     _replace(r, given)
     r.s.bits |= S_LOCAL_SEEN
     how = _walk(r, AT_LOCAL, 0, stage)
@@ -530,15 +342,22 @@ cdef void _put_given(Request r) noexcept:
                        span_of(<const uint8_t *><char *>body, <uint32_t>len(body)))
 
 
+cdef int _trailers(Request r, bint is_out) noexcept:
+    if is_out:
+        return _walk(r, AT_RESPONSE_TRAILERS, 0, r.n_stages)
+    return _walk(r, AT_REQUEST_TRAILERS, 0, -1)
+
+
 # --- what floor 8 asks --------------------------------------------------------------------------------------------
+
 
 cdef int _request(stream_t *s, msg_t **m) noexcept nogil:
     cdef uint64_t wanted
     cdef span_t path = span_of(NULL, 0)
     cdef int how
     if m is not NULL:
-        path = _normal(s, m[0])
-    wanted = _wanted(s, s.listener.chain, m[0] if m is not NULL else NULL, path)
+        path = path_of(s, m[0])
+    wanted = chain_wanted(s, s.listener.chain, m[0] if m is not NULL else NULL, path)
     if wanted == 0:
         return FILTER_GO
     with gil:
@@ -546,27 +365,16 @@ cdef int _request(stream_t *s, msg_t **m) noexcept nogil:
     return how
 
 
-cdef span_t _normal(stream_t *s, msg_t *m) noexcept nogil:
-    """The path that rules are compared with; a broken one is compared as it is, and refused afterwards."""
-    cdef uint32_t n = 0
-    cdef span_t path = msg_span(m, m.path_off, m.path_len)
-    cdef int rc
-    if path.len == 0:
-        return span_of(b"/", 1)
-    rc = uri_normalize(path.ptr, path.len, s.proxy.path, &n)
-    return path if rc < 0 or rc == URI_SAME else span_of(s.proxy.path, n)
-
-
 cdef int _begin(stream_t *s, msg_t **m, uint64_t wanted) noexcept:
-    cdef Request r = _request_of(s, m[0] if m is not NULL else NULL)
-    cdef int refused = _enlist(r, s.listener.chain, wanted)
+    cdef Request r = request_of(s, m[0] if m is not NULL else NULL)
+    cdef int refused = enlist(r, s.listener.chain, wanted)
     cdef int how
     r.n_listener = r.n_stages
     if m is NULL:
         # TCP: nothing but its end.
         r.entered = r.live
         return FILTER_GO
-    _tap(r)
+    tap(r)
     if refused >= 0:
         _refuse(r, refused)
         return FILTER_OVER
@@ -583,9 +391,9 @@ cdef int _routed(stream_t *s, msg_t **m, span_t *path) noexcept nogil:
     cdef int how
     if normal.len == 0:
         normal = span_of(b"/", 1)
-    wanted = _wanted(s, s.route.chain, m[0], normal)
+    wanted = chain_wanted(s, s.route.chain, m[0], normal)
     if s.cluster is not NULL:
-        cluster_wanted = _wanted(s, s.cluster.chain, m[0], normal)
+        cluster_wanted = chain_wanted(s, s.cluster.chain, m[0], normal)
     if wanted == 0 and s.run is NULL and cluster_wanted == 0:
         return FILTER_GO
     with gil:
@@ -594,13 +402,13 @@ cdef int _routed(stream_t *s, msg_t **m, span_t *path) noexcept nogil:
 
 
 cdef int _enter_route(stream_t *s, msg_t **m, span_t *path, uint64_t wanted, uint64_t cluster_wanted) noexcept:
-    cdef Request r = _request_of(s, m[0])
+    cdef Request r = request_of(s, m[0])
     cdef int refused
     cdef int how
     r.path_normal = path[0]
     r.cluster_wanted = cluster_wanted
     r.cluster_of = s.cluster
-    refused = _enlist(r, s.route.chain, wanted)
+    refused = enlist(r, s.route.chain, wanted)
     r.n_route = r.n_stages - r.n_listener
     if refused >= 0:
         _refuse(r, refused)
@@ -628,9 +436,9 @@ cdef int _enter_cluster(Request r) noexcept:
     cdef int refused
     if s.cluster is not NULL and s.cluster.chain >= 0:
         if r.cluster_of is not <void *>s.cluster:
-            path = r.path_normal if r.path_normal.ptr is not NULL else _normal(s, r.m)
-            r.cluster_wanted = _wanted(s, s.cluster.chain, r.m, path)
-        refused = _enlist(r, s.cluster.chain, r.cluster_wanted)
+            path = r.path_normal if r.path_normal.ptr is not NULL else path_of(s, r.m)
+            r.cluster_wanted = chain_wanted(s, s.cluster.chain, r.m, path)
+        refused = enlist(r, s.cluster.chain, r.cluster_wanted)
         if refused >= 0:
             _refuse(r, refused)
             return FILTER_OVER
@@ -641,7 +449,7 @@ cdef int _depart(Request r) noexcept:
     """All filters of the head have spoken. FILTER_GO: it may be sent now."""
     cdef stream_t *s = r.s
     cdef Pipe pipe
-    _tap(r)
+    tap(r)
     if not s.taps & TAP_REQUEST_BODY or s.cluster is NULL:
         s.taps &= ~<uint32_t>TAP_REQUEST_BODY
         r.is_sent = True
@@ -651,44 +459,20 @@ cdef int _depart(Request r) noexcept:
     if pipe.collects:
         # The upstream is not chosen before the body has passed.
         r.touch()
-        _keep_path(r)
+        flow_keep_path(r)
         if r.m.bits & MSG_EXPECT_CONTINUE:
-            _say_continue(s)
+            flow_say_continue(s)
             head_drop_own(r.h, <const uint8_t *><char *>b"expect", 6)
         s.bits |= S_WANT_BODY
         s.down_ops.read(s)
         return FILTER_HELD
-    if _changes(pipe):
+    if flow_changes(pipe):
         r.touch()
         head_drop_own(r.h, <const uint8_t *><char *>b"content-length", 14)
         r.m.framing = FRAME_CHUNKED
         s.framing = FRAME_CHUNKED
     r.is_sent = True
     return FILTER_GO
-
-
-cdef void _keep_path(Request r) noexcept:
-    cdef span_t query
-    if r.path_normal.ptr is not NULL:
-        query = msg_span(r.m, r.m.query_off, r.m.query_len) if r.m.query_has else span_of(NULL, 0)
-        head_set_target(r.h, r.path_normal, query)
-        r.path_normal = span_of(NULL, 0)
-
-
-cdef bint _changes(Pipe pipe):
-    cdef Stage stage
-    for stage in pipe.stages:
-        if stage.c.changes_body and not stage.c.is_shadow:
-            return True
-    return False
-
-
-cdef void _say_continue(stream_t *s) noexcept:
-    cdef h1_limits_t limits
-    limits.head_bytes = limits.line_bytes = 1024
-    limits.fields = 8
-    if h1_parse_response(&s.proxy.answer, <const uint8_t *><const char *>b"HTTP/1.1 100 Continue\r\n\r\n", 25, 0, &limits, s.method) > 0:
-        s.down_ops.interim(s, &s.proxy.answer)
 
 
 cdef void _arrived(Request r, int at, int how) noexcept:
@@ -709,7 +493,7 @@ cdef void _arrived(Request r, int at, int how) noexcept:
     else:
         s.bits &= ~<uint32_t>S_HOLD_IN
     if at == AT_REQUEST:
-        stream_route(s, r.m)
+        routing_go_on(s, r.m)
     elif at == AT_ROUTED:
         if _depart(r) == FILTER_GO:
             stream_go(s, r.m, span_of(NULL, 0))
@@ -719,15 +503,15 @@ cdef void _arrived(Request r, int at, int how) noexcept:
         else:
             how = _answer_head(r)
             if how == FILTER_GO:
-                _put_head(r)
+                flow_put_head(r)
             if how == FILTER_GO or how == FILTER_COLLECT:
                 _resume(s)
     elif at == AT_RESPONSE:
         if r.is_local:
             _put_given(r)
             return
-        if _begin_answer_body(r) == FILTER_GO:
-            _put_head(r)
+        if flow_begin_answer(r) == FILTER_GO:
+            flow_put_head(r)
         _resume(s)
     elif at == AT_LOCAL:
         _put_given(r)
@@ -748,208 +532,8 @@ cdef inline void _resume(stream_t *s) noexcept:
         s.up_ops.resume(s)
 
 
-# --- request bodies -----------------------------------------------------------------------------------------------
-
-cdef int _request_body(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil:
-    with gil:
-        r = <Request>s.run
-        pipe = <Pipe>r.pipe_in
-        if pipe is None:
-            stream_put_request_body(s, p, n, NULL) if n <= SMALL else _put_large(s, p, n, False)
-            return FILTER_GO
-        try:
-            pipe.feed((<const char *>p)[:n])
-            how = pipe.run()
-        except BaseException as error:
-            how = _pipe_broke(pipe, error)
-        _moved(pipe, how)
-    return FILTER_GO
-
-
-cdef int _request_end(stream_t *s, msg_t *trailers) noexcept nogil:
-    with gil:
-        r = <Request>s.run
-        pipe = <Pipe>r.pipe_in
-        if trailers is not NULL:
-            r._trailers = OwnHead()
-            head_free((<OwnHead>r._trailers).h)
-            (<OwnHead>r._trailers).h = head_copy(trailers)
-        if pipe is None or (pipe.has_ended and not pipe.collects):
-            if pipe is not None:
-                pipe.input_ended = True
-            _end_request(r)
-            return FILTER_GO
-        try:
-            pipe.finish()
-            how = pipe.run()
-        except BaseException as error:
-            how = _pipe_broke(pipe, error)
-        _moved(pipe, how)
-    return FILTER_GO
-
-
-cdef void _end_request(Request r) noexcept:
-    """The body has passed: the trailers, and then the end."""
-    cdef stream_t *s = r.s
-    cdef OwnHead trailers
-    if r._trailers is None:
-        stream_put_request_end(s, NULL)
-        return
-    if s.taps & TAP_REQUEST_TRAILERS and _walk(r, AT_REQUEST_TRAILERS, 0, -1) != FILTER_GO:
-        return
-    trailers = r._trailers
-    r._trailers = None
-    stream_put_request_end(s, &trailers.h.m)
-
-
-cdef int _pipe_broke(Pipe pipe, BaseException error) noexcept:
-    cdef slot_t *c = pipe.r.slot(pipe.fault)
-    (<Slot>c.owner).failed(PHASE_RESPONSE_BODY if pipe.is_out else PHASE_REQUEST_BODY, error,
-                           reactor_clock(pipe.r.s.proxy.reactor))
-    return PIPE_FAILED
-
-
-cdef void _request_room(stream_t *s) noexcept nogil:
-    with gil:
-        _room((<Pipe>(<Request>s.run).pipe_in), s)
-
-
-cdef void _answer_room(stream_t *s) noexcept nogil:
-    with gil:
-        _room((<Pipe>(<Request>s.run).pipe_out), s)
-
-
-cdef void _room(Pipe pipe, stream_t *s) noexcept:
-    cdef int how
-    if pipe is None:
-        # Filtered bodies whose message turned out to have none.
-        if s.bits & S_UP_PAUSED and s.up is not NULL:
-            s.bits &= ~<uint32_t>S_UP_PAUSED
-            s.up_ops.read(s, True)
-        return
-    pipe.is_full = False
-    try:
-        how = pipe.run()
-    except BaseException as error:
-        how = _pipe_broke(pipe, error)
-    _moved(pipe, how)
-
-
-cdef bint _put(Pipe pipe, bytes data) noexcept:
-    """One piece onto the wire. True: it takes no more."""
-    cdef stream_t *s = pipe.r.s
-    cdef const uint8_t *p = <const uint8_t *><char *>data
-    cdef uint32_t n = <uint32_t>len(data)
-    if n <= SMALL:
-        return stream_put_answer_body(s, p, n, NULL) if pipe.is_out else stream_put_request_body(s, p, n, NULL)
-    return _put_large(s, p, n, pipe.is_out)
-
-
-cdef bint _put_large(stream_t *s, const uint8_t *p, uint32_t n, bint is_out) noexcept nogil:
-    cdef block_t *blk
-    cdef uint32_t part
-    cdef bint full = False
-    while n > 0:
-        part = n if n < BLOCK_LARGE else BLOCK_LARGE
-        blk = block_new(&s.proxy.reactor.blocks, BLOCK_SMALL if part <= BLOCK_SMALL else BLOCK_LARGE)
-        memcpy(blk.bytes, p, part)
-        if is_out:
-            full = stream_put_answer_body(s, blk.bytes, part, blk)
-        else:
-            full = stream_put_request_body(s, blk.bytes, part, blk)
-        block_put(blk)
-        p += part
-        n -= part
-    return full
-
-
-cdef void _moved(Pipe pipe, int how) noexcept:
-    """A pipe has done what it could."""
-    cdef Request r = pipe.r
-    cdef stream_t *s = r.s
-    if s is NULL:
-        return
-    if how == PIPE_FAILED:
-        _refuse(r, pipe.fault)
-    elif how == PIPE_ANSWERED:
-        _answer(r, pipe.given, pipe.fault)
-    elif how == PIPE_TOO_LARGE:
-        _too_large(r, pipe)
-    elif pipe.is_out:
-        _answer_moved(r, pipe, how)
-    else:
-        _request_moved(r, pipe, how)
-
-
-cdef void _too_large(Request r, Pipe pipe) noexcept:
-    cdef bint is_out = pipe.is_out
-    r.skipped |= <uint64_t>1 << pipe.fault
-    _forget_pipes(r)
-    if is_out:
-        stream_answer(r.s, 502, 0, b"filter_body_too_large", b"the answer's body is larger than a filter's body_limit")
-    else:
-        stream_answer(r.s, 413, 0, b"filter_body_too_large", b"the request's body is larger than a filter's body_limit")
-
-
-cdef void _request_moved(Request r, Pipe pipe, int how) noexcept:
-    cdef stream_t *s = r.s
-    if pipe.has_ended:
-        s.bits &= ~<uint32_t>S_HOLD_IN
-        if pipe.collects:
-            _send_collected(r, pipe)
-        elif pipe.input_ended:
-            # One that ended early waits for the client's end: only then is the connection free.
-            _end_request(r)
-        elif not s.bits & S_WANT_BODY:
-            s.bits |= S_WANT_BODY
-            s.down_ops.read(s)
-        return
-    if how == PIPE_HELD:
-        s.bits |= S_HOLD_IN
-        s.bits &= ~<uint32_t>S_WANT_BODY
-        return
-    s.bits &= ~<uint32_t>S_HOLD_IN
-    if not pipe.is_full and not s.bits & (S_REQUEST_DONE | S_WANT_BODY):
-        s.bits |= S_WANT_BODY
-        s.down_ops.read(s)
-
-
-cdef void _send_collected(Request r, Pipe pipe) noexcept:
-    """The whole body is here, and becomes what may be sent again."""
-    cdef stream_t *s = r.s
-    cdef bytes data
-    cdef uint32_t n
-    if s.bits & S_UP_ENDED:
-        return
-    if not pipe.input_ended:
-        s.bits |= S_WANT_BODY
-        s.down_ops.read(s)
-        return
-    data = b"".join(pipe.collected)
-    pipe.collected = []
-    n = <uint32_t>len(data)
-    if n:
-        s.replay = block_new(&s.proxy.reactor.blocks,
-                             BLOCK_SMALL if n <= BLOCK_SMALL else BLOCK_LARGE if n <= BLOCK_LARGE else n)
-        memcpy(s.replay.bytes, <char *>data, n)
-    s.replay_len = n
-    s.bits |= S_UP_ENDED
-    s.framing = FRAME_LENGTH
-    _set_length(r.h, n)
-    r.is_sent = True
-    stream_go(s, r.m, span_of(NULL, 0))
-
-
-cdef void _set_length(head_t *h, uint64_t n) noexcept:
-    cdef bytes text = str(n).encode()
-    head_drop_own(h, <const uint8_t *><char *>b"content-length", 14)
-    head_add_own(h, <const uint8_t *><char *>b"content-length", 14,
-                 span_of(<const uint8_t *><char *>text, <uint32_t>len(text)))
-    h.m.framing = FRAME_LENGTH
-    h.m.length = n
-
-
 # --- failed attempts ----------------------------------------------------------------------------------------------
+
 
 cdef int _on_fault(stream_t *s, int why) noexcept nogil:
     cdef int how
@@ -977,6 +561,7 @@ cdef int _retry(stream_t *s) noexcept nogil:
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
+
 
 cdef int _response(stream_t *s, msg_t **m) noexcept nogil:
     cdef int how
@@ -1029,147 +614,7 @@ cdef int _answer_head(Request r) noexcept:
     if r.is_local:
         _put_given(r)
         return FILTER_OVER
-    return _begin_answer_body(r)
-
-
-cdef int _begin_answer_body(Request r) noexcept:
-    cdef stream_t *s = r.s
-    cdef Pipe pipe
-    if not s.taps & TAP_RESPONSE_BODY:
-        return FILTER_GO
-    if r.response.m.status == 101 or r.response.m.framing == FRAME_NONE or (
-            r.response.m.framing == FRAME_LENGTH and r.response.m.length == 0):
-        s.taps &= ~<uint32_t>TAP_RESPONSE_BODY
-        return FILTER_GO
-    pipe = pipe_new(r, True)
-    if pipe is None:
-        s.taps &= ~<uint32_t>TAP_RESPONSE_BODY
-        return FILTER_GO
-    r.pipe_out = pipe
-    r.response.touch()
-    if pipe.collects:
-        return FILTER_COLLECT
-    if _changes(pipe):
-        head_drop_own(r.response.h, <const uint8_t *><char *>b"content-length", 14)
-        r.response.m.framing = FRAME_CHUNKED
-    return FILTER_GO
-
-
-cdef void _put_head(Request r) noexcept:
-    r.response.touch()
-    r.is_answer_sent = True
-    stream_put_answer_head(r.s, r.response.m)
-
-
-cdef int _answer_body(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil:
-    cdef int how
-    with gil:
-        how = _feed_answer(s, p, n)
-    return how
-
-
-cdef int _feed_answer(stream_t *s, const uint8_t *p, uint32_t n) noexcept:
-    cdef Request r = <Request>s.run
-    cdef Pipe pipe = r.pipe_out
-    cdef int how
-    if pipe is None:
-        if n <= SMALL:
-            stream_put_answer_body(s, p, n, NULL)
-        else:
-            _put_large(s, p, n, True)
-        return FILTER_GO
-    if pipe.has_ended:
-        return FILTER_GO        # what comes behind its end is dropped
-    try:
-        pipe.feed((<const char *>p)[:n])
-        how = pipe.run()
-    except BaseException as error:
-        how = _pipe_broke(pipe, error)
-    _moved(pipe, how)
-    if r.s is NULL or r.s.up is NULL:
-        return FILTER_OVER
-    return FILTER_HELD if s.bits & S_HOLD_OUT else FILTER_GO
-
-
-cdef int _answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
-    with gil:
-        _end_answer_input(s, trailers)
-    return FILTER_OVER
-
-
-cdef void _end_answer_input(stream_t *s, msg_t *trailers) noexcept:
-    cdef Request r = <Request>s.run
-    cdef Pipe pipe = r.pipe_out
-    cdef int how
-    if trailers is not NULL:
-        r._trailers = OwnHead()
-        head_free((<OwnHead>r._trailers).h)
-        (<OwnHead>r._trailers).h = head_copy(trailers)
-    if pipe is None or (pipe.has_ended and not pipe.collects):
-        _end_answer(r)
-        return
-    try:
-        pipe.finish()
-        how = pipe.run()
-    except BaseException as error:
-        how = _pipe_broke(pipe, error)
-    _moved(pipe, how)
-
-
-cdef void _answer_moved(Request r, Pipe pipe, int how) noexcept:
-    cdef stream_t *s = r.s
-    cdef bint was_held = s.bits & S_HOLD_OUT != 0
-    if pipe.has_ended and pipe.input_ended:
-        s.bits &= ~<uint32_t>S_HOLD_OUT
-        if pipe.collects:
-            _put_collected(r, pipe)
-        else:
-            _end_answer(r)
-        return
-    if how == PIPE_HELD and not pipe.has_ended:
-        if s.up is not NULL and not was_held:
-            s.up_ops.read(s, False)
-        s.bits |= S_HOLD_OUT
-        return
-    s.bits &= ~<uint32_t>S_HOLD_OUT
-    if pipe.is_full or s.up is NULL:
-        return
-    if s.bits & S_UP_PAUSED:
-        s.bits &= ~<uint32_t>S_UP_PAUSED
-        if not was_held:
-            s.up_ops.read(s, True)
-    if was_held:
-        s.up_ops.resume(s)
-
-
-cdef void _put_collected(Request r, Pipe pipe) noexcept:
-    cdef stream_t *s = r.s
-    cdef bytes data = b"".join(pipe.collected)
-    cdef uint32_t n = <uint32_t>len(data)
-    pipe.collected = []
-    pipe.collects = False
-    r._trailers = None        # the answer has a length now: it cannot have any
-    _set_length(r.response.h, n)
-    _put_head(r)
-    if n:
-        if n <= SMALL:
-            stream_put_answer_body(s, <const uint8_t *><char *>data, n, NULL)
-        else:
-            _put_large(s, <const uint8_t *><char *>data, n, True)
-    stream_put_answer_end(s, NULL)
-
-
-cdef void _end_answer(Request r) noexcept:
-    cdef stream_t *s = r.s
-    cdef OwnHead trailers
-    if r._trailers is None:
-        stream_put_answer_end(s, NULL)
-        return
-    if s.taps & TAP_RESPONSE_TRAILERS and _walk(r, AT_RESPONSE_TRAILERS, 0, r.n_stages) != FILTER_GO:
-        return
-    trailers = r._trailers
-    r._trailers = None
-    stream_put_answer_end(s, &trailers.h.m)
+    return flow_begin_answer(r)
 
 
 cdef int _local(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil:
@@ -1184,7 +629,7 @@ cdef int _answered_locally(stream_t *s, int status, span_t content_type, span_t 
     cdef Response made
     cdef bytes text
     cdef int how
-    _forget_pipes(r)
+    flow_forget(r)
     for how in range(r.n_stages):
         if (r.entered & r.live & ~r.skipped) >> how & 1 and r.slot(how).phases >> PHASE_RESPONSE & 1:
             break
@@ -1207,229 +652,29 @@ cdef int _answered_locally(stream_t *s, int status, span_t content_type, span_t 
     return how
 
 
-# --- the end ------------------------------------------------------------------------------------------------------
-
-cdef class Detached(Task):
-    """An on_complete that waits for something after its exchange."""
-    cdef slot_t *c
-    cdef Table table          # keeps the slot
-    cdef uint64_t begun_ns
-
-    cdef void entering(self) noexcept:
-        self.begun_ns = slot_begin(self.c)
-
-    cdef void leaving(self) noexcept:
-        slot_end(self.c, PHASE_COMPLETE, self.begun_ns)
-
-    cdef void finished(self) noexcept:
-        detached.discard(self)
-        if self.c.row is not NULL:
-            self.c.row.in_flight -= 1
-        if self.error is not None:
-            (<Slot>self.c.owner).failed(PHASE_COMPLETE, self.error, reactor_clock(self.reactor))
-
-
-cdef void _complete(stream_t *s) noexcept nogil:
-    with gil:
-        _completed(<Request>s.run)
-
-
-cdef void _completed(Request r) noexcept:
-    cdef stream_t *s = r.s
-    cdef uint64_t now = reactor_clock(s.proxy.reactor)
-    cdef Outcome outcome = None
-    cdef Detached task
-    cdef slot_t *c
-    cdef uint64_t begun
-    cdef int i
-    _forget_pipes(r)
-    r.is_sent = True
-    r.is_answer_sent = True
-    for i in range(r.n_stages - 1, -1, -1):
-        c = r.slot(i)
-        if not r.entered >> i & 1 or not c.phases >> PHASE_COMPLETE & 1:
-            continue
-        try:
-            if outcome is None:
-                outcome = outcome_of(s, now)
-            r.depth += 1
-            r.phase = PHASE_COMPLETE
-            begun = slot_begin(c)
-            try:
-                result = (<object>c.calls[PHASE_COMPLETE])(r, outcome)
-                if result is not None and PyCoro_CheckExact(result):
-                    task = Detached.__new__(Detached)
-                    task.reactor = s.proxy.reactor
-                    task.c = c
-                    task.table = r.table
-                    task.coro = result
-                    if len(detached) >= DETACHED_MOST:
-                        result.close()
-                        raise RuntimeError(f"{DETACHED_MOST} of its on_complete phases wait already: this one is left out")
-                    if task.step() == TASK_HELD:
-                        detached.add(task)
-                        task.arm(c.timeout_ns)
-                        if c.row is not NULL:
-                            c.row.in_flight += 1
-                    result = task.result
-            finally:
-                slot_end(c, PHASE_COMPLETE, begun)
-                r.depth -= 1
-            if result is not None:
-                raise TypeError(f"returned a {type(result).__name__}: None is allowed")
-        except BaseException as error:
-            (<Slot>c.owner).failed(PHASE_COMPLETE, error, now)
-
-
-cdef void _release(stream_t *s) noexcept nogil:
-    with gil:
-        r = <Request>s.run
-        s.run = NULL
-        s.labels = NULL
-        if r.response is not None and r.response.h is NULL:
-            r.response.m = NULL
-        r.s = NULL
-        if r.h is NULL:
-            r.m = NULL
-        r.response = None
-        r._state = None
-        r._labels = None
-        r._connection = None
-        r._error = None
-        r._trailers = None
-        Py_DECREF(r)
-
-
-# --- connections --------------------------------------------------------------------------------------------------
-
-cdef class Entry(Task):
-    """A connection whose on_connection waits."""
-    cdef down_t *d
-    cdef Table table
-    cdef int chain, place
-    cdef slot_t *c
-    cdef Connection connection
-    cdef uint64_t begun_ns
-
-    cdef void entering(self) noexcept:
-        self.begun_ns = slot_begin(self.c)
-
-    cdef void leaving(self) noexcept:
-        slot_end(self.c, PHASE_CONNECTION, self.begun_ns)
-
-    cdef void finished(self) noexcept:
-        cdef down_t *d = self.d
-        cdef int how
-        if d is NULL:
-            return
-        self.d = NULL
-        d.run = NULL
-        Py_DECREF(self)
-        how = _entered(self.c, self.result, self.error, d)
-        if how == FILTER_GO:
-            how = _enter(d, self.chain, self.place + 1, self.connection)
-        if how == FILTER_GO:
-            door_admit(d)
-
-
-cdef int _entered(slot_t *c, object result, BaseException error, down_t *d) noexcept:
-    if error is None and result is not None and not isinstance(result, bool):
-        error = TypeError(f"returned a {type(result).__name__}: None, True or False is allowed")
-    if error is not None:
-        (<Slot>c.owner).failed(PHASE_CONNECTION, error, reactor_clock(d.proxy.reactor))
-        result = c.on_error != ON_ERROR_CLOSED
-    if result is False and not c.is_shadow:
-        down_close(d)
-        return FILTER_OVER
-    return FILTER_GO
-
-
-cdef int _enter(down_t *d, int chain, int place, Connection connection) noexcept:
-    cdef const filter_chain_t *k = &d.snap.chains[chain]
-    cdef Table table = <Table>d.snap.filters
-    cdef Entry entry
-    cdef slot_t *c
-    cdef BaseException failed
-    cdef uint64_t begun
-    while place < k.n:
-        c = table.c[k.slots[place]]
-        place += 1
-        if not c.phases >> PHASE_CONNECTION & 1 or slot_is_bypassed(c, d.proxy.reactor.now_ns):
-            continue
-        failed = None
-        result = None
-        try:
-            if connection is None:
-                connection = connection_of(d)
-            begun = slot_begin(c)
-            try:
-                result = (<object>c.calls[PHASE_CONNECTION])(connection)
-            finally:
-                slot_end(c, PHASE_CONNECTION, begun)
-            if result is not None and PyCoro_CheckExact(result):
-                entry = Entry.__new__(Entry)
-                entry.reactor = d.proxy.reactor
-                entry.coro = result
-                entry.c = c
-                entry.table = table
-                entry.chain = chain
-                entry.place = place - 1
-                entry.connection = connection
-                if entry.step() == TASK_HELD:
-                    entry.d = d
-                    entry.arm(c.timeout_ns)
-                    d.run = <void *>entry
-                    Py_INCREF(entry)
-                    return FILTER_HELD
-                result = entry.result
-        except BaseException as error:
-            failed = error
-        if _entered(c, result, failed, d) != FILTER_GO:
-            return FILTER_OVER
-    return FILTER_GO
-
-
-cdef int _accept(down_t *d) noexcept nogil:
-    cdef int how
-    with gil:
-        how = _enter(d, d.listener.chain, 0, None)
-    return how
-
-
-cdef void _left(down_t *d) noexcept nogil:
-    with gil:
-        entry = <Entry>d.run
-        d.run = NULL
-        entry.d = NULL
-        entry.cancel()
-        Py_DECREF(entry)
-
-
 cdef filter_ops_t OPS
-OPS.accept = _accept
-OPS.left = _left
+OPS.accept = entry_accept
+OPS.left = entry_left
 OPS.request = _request
 OPS.routed = _routed
-OPS.request_body = _request_body
-OPS.request_end = _request_end
-OPS.request_room = _request_room
+OPS.request_body = flow_request_body
+OPS.request_end = flow_request_end
+OPS.request_room = flow_request_room
 OPS.failed = _on_fault
 OPS.retry = _retry
 OPS.response = _response
-OPS.answer_body = _answer_body
-OPS.answer_end = _answer_end
-OPS.answer_room = _answer_room
+OPS.answer_body = flow_answer_body
+OPS.answer_end = flow_answer_end
+OPS.answer_room = flow_answer_room
 OPS.local = _local
-OPS.complete = _complete
-OPS.release = _release
+OPS.complete = ending_complete
+OPS.release = ending_release
 OPS.close = _close
 
 
 cdef void _close() noexcept nogil:
     with gil:
-        for task in list(detached):
-            (<Task>task).cancel()
-        detached.clear()
+        ending_close()
         calls_begin(NULL)
         wait_module.wait_reactor = NULL
 
@@ -1450,8 +695,10 @@ def begin(proxy, Table table):
     cdef proxy_t *p = <proxy_t *>PyCapsule_GetPointer(proxy, b"proxy")
     wait_module.wait_reactor = p.reactor
     calls_begin(p)
-    body_module.pipe_put = _put
-    body_module.pipe_moved = _moved
+    flow_module.flow_up.trailers = _trailers
+    flow_module.flow_up.refuse = _refuse
+    flow_module.flow_up.answer = _answer
+    flow_begin()
     snapshot_on_free(_free_table)
     table.attach(p.stats)
     p.filters = &OPS

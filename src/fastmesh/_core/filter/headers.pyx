@@ -2,11 +2,10 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint32_t
-from fastmesh._core.http.edit cimport (
-    EDIT_OWN, EDIT_REFUSED, head_add, head_drop, head_empty, head_find, head_free)
+from fastmesh._core.http.edit cimport EDIT_OWN, EDIT_REFUSED, head_add, head_drop, head_empty, head_find, head_free
 from fastmesh._core.http.msg cimport FIELD_DROP, MSG_DROPS
 from fastmesh._core.mem.fault cimport FM_ELIMIT
-from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.mem.span cimport span_of
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object s, Py_ssize_t *n) except NULL
@@ -47,7 +46,8 @@ cdef int raise_edit(int rc, object name, object value) except -1:
         raise HeaderError(f"header {name!r} does not fit: a head has at most 64 KiB and 264 fields")
     if rc == EDIT_REFUSED:
         if value is None or not _is_token(name):
-            raise HeaderError(f"{name!r} is no header name: letters, digits and !#$%&'*+-.^_`|~ are allowed, 1024 at most")
+            raise HeaderError(f"{name!r} is no header name: letters, digits and !#$%&'*+-.^_`|~ are allowed, "
+                              "1024 at most")
         raise HeaderError(f"the value {value!r} of header {name!r} cannot be sent: line breaks, NUL and other control "
                           "characters are not allowed")
     return 0
@@ -104,7 +104,7 @@ cdef Headers headers_of(View owner):
 
 @cython.freelist(32)
 cdef class Headers:
-    """Header fields in the order they are sent in: a dictionary whose names have no case, and may stand several times."""
+    """Header fields in the order they are sent in: a dictionary whose names have no case and may come several times."""
 
     def __init__(self, fields=()):
         self.owner = OwnHead()

@@ -1,12 +1,10 @@
 """See view.pxd, and view.pyi for what authors may rely on."""
 from cpython.unicode cimport PyUnicode_DecodeLatin1
-from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy
 from fastmesh._core.filter import headers as headers_module
-from fastmesh._core.filter.headers import HeaderError, ViewClosed
+from fastmesh._core.filter.headers import HeaderError, ViewClosed  # no-cython-lint
 from fastmesh._core.filter.headers cimport headers_of, text_of
-from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait
-from fastmesh._core.filter.chain import Slot, Table
+from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait  # no-cython-lint
 from fastmesh._core.http.edit cimport head_copy, head_empty, head_free, head_set_target
 from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
 from fastmesh._core.http.msg cimport (
@@ -15,6 +13,7 @@ from fastmesh._core.http.token cimport (
     HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID)
 from fastmesh._core.http.uri cimport URI_SAME, uri_normalize
 from fastmesh._core.io.reactor cimport reactor_clock
+from fastmesh._core.mem.raw cimport raw_give, raw_take
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.proxy.access_log cimport flags_text
@@ -260,7 +259,8 @@ cdef class Request(View):
             raise RuntimeError("no route is chosen yet: set the cluster in on_route, or in on_request of a filter that "
                                "stands at a route")
         if self.is_sent:
-            raise RuntimeError("the request is on its way already: the cluster can be changed in on_request and on_route")
+            raise RuntimeError("the request is on its way already: the cluster can be changed in on_request and "
+                               "on_route")
         for i in range(snap.n_clusters):
             if snap.clusters[i].name.len == n:
                 for k in range(n):
@@ -284,7 +284,8 @@ cdef class Request(View):
             raise RuntimeError("the timeout can be changed in on_route, and in on_request of a filter that stands at a "
                                "route")
         if seconds is not None and not 0 < value <= 86400:
-            raise ValueError(f"a timeout of {seconds!r} s: more than 0 and at most 86400 is allowed, or None for no limit")
+            raise ValueError(f"a timeout of {seconds!r} s: more than 0 and at most 86400 is allowed, or None for no "
+                             "limit")
         s.timeout_ns = <uint64_t>(value * 1e9)
         if seconds is not None and s.timeout_ns == 0:
             s.timeout_ns = 1
@@ -448,7 +449,7 @@ cdef class Labels:
         raise TypeError("labels are those of a request: request.labels")
 
     def __dealloc__(self):
-        free(self.packed)
+        raw_give(self.packed)
 
     def __getitem__(self, name):
         return self.words[name]
@@ -499,9 +500,8 @@ cdef class Labels:
             name = name.encode()
             value = value.encode("utf-8", "replace")[:LABEL_VALUE_MAX]
             made += bytes((len(name),)) + name + len(value).to_bytes(2, "little") + value
-        self.packed = <uint8_t *>realloc(self.packed, len(made) + 1)
-        if self.packed is NULL:
-            raise MemoryError
+        raw_give(self.packed)
+        self.packed = <uint8_t *>raw_take(len(made) + 1)
         memcpy(self.packed, <char *>made, len(made))
         self.size = <uint32_t>len(made)
         if self.request.s is not NULL:

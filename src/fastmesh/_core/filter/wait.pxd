@@ -55,6 +55,7 @@ cdef class Task:
     # Ends the coroutine with Cancelled; nothing is called afterwards.
     cdef void cancel(self) noexcept
     cdef void finished(self) noexcept
+    cdef void dropped(self) noexcept        # it is cancelled, and will not be finished
     cdef void entering(self) noexcept
     cdef void leaving(self) noexcept
 

@@ -138,6 +138,7 @@ cdef class Task:
         if self.limit.next is not NULL:
             timer_unlink(&self.reactor.wheel, &self.limit)
         self.drop_wait()
+        self.dropped()
         try:
             self.entering()
             try:
@@ -158,6 +159,9 @@ cdef class Task:
         self.coro = None
 
     cdef void finished(self) noexcept:
+        pass
+
+    cdef void dropped(self) noexcept:
         pass
 
     cdef void entering(self) noexcept:

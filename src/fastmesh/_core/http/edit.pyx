@@ -1,5 +1,4 @@
 """See edit.pxd."""
-from libc.stdlib cimport abort, free, malloc, realloc
 from libc.stddef cimport size_t
 from libc.stdint cimport int16_t
 from libc.string cimport memcpy, memset
@@ -9,6 +8,7 @@ from fastmesh._core.http.token cimport (
     HEADER_CONNECTION, HEADER_CONTENT_LENGTH, HEADER_HOST, HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE,
     HEADER_PROXY_CONNECTION, HEADER_TE, HEADER_TRAILER, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE)
 from fastmesh._core.mem.fault cimport FM_ELIMIT, FM_OK
+from fastmesh._core.mem.raw cimport raw_give, raw_take
 from fastmesh._core.mem.span cimport span_of
 
 cdef extern from "scan.h" nogil:
@@ -48,14 +48,12 @@ cdef head_t *_take(uint32_t n) noexcept nogil:
     if h is not NULL:
         spare = h.next
         n_spare -= 1
+        h.m.len = 0
     else:
-        h = <head_t *>malloc(sizeof(head_t))
-        if h is NULL:
-            abort()
-        h.bytes = <uint8_t *>malloc(FIRST_BYTES)
+        h = <head_t *>raw_take(sizeof(head_t))
+        h.bytes = <uint8_t *>raw_take(FIRST_BYTES)
         h.cap = FIRST_BYTES
-        if h.bytes is NULL:
-            abort()
+        h.m.len = 0
     if n > h.cap:
         _grow(h, n)
     n_live += 1
@@ -64,11 +62,12 @@ cdef head_t *_take(uint32_t n) noexcept nogil:
 
 cdef void _grow(head_t *h, uint32_t n) noexcept nogil:
     cdef uint32_t cap = h.cap
+    cdef uint8_t *old = h.bytes
     while cap < n:
         cap *= 2
-    h.bytes = <uint8_t *>realloc(h.bytes, cap)
-    if h.bytes is NULL:
-        abort()
+    h.bytes = <uint8_t *>raw_take(cap)
+    memcpy(h.bytes, old, h.m.len)
+    raw_give(old)
     h.cap = cap
     h.m.base = h.bytes
 
@@ -97,8 +96,8 @@ cdef void head_free(head_t *h) noexcept nogil:
     global spare, n_spare, n_live
     n_live -= 1
     if n_spare >= KEEP_FREE or h.cap > FIRST_BYTES:
-        free(h.bytes)
-        free(h)
+        raw_give(h.bytes)
+        raw_give(h)
         return
     h.next = spare
     spare = h

@@ -56,8 +56,8 @@ cdef enum:
     S_MEASURED = 262144
     S_WAITING = 524288        # asked the pool for a connection
     S_NO_BODY = 1048576       # the answer has no body (HEAD, 204, 304)
-    S_UP_ENDED = 2097152      # the request's end is on its way upstream, or kept for it: later than S_REQUEST_DONE
-                              # where filters see the body
+    # The request's end is on its way upstream, or kept for it: later than S_REQUEST_DONE where filters see the body.
+    S_UP_ENDED = 2097152
     S_HOLD_IN = 4194304       # a filter of the request waits for something: no more of its body is read
     S_HOLD_OUT = 8388608      # a filter of the answer waits
     S_LOCAL_SEEN = 16777216   # filters have seen the answer of the proxy's own
@@ -120,8 +120,8 @@ ctypedef struct up_ops_t:
     void (*resume)(stream_t *s) noexcept nogil                     # S_HOLD_OUT is over: go on with what is here
     const pool_user_ops_t *user
 
-# What streams and doors ask of the filters (floor 9); proxy_t.filters is NULL while no snapshot has any. `m` is replaced
-# where filters have changed the head. All return FILTER_*.
+# What streams and doors ask of the filters (floor 9); proxy_t.filters is NULL while no snapshot has any. `m` is
+# replaced where filters have changed the head. All return FILTER_*.
 ctypedef struct filter_ops_t:
     int (*accept)(down_t *d) noexcept nogil                        # FILTER_OVER: closed
     void (*left)(down_t *d) noexcept nogil                         # d.run is to be given back

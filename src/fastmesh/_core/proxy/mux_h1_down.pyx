@@ -30,9 +30,10 @@ from fastmesh._core.proxy.mux cimport (
     S_CLIENT_ASKED, S_CLOSE_DOWN, S_HTTP10, S_REQUEST_DONE, S_TUNNEL, S_UPGRADE, S_WANT_BODY, down_ops_t, proxy_t,
     stream_t)
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
+from fastmesh._core.proxy.routing cimport routing_begin
 from fastmesh._core.proxy.stream cimport (
-    stream_answer, stream_end, stream_new, stream_on_client_drained, stream_on_client_gone, stream_on_request,
-    stream_on_request_body, stream_on_request_end)
+    stream_answer, stream_end, stream_new, stream_on_client_drained, stream_on_client_gone, stream_on_request_body,
+    stream_on_request_end)
 from fastmesh._core.proxy.wall cimport proxy_date
 
 cdef enum:
@@ -103,7 +104,7 @@ cdef void _request(down_t *d, msg_t *m) noexcept nogil:
         _deadline(d, d.listener.body_timeout_ns)
         if m.framing == FRAME_LENGTH and m.length > BULK:
             io_bulk(&d.x.io, True)
-    stream_on_request(s, m)
+    routing_begin(s, m)
 
 
 cdef void _bad(down_t *d, int rc, const char *why) noexcept nogil:

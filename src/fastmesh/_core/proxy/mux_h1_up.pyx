@@ -18,8 +18,8 @@ from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
 from fastmesh._core.proxy.mux cimport (
-    FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t, proxy_t, stream_t,
-    up_ops_t)
+    FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t, proxy_t,
+    stream_t, up_ops_t)
 from fastmesh._core.proxy.stream cimport (
     stream_on_answer, stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_pool,
     stream_on_stale, stream_on_upstream_drained, stream_on_upstream_fault, stream_wire_room)

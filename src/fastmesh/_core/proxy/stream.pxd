@@ -10,8 +10,8 @@ from fastmesh._core.proxy.mux cimport down_ops_t, down_t, proxy_t, stream_t
 from fastmesh._core.upstream.pool cimport pool_wait_t, up_t
 
 cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil
+# The head comes by routing.pxd.
 # --- from the client's side ----------------------------------------------------------------------
-cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil
 cdef void stream_on_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
 cdef void stream_on_request_end(stream_t *s, msg_t *trailers) noexcept nogil
 # The client is gone, or broke the protocol in the middle of its request. Frees the stream.
@@ -37,7 +37,6 @@ cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil
 cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
 cdef void stream_end(stream_t *s) noexcept nogil
 # --- what filters go on with, each from where they were asked --------------------------------------
-cdef void stream_route(stream_t *s, msg_t *m) noexcept nogil
 cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil
 # True when enough is queued.
 cdef bint stream_put_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil

@@ -2,31 +2,28 @@
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from fastmesh._core.http.h1 cimport h1_copy_fields
-from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_EDITED, MSG_KEEPALIVE, msg_span
-from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_OPTIONS, METHOD_OTHER, method_is_idempotent
-from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_READINGS, URI_SAME, uri_normalize, uri_read_again
+from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_EDITED, MSG_KEEPALIVE
+from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
-    FLAG_DC, FLAG_DPE, FLAG_NR, FLAG_OM, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT,
-    G_AMBIGUOUS_FIELD, G_AMBIGUOUS_PATH, G_BAD_REQUEST, G_DOWNSTREAM_RESET, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_NO_ROUTE,
-    G_OVERFLOW, G_PENDING_TIMEOUT, G_READ_PAUSED, G_REQUESTS, G_REQUEST_TIMEOUT, G_RETRY_CONNECT, G_RETRY_REUSED,
-    G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP, SERIES_TCP,
-    cluster_row_t, series_observe, series_row, series_row_t, times_observe)
+    FLAG_DC, FLAG_OM, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT, G_DOWNSTREAM_RESET,
+    G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW, G_PENDING_TIMEOUT, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_RETRY_CONNECT,
+    G_RETRY_REUSED, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP,
+    SERIES_TCP, cluster_row_t, series_observe, series_row, series_row_t, times_observe)
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.mux cimport (
-    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO,
-    FILTER_HELD, FILTER_OVER, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN,
-    S_CLOSE_UP, S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
-    S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS, TAP_RESPONSE,
-    TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY, TRIED_MAX)
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT,
+    FILTER_GO, FILTER_HELD, FILTER_OVER, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL,
+    S_CLOSE_DOWN, S_CLOSE_UP, S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_REQUEST_DONE,
+    S_TCP, S_TUNNEL, S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS,
+    TAP_RESPONSE, TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY, TRIED_MAX)
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
-from fastmesh._core.route.route_table cimport method_in_capitals, route_find, route_is_torn, route_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
     POOL_FAILED, POOL_FULL, POOL_LATE, POOL_TIMEOUT, TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give,
@@ -67,93 +64,6 @@ cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil:
 
 # --- choosing where it goes ----------------------------------------------------------------------
 
-cdef void stream_on_request(stream_t *s, msg_t *m) noexcept nogil:
-    cdef proxy_t *p = s.proxy
-    s.method = m.method
-    s.framing = m.framing
-    s.received += m.len
-    s.head_bytes = m.len
-    if m.framing == FRAME_NONE:
-        s.bits |= S_REQUEST_DONE
-    p.stats.globals[G_REQUESTS] += 1
-    s.down.row.requests += 1
-    if m.method == METHOD_CONNECT:
-        _remember(s, m)
-        stream_answer(s, 405, FLAG_DPE, b"connect_not_supported",
-                      b"CONNECT is not served here: this is not a forward proxy")
-        return
-    if p.filters is not NULL and s.listener.chain >= 0 and p.filters.request(s, &m) != FILTER_GO:
-        return
-    stream_route(s, m)
-
-
-cdef void stream_route(stream_t *s, msg_t *m) noexcept nogil:
-    cdef proxy_t *p = s.proxy
-    cdef span_t path
-    cdef uint32_t n = 0
-    cdef int rc, i
-    cdef const route_t *route
-    path = msg_span(m, m.path_off, m.path_len)
-    rc = URI_SAME
-    if path.len == 0:
-        # An absolute form without a path: RFC 9112 section 3.2.4 for OPTIONS.
-        path = span_of(b"*" if m.method == METHOD_OPTIONS and not m.query_has else b"/", 1)
-    elif path.len == 1 and path.ptr[0] == 42:
-        pass                         # "*", about the server as a whole: "/" as a prefix takes it, and "*" does
-    else:
-        rc = uri_normalize(path.ptr, path.len, p.path, &n)
-        if rc < 0:
-            p.stats.globals[G_BAD_REQUEST] += 1
-            _remember(s, m)
-            stream_answer(s, 400, FLAG_DPE, b"path_normalization_failed",
-                          b"the path has a broken percent escape or an encoded NUL")
-            return
-        if rc != URI_SAME:
-            path = span_of(p.path, n)
-    route = route_find(&s.listener.routes, m, path)
-    if rc == URI_AMBIGUOUS:
-        # Servers disagree about %2F, "\" and ";": a rule must hold in all readings, or the request is refused.
-        for i in range(1, URI_READINGS):
-            n = uri_read_again(path.ptr, path.len, i, p.path + 65536)
-            if n == 0 or route_find(&s.listener.routes, m, span_of(p.path + 65536, n)) is route:
-                continue
-            p.stats.globals[G_AMBIGUOUS_PATH] += 1
-            _remember(s, m)
-            stream_answer(s, 400, FLAG_DPE, b"path_ambiguous",
-                          b"the path can be read in two ways (an encoded slash, a backslash, a parameter after ;) and "
-                          b"another rule would hold in the other one")
-            return
-    if m.method == METHOD_OTHER and _is_torn_by_case(s, m, path, route):
-        p.stats.globals[G_AMBIGUOUS_FIELD] += 1
-        _remember(s, m)
-        stream_answer(s, 400, FLAG_DPE, b"method_ambiguous",
-                      b"the method is not in capitals, and another rule would hold if it were")
-        return
-    if route is NULL:
-        p.stats.globals[G_NO_ROUTE] += 1
-        _remember(s, m)
-        stream_answer(s, 404, FLAG_NR, b"route_not_found", b"no route of this listener matches the request")
-        return
-    if route.n_headers != 0 and route_is_torn(route, m):
-        p.stats.globals[G_AMBIGUOUS_FIELD] += 1
-        _remember(s, m)
-        stream_answer(s, 400, FLAG_DPE, b"field_ambiguous",
-                      b"a header field that a rule asks for stands there with different values, or with _ for - in "
-                      b"its name")
-        return
-    s.route = route
-    s.timeout_ns = route.timeout_ns
-    if route.cluster >= 0:
-        s.cluster = &s.snap.clusters[route.cluster]
-    if rc == URI_SAME:
-        path = span_of(NULL, 0)
-    if p.filters is not NULL and (s.run is not NULL or route.chain >= 0 or
-                                  (s.cluster is not NULL and s.cluster.chain >= 0)):
-        if p.filters.routed(s, &m, &path) != FILTER_GO:
-            return
-    stream_go(s, m, path)
-
-
 cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     if s.snap.n_log_ops != 0 or s.cluster is not NULL:
         s.up_ops.prepare(s, m, path)
@@ -170,28 +80,10 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     _connect(s)
 
 
-cdef bint _is_torn_by_case(stream_t *s, msg_t *m, span_t path, const route_t *route) noexcept nogil:
-    """Methods are case-sensitive (RFC 9110 section 9.1), and frameworks that forgive "delete" are many."""
-    cdef int meant = method_in_capitals(msg_span(m, m.method_off, m.method_len))
-    cdef bint is_torn
-    if meant == METHOD_OTHER:
-        return False
-    m.method = <uint8_t>meant
-    is_torn = route_find(&s.listener.routes, m, path) is not route
-    m.method = METHOD_OTHER
-    return is_torn
-
-
 cdef inline void _await_answer(stream_t *s) noexcept nogil:
     """The request is here: from now on the time runs that its answer may take."""
     if s.timeout_ns != 0:
         timer_arm(&s.proxy.reactor.wheel, &s.timer, s.proxy.reactor.now_ns + s.timeout_ns)
-
-
-cdef void _remember(stream_t *s, msg_t *m) noexcept nogil:
-    # What goes nowhere is not encoded, unless the log wants to tell of it.
-    if s.snap.n_log_ops != 0:
-        s.up_ops.prepare(s, m, span_of(NULL, 0))
 
 
 cdef void _enter_cluster(stream_t *s) noexcept nogil:

@@ -75,8 +75,7 @@ ctypedef struct snapshot_t:
     uint32_t n_rules, n_chains
     filter_rule_t *rules
     filter_chain_t *chains
-    void *filters                 # the worker's table of filters, owned: given to the function of snapshot_on_free
-                                  # when this is freed; NULL = none
+    void *filters                 # the worker's table, owned: snapshot_on_free says what becomes of it; NULL = none
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above
     void *live                    # registry, borrowed from the worker

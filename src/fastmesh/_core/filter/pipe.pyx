@@ -1,11 +1,10 @@
-"""See body.pxd."""
+"""See pipe.pxd."""
 from _collections import deque      # what `collections` has it from, without the rest
 
-from cpython.ref cimport PyObject
 from fastmesh._core.filter.chain cimport (
-    KIND_CHUNK, KIND_STREAM, KIND_WHOLE, ON_ERROR_CLOSED, ON_ERROR_SKIP, Slot, slot_begin, slot_end)
+    KIND_STREAM, KIND_WHOLE, ON_ERROR_CLOSED, ON_ERROR_SKIP, Slot, slot_begin, slot_end)
 from fastmesh._core.filter.view cimport Request, Response
-from fastmesh._core.filter.wait cimport TASK_HELD, WAIT_DONE, WAIT_NEW, WAIT_PENDING, Task, Wait
+from fastmesh._core.filter.wait cimport TASK_HELD, WAIT_DONE, Task, Wait
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.mem.counter cimport PHASE_REQUEST_BODY, PHASE_RESPONSE_BODY
 
