@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from fastmesh.config.describe import Place, default_of, parsed_of, places, section_of
+from fastmesh.config.describe import Place, default_of, parsed_of, path_of, places, section_of
 from fastmesh.config.fields import Parsed
 from fastmesh.config.log_format import ABSENT, DEFAULT_TEMPLATE, ISTIO_FIELDS, OPERATORS
 
@@ -57,6 +57,10 @@ they are used.
 runs of `/` merged, escapes of unreserved characters decoded. So `/a/../internal`, `//internal` and
 `/%69nternal` cannot walk around a rule for `/internal`. A path in the file that is not in normal form
 is brought into it, with a warning.
+
+**Filters** are classes in Python. Those that several listeners, routes or clusters share are named once, at the top
+level; others stand in place. The settings that a class declares stand beside the keys that every filter has. The
+classes are imported, and everything about them is checked, by `fastmesh check` too.
 
 **A new file** becomes live with SIGHUP or `POST /reload`. Listeners and clusters keep their counters
 by their names. Everything takes effect at once, except `reactor`, which workers take
@@ -139,7 +143,7 @@ def kind(field: FieldInfo, place: Place, key: str) -> str:
     """What may stand there."""
     inner, is_list = section_of(field.annotation)
     if inner is not None:
-        name = f"{place.path}.{key}".lstrip(".") + ("[]" if is_list else "")
+        name = path_of(inner)
         link = f"[{name}](#{section_anchor(name)})"
         return f"list of {link}" if is_list else link
     text = str(field.annotation)

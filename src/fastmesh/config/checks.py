@@ -60,30 +60,30 @@ class Finder:
 def check(tree: Tree) -> list[Problem]:
     """Every error between the parts of the file."""
     find = Finder(tree)
-    root = _map(tree.value)
+    root = map_of(tree.value)
     _names(find, root, "listeners")
     _names(find, root, "clusters")
     clusters: Clusters = dict.fromkeys(
-        name for _, item in _maps(root, "clusters") if (name := _text(item, "name")) is not None)
+        name for _, item in maps_of(root, "clusters") if (name := text_of(item, "name")) is not None)
     if isinstance(root.get("clusters"), dict):
         # Written as a mapping instead of a list: that is reported, and each reference would be a second report of it.
         clusters = None
     _addresses(find, root)
-    for i, listener in _maps(root, "listeners"):
+    for i, listener in maps_of(root, "listeners"):
         _listener(find, ("listeners", i), listener, clusters)
-    for i, cluster in _maps(root, "clusters"):
+    for i, cluster in maps_of(root, "clusters"):
         _cluster(find, ("clusters", i), cluster)
-    _access_log(find, _map(root.get("access_log")))
+    _access_log(find, map_of(root.get("access_log")))
     return find.problems
 
 
 # --- reading what may be anything --------------------------------------------
 
-def _map(value: Value) -> dict[str, Value]:
+def map_of(value: Value) -> dict[str, Value]:
     return value if isinstance(value, dict) else {}
 
 
-def _maps(value: dict[str, Value], key: str) -> Iterator[tuple[int, dict[str, Value]]]:
+def maps_of(value: dict[str, Value], key: str) -> Iterator[tuple[int, dict[str, Value]]]:
     items = value.get(key)
     if isinstance(items, list):
         for i, item in enumerate(items):
@@ -91,12 +91,12 @@ def _maps(value: dict[str, Value], key: str) -> Iterator[tuple[int, dict[str, Va
                 yield i, item
 
 
-def _text(value: dict[str, Value], key: str) -> str | None:
+def text_of(value: dict[str, Value], key: str) -> str | None:
     item = value.get(key)
     return item if isinstance(item, str) else None
 
 
-def _measure(value: dict[str, Value], key: str, parse: Any, default: str) -> int | None:
+def measure_of(value: dict[str, Value], key: str, parse: Any, default: str) -> int | None:
     item = value.get(key, default)
     try:
         return int(parse(item)) if isinstance(item, str) else None
@@ -117,8 +117,8 @@ def _address(value: Value) -> Address | None:
 
 def _names(find: Finder, root: dict[str, Value], key: str) -> None:
     seen: dict[str, int] = {}
-    for i, item in _maps(root, key):
-        name = _text(item, "name")
+    for i, item in maps_of(root, key):
+        name = text_of(item, "name")
         if name is None:
             continue
         if name in seen:
@@ -132,9 +132,9 @@ def _names(find: Finder, root: dict[str, Value], key: str) -> None:
 def _addresses(find: Finder, root: dict[str, Value]) -> None:
     """Two that listen on one address."""
     seen: dict[tuple[int, bytes, int], Path] = {}
-    places: list[tuple[Path, Value]] = [(("admin", "address"), _map(root.get("admin")).get(
+    places: list[tuple[Path, Value]] = [(("admin", "address"), map_of(root.get("admin")).get(
         "address", "127.0.0.1:15000"))]
-    places += [(("listeners", i, "address"), item.get("address")) for i, item in _maps(root, "listeners")]
+    places += [(("listeners", i, "address"), item.get("address")) for i, item in maps_of(root, "listeners")]
     for path, value in places:
         address = _address(value)
         if address is None:
@@ -162,9 +162,9 @@ def _addresses(find: Finder, root: dict[str, Value]) -> None:
 # --- listeners and routes -------------------------------------------------------
 
 def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: Clusters) -> None:
-    protocol = _text(listener, "protocol") if "protocol" in listener else "http"
+    protocol = text_of(listener, "protocol") if "protocol" in listener else "http"
     cluster, routes = listener.get("cluster"), listener.get("routes")
-    name = f" {shown(listener['name'])}" if _text(listener, "name") else ""
+    name = f" {shown(listener['name'])}" if text_of(listener, "name") else ""
     if protocol == "tcp":
         if routes is not None:
             find.add((*path, "routes"), "a tcp listener has no routes", key=True,
@@ -180,11 +180,11 @@ def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: Cl
             find.add(path, f"the http listener{name} has no routes",
                      hint="add routes: [{match: {prefix: /}, cluster: NAME}], or write protocol: tcp and a cluster")
     _reference(find, (*path, "cluster"), cluster, clusters)
-    for i, route in _maps(listener, "routes"):
+    for i, route in maps_of(listener, "routes"):
         _route(find, (*path, "routes", i), route, clusters)
-    limits = _map(listener.get("limits"))
-    head = _measure(limits, "head", parse_size, "60KiB")
-    line = _measure(limits, "request_line", parse_size, "16KiB")
+    limits = map_of(listener.get("limits"))
+    head = measure_of(limits, "head", parse_size, "60KiB")
+    line = measure_of(limits, "request_line", parse_size, "16KiB")
     if head is not None and line is not None and line > head:
         at = (*path, "limits", "request_line" if "request_line" in limits else "head")
         find.add(at, f"the request line may be {format_size(line)}, the whole head only {format_size(head)}",
@@ -201,22 +201,26 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
         find.add(path, "the route leads nowhere", hint="add cluster: and the name of a cluster, or "
                                                        "response: {status: 403}")
     _reference(find, (*path, "cluster"), cluster, clusters)
-    match = _map(route.get("match"))
-    if match.get("prefix") is not None and match.get("path") is not None:
-        find.add((*path, "match", "path"), "the match has both a prefix and a path", key=True,
-                 hint="remove one of them: prefix is the beginning, path the whole")
-    seen: dict[str, str] = {}
-    for name in _map(match.get("headers")):
-        if name.lower() in seen:
-            find.add((*path, "match", "headers", name), f"the header {shown(name)} is there twice, as "
-                     f"{shown(seen[name.lower()])} too", key=True,
-                     hint="names are compared without case; remove one of them")
-        seen[name.lower()] = name
-    answer = _map(response)
-    status = _text(answer, "status")
+    check_match(find, (*path, "match"), map_of(route.get("match")))
+    answer = map_of(response)
+    status = text_of(answer, "status")
     if status in _BODILESS and answer.get("body"):
         find.add((*path, "response", "body"), f"an answer with status {status} has no body", key=True,
                  hint="remove the body, or choose another status")
+
+
+def check_match(find: Finder, path: Path, match: dict[str, Value]) -> None:
+    """What the keys of a match must not say together."""
+    if match.get("prefix") is not None and match.get("path") is not None:
+        find.add((*path, "path"), "the match has both a prefix and a path", key=True,
+                 hint="remove one of them: prefix is the beginning, path the whole")
+    seen: dict[str, str] = {}
+    for name in map_of(match.get("headers")):
+        if name.lower() in seen:
+            find.add((*path, "headers", name), f"the header {shown(name)} is there twice, as "
+                     f"{shown(seen[name.lower()])} too", key=True,
+                     hint="names are compared without case; remove one of them")
+        seen[name.lower()] = name
 
 
 def _reference(find: Finder, path: Path, name: Value, clusters: Clusters) -> None:
@@ -248,9 +252,9 @@ def _cluster(find: Finder, path: Path, cluster: dict[str, Value]) -> None:
                 find.add((*path, "endpoints", i), f"the endpoint {address} is there twice, first on line "
                          f"{find.line((*path, 'endpoints', first))}",
                          hint="remove one of them; to give it more requests, give it a weight")
-    avoid = _map(cluster.get("avoid"))
-    base = _measure(avoid, "base", parse_duration, "1s")
-    longest = _measure(avoid, "max", parse_duration, "30s")
+    avoid = map_of(cluster.get("avoid"))
+    base = measure_of(avoid, "base", parse_duration, "1s")
+    longest = measure_of(avoid, "max", parse_duration, "30s")
     if base is not None and longest is not None and base > longest:
         at = (*path, "avoid", "base" if "base" in avoid else "max")
         find.add(at, f"avoid.base is {format_duration(base)}, more than avoid.max, {format_duration(longest)}",
@@ -258,12 +262,12 @@ def _cluster(find: Finder, path: Path, cluster: dict[str, Value]) -> None:
 
 
 def _access_log(find: Finder, log: dict[str, Value]) -> None:
-    form = _text(log, "format") if "format" in log else "json"
+    form = text_of(log, "format") if "format" in log else "json"
     for key, wanted in (("template", "text"), ("fields", "json")):
         if log.get(key) is not None and form != wanted and form in ("json", "text"):
             find.add(("access_log", key), f"{key} is for format: {wanted}, and the format is {form}", key=True,
                      hint=f"write format: {wanted}, or remove {key}")
-    fields = {key: value for key, value in _map(log.get("fields")).items() if isinstance(value, str)}
+    fields = {key: value for key, value in map_of(log.get("fields")).items() if isinstance(value, str)}
     try:
         size = own_text(compile_json(fields))
     except WrongValue:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from fastmesh.config import address, fields
 from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Choice, Count, Duration, Name, Section, shown
+from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
@@ -80,3 +81,6 @@ class Cluster(Section):
     avoid: Annotated[Avoid, OR_DEFAULT, Field(
         description="How long an endpoint that could not be connected to is left alone.")
     ] = Field(default_factory=Avoid)
+    filters: Annotated[list[FilterUse], LIST, Field(
+        description="Filters of the requests that go to this cluster, in order, behind those of listener and route.",
+        max_length=MAX_CHAIN, examples=[["tenant"]])] = []  # noqa: RUF012

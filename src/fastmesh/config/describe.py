@@ -1,5 +1,6 @@
 """What the models say about themselves: for the JSON Schema, the documents, and messages."""
 
+import functools
 import types
 import typing
 from collections.abc import Iterator
@@ -31,17 +32,25 @@ def section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
 
 
 def places() -> Iterator[Place]:
-    """Every section, the outer before the inner, in the order of the keys."""
+    """Every section, the outer before the inner, in the order of the keys. One that stands at the top level and deeper
+    too comes once, as that of the top level."""
+    outer = {section_of(field.annotation)[0] for field in Config.model_fields.values()}
 
     def walk(place: Place) -> Iterator[Place]:
         yield place
         for key, field in place.section.model_fields.items():
             inner, is_list = section_of(field.annotation)
-            if inner is not None:
+            if inner is not None and (place.section is Config or inner not in outer):
                 path = f"{place.path}.{key}".lstrip(".") + ("[]" if is_list else "")
                 yield from walk(Place(path, inner, is_list))
 
     return walk(Place("", Config, False))
+
+
+@functools.cache
+def path_of(section: type[Section]) -> str:
+    """Where a section is described."""
+    return next(place.path for place in places() if place.section is section)
 
 
 def parsed_of(field: FieldInfo) -> Parsed | None:

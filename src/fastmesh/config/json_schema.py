@@ -28,6 +28,16 @@ def json_schema(version: str) -> dict[str, Any]:
     definitions["Endpoint"] = {
         "description": endpoint["description"], "examples": address["examples"],
         "anyOf": [*address["anyOf"], {key: value for key, value in endpoint.items() if key != "description"}]}
+    # In a list of filters a name may stand for one of the top level; there each has a name. A class's own settings may
+    # have any name.
+    use = definitions["FilterUse"]
+    reference = {**use["properties"]["name"], "description": "A name of `filters`."}
+    definitions["FilterUse"] = {
+        "description": use["description"],
+        "anyOf": [reference, {key: value for key, value in use.items() if key != "description"}]}
+    schema["properties"]["filters"]["items"] = {
+        "allOf": [{"$ref": "#/$defs/FilterUse"}, {"type": "object", "required": ["name"]}]}
+    definitions["FilterMatch"]["not"] = {"required": ["prefix", "path"]}
     definitions["Route"]["oneOf"] = [{"required": ["cluster"]}, {"required": ["response"]}]
     definitions["Match"]["not"] = {"required": ["prefix", "path"]}
     definitions["Listener"] |= {

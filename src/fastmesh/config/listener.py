@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fastmesh.config import fields
 from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Choice, Count, Duration, Flag, Name, Section, Size, Word
+from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.network import parse_network
 from fastmesh.config.route import Route
 from fastmesh.units import parse_duration, parse_size
@@ -80,6 +81,11 @@ class Listener(Section):
     routes: Annotated[list[Route], Field(
         description="With `protocol: http`: the routes, in order; the first that matches wins. A request that none "
                     "matches gets 404.", max_length=MAX_ROUTES)] = []  # noqa: RUF012
+    filters: Annotated[list[FilterUse], LIST, Field(
+        description="Filters of every request that comes in here, in order, before those of its route: names of "
+                    "`filters`, or filters in place. With `protocol: tcp`, only such as have no other phases than "
+                    "`on_connection` and `on_complete`.", max_length=MAX_CHAIN, examples=[["tenant"]])
+    ] = []  # noqa: RUF012
     backlog: Annotated[int, Count(1, 65_535), Field(
         description="Connections that the kernel keeps waiting to be accepted; the kernel's own limit "
                     "(`net.core.somaxconn`) applies too.")] = 4096

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from fastmesh.config.chains import check_filters
 from fastmesh.config.checks import check
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fields import Section, shown
@@ -47,6 +48,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None) -> Loaded:
         config, wrong_values = _validate(tree, tree.value)
         problems += wrong_values
         problems += check(tree)
+        problems += check_filters(tree)
     else:
         wrong = WrongValue(shown(tree.value), "a mapping that begins with keys such as listeners: and clusters:")
         problems.append(source.problem(f"found {wrong.found}", tree.mark.start, tree.mark.end, found=wrong.found,

@@ -8,6 +8,7 @@ from fastmesh.config.access_log import AccessLog
 from fastmesh.config.admin import Admin
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fields import OR_DEFAULT, Choice, Count, Duration, Parsed, Section, shown
+from fastmesh.config.filter import MAX_FILTERS, FilterUse
 from fastmesh.config.listener import Listener
 from fastmesh.config.node import Node
 from fastmesh.errors import WrongValue
@@ -65,3 +66,6 @@ class Config(Section):
             {"match": {"prefix": "/"}, "cluster": "app"}]}]])]
     clusters: Annotated[list[Cluster], Field(
         description="Where requests and connections go.", max_length=MAX_CLUSTERS)] = []  # noqa: RUF012
+    filters: Annotated[list[FilterUse], Field(
+        description="Filters that listeners, routes and clusters refer to by name.", max_length=MAX_FILTERS,
+        examples=[[{"name": "tenant", "use": "my_package.tenants:RequireTenant"}]])] = []  # noqa: RUF012

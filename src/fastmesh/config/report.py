@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fastmesh.config.describe import places, section_of
+from fastmesh.config.describe import path_of, places, section_of
 from fastmesh.config.fields import Section, shown
 from fastmesh.config.model import Config
 from fastmesh.config.yaml_tree import MapMark, Tree, Value
@@ -32,6 +32,8 @@ def anchor(path: Path) -> str:
             break
         if isinstance(step, str):
             known.append(step)
+            if isinstance(here, type):      # it may be described elsewhere
+                known = path_of(here).replace("[]", "").split(".")
     return "-".join(known)
 
 

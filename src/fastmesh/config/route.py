@@ -4,47 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fastmesh.config.fields import (
-    LIST,
-    OR_DEFAULT,
-    Count,
-    Duration,
-    HeaderName,
-    HeaderValue,
-    Host,
-    Method,
-    Name,
-    Path,
-    Prefix,
-    Section,
-    Text,
-)
+from fastmesh.config.fields import LIST, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
+from fastmesh.config.filter import MAX_CHAIN, FilterUse
+from fastmesh.config.match import Match
 
 MAX_BODY = 65_536
-
-
-class Match(Section):
-    """Which requests a route takes. Everything that is given must fit; what is left out fits all."""
-
-    prefix: Annotated[Prefix | None, Field(
-        description="The beginning of the path, on a segment border: `/api` matches `/api` and `/api/x`, not "
-                    "`/apix`. A prefix that ends in `/` matches what begins with it; `/` matches everything. "
-                    "Paths are compared in normal form, so `/a/../b`, `//b` and `/%62` are all `/b`.",
-        examples=["/api"])] = None
-    path: Annotated[Path | None, Field(
-        description="The whole path, without query. Either this or `prefix`. `*` is the target of `OPTIONS *`.",
-        examples=["/healthz"])] = None
-    hosts: Annotated[list[Host], LIST, Field(
-        description="Host names, compared without case and port. `*.example.com` is every name below "
-                    "`example.com`, not `example.com` itself. Empty, or `*`, matches every host.",
-        max_length=1024)] = []  # noqa: RUF012
-    methods: Annotated[list[Method], LIST, Field(
-        description="Methods, in the case they are sent in: `GET`, not `get`. Empty matches every method.",
-        max_length=64)] = []  # noqa: RUF012
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(
-        description="Headers that must be there with exactly this value. Names are compared without case. A request "
-                    "in which such a header stands several times with different values gets 400.",
-        max_length=64, examples=[{"x-canary": "1"}])] = {}  # noqa: RUF012
 
 
 class Response(Section):
@@ -71,3 +35,6 @@ class Route(Section):
     timeout: Annotated[Annotated[int, Duration()] | None, Field(
         description="From the whole request received to the whole answer sent; then 504. 0 is no limit. The "
                     "listener's `timeouts.request` when left out.", examples=["15s"])] = None
+    filters: Annotated[list[FilterUse], LIST, Field(
+        description="Filters of the requests that this route takes, in order, between those of the listener and those "
+                    "of the cluster.", max_length=MAX_CHAIN, examples=[["tenant"]])] = []  # noqa: RUF012

@@ -7,9 +7,10 @@ from fastmesh.config.address import Address
 from fastmesh.config.checks import Finder
 from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import absent_operators
+from fastmesh.config.match import Match
 from fastmesh.config.model import Config
 from fastmesh.config.report import raw_at
-from fastmesh.config.route import Match, Route
+from fastmesh.config.route import Route
 from fastmesh.config.yaml_tree import Tree
 from fastmesh.errors import Problem
 

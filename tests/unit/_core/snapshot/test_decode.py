@@ -32,7 +32,8 @@ def rich() -> list[Any]:
         listeners=[
             listener([
                 route("/api", hosts=["api.test", "[::1]", "*.x.test"], methods=["GET", "BREW"],
-                      headers=[("x-canary", "1"), ("user-agent", "u")], cluster=1, timeout=5 * SECOND, name="api", chain=1),
+                      headers=[("x-canary", "1"), ("user-agent", "u")], cluster=1, timeout=5 * SECOND, name="api",
+                      chain=1),
                 route("/no", exact=True, status=403, body=b"no\0", content_type="text/plain"),
                 route("/", hosts=["*"], cluster=0),
             ], number=7, name="web", chain=0),
