@@ -8,17 +8,18 @@ SRC = Path("src/fastmesh")
 
 # Package -> the packages of fastmesh that it may import, besides itself. `_core.x` names one compiled module.
 PACKAGES = {
-    "__init__": set(),
+    "__init__": {"filters", "_core.filter"},
     "__main__": {"cli"},
     "errors": set(),
     "units": {"errors"},
     "config": {"errors", "units"},
-    "snapshot": {"errors", "units", "config"},
+    "filters": {"__init__", "errors", "units", "config", "_core.filter"},
+    "snapshot": {"errors", "units", "config", "filters"},
     "observe": {"errors", "units", "_core.mem"},
-    "worker": {"_core.worker"},
+    "worker": {"_core.worker", "_core.filter", "filters"},
     "admin": {"errors", "units", "config", "observe", "control"},
     "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem"},
-    "cli": {"__init__", "errors", "units", "config", "snapshot", "control", "worker", "_core.worker"},
+    "cli": {"__init__", "errors", "units", "config", "filters", "snapshot", "control", "worker", "_core.worker"},
 }
 # What a worker process may never load: an event loop, a validator, or the rest of fastmesh.
 BANNED = {"worker": {"asyncio", "uvloop", "pydantic", "threading", "logging", "httptools"}}

@@ -1,45 +1,58 @@
 """fastmesh: a service-mesh sidecar whose data plane is compiled and whose policies are plain Python.
 
-Importing this package starts nothing and imports nothing: workers import it. The names of the filter API come when
-they are asked for.
+Importing this package starts nothing and imports nothing: workers import it. The names that authors of filters use are
+fetched when they are asked for.
 """
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastmesh._core.filter.view import (
-        Cancelled,
-        Connection,
-        FilterTimeout,
-        HeaderError,
-        Headers,
-        Outcome,
-        Request,
-        Response,
-        Signal,
-        UpstreamError,
-        ViewClosed,
-    )
-    from fastmesh._core.filter.view import Sleep as sleep
-    from fastmesh.filters import shared
-    from fastmesh.filters.filter import Filter
+    from fastmesh._core.filter.view import Cancelled as Cancelled
+    from fastmesh._core.filter.view import Connection as Connection
+    from fastmesh._core.filter.view import FilterTimeout as FilterTimeout
+    from fastmesh._core.filter.view import HeaderError as HeaderError
+    from fastmesh._core.filter.view import Headers as Headers
+    from fastmesh._core.filter.view import Labels as Labels
+    from fastmesh._core.filter.view import Outcome as Outcome
+    from fastmesh._core.filter.view import Request as Request
+    from fastmesh._core.filter.view import Response as Response
+    from fastmesh._core.filter.view import Signal as Signal
+    from fastmesh._core.filter.view import Sleep as sleep  # noqa: N813  (a function, to who calls it)
+    from fastmesh._core.filter.view import UpstreamError as UpstreamError
+    from fastmesh._core.filter.view import ViewClosed as ViewClosed
+    from fastmesh._core.filter.view import Wait as Wait
+    from fastmesh.filters import shared as shared
+    from fastmesh.filters.filter import Filter as Filter
+    from fastmesh.filters.mesh import CallFailed as CallFailed
+    from fastmesh.filters.types import Duration as Duration
+    from fastmesh.filters.types import Secret as Secret
+    from fastmesh.filters.types import Share as Share
+    from fastmesh.filters.types import Size as Size
 
-__version__ = "0.1.0"
-__all__ = [
-    "Cancelled", "Connection", "Filter", "FilterTimeout", "HeaderError", "Headers", "Outcome", "Request", "Response",
-    "Signal", "UpstreamError", "ViewClosed", "__version__", "shared", "sleep",
-]  # fmt: skip
+# Name -> the module that has it, and its name there.
+_PLACES = {
+    "CallFailed": ("fastmesh.filters.mesh", "CallFailed"),
+    "Filter": ("fastmesh.filters.filter", "Filter"),
+    "shared": ("fastmesh.filters.shared", ""),
+    "sleep": ("fastmesh._core.filter.view", "Sleep"),
+    **{name: ("fastmesh.filters.types", name) for name in ("Duration", "Secret", "Share", "Size")},
+    **{name: ("fastmesh._core.filter.view", name) for name in (
+        "Cancelled", "Connection", "FilterTimeout", "HeaderError", "Headers", "Labels", "Outcome", "Request",
+        "Response", "Signal", "UpstreamError", "ViewClosed", "Wait")},
+}  # fmt: skip
+__all__ = ["__version__", *_PLACES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _PLACES:
         raise AttributeError(f"module 'fastmesh' has no attribute {name!r}")
-    if name == "Filter":
-        from fastmesh.filters import filter as place
-    elif name == "shared":
-        import fastmesh.filters as place
-        import fastmesh.filters.shared
-    else:
-        from fastmesh._core.filter import view as place
-    found: object = getattr(place, "Sleep" if name == "sleep" else name)
+    from sys import modules
+
+    place, there = _PLACES[name]
+    __import__(place)
+    found: object = getattr(modules[place], there) if there else modules[place]
     globals()[name] = found
     return found
