@@ -11,6 +11,10 @@ class FastmeshError(Exception):
     """The base of everything that fastmesh raises on purpose."""
 
 
+class OutOfTime(BaseException):
+    """Work that has taken too long. Not an Exception, so that nothing on the way catches it."""
+
+
 class WrongValue(ValueError):
     """One value that cannot be used. It knows what is wrong with it, not where it stands.
 

@@ -102,7 +102,7 @@ class Count(Parsed):
         return number
 
 
-def _bool(value: object) -> bool:
+def read_flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
     if value in ("true", "True", "TRUE"):
@@ -114,7 +114,7 @@ def _bool(value: object) -> bool:
     raise WrongValue(shown(value), "true or false", f"write {word}" if word else "")
 
 
-Flag = Annotated[bool, Parsed(_bool, "`true` \\| `false`", {"type": "boolean"})]
+Flag = Annotated[bool, Parsed(read_flag, "`true` \\| `false`", {"type": "boolean"})]
 
 
 class _Measure(Parsed):

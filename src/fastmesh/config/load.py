@@ -1,7 +1,7 @@
 """From a file to a checked configuration, or to everything that is wrong with it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -27,35 +27,53 @@ class Loaded(NamedTuple):
 
     config: Config
     warnings: list[Problem]
+    filters: Any = None         # what `look` found
 
 
-def load(path: str, env: Mapping[str, str] | None = None) -> Loaded:
-    """Reads and checks a file, `-` for standard input. Raises ConfigError with all problems of the file."""
-    return load_source(read_source(path), env)
+class Looked(NamedTuple):
+    """What somebody found who looked at the file's filters: the configuration itself knows nothing of classes."""
+
+    problems: list[Problem]
+    warnings: list[Problem]
+    found: Any
 
 
-def load_text(text: str, name: str = "<text>", env: Mapping[str, str] | None = None) -> Loaded:
+Look = Callable[[Tree], Looked]
+
+
+def load(path: str, env: Mapping[str, str] | None = None, look: Look | None = None) -> Loaded:
+    """Reads and checks a file, `-` for standard input. Raises ConfigError with all problems of the file, those that
+    `look` finds with its filters among them; without it their classes are not looked at."""
+    return load_source(read_source(path), env, look)
+
+
+def load_text(text: str, name: str = "<text>", env: Mapping[str, str] | None = None,
+              look: Look | None = None) -> Loaded:
     """The same for a text."""
-    return load_source(Source(name, text), env)
+    return load_source(Source(name, text), env, look)
 
 
-def load_source(source: Source, env: Mapping[str, str] | None = None) -> Loaded:
+def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look | None = None) -> Loaded:
     """The same for a text that was read already. `env` is the process's own environment when None."""
     tree = compose(source, os.environ if env is None else env)
     problems = list(tree.problems)
     config: Config | None = None
+    looked = Looked([], [], None)
     if isinstance(tree.value, dict):
         config, wrong_values = _validate(tree, tree.value)
         problems += wrong_values
         problems += check(tree)
         problems += check_filters(tree)
+        if look is not None:
+            looked = look(tree)
+            problems += looked.problems
     else:
         wrong = WrongValue(shown(tree.value), "a mapping that begins with keys such as listeners: and clusters:")
         problems.append(source.problem(f"found {wrong.found}", tree.mark.start, tree.mark.end, found=wrong.found,
                                        allowed=wrong.allowed))
     if problems or config is None:
         raise ConfigError(_in_order(problems))
-    return Loaded(config, _in_order(warnings_of(config, tree)))
+    return Loaded(config, _in_order([*warnings_of(config, tree), *looked.warnings]), looked.found)
 
 
 def _validate(tree: Tree, value: dict[str, Value]) -> tuple[Config | None, list[Problem]]:

@@ -28,6 +28,7 @@ def warnings_of(config: Config, tree: Tree) -> list[Problem]:
               "whoever reaches it can drain this proxy; keep it on loopback")
     _overlaps(find, config)
     _unused(find, config)
+    _unused_filters(find, config)
     _endpoints(find, config)
     for i, listener in enumerate(config.listeners):
         for j, route in enumerate(listener.routes):
@@ -59,6 +60,16 @@ def _unused(find: Finder, config: Config) -> None:
     for i, cluster in enumerate(config.clusters):
         if cluster.name not in used:
             _warn(find, ("clusters", i, "name"), f"no route leads to the cluster '{cluster.name}'")
+
+
+def _unused_filters(find: Finder, config: Config) -> None:
+    lists = [use for listener in config.listeners for use in listener.filters]
+    lists += [use for listener in config.listeners for route in listener.routes for use in route.filters]
+    lists += [use for cluster in config.clusters for use in cluster.filters]
+    used = {use.name for use in lists if use.is_reference}
+    for i, use in enumerate(config.filters):
+        if use.name not in used:
+            _warn(find, ("filters", i, "name"), f"nothing refers to the filter '{use.name}'")
 
 
 def _endpoints(find: Finder, config: Config) -> None:

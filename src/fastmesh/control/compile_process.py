@@ -22,7 +22,8 @@ from fastmesh.worker.title import name_process
 UNUSED = ("secrets", "importlib.metadata")
 
 with left_out(*UNUSED):
-    from fastmesh.snapshot.process import TIME_LIMIT, OutOfTime, answer, refused
+    from fastmesh.errors import OutOfTime
+    from fastmesh.snapshot.process import TIME_LIMIT, answer, refused
 
 CONTROL_FD = 3
 HEADER = 8                      # bytes of an answer's length, little endian

@@ -14,6 +14,7 @@ from fastmesh.config.model import Config
 from fastmesh.config.network import Network
 from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
+from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 
@@ -31,18 +32,22 @@ class Numbered(NamedTuple):
     indexes: dict[str, int]     # place of a cluster in the snapshot
 
 
-def compile(config: Config, version: int, registry: Registry, open_files: int = 0) -> tuple[bytes, Registry]:
+def compile(config: Config, version: int, registry: Registry, open_files: int = 0,
+            chains: Chains | None = None) -> tuple[bytes, Registry]:
     """The snapshot as bytes, and the registry with the numbers of this configuration's things.
 
     `registry` is changed in place. `open_files` is the workers' limit of open files, this process's own when 0.
+    `chains` holds the filters, made with the same registry; without it the configuration must have none.
     """
     numbers = assign(config, registry)
+    if chains is None:
+        chains = Chains(config, None, registry)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
         [max_connections(config, open_files), _log_ops(config.access_log)],
-        [_listener(listener, numbers) for listener in config.listeners],
-        [_cluster(cluster, numbers) for cluster in config.clusters],
-        [[], []],
+        [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
+        [_cluster(i, cluster, numbers, chains) for i, cluster in enumerate(config.clusters)],
+        [chains.rules, chains.chains],
     ]
     return msgpack.packb(snapshot), registry
 
@@ -57,7 +62,8 @@ def assign(config: Config, registry: Registry) -> Numbered:
         {cluster.name: i for i, cluster in enumerate(config.clusters)})
 
 
-def describe(config: Config, registry: Registry, open_files: int = 0) -> wire.CompileResult:
+def describe(config: Config, registry: Registry, open_files: int = 0,
+             chains: Chains | None = None) -> wire.CompileResult:
     """What control keeps beside the snapshot. Call it after `compile` with the registry it returned."""
     listeners, clusters, rows = registry.listeners.live, registry.clusters.live, registry.endpoints.live
     log = config.access_log
@@ -76,7 +82,9 @@ def describe(config: Config, registry: Registry, open_files: int = 0) -> wire.Co
                           for endpoint in cluster.endpoints for text in (str(endpoint.address),)],
         } for cluster in config.clusters],
         "names": {"listeners": {number: name for name, number in listeners.items()},
-                  "clusters": {number: name for name, number in clusters.items()}},
+                  "clusters": {number: name for name, number in clusters.items()},
+                  "filters": chains.rows if chains is not None else {}},
+        "filters": chains.blob() if chains is not None else b"",
         "process": {
             "workers": usable_processors() if isinstance(config.workers, str) else config.workers,
             "reactor": config.reactor,
@@ -89,16 +97,18 @@ def describe(config: Config, registry: Registry, open_files: int = 0) -> wire.Co
         },
         "node": {"service": node.service, "version": node.version, "namespace": node.namespace,
                  "workload": node.workload or node.service, "cluster": node.cluster},
-        "config": as_written(config),
+        "config": as_written(config, chains),
     }
 
 
-def as_written(config: Config) -> dict[str, Any]:
-    """The configuration with all defaults, as a file could say it."""
+def as_written(config: Config, chains: Chains | None = None) -> dict[str, Any]:
+    """The configuration with all defaults, as a file could say it, but for secrets of filters."""
     written = config.model_dump(mode="json", exclude_none=True)
     for listener in written["listeners"]:
         if listener["protocol"] == "tcp":
             del listener["routes"]
+    if chains is not None:
+        chains.hide_secrets(written)
     return written
 
 
@@ -125,7 +135,7 @@ def _log_ops(log: AccessLog | None) -> list[list[Any]] | None:
     return [[int(op.field), op.quote, op.text] for op in ops]
 
 
-def _listener(listener: Listener, numbers: Numbered) -> list[Any]:
+def _listener(index: int, listener: Listener, numbers: Numbered, chains: Chains) -> list[Any]:
     limits, timeouts = listener.limits, listener.timeouts
     is_tcp = listener.protocol == "tcp"
     return [
@@ -138,8 +148,9 @@ def _listener(listener: Listener, numbers: Numbered) -> list[Any]:
          timeouts.stream_idle],
         [_network(network) for network in listener.trusted_clients],
         listener.via,
-        [_route(i, route, listener, numbers) for i, route in enumerate(listener.routes)],
-        wire.NO_CHAIN,
+        [_route(i, route, listener, numbers, chains.of("listeners", index, "routes", i))
+         for i, route in enumerate(listener.routes)],
+        chains.of("listeners", index),
     ]
 
 
@@ -147,7 +158,7 @@ def _network(network: Network) -> list[Any]:
     return [network.family, network.bits, network.packed.ljust(16, b"\0")]
 
 
-def _route(index: int, route: Route, listener: Listener, numbers: Numbered) -> list[Any]:
+def _route(index: int, route: Route, listener: Listener, numbers: Numbered, chain: int) -> list[Any]:
     match, response = route.match, route.response
     kind, path = ("exact", match.path) if match.path is not None else ("prefix", match.prefix or "/")
     body = b"" if response is None else response.body.encode()
@@ -157,11 +168,11 @@ def _route(index: int, route: Route, listener: Listener, numbers: Numbered) -> l
         -1 if route.cluster is None else numbers.indexes[route.cluster],
         0 if response is None else response.status, body,
         response.content_type if response is not None and body else "",
-        listener.timeouts.request if route.timeout is None else route.timeout, wire.NO_CHAIN,
+        listener.timeouts.request if route.timeout is None else route.timeout, chain,
     ]
 
 
-def _cluster(cluster: Cluster, numbers: Numbered) -> list[Any]:
+def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains) -> list[Any]:
     rows, name = numbers.endpoints, cluster.name
     endpoints = []
     for endpoint in cluster.endpoints:
@@ -172,5 +183,5 @@ def _cluster(cluster: Cluster, numbers: Numbered) -> list[Any]:
         numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
-        cluster.pending_timeout, endpoints, wire.NO_CHAIN,
+        cluster.pending_timeout, endpoints, chains.of("clusters", index),
     ]

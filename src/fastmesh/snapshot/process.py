@@ -17,9 +17,13 @@ from typing import Any, BinaryIO
 
 import msgpack
 
-from fastmesh.config.load import load
+from fastmesh.config.chains import chains_of
+from fastmesh.config.checks import map_of
+from fastmesh.config.load import Looked, load
 from fastmesh.config.render import render
-from fastmesh.errors import ConfigError, Problem
+from fastmesh.config.yaml_tree import Tree
+from fastmesh.errors import ConfigError, OutOfTime, Problem
+from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile, describe
 from fastmesh.snapshot.registry import Registry
 
@@ -27,23 +31,39 @@ TIME_LIMIT = 60             # seconds of work; a file of 100,000 endpoints takes
 _MAX_REQUEST = 256 << 20
 
 
-class OutOfTime(BaseException):
-    """Not an Exception, so that nothing on the way catches it."""
-
-
 def answer(request: object) -> dict[str, Any]:
     """The result for one request. What it raises is a bug, or OutOfTime."""
     if not isinstance(request, dict) or not isinstance(request.get("file"), str):
         return refused("the request names no file")
+    files: list[str] = []
+
+    def look(tree: Tree) -> Looked:
+        looked = look_at_filters(tree)
+        files.extend(looked.found.files if looked.found is not None else ())
+        return looked
+
     try:
-        loaded = load(request["file"], request.get("env"))
+        loaded = load(request["file"], request.get("env"), look)
     except ConfigError as error:
         return {"ok": False, "errors": [problem.to_dict() for problem in error.problems],
-                "text": render(error.problems)}
+                "text": render(error.problems), "files": files}
     version, open_files = int(request.get("version") or 0), int(request.get("open_files") or 0)
-    snapshot, registry = compile(loaded.config, version, Registry.from_dict(request.get("registry")), open_files)
-    return {**describe(loaded.config, registry, open_files), "version": version, "snapshot": snapshot,
+    registry = Registry.from_dict(request.get("registry"))
+    chains = Chains(loaded.config, loaded.filters, registry)
+    snapshot, registry = compile(loaded.config, version, registry, open_files, chains)
+    return {**describe(loaded.config, registry, open_files, chains), "version": version, "snapshot": snapshot,
+            "files": files,
             "warnings": [problem.to_dict() for problem in loaded.warnings], "text": render(loaded.warnings)}
+
+
+def look_at_filters(tree: Tree) -> Looked:
+    """Loads the classes of a file's filters. What that needs is imported only when the file has any."""
+    root = map_of(tree.value)
+    if not root.get("filters") and not any(chain.items for chain in chains_of(root)):
+        return Looked([], [], None)
+    from fastmesh.filters.inspection import inspect
+
+    return inspect(tree)
 
 
 def refused(reason: str, file: str = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ new owner. What does not fit at all shares the last row.
 from collections.abc import Iterable
 from typing import Any
 
-from fastmesh.snapshot.wire import CLUSTER_ROWS, ENDPOINT_ROWS, LISTENER_ROWS
+from fastmesh.snapshot.wire import CLUSTER_ROWS, ENDPOINT_ROWS, FILTER_ROWS, LISTENER_ROWS
 
 
 class Numbers:
@@ -67,6 +67,8 @@ class Registry:
         self.listeners = Numbers(LISTENER_ROWS)
         self.clusters = Numbers(CLUSTER_ROWS)
         self.endpoints = Numbers(ENDPOINT_ROWS)
+        # No row is for what does not fit: a configuration has at most FILTER_ROWS filters.
+        self.filters = Numbers(FILTER_ROWS + 1)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any] | None) -> "Registry":
@@ -91,7 +93,8 @@ class Registry:
         return {kind: numbers.reused for kind, numbers in self._kinds().items()}
 
     def _kinds(self) -> dict[str, Numbers]:
-        return {"listeners": self.listeners, "clusters": self.clusters, "endpoints": self.endpoints}
+        return {"listeners": self.listeners, "clusters": self.clusters, "endpoints": self.endpoints,
+                "filters": self.filters}
 
 
 def endpoint_key(cluster: str, endpoint: str) -> str:

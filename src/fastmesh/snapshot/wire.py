@@ -42,6 +42,7 @@ LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2}
 LISTENER_ROWS = 1_024
 CLUSTER_ROWS = 16_384
 ENDPOINT_ROWS = 131_072
+FILTER_ROWS = 256           # each is one filter's: there are never more
 
 
 class AddressRecord(TypedDict):
@@ -117,6 +118,7 @@ class NamesRecord(TypedDict):
 
     listeners: dict[int, str]
     clusters: dict[int, str]
+    filters: dict[int, str]
 
 
 class CompileRequest(TypedDict):
@@ -138,6 +140,8 @@ class CompileResult(TypedDict):
     warnings: NotRequired[list[dict[str, str | int]]]
     version: NotRequired[int]
     snapshot: NotRequired[bytes]
+    filters: NotRequired[bytes]                     # for the worker's Python; empty = there are none
+    files: NotRequired[list[str]]                   # that filters come from; also of a configuration that is wrong
     registry: NotRequired[dict[str, Any]]
     reused: NotRequired[dict[str, list[int]]]       # rows that had another name: their counters must be zeroed
     listeners: NotRequired[list[ListenerRecord]]

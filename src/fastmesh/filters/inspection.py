@@ -1,0 +1,230 @@
+"""All filters of a configuration: their classes imported, their settings read, everything that is wrong in one go.
+
+It works on what the file says, as the checks of the configuration do, so that it finds everything even where another
+part of the file is wrong.
+"""
+
+import os
+from typing import Any, NamedTuple
+
+from fastmesh.config.chains import Chain, chains_of, named_of
+from fastmesh.config.checks import Finder, map_of, maps_of, text_of
+from fastmesh.config.fields import closest, read_flag, shown
+from fastmesh.config.filter import FilterUse
+from fastmesh.config.load import Looked
+from fastmesh.config.report import Path, path_text, wrong_at
+from fastmesh.config.yaml_tree import MapMark, Tree, Value
+from fastmesh.errors import WrongValue
+from fastmesh.filters.filter import Filter
+from fastmesh.filters.loading import CannotLoad, Loaded, Loader
+from fastmesh.filters.phases import PHASES, TCP_PHASES, BadClass, phases_of
+from fastmesh.filters.settings import KINDS, Setting, read, settings_of
+from fastmesh.units import parse_duration, parse_size
+
+# What the operator writes beside the settings, and what every instance has already.
+RESERVED = frozenset((*FilterUse.OPERATORS, "log", "metrics", "mesh", "security", "needs", "changes_body", "start",
+                      "stop", *PHASES))
+POLICIES = ("closed", "open", "skip")
+
+
+class Found(NamedTuple):
+    """One filter of the file that can be used, with what its class has decided."""
+
+    loaded: Loaded
+    phases: dict[str, str]          # and their kinds
+    settings: dict[str, Any]        # every one that the class declares
+    secrets: frozenset[str]         # names of those that nobody is shown
+    security: bool
+    isolated: bool
+    on_error: str | None
+    budget: int                     # nanoseconds
+    body_limit: int                 # bytes
+
+
+class Inspected(NamedTuple):
+    """All filters by their places: `("filters", 0)`, `("listeners", 1, "filters", 0)`, …"""
+
+    by_place: dict[Path, Found]
+    files: list[str]                # that filters come from, whether or not they could be loaded
+
+
+def inspect(tree: Tree) -> Looked:
+    """Loads every filter of the file."""
+    look = _Look(tree)
+    look.run()
+    return Looked(look.find.problems, look.warn.problems, Inspected(look.found, look.loader.files))
+
+
+class _Look:
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.find = Finder(tree)
+        self.warn = Finder(tree)
+        self.loader = Loader(os.path.dirname(tree.source.name))
+        self.found: dict[Path, Found] = {}
+        self.seen: set[type] = set()        # classes that were looked at: what is wrong with one is said once
+        self.printed: set[str] = set()
+
+    def run(self) -> None:
+        root = map_of(self.tree.value)
+        chains = list(chains_of(root))
+        for i, item in maps_of(root, "filters"):
+            self.one(("filters", i), item)
+        for chain in chains:
+            for i, entry in enumerate(chain.items):
+                if isinstance(entry, dict):
+                    self.one((*chain.path, i), entry)
+        named = {name: (("filters", i), item) for name, (i, item) in named_of(root).items()}
+        for chain in chains:
+            for i, entry in enumerate(chain.items):
+                here = (*chain.path, i)
+                if isinstance(entry, str) and entry in named:
+                    self.place(chain, here, *named[entry])
+                elif isinstance(entry, dict):
+                    self.place(chain, here, here, entry)
+
+    # --- one filter ---
+
+    def one(self, path: Path, item: dict[str, Value]) -> None:
+        use = text_of(item, "use")
+        if not use or not use.isprintable():
+            return
+        try:
+            loaded = self.loader.load(use)
+        except CannotLoad as cannot:
+            self.find.add((*path, "use"), cannot.reason, allowed=cannot.allowed, hint=cannot.hint)
+            return
+        if loaded.printed.strip() and loaded.module not in self.printed:
+            self.printed.add(loaded.module)
+            first = loaded.printed.strip().splitlines()[0]
+            self.warn.add((*path, "use"), f"{loaded.cls.__name__}'s module prints while it is imported: "
+                          f"{shown(first)}", severity="warning", hint="say it in start, with self.log.info")
+        cls = loaded.cls
+        is_new, before = cls not in self.seen, len(self.find.problems)
+        self.seen.add(cls)
+        phases, bad = phases_of(cls)
+        settings, bad_settings = settings_of(cls, Filter)
+        bad += [_bad_setting(cls, name, reason) for name, reason in bad_settings if name not in RESERVED]
+        bad += [BadClass(f"{cls.__name__}.{name} has the name of what every filter has", "another name",
+                         f"write {name} = … without an annotation to decide it for the class, or choose another name")
+                for name in (*(setting.name for setting in settings), *(name for name, _ in bad_settings))
+                if name in RESERVED]
+        budget = self.decided(bad, cls, "budget", parse_duration)
+        body_limit = self.decided(bad, cls, "body_limit", parse_size)
+        policy = cls.on_error
+        if policy is not None and policy not in POLICIES:
+            bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open, skip or None"))
+        values = self.read(path, item, cls, settings, bad)
+        for problem in bad if is_new else ():
+            self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
+        if bad or len(self.find.problems) > before:
+            self.policy(path, item, cls)
+            return
+        self.policy(path, item, cls)
+        self.found[path] = Found(
+            loaded, phases, values, frozenset(setting.name for setting in settings if setting.is_secret),
+            bool(cls.security), bool(cls.isolated), policy, budget, body_limit)
+
+    @staticmethod
+    def decided(bad: list[BadClass], cls: type[Filter], name: str, parse: Any) -> int:
+        text = getattr(cls, name)
+        try:
+            if not isinstance(text, str):
+                raise WrongValue(repr(text), "text with a unit")
+            return int(parse(text))
+        except WrongValue as wrong:
+            bad.append(BadClass(f"{cls.__name__}.{name} is {text!r}", wrong.allowed, wrong.hint))
+            return 0
+
+    def read(self, path: Path, item: dict[str, Value], cls: type[Filter], settings: list[Setting],
+             bad: list[BadClass]) -> dict[str, Any]:
+        """The settings' values; what is wrong with those of the file is reported at once."""
+        values: dict[str, Any] = {}
+        given = {key: value for key, value in item.items() if key not in FilterUse.OPERATORS}
+        known = [setting.name for setting in settings if setting.name not in RESERVED]
+        meant: set[str] = set()
+        for key in given:
+            if key not in known:
+                meant.add(self.unknown(path, key, cls, known, given))
+        for setting in settings:
+            if setting.name in RESERVED:
+                continue
+            if setting.name in given:
+                mark, taken = self.tree.find((*path, setting.name))
+                if taken == len(path) + 1 and self.tree.is_broken(mark):
+                    continue
+                value, wrong = read(setting.annotation, given[setting.name])
+                for one in wrong:
+                    self.find.problems.append(wrong_at(self.tree, (*path, setting.name, *one.at), one.what))
+                values[setting.name] = value
+            elif not setting.is_required:
+                value, wrong = read(setting.annotation, setting.default)
+                bad += [BadClass(f"the default of {cls.__name__}.{setting.name} is {one.what.found}", one.what.allowed)
+                        for one in wrong]
+                values[setting.name] = value
+            elif setting.name not in meant:
+                self.find.add(path, f"the setting '{setting.name}' of {cls.__name__} is missing",
+                              hint=f"add {setting.name}")
+        return values
+
+    def unknown(self, path: Path, key: str, cls: type[Filter], known: list[str], given: dict[str, Value]) -> str:
+        """Reports a key; returns the one that was probably meant."""
+        mark, _ = self.tree.find(path)
+        start, end = mark.keys[key] if isinstance(mark, MapMark) and key in mark.keys else (mark.start, 0)
+        # The operator's keys are meant as often as the class's own.
+        hint = closest(key, (*known, *FilterUse.OPERATORS))
+        meant = hint.removeprefix("write ")
+        if meant in given:
+            hint = f"{meant} is there already; remove this one"
+        self.find.problems.append(self.tree.source.problem(
+            f"unknown key {shown(key)}: {cls.__name__} has no such setting", start, end,
+            path=path_text(path), found=shown(key), allowed=", ".join((*known, *FilterUse.OPERATORS)),
+            hint=hint or "remove it", anchor="filters"))
+        return meant
+
+    def policy(self, path: Path, item: dict[str, Value], cls: type[Filter]) -> None:
+        """A filter that guards something is not made to let everybody through by accident."""
+        if not cls.security:
+            return
+        written = text_of(item, "on_error")
+        policy = written or cls.on_error or "closed"
+        try:
+            is_allowed = read_flag(item.get("allow_fail_open", False))
+        except WrongValue:
+            return      # reported by its field
+        if policy in ("open", "skip") and not is_allowed:
+            at: Path = (*path, "on_error") if written else (*path, "use")
+            says = f"on_error: {policy}" if written else f"{cls.__name__}.on_error = {policy!r}"
+            self.find.add(at, f"{cls.__name__} is marked security, and {says} lets requests through when it fails",
+                          allowed="closed", hint="write on_error: closed; add allow_fail_open: true if that is meant")
+
+    # --- where it stands ---
+
+    def place(self, chain: Chain, at: Path, path: Path, item: dict[str, Value]) -> None:
+        found = self.found.get(path)
+        if found is None:
+            return
+        name = found.loaded.cls.__name__
+        if chain.owner != "listener" and "on_connection" in found.phases:
+            self.find.add(at, f"{name} has the phase on_connection, which a {chain.owner} does not have",
+                          allowed="filters without it", hint="name it at a listener")
+        if chain.is_tcp:
+            others = [phase for phase in found.phases if phase not in TCP_PHASES]
+            if others:
+                self.find.add(at, f"{name} has {', '.join(others)}, and a tcp listener sees no requests",
+                              allowed=f"filters with {' and '.join(TCP_PHASES)} alone",
+                              hint="remove it here, or write protocol: http")
+        elif chain.owner == "listener" and "on_connection" in found.phases:
+            match = map_of(item.get("match"))
+            for key in ("prefix", "path", "hosts", "methods", "headers"):
+                if match.get(key):
+                    self.find.add((*path, "match", key), f"{name} has the phase on_connection, and a connection has no "
+                                  f"{key} to match", allowed="a match with share alone", key=True,
+                                  hint="make two filters of it, one of them with on_connection alone")
+
+
+def _bad_setting(cls: type, name: str, reason: str) -> BadClass:
+    where = f"{cls.__name__}.{name}" if name else f"the settings of {cls.__name__}"
+    return BadClass(f"{where} is no setting: {reason}", KINDS,
+                    f"annotate it with one of them; write {name or 'x'}: ClassVar[…] = … for what is no setting, or "
+                    f"set it in start")

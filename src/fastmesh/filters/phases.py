@@ -1,0 +1,139 @@
+"""The phases that a filter's class has, and whether each can be called as it will be."""
+
+import difflib
+import inspect
+import types
+from typing import Any, NamedTuple
+
+from fastmesh.filters.filter import Filter
+
+# In the order in which an exchange comes to them.
+PHASES = (
+    "on_connection", "on_request", "on_route", "on_request_chunk", "on_request_body", "on_request_stream",
+    "on_request_trailers", "on_upstream_error", "on_retry", "on_response", "on_response_chunk", "on_response_body",
+    "on_response_stream", "on_response_trailers", "on_complete")
+TCP_PHASES = ("on_connection", "on_complete")
+STREAMS = ("on_request_stream", "on_response_stream")
+BODIES = {"request": ("on_request_chunk", "on_request_body", "on_request_stream"),
+          "answer": ("on_response_chunk", "on_response_body", "on_response_stream")}
+DEF, ASYNC, GENERATOR = "def", "async", "generator"
+
+
+class BadClass(NamedTuple):
+    """What is wrong with a class: a sentence, what is allowed, what to do."""
+
+    reason: str
+    allowed: str = ""
+    hint: str = ""
+
+
+def phases_of(cls: type[Filter]) -> tuple[dict[str, str], list[BadClass]]:
+    """The phases of a class with their kinds, and what is wrong with them."""
+    found: dict[str, str] = {}
+    bad: list[BadClass] = []
+    for name in PHASES:
+        method = inspect.getattr_static(cls, name)
+        if method is inspect.getattr_static(Filter, name):
+            continue
+        if not isinstance(method, types.FunctionType):
+            bad.append(BadClass(f"{_of(cls, name)} is {_kind_of(method)}", "a method, with def or async def",
+                                f"write {_head(name)}"))
+            continue
+        found[name] = GENERATOR if inspect.isasyncgenfunction(method) else (
+            ASYNC if inspect.iscoroutinefunction(method) else DEF)
+        bad += _signature(cls, name, method)
+        bad += _shape(cls, name, method)
+    bad += _misspelled(cls)
+    for direction, names in BODIES.items():
+        if len(several := [name for name in names if name in found]) > 1:
+            bad.append(BadClass(f"{cls.__name__} has {' and '.join(several)}, all for the body of the {direction}",
+                                "one of them",
+                                "keep the one that sees the body as you want it: in pieces, whole, or as a stream"))
+    if not found and not bad:
+        bad.append(BadClass(f"{cls.__name__} has no phase, so it would never be called",
+                            "at least one of " + ", ".join(PHASES), f"write {_head('on_request')}"))
+    for name in ("start", "stop"):
+        method = inspect.getattr_static(cls, name)
+        if method is not inspect.getattr_static(Filter, name) and (
+                not isinstance(method, types.FunctionType) or inspect.iscoroutinefunction(method)):
+            bad.append(BadClass(f"{_of(cls, name)} is {_kind_of(method)}", "a method with def",
+                                f"write def {name}(self) -> None"))
+    bad += _constructor(cls)
+    return found, bad
+
+
+def _of(cls: type, name: str) -> str:
+    owner = next((owner for owner in cls.__mro__ if name in vars(owner)), cls)
+    return f"{owner.__name__}.{name}"
+
+
+def _parameters(name: str) -> list[str]:
+    return list(inspect.signature(getattr(Filter, name)).parameters)
+
+
+def _head(name: str) -> str:
+    return f"{'async ' if name in STREAMS else ''}def {name}({', '.join(_parameters(name))})"
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, (classmethod, staticmethod)):
+        return f"a {type(value).__name__}"
+    if inspect.iscoroutinefunction(value):
+        return "an async def"
+    return f"of type {type(value).__name__}"
+
+
+def _signature(cls: type, name: str, method: types.FunctionType) -> list[BadClass]:
+    wanted = _parameters(name)
+    given = inspect.signature(method).parameters.values()
+    positional = [p for p in given if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in positional if p.default is p.empty]
+    takes_all = any(p.kind is p.VAR_POSITIONAL for p in given)
+    unfilled = [p.name for p in given if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if len(needed) <= len(wanted) and (takes_all or len(positional) >= len(wanted)) and not unfilled:
+        return []
+    found = ", ".join(str(p).split(":")[0].split("=")[0].strip() for p in given)
+    where = f" on line {method.__code__.co_firstlineno}"
+    return [BadClass(f"{_of(cls, name)}({found}){where} cannot be called as it will be",
+                     f"the parameters {', '.join(wanted)}", f"write {_head(name)}")]
+
+
+def _shape(cls: type, name: str, method: types.FunctionType) -> list[BadClass]:
+    is_async_generator = inspect.isasyncgenfunction(method)
+    if name in STREAMS:
+        if is_async_generator:
+            return []
+        what = "has no yield" if inspect.iscoroutinefunction(method) else "is no async def"
+        return [BadClass(f"{_of(cls, name)} {what}", "an async generator: async def, with yield in it",
+                         f"write {_head(name)}: async for chunk in chunks: yield chunk")]
+    if is_async_generator or inspect.isgeneratorfunction(method):
+        streams = ", ".join(STREAMS)
+        return [BadClass(f"{_of(cls, name)} is a generator: it has a yield", "a method that returns its answer",
+                         f"remove the yield; only {streams} are generators")]
+    return []
+
+
+def _misspelled(cls: type[Filter]) -> list[BadClass]:
+    bad = []
+    for owner in cls.__mro__:
+        if owner is Filter or not issubclass(owner, Filter):
+            continue
+        for name, value in vars(owner).items():
+            if name.startswith("on_") and name not in PHASES and name != "on_error" and callable(value):
+                close = difflib.get_close_matches(name, PHASES, 1, 0.6)
+                bad.append(BadClass(f"{owner.__name__}.{name} is no phase", ", ".join(PHASES),
+                                    f"write {close[0]}" if close else f"name it _{name} when it is your own"))
+    return bad
+
+
+def _constructor(cls: type[Filter]) -> list[BadClass]:
+    """An instance is made without arguments, then given its settings, then started."""
+    method = cls.__init__
+    if not isinstance(method, types.FunctionType):
+        return []
+    needed = [p.name for p in list(inspect.signature(method).parameters.values())[1:]
+              if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if not needed:
+        return []
+    return [BadClass(f"{cls.__name__}.__init__ wants {', '.join(needed)}", "one without arguments, or none",
+                     "annotated attributes are the settings; what is made of them is made in start(self)")]

@@ -1,0 +1,149 @@
+"""Filters on their way into a snapshot: slots, rules and chains, and what the worker's Python is told of each slot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from fastmesh.config.filter import SHARE_ALL, FilterUse
+from fastmesh.config.model import Config
+from fastmesh.config.report import Path
+from fastmesh.snapshot import wire
+from fastmesh.snapshot.registry import Registry
+
+if TYPE_CHECKING:
+    from fastmesh.filters.inspection import Found, Inspected
+
+_SECOND = 1_000_000_000
+_ISOLATED_TIMEOUT = _SECOND
+_TIMEOUT = 30 * _SECOND
+HIDDEN = "(secret)"
+
+
+class Chains:
+    """One slot for each filter that is referred to, and for each one in place, in the order of the file."""
+
+    def __init__(self, config: Config, found: Inspected | None, registry: Registry) -> None:
+        """Gives each slot its number. Raises ValueError when the configuration has filters that nobody looked at."""
+        self.rules: list[list[Any]] = []
+        self.chains: list[list[int]] = []
+        self.slots: list[dict[str, Any]] = []
+        self.rows: dict[int, str] = {}
+        self._of: dict[Path, int] = {}          # a list of filters → its chain
+        self._files: dict[str, str] = {}
+        self._found = found
+        lists = [(path, owner, uses) for path, owner, uses in lists_of(config) if uses]
+        if lists and found is None:
+            raise ValueError("the configuration has filters, and their classes were not looked at")
+        taken = {use.name for use in config.filters} | {
+            use.name for _, _, uses in lists for use in uses if use.name is not None}
+        referred = {use.name for _, _, uses in lists for use in uses if use.is_reference}
+        slots: dict[str, int] = {}              # of the top level, by name
+        wanted: list[tuple[str, FilterUse, Path]] = []
+        for i, use in enumerate(config.filters):
+            if use.name in referred:
+                slots[use.name or ""] = len(wanted)
+                wanted.append((use.name or "", use, ("filters", i)))
+        known: dict[tuple[int, ...], int] = {}  # chains that are alike are one
+        for path, owner, uses in lists:
+            chain = []
+            for i, use in enumerate(uses):
+                if use.is_reference:
+                    chain.append(slots[use.name or ""])
+                    continue
+                name = use.name or _own_name(self._at((*path, i)).loaded.cls.__name__, owner, taken)
+                taken.add(name)
+                chain.append(len(wanted))
+                wanted.append((name, use, (*path, i)))
+            if tuple(chain) not in known:
+                known[tuple(chain)] = len(self.chains)
+                self.chains.append(chain)
+            self._of[path] = known[tuple(chain)]
+        rows = registry.filters.assign(name for name, _, _ in wanted)
+        for name, use, path in wanted:
+            self.rows[rows[name]] = name
+            self.rules.append([_match(use), SHARE_ALL if use.match is None else use.match.share])
+            self.slots.append(self._slot(rows[name], name, use, self._at(path)))
+
+    def of(self, *path: int | str) -> int:
+        """The chain of a listener, route or cluster, by its place in the configuration."""
+        return self._of.get((*path, "filters"), wire.NO_CHAIN)
+
+    def blob(self) -> bytes:
+        """For the worker's Python; empty when there is no filter."""
+        if not self.slots:
+            return b""
+        from fastmesh.filters.blob import pack
+
+        return pack({"slots": self.slots, "files": self._files, "paths": import_paths()})
+
+    def hide_secrets(self, written: dict[str, Any]) -> None:
+        """Takes out of a configuration as it is shown what nobody is shown."""
+        for path, found in (self._found.by_place if self._found is not None else {}).items():
+            here: Any = written
+            for step in path:
+                here = here[step]
+            for name in found.secrets:
+                if name in here:
+                    here[name] = HIDDEN
+
+    def _at(self, path: Path) -> Found:
+        assert self._found is not None
+        return self._found.by_place[path]
+
+    def _slot(self, row: int, name: str, use: FilterUse, found: Found) -> dict[str, Any]:
+        loaded, quarantine = found.loaded, use.quarantine
+        if loaded.kind == "file":
+            self._files[loaded.fingerprint] = loaded.source
+        isolated = found.isolated if use.isolated is None else use.isolated
+        on_error = use.on_error or found.on_error or ("closed" if found.security else "open")
+        return {
+            "row": row, "name": name, "use": use.use, "kind": loaded.kind, "module": loaded.module,
+            "qualname": loaded.qualname, "file": loaded.file, "fingerprint": loaded.fingerprint,
+            "settings": found.settings, "phases": found.phases, "on_error": on_error, "security": found.security,
+            "budget_ns": found.budget if use.budget is None else use.budget,
+            "timeout_ns": use.timeout or (_ISOLATED_TIMEOUT if isolated else _TIMEOUT),
+            "body_limit": found.body_limit if use.body_limit is None else use.body_limit,
+            "isolated": isolated, "shadow": use.mode == "shadow",
+            "quarantine": [quarantine.failures, quarantine.window, quarantine.pause, quarantine.longest],
+        }
+
+
+def lists_of(config: Config) -> Iterator[tuple[Path, str, list[FilterUse]]]:
+    """Every list of filters below the top level: where it stands, the name of what it belongs to, and what it holds."""
+    for i, listener in enumerate(config.listeners):
+        yield ("listeners", i, "filters"), listener.name, listener.filters
+        for j, route in enumerate(listener.routes):
+            yield (("listeners", i, "routes", j, "filters"), f"{listener.name}/{route.name or f'route-{j}'}",
+                   route.filters)
+    for i, cluster in enumerate(config.clusters):
+        yield ("clusters", i, "filters"), cluster.name, cluster.filters
+
+
+def import_paths() -> list[str]:
+    """Where modules are found, without the standard library, which every interpreter finds by itself."""
+    library = os.path.dirname(os.__file__)
+    return [os.path.abspath(path) for path in sys.path if path and os.path.exists(path) and path != library
+            and not path.endswith(("lib-dynload", ".zip"))]
+
+
+def _own_name(cls: str, owner: str, taken: set[str | None]) -> str:
+    name = f"{cls}@{owner}"
+    number = 2
+    while name in taken:
+        name = f"{cls}@{owner}.{number}"
+        number += 1
+    return name
+
+
+def _match(use: FilterUse) -> list[Any] | None:
+    """A route that leads nowhere; None when every request matches."""
+    match = use.match
+    if match is None or (match.path is None and match.prefix in (None, "/") and not match.hosts and not match.methods
+                         and not match.headers):
+        return None
+    kind, path = ("exact", match.path) if match.path is not None else ("prefix", match.prefix or "/")
+    return ["", wire.PATH_KINDS[kind], path.encode(), match.hosts, match.methods,
+            [[name, value] for name, value in match.headers.items()], -1, 200, b"", "", 0, wire.NO_CHAIN]
