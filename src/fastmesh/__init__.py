@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastmesh._core.filter.view import Request as Request
     from fastmesh._core.filter.view import Response as Response
     from fastmesh._core.filter.view import Signal as Signal
-    from fastmesh._core.filter.view import Sleep as sleep  # noqa: N813  (a function, to who calls it)
+    from fastmesh._core.filter.view import Sleep as sleep
     from fastmesh._core.filter.view import UpstreamError as UpstreamError
     from fastmesh._core.filter.view import ViewClosed as ViewClosed
     from fastmesh._core.filter.view import Wait as Wait
@@ -43,7 +43,11 @@ _PLACES = {
         "Cancelled", "Connection", "FilterTimeout", "HeaderError", "Headers", "Labels", "Outcome", "Request",
         "Response", "Signal", "UpstreamError", "ViewClosed", "Wait")},
 }  # fmt: skip
-__all__ = ["__version__", *_PLACES]  # noqa: PLE0604
+__all__ = [
+    "CallFailed", "Cancelled", "Connection", "Duration", "Filter", "FilterTimeout", "HeaderError", "Headers", "Labels",
+    "Outcome", "Request", "Response", "Secret", "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait",
+    "__version__", "shared", "sleep",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -9,6 +9,7 @@ from fastmesh.control.backoff import Backoff
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
 from fastmesh.control.sockets import SocketShelf
 from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
+from fastmesh.observe.events import Events
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.names import SeriesNames
 from fastmesh.observe.stats import StatsShelf
@@ -28,6 +29,10 @@ class Ground:
     hangs: int = 0                      # workers that were killed because they did not move
     entry: str = "fastmesh.worker.main"
     names: SeriesNames = field(default_factory=SeriesNames)
+    events: Events = field(init=False)  # of filters
+
+    def __post_init__(self) -> None:
+        self.events = Events(self.journal)
 
 
 class Slot:
@@ -127,7 +132,7 @@ class Slot:
         stats = ground.stats.take(self.index)
         try:
             worker = WorkerProcess(self.index, ground.paths, process.reactor, process.orphan_grace_ms, stats,
-                                   self._died, ground.entry)
+                                   self._died, ground.entry, ground.events.take)
         except OSError as error:
             stats.is_taken = False
             raise WorkerFailed(f"cannot be started: {error}") from None

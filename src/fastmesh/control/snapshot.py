@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import time
 from typing import Any, TypedDict
 
@@ -68,6 +68,9 @@ class Snapshot:
     config: bytes           # as configured, JSON
     clusters_packed: bytes
     loaded_at: float        # seconds since 1970
+    filters_size: int = 0   # of what stands behind the snapshot in the memfd: filters, for the worker's Python
+    filter_names: dict[int, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()     # that filters come from
 
     def clusters(self) -> list[dict[str, Any]]:
         """`[{id, name, lb, endpoints: [{row, address, weight}]}]`."""
@@ -84,12 +87,13 @@ class Snapshot:
 def from_answer(answer: dict[str, Any]) -> Snapshot:
     """From the compile process's answer to a good file."""
     packed: bytes = answer["snapshot"]
+    filters: bytes = answer["filters"]
     process = dict(answer["process"])
     log = process.pop("access_log")
     return Snapshot(
         version=answer["version"],
         size=len(packed),
-        fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed),
+        fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed + filters),
         listeners=tuple(ListenerSpec(**spec) for spec in answer["listeners"]),
         process=ProcessSpec(access_log=log and log["path"], **process),
         node=answer["node"],
@@ -100,6 +104,9 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
         config=answer["config"],
         clusters_packed=answer["clusters"],
         loaded_at=time(),
+        filters_size=len(filters),
+        filter_names=answer["names"]["filters"],
+        files=tuple(answer["files"]),
     )
 
 

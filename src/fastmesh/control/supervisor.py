@@ -367,6 +367,9 @@ class Supervisor:
             found.append(entry)
         return found
 
+    def events(self) -> Iterator[dict[str, Any]]:
+        return iter(self.ground.events)
+
     def clusters(self) -> Iterator[dict[str, Any]]:
         now = monotonic_ns()
         for cluster in self.ground.live.clusters() if self.ground.live is not None else ():

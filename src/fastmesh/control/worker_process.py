@@ -34,11 +34,12 @@ class WorkerProcess:
     """A worker from its start to its death."""
 
     def __init__(self, slot: int, paths: Sequence[str], engine: str, orphan_grace_ms: int, stats: StatsFile,
-                 on_death: "Callable[[WorkerProcess], None]", entry: str = "fastmesh.worker.main") -> None:
+                 on_death: "Callable[[WorkerProcess], None]", entry: str = "fastmesh.worker.main",
+                 on_event: Callable[[int, Message], None] = lambda slot, message: None) -> None:
         """Start the process. Raises OSError.
 
         `on_death` is called when it is dead; when it does not die of SIGKILL it is called with `is_lost` set, and
-        again when it has died after all.
+        again when it has died after all. `on_event` takes what the worker tells of its filters.
         """
         self.slot = slot
         self.stats = stats
@@ -53,6 +54,7 @@ class WorkerProcess:
         self.is_lost = False            # does not even die
         self.started = monotonic()
         self._on_death = on_death
+        self._on_event = on_event
         self._waiting: dict[int, asyncio.Future[float]] = {}
         self._queue: deque[tuple[Message, tuple[int, ...]]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -127,6 +129,7 @@ class WorkerProcess:
             self._send({"op": "listen", "ids": [spec.id for spec in part]}, tuple(fd_of(spec) for spec in part))
         waiting = self._waiting[snapshot.version] = self._loop.create_future()
         self._send({"op": "snapshot", "version": snapshot.version, "size": snapshot.size,
+                    "filters": snapshot.filters_size,
                     "orphan_grace_ms": snapshot.process.orphan_grace_ms}, (snapshot.fd,))
         try:
             took: float = await within(ACK_SECONDS, waiting)
@@ -215,6 +218,8 @@ class WorkerProcess:
                     waiting.set_result(float(message.get("ms", 0)))
                 else:
                     waiting.set_exception(Refused(str(message.get("why", ""))))
+        elif op == "event":
+            self._on_event(self.slot, message)
         elif op == "drained":
             self.has_drained = True
             self.open_at_end = int(message.get("open", 0))

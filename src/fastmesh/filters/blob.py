@@ -31,9 +31,9 @@ def _extension(value: object) -> msgpack.ExtType:
     if isinstance(value, tuple):
         return msgpack.ExtType(TUPLE, pack(list(value)))
     if isinstance(value, frozenset):
-        return msgpack.ExtType(FROZENSET, pack(list(value)))
+        return msgpack.ExtType(FROZENSET, pack(sorted(value, key=repr)))
     if isinstance(value, set):
-        return msgpack.ExtType(SET, pack(list(value)))
+        return msgpack.ExtType(SET, pack(sorted(value, key=repr)))
     if isinstance(value, Secret):
         return msgpack.ExtType(SECRET, str(value).encode("utf-8", "surrogatepass"))
     raise TypeError(f"{type(value).__name__} is no plain data")

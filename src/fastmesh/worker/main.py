@@ -14,12 +14,14 @@ import sys
 from _socket import socket
 from time import monotonic, perf_counter
 
-from fastmesh._core.worker import SnapshotRefused, Worker, trace_on_abort
+from fastmesh._core.worker import Worker, trace_on_abort
 from fastmesh.worker.packet import BadPacket, receive, send
 from fastmesh.worker.title import name_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastmesh._core.filter.chain import Slot
+    from fastmesh.worker.filters import Filters
     from fastmesh.worker.packet import Message
 
 STDERR_FD = 2
@@ -44,6 +46,7 @@ class Process:
         self.orphan_grace_ms = orphan_grace_ms
         self.is_over = False
         self.told_to_leave = False      # SIGTERM while an orphan
+        self.filters: Filters | None = None     # from the first snapshot with a filter on
         self.worker = Worker(engine, STATS_FD, CONTROL_FD, slot)
 
     def run(self) -> int:
@@ -60,6 +63,8 @@ class Process:
                 self.outlive_control()
                 break
         self.worker.close()
+        if self.filters is not None:
+            self.filters.close()
         return 0
 
     def tell(self, message: Message) -> None:
@@ -86,7 +91,7 @@ class Process:
                 self.worker.add_listener(listener_id, fd)
         elif op == "snapshot":
             self.orphan_grace_ms = message.get("orphan_grace_ms", self.orphan_grace_ms)
-            self.apply(message["version"], message["size"], fds[0])
+            self.apply(message["version"], message["size"], message.get("filters", 0), fds[0])
         elif op == "drain":
             self.worker.drain(message["grace_ms"], message["idle_ms"])
         elif op == "stop":
@@ -95,19 +100,34 @@ class Process:
             raise BadPacket(f"unknown op {op!r}")
         return True
 
-    def apply(self, version: int, size: int, fd: int) -> None:
-        """Take the snapshot in the memfd, or say why not and keep the one before."""
+    def apply(self, version: int, size: int, filters: int, fd: int) -> None:
+        """Take the snapshot in the memfd, and the filters behind it, or say why not and keep what was before."""
         begun = perf_counter()
         try:
             snapshot = os.pread(fd, size, 0)
+            blob = os.pread(fd, filters, size) if filters else b""
         finally:
             os.close(fd)
+        slots: list[Slot] = []
         try:
-            self.worker.apply(snapshot)
-        except SnapshotRefused as refused:
+            if blob:
+                slots = self.take_filters(blob)
+                self.worker.apply(snapshot, slots)  # type: ignore[call-arg]
+            else:
+                self.worker.apply(snapshot)
+        except ValueError as refused:       # SnapshotRefused, FilterRefused
+            if slots and self.filters is not None:
+                self.filters.give_back(slots)
             self.tell({"op": "nack", "version": version, "why": str(refused)})
         else:
             self.tell({"op": "ack", "version": version, "ms": (perf_counter() - begun) * 1000})
+
+    def take_filters(self, blob: bytes) -> list[Slot]:
+        """The slots of a snapshot. Raises FilterRefused."""
+        if self.filters is None:
+            from fastmesh.worker.filters import Filters
+            self.filters = Filters(self.tell)
+        return self.filters.take(blob)
 
     def report_drained(self) -> None:
         self.tell({"op": "drained", "open": self.worker.live().get("connections", 0)})

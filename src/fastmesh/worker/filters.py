@@ -1,0 +1,226 @@
+"""The filters of a worker: classes loaded, instances made, started, kept over reloads, and stopped.
+
+Everything was checked in the compile process; what fails here is what only a run can show. Imported when the first
+snapshot with a filter comes, so a worker without filters does not pay for it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from fastmesh._core.filter.chain import Slot
+from fastmesh.filters.blob import unpack
+from fastmesh.filters.reporter import Reporter
+from fastmesh.filters.types import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    Spec = dict[str, Any]       # a slot of the blob; see Chains in snapshot/chains.py
+    Furnish = Callable[[object, Spec], None]
+    StandIn = Callable[[Spec, str], object]
+
+Module = type(sys)
+
+
+class FilterRefused(ValueError):
+    """A filter that cannot be had. The worker keeps the filters it has; the text is for people."""
+
+
+class Entry:
+    """A slot in use, and by how many tables."""
+
+    __slots__ = ("holders", "instance", "slot", "spec")
+
+    def __init__(self, spec: Spec, instance: object, slot: Slot) -> None:
+        self.spec = spec
+        self.instance = instance
+        self.slot = slot
+        self.holders = 0
+
+
+class Filters:
+    """All filters that snapshots of this worker still use."""
+
+    def __init__(self, tell: Callable[[Spec], None], furnish: Furnish | None = None,
+                 stand_in: StandIn | None = None) -> None:
+        """`tell` takes packets for control. `furnish` gives an instance what it has besides its settings, before it is
+        started. `stand_in` makes what takes the place of an isolated filter here, of a spec and a file's source."""
+        self._tell = tell
+        self._furnish = furnish
+        self._stand_in = stand_in
+        self._entries: list[Entry] = []
+        self._packages: dict[str, str] = {}     # top package → fingerprint of what is loaded of it
+
+    def take(self, blob: bytes) -> list[Slot]:
+        """The slots of a snapshot, in its order; to be given back when nobody uses the snapshot any more.
+
+        A filter of which nothing has changed is the one that runs already. Raises FilterRefused; then nothing has
+        changed.
+        """
+        told = unpack(blob)
+        _find_modules_in(told["paths"])
+        taken: list[Entry] = []
+        try:
+            for spec in told["slots"]:
+                entry = self._known(spec)
+                if entry is None:
+                    entry = self._make(spec, told["files"].get(spec["fingerprint"], ""))
+                    self._entries.append(entry)
+                entry.holders += 1
+                taken.append(entry)
+        except BaseException:
+            self._let_go(taken)
+            raise
+        return [entry.slot for entry in taken]
+
+    def give_back(self, slots: Iterable[Slot]) -> None:
+        """A table of these slots is used no more. Filters that no other table has are stopped."""
+        by_slot = {id(entry.slot): entry for entry in self._entries}
+        self._let_go([by_slot[id(slot)] for slot in slots])
+
+    def close(self) -> None:
+        """Stop all that are left: the worker ends."""
+        entries, self._entries = self._entries, []
+        for entry in entries:
+            self._stop(entry)
+
+    # --- instances ---
+
+    def _known(self, spec: Spec) -> Entry | None:
+        return next((entry for entry in self._entries if entry.spec == spec), None)
+
+    def _make(self, spec: Spec, source: str) -> Entry:
+        name = spec["name"]
+        if spec["isolated"]:
+            if self._stand_in is None:
+                raise FilterRefused(f"filter {name}: it is isolated, and this worker has no process to run it in")
+            instance = self._stand_in(spec, source)
+        else:
+            try:
+                instance = self._start(spec, self._class(spec, source))
+            except FilterRefused:
+                raise
+            except BaseException as error:      # also SystemExit: a filter does not end a worker
+                raise FilterRefused(f"filter {name}: {_where(error, spec)}") from None
+        slot = Slot(
+            instance=instance, phases={phase: getattr(instance, phase) for phase in spec["phases"]}, row=spec["row"],
+            name=name, on_error=spec["on_error"], budget_ns=spec["budget_ns"], timeout_ns=spec["timeout_ns"],
+            body_limit=spec["body_limit"], shadow=spec["shadow"], quarantine=spec["quarantine"])
+        return Entry(spec, instance, slot)
+
+    def _start(self, spec: Spec, cls: Any) -> object:
+        instance = cls()
+        settings = spec["settings"]
+        log = Reporter(spec["name"], self._tell, _secrets_in(settings))
+        for name, value in (*settings.items(), ("name", spec["name"]), ("log", log)):
+            try:
+                setattr(instance, name, value)
+            except AttributeError:      # a frozen dataclass has no other way
+                object.__setattr__(instance, name, value)
+        if self._furnish is not None:
+            self._furnish(instance, spec)
+        instance.start()
+        return instance
+
+    def _let_go(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            entry.holders -= 1
+            if entry.holders == 0:
+                self._entries.remove(entry)
+                self._stop(entry)
+                if entry.spec["kind"] == "file" and not any(
+                        other.spec["module"] == entry.spec["module"] for other in self._entries):
+                    sys.modules.pop(entry.spec["module"], None)
+
+    def _stop(self, entry: Entry) -> None:
+        stop = getattr(entry.instance, "stop", None)
+        try:
+            if stop is not None:
+                stop()
+        except BaseException as error:
+            self._tell({"op": "event", "what": "filter_error", "filter": entry.spec["name"],
+                        "text": f"stop: {_where(error, entry.spec)}"})
+
+    # --- classes ---
+
+    def _class(self, spec: Spec, source: str) -> object:
+        found: object
+        if spec["kind"] == "file":
+            found = sys.modules.get(spec["module"]) or _run_file(spec["module"], spec["file"], source)
+        else:
+            found = self._import(spec["module"], spec["fingerprint"])
+        for part in spec["qualname"].split("."):
+            found = getattr(found, part)
+        return found
+
+    def _import(self, name: str, fingerprint: str) -> object:
+        """A module of the version that was checked: another version of its package is loaded beside the old one."""
+        top = name.partition(".")[0]
+        old: dict[str, Any] = {}
+        if top != "fastmesh" and self._packages.get(top, fingerprint) != fingerprint:
+            old = {known: module for known, module in sys.modules.items() if known.partition(".")[0] == top}
+            for known in old:
+                del sys.modules[known]
+            for finder in sys.path_importer_cache.values():
+                forget = getattr(finder, "invalidate_caches", None)
+                if forget is not None:
+                    forget()
+        try:
+            __import__(name)
+        except BaseException:
+            if old:
+                for known in [known for known in sys.modules if known.partition(".")[0] == top]:
+                    del sys.modules[known]
+                sys.modules.update(old)
+            raise
+        self._packages[top] = fingerprint
+        return sys.modules[name]
+
+
+def _find_modules_in(paths: list[str]) -> None:
+    for path in paths:
+        if path not in sys.path:
+            sys.path.append(path)
+
+
+def _run_file(name: str, path: str, source: str) -> object:
+    # The text that was checked, not what the file holds by now.
+    code = compile(source.encode("utf-8", "surrogateescape"), path, "exec", dont_inherit=True)
+    module = Module(name)
+    module.__file__ = path
+    sys.modules[name] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    if isinstance(value, Secret):
+        yield str(value)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _secrets_in(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _secrets_in(item)
+
+
+def _where(error: BaseException, spec: Spec) -> str:
+    """`file:line: Kind: text`, of the last line that is the filter's own, else of the last."""
+    place, own = "", ""
+    top = spec["module"].partition(".")[0]
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        place = f"{frame.f_code.co_filename}:{trace.tb_lineno}: "
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == top:
+            own = place
+        trace = trace.tb_next
+    text = str(error)
+    return f"{own or place}{type(error).__name__}{': ' if text else ''}{text}"
