@@ -43,7 +43,7 @@ class Slow(Filter):
         await self.pause("connection")
 
     async def on_request(self, request: Request) -> None:
-        before = request.headers["x-one"] if "x-one" in request.headers else ""
+        before = request.headers.get("x-one", "")
         await self.pause("request")
         request.headers["x-seen"] = before + request.path
 

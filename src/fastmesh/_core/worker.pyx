@@ -144,7 +144,8 @@ cdef class Worker:
     def apply(self, bytes snapshot, filters=None):
         """Swaps in a snapshot. Raises SnapshotRefused, and keeps the old one, when it is not usable.
 
-        `filters`: the Table of the filters that it names, in the order of its rules.
+        `filters`: the Table of the filters that it names, in the order of its rules. Its `on_free` is called when no
+        exchange uses the snapshot any more, and not for one that is refused.
         """
         cdef proxy_t *p = self._alive()
         cdef char why[WHY_MAX]
@@ -170,11 +171,6 @@ cdef class Worker:
             _shut_unused(p)
             raise SnapshotRefused(f"{found_rules} filters are named, "
                                   f"{len(filters.slots) if filters is not None else 0} were loaded")
-        if filters is not None:
-            from fastmesh._core.filter.drive import begin     # a worker without filters loads nothing of them
-            begin(PyCapsule_New(p, b"proxy", NULL), filters)
-            new.filters = <void *>filters
-            Py_INCREF(filters)
         for i in range(new.n_listeners):
             if door_find(p, new.listeners[i].id) is NULL:
                 name = new.listeners[i].name.ptr[:new.listeners[i].name.len].decode("utf-8", "replace")
@@ -182,6 +178,11 @@ cdef class Worker:
                 p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
                 _shut_unused(p)
                 raise SnapshotRefused(f"listener {name!r} has no socket in this worker")
+        if filters is not None:
+            from fastmesh._core.filter.drive import begin     # a worker without filters loads nothing of them
+            begin(PyCapsule_New(p, b"proxy", NULL), filters)
+            new.filters = <void *>filters
+            Py_INCREF(filters)
         p.snap = new
         p.max_downs = new.max_connections if new.max_connections != 0 else _connections_allowed()
         k = p.doors

@@ -46,8 +46,8 @@ class Reply:
 class Mesh:
     """Requests to the clusters of the configuration, with their load balancing, pools, limits and retries.
 
-    No filters see them. `timeout` is in seconds, from the call to the whole answer; `limit` is how many bytes the answer
-    may have. Without an answer `CallFailed` is raised; any status that an upstream gives is an answer.
+    No filters see them. `timeout` is in seconds, from the call to the whole answer; `limit` is how many bytes the
+    answer may have. Without an answer `CallFailed` is raised; any status that an upstream gives is an answer.
     """
 
     async def get(self, cluster: str, path: str, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),

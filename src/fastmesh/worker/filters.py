@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 Module = type(sys)
 
 
+EVENTS = {"error": "filter_error", "overrun": "filter_overrun", "quarantine": "filter_quarantined",
+          "back": "filter_back", "shadow": "filter_shadow"}
+TEXT_MOST = 8192        # characters of a traceback that are told, from its end
+
+
 class FilterRefused(ValueError):
     """A filter that cannot be had. The worker keeps the filters it has; the text is for people."""
 
@@ -106,10 +111,16 @@ class Filters:
             except BaseException as error:      # also SystemExit: a filter does not end a worker
                 raise FilterRefused(f"filter {name}: {_where(error, spec)}") from None
         slot = Slot(
-            instance=instance, phases={phase: getattr(instance, phase) for phase in spec["phases"]}, row=spec["row"],
+            instance, {phase: getattr(instance, phase) for phase in spec["phases"]}, row=spec["row"],
             name=name, on_error=spec["on_error"], budget_ns=spec["budget_ns"], timeout_ns=spec["timeout_ns"],
-            body_limit=spec["body_limit"], shadow=spec["shadow"], quarantine=spec["quarantine"])
+            body_limit=spec["body_limit"], shadow=spec["shadow"], quarantine=tuple(spec["quarantine"]),
+            changes_body=bool(getattr(instance, "changes_body", True)), report=self._report_of(name))
         return Entry(spec, instance, slot)
+
+    def _report_of(self, name: str) -> Callable[[str, str, str], None]:
+        def report(what: str, phase: str, text: str) -> None:
+            self._tell({"op": "event", "what": EVENTS[what], "filter": name, "text": text[-TEXT_MOST:]})
+        return report
 
     def _start(self, spec: Spec, cls: Any) -> object:
         instance = cls()
@@ -178,6 +189,13 @@ class Filters:
             raise
         self._packages[top] = fingerprint
         return sys.modules[name]
+
+
+def furnish(instance: object, spec: Spec) -> None:
+    """Give a filter what it calls by `self.`, besides its settings."""
+    from fastmesh.filters.mesh import Mesh
+
+    instance.mesh = Mesh()  # type: ignore[attr-defined]
 
 
 def _find_modules_in(paths: list[str]) -> None:

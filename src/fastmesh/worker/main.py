@@ -20,7 +20,7 @@ from fastmesh.worker.title import name_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fastmesh._core.filter.chain import Slot
+    from fastmesh._core.filter.chain import Slot, Table
     from fastmesh.worker.filters import Filters
     from fastmesh.worker.packet import Message
 
@@ -112,7 +112,7 @@ class Process:
         try:
             if blob:
                 slots = self.take_filters(blob)
-                self.worker.apply(snapshot, slots)  # type: ignore[call-arg]
+                self.worker.apply(snapshot, self.table_of(slots))
             else:
                 self.worker.apply(snapshot)
         except ValueError as refused:       # SnapshotRefused, FilterRefused
@@ -125,9 +125,17 @@ class Process:
     def take_filters(self, blob: bytes) -> list[Slot]:
         """The slots of a snapshot. Raises FilterRefused."""
         if self.filters is None:
-            from fastmesh.worker.filters import Filters
-            self.filters = Filters(self.tell)
+            from fastmesh.worker.filters import Filters, furnish
+            from fastmesh.worker.overdue import watch
+            watch()
+            self.filters = Filters(self.tell, furnish)
         return self.filters.take(blob)
+
+    def table_of(self, slots: list[Slot]) -> Table:
+        from fastmesh._core.filter.chain import Table
+        assert self.filters is not None
+        filters = self.filters
+        return Table(slots, lambda table: filters.give_back(table.slots))
 
     def report_drained(self) -> None:
         self.tell({"op": "drained", "open": self.worker.live().get("connections", 0)})

@@ -58,7 +58,8 @@ class Response:
     """
 
     def __init__(self, status: int = 200, *, text: str | None = None, json: Any = None, body: bytes | None = None,
-                 headers: Mapping[str, str] | Iterable[tuple[str, str]] = (), content_type: str | None = None) -> None: ...
+                 headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+                 content_type: str | None = None) -> None: ...
     status: int
     @property
     def headers(self) -> Headers: ...
