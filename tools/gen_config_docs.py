@@ -106,6 +106,7 @@ def page() -> str:
         ("`%REQ(:AUTHORITY)%`", "Host of the request."),
         ("`%REQ(NAME)%`", "A header of the request."),
         ("`%RESP(NAME)%`", "A header of the answer."),
+        ("`%LABEL(NAME)%`", "What filters have set as `request.labels[\"NAME\"]`."),
         *((f"`%{name}%`", meaning) for name, (_, meaning) in OPERATORS.items()),
     ]
     parts.append(LOG.format(

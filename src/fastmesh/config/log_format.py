@@ -45,6 +45,8 @@ class LogField(IntEnum):
     PROXY_TIME = 23
     X_FORWARDED_FOR = 24
     USER_AGENT = 25
+    LABEL = 26
+    LABELS = 27
 
 
 class LogOp(NamedTuple):
@@ -74,6 +76,7 @@ OPERATORS: dict[str, tuple[LogField, str]] = {
     "CONNECTION_ID": (LogField.CONNECTION_ID, "Number of the client's connection."),
     "UPSTREAM_REQUEST_ATTEMPT_COUNT": (LogField.ATTEMPTS, "How often the request was sent, or tried to be."),
     "PROXY_TIME": (LogField.PROXY_TIME, "Microseconds spent in the proxy itself."),
+    "LABELS": (LogField.LABELS, "What filters have set in `request.labels`: an object in JSON, `a=b,c=d` in text."),
 }
 
 # Operators of Envoy that stand for something fastmesh does not do yet. They keep copied formats working: a value
@@ -111,6 +114,7 @@ DEFAULT_TEMPLATE = (
 
 # What stands between two percent signs. A doubled sign is the sign itself.
 _PIECE = re.compile(r"%%|%([A-Z_0-9]+)(?:\(([^()%]*)\))?(:[0-9]+)?%|%")
+MAX_LABEL = 64               # bytes of a label's name
 MAX_OWN_TEXT = 65536         # bytes of a format beside its operators; workers hold room for so many
 _TOKEN = re.compile(r"[!#$&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _ALLOWED = "the operators of docs/configuration.md, as %REQ(:METHOD)% or %RESPONSE_CODE%"
@@ -189,10 +193,14 @@ def _operator(match: "re.Match[str]", text: str, quote: int) -> LogOp:
         raise WrongValue(repr(whole), "an operator without a length", f"leave out {match[3]}")
     if name in ("REQ", "RESP"):
         return _header(whole, name, argument, quote)
+    if name == "LABEL":
+        if not argument or len(argument.encode()) > MAX_LABEL:
+            raise WrongValue(repr(whole), f"a label's name of at most {MAX_LABEL} bytes, as %LABEL(tenant)%")
+        return LogOp(LogField.LABEL, quote, argument)
     if name in ABSENT:
         return LogOp(LogField.LITERAL, 0, "null" if quote else "-")
     if name not in OPERATORS:
-        known = [*OPERATORS, "REQ", "RESP"]
+        known = [*OPERATORS, "REQ", "RESP", "LABEL"]
         close = difflib.get_close_matches(name, known, 1, 0.6)
         raise WrongValue(f"the unknown operator {whole!r}", _ALLOWED, f"write %{close[0]}%" if close else "")
     if argument is not None:

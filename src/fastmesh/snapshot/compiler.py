@@ -44,7 +44,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         chains = Chains(config, None, registry)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
-        [max_connections(config, open_files), _log_ops(config.access_log)],
+        [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots))],
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
         [_cluster(i, cluster, numbers, chains) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
@@ -128,10 +128,11 @@ def _address(address: Address) -> wire.AddressRecord:
             "path": address.host if is_path else "", "text": str(address)}
 
 
-def _log_ops(log: AccessLog | None) -> list[list[Any]] | None:
+def _log_ops(log: AccessLog | None, has_filters: bool) -> list[list[Any]] | None:
     if log is None:
         return None
-    ops = compile_json(log.chosen_fields()) if log.format == "json" else compile_template(log.chosen_template())
+    ops = (compile_json(log.chosen_fields(has_filters)) if log.format == "json" else
+           compile_template(log.chosen_template()))
     return [[int(op.field), op.quote, op.text] for op in ops]
 
 

@@ -85,3 +85,11 @@ def test_any_template_compiles_or_is_refused(template):
             compiled(template)
         except WrongValue as wrong:
             assert wrong.allowed
+
+
+def test_labels():
+    assert compile_template("%LABEL(tenant)% %LABELS%") == [(26, 0, "tenant"), (0, 0, " "), (27, 0, "")]
+    assert compile_json({"a": "%LABELS%"}) == [(0, 0, '{"a":'), (27, 1, ""), (0, 0, "}")]
+    for wrong in ("%LABEL()%", "%LABEL%", f"%LABEL({'n' * 65})%"):
+        with pytest.raises(WrongValue, match="64 bytes"):
+            compile_template(wrong)
