@@ -55,7 +55,7 @@ cdef void flow_forget(Request r) noexcept:
     cdef Pipe pipe
     r.s.taps &= ~<uint32_t>(TAP_REQUEST_BODY | TAP_RESPONSE_BODY | TAP_REQUEST_TRAILERS | TAP_RESPONSE_TRAILERS |
                             TAP_ERROR)
-    r.s.bits &= ~<uint32_t>(S_HOLD_IN | S_HOLD_OUT)
+    r.s.bits &= ~<uint32_t>(S_HOLD_IN | S_HOLD_OUT | S_WANT_BODY)
     for pipe in (r.pipe_in, r.pipe_out):
         if pipe is not None:
             pipe.cancel()

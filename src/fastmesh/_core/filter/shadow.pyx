@@ -31,8 +31,9 @@ cdef class Shadow:
 
     cdef void give_back(self, Request r, object result, BaseException error) noexcept:
         cdef list would = []
-        if r.h is not NULL and self.h is not NULL:
-            if r.h.m.bits & (MSG_EDITED | MSG_LINE):
+        if r.h is not NULL:
+            # Without one before, it is what somebody has looked at.
+            if self.h is not NULL and r.h.m.bits & (MSG_EDITED | MSG_LINE):
                 would.append("change the request's head")
             head_free(r.h)
         r.h, r.m = self.h, self.m

@@ -669,6 +669,8 @@ cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char
 
 cdef void _answer_locally(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil:
     s.bits |= S_LOCAL
+    # What is left of the request is nobody's, even if a filter still thinks about the answer.
+    s.bits &= ~<uint32_t>S_WANT_BODY
     s.status = <uint16_t>status
     if s.run is not NULL and not s.bits & S_LOCAL_SEEN:
         s.bits |= S_LOCAL_SEEN
