@@ -13,7 +13,7 @@ PACKAGES = {
     "errors": set(),
     "units": {"errors"},
     "config": {"errors", "units"},
-    "filters": {"__init__", "errors", "units", "config", "_core.filter"},
+    "filters": {"__init__", "errors", "units", "config", "_core.filter", "_core.mem"},
     "snapshot": {"errors", "units", "config", "filters"},
     "observe": {"errors", "units", "_core.mem"},
     "worker": {"_core.worker", "_core.filter", "filters"},
