@@ -94,6 +94,31 @@ PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
 UPSTREAM_TIME = Family("fastmesh_upstream_time_seconds", "histogram",
                        "Time a request waited for its endpoint, to the answer's first byte.", _CLUSTER)
 
+_FILTER = ("filter",)
+_PHASE = ("filter", "phase")
+
+
+def _filter(name: str, kind: str, text: str, labels: tuple[str, ...] = _FILTER) -> Family:
+    return Family(f"fastmesh_filter_{name}", kind, text, labels)
+
+
+# counter.FILTER_PHASE_COLUMNS and FILTER_COLUMNS. filters.metrics.TAKEN has the names.
+FILTER_PHASES = {
+    "calls": _filter("calls_total", "counter", "Calls of a filter's phase.", _PHASE),
+    "wall_ns": _filter("seconds_total", "counter", "Time in a filter's phase, without what it awaits.", _PHASE),
+    "cpu_ns": _filter("cpu_seconds_total", "counter", "CPU time in a filter's phase.", _PHASE),
+    "errors": _filter("errors_total", "counter", "Exceptions that a filter's phase raised.", _PHASE),
+    "overruns": _filter("overruns_total", "counter", "Times a filter's phase took longer than its budget.", _PHASE),
+}
+FILTERS = {
+    "quarantined": _filter("quarantined", "gauge", "Workers that bypass the filter after too many errors or overruns."),
+    "quarantines": _filter("quarantines_total", "counter", "Times a worker began to bypass the filter."),
+    "skipped": _filter("skipped_total", "counter", "Exchanges that the filter's match or share left out."),
+    "in_flight": _filter("in_flight", "gauge", "Phases of the filter that wait for something now."),
+}
+FILTER_OVERFLOW = Family("fastmesh_filter_series_overflow_total", "counter",
+                         "Times a filter's own metric was counted under `other`, as it had too many sets of labels.")
+
 # The global numbers of a worker. `_total` is added to counters.
 _GLOBAL_HELP = {
     "accepted": "Client connections accepted.",
@@ -214,6 +239,12 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, PROXY_TIME, UPSTREAM_TIME)),
+    ("Filters",
+     "Seconds are those of the worker's own thread. Phases that were never called have no row. What a filter counts "
+     "for itself, with `self.metrics`, is `fastmesh_filter_<filter>_<name>`, with the labels that it declared: at most "
+     "200 sets of them for each metric and 2,048 in all, per worker; what comes beyond is counted under `other`. Such "
+     "labels may be taken from requests.",
+     (*FILTER_PHASES.values(), *FILTERS.values(), FILTER_OVERFLOW)),
     ("Workers, summed", "Every limit and every timeout has its counter here.", tuple(GLOBAL.values())),
     ("The control process", "", tuple(CONTROL.values())),
     ("What Kiali reads of Envoy's", "", tuple(ENVOY.values())),
@@ -233,8 +264,8 @@ def document() -> str:
         f"`istio_request_bytes` and `istio_response_bytes` {_bounds(BYTES_BOUNDS)}; `fastmesh_proxy_time_seconds` and "
         f"`fastmesh_upstream_time_seconds` {_bounds(tuple(us / 1e6 for us in TIME_US_BOUNDS))}.", "",
         "At most 4,096 combinations of listener, cluster, status and flags are told apart per worker; what comes "
-        "beyond is counted under `destination_service=\"other\"` and in `fastmesh_series_overflow_total`. No label "
-        "is ever taken from a request.",
+        "beyond is counted under `destination_service=\"other\"` and in `fastmesh_series_overflow_total`. No label of "
+        "the proxy's own metrics is ever taken from a request.",
     ]
     for title, text, families in GROUPS:
         lines += ["", f"## {title}", ""]

@@ -6,6 +6,7 @@ each, so that many thousands of series are never in memory as one text.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 
 from fastmesh._core.mem.counter import BYTES_BOUNDS, DURATION_MS_BOUNDS, FLAGS, TIME_US_BOUNDS
 from fastmesh.observe import families
@@ -17,6 +18,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NO_CLUSTER = 0xFFFFFFFF
 SERIES_TCP = 1
 UNKNOWN = "unknown"
+WHOLE_MOST = 1e16   # floats beyond have no digit for each place
 PIECE = 65536       # characters handed out at a time
 
 
@@ -47,6 +49,7 @@ class Scene:
     processes: list[ProcessUse] = field(default_factory=list)
     heartbeats: list[tuple[int, float]] = field(default_factory=list)       # slot, age in seconds
     uptime: float = 0.0
+    filters: dict[int, str] = field(default_factory=dict)       # row → name, of those there are now
 
 
 Label = tuple[str, str]
@@ -81,6 +84,8 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _istio(scene)
     yield from _listeners(scene)
     yield from _clusters(scene)
+    yield from _filters(scene)
+    yield from _filter_metrics(scene)
     for name, value in scene.stats.globals().items():
         yield from _simple(families.GLOBAL[name], [("", value)])
     yield from _control(scene)
@@ -112,12 +117,17 @@ def _histogram(family: Family, bounds: tuple[float, ...],
         for edge, count in zip(edges, buckets, strict=True):
             so_far += count
             yield f'{family.name}_bucket{{{labels}{comma}le="{edge}"}} {so_far}\n'
-        yield f"{family.name}_sum{{{labels}}} {number(total)}\n{family.name}_count{{{labels}}} {so_far}\n"
+        braces = f"{{{labels}}}" if labels else ""
+        yield f"{family.name}_sum{braces} {number(total)}\n{family.name}_count{braces} {so_far}\n"
 
 
 def number(value: float | int) -> str:
     """As Go prints it: whole numbers without a point."""
-    return str(int(value)) if value == int(value) else repr(float(value))
+    if isinstance(value, int):
+        return str(value)
+    if not isfinite(value):
+        return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
+    return str(int(value)) if value == int(value) and abs(value) < WHOLE_MOST else repr(value)
 
 
 def flag_names(bits: int) -> str:
@@ -223,6 +233,38 @@ def _clusters(scene: Scene) -> Iterator[str]:
     yield from _histogram(families.UPSTREAM_TIME, seconds, times["wait"])
     yield from _simple(families.ENVOY["cluster_active"], active)
     yield from _simple(families.ENVOY["cluster_requests"], requests)
+
+
+def _filters(scene: Scene) -> Iterator[str]:
+    phases: dict[str, Values] = {column: [] for column in families.FILTER_PHASES}
+    columns: dict[str, Values] = {column: [] for column in families.FILTERS}
+    for row, name in sorted(scene.filters.items()):
+        found = scene.stats.filter(row)
+        for phase, figures in found.phases.items():
+            labels = labels_text(("filter", "phase"), (name, phase))
+            for column, values in phases.items():
+                values.append((labels, figures[column] / 1e9 if column.endswith("_ns") else figures[column]))
+        for column, values in columns.items():
+            values.append((labels_text(("filter",), (name,)), getattr(found, column)))
+    for column, values in phases.items():
+        yield from _simple(families.FILTER_PHASES[column], values)
+    for column, values in columns.items():
+        yield from _simple(families.FILTERS[column], values)
+    overflow = scene.stats.filter_overflow()
+    if scene.filters or overflow:
+        yield from _simple(families.FILTER_OVERFLOW, [("", overflow)])
+
+
+def _filter_metrics(scene: Scene) -> Iterator[str]:
+    """What filters count for themselves: also of filters that are gone, as their counters must not go back."""
+    for metric in scene.stats.filter_metrics():
+        family = Family(metric.name, metric.kind, metric.help or f"Of filter {metric.filter}.", metric.labels)
+        rows = [(labels_text(metric.labels, values), row) for values, row in sorted(metric.series.items())]
+        if metric.kind == "histogram":
+            yield from _histogram(family, metric.bounds, [
+                (labels, [int(count) for count in row[1:]], row[0]) for labels, row in rows])
+        else:
+            yield from _simple(family, [(labels, row[0]) for labels, row in rows])
 
 
 def _control(scene: Scene) -> Iterator[str]:

@@ -8,17 +8,25 @@ Read by `pread`, never mapped: the file is sparse, and a mapped read of a hole w
 """
 
 import os
+import re
+import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic_ns
+
+import msgpack
 
 from fastmesh._core.mem.counter import (
     CLUSTER_COLUMNS,
     ENDPOINT_COLUMNS,
+    FILTER_COLUMNS,
+    FILTER_PHASE_COLUMNS,
+    FILTER_PHASES,
     GAUGES,
     GLOBALS,
     LAYOUT,
     LISTENER_COLUMNS,
+    METRIC_KINDS,
     TIME_US_BOUNDS,
 )
 
@@ -33,11 +41,20 @@ REQUEST_BYTES_AT = LAYOUT["series_request_bytes"] // WORD
 RESPONSE_BYTES_AT = LAYOUT["series_response_bytes"] // WORD
 BUCKETS = REQUEST_BYTES_AT - DURATION_AT
 TIME_BUCKETS = len(TIME_US_BOUNDS) + 1
+FILTER_WORDS = LAYOUT["filter_stride"] // WORD
+PHASE_WORDS = LAYOUT["filter_phase_stride"] // WORD
+METRIC_ROW = struct.Struct(f"<QQQ{LAYOUT['metric_text_size']}s")
+METRIC_SERIES = struct.Struct(f"<QQd{LAYOUT['metric_bounds'] + 1}QQQ{LAYOUT['metric_labels_size']}s")
+METRIC_NAME = re.compile(r"fastmesh_filter_[a-zA-Z0-9_]{1,255}")
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
 
 # Columns that say how things are, not how often something happened: those of a dead worker mean nothing.
 LISTENER_GAUGES = ("active",)
 CLUSTER_GAUGES = ("active", "pending", "connections")
 ENDPOINT_GAUGES = ("active", "connections", "ewma_ns", "avoid_until_ns")
+FILTER_GAUGES = ("fingerprint", "quarantined", "in_flight")
+FILTER_COLUMNS_AT = LAYOUT["filter_columns"] // WORD
+GAUGE_KIND = METRIC_KINDS.index("gauge") + 1
 
 
 @dataclass(slots=True)
@@ -58,6 +75,38 @@ class Times:
     count: int
     sum_ns: int
     buckets: list[int]
+
+
+@dataclass(slots=True)
+class FilterMetric:
+    """A metric that a filter declared."""
+
+    name: str
+    filter: str
+    kind: str
+    help: str
+    labels: tuple[str, ...]
+    bounds: tuple[float, ...]
+    declared_ns: int
+    # Label values → the value of a counter or gauge, or the sum of a histogram and its buckets (one more than bounds).
+    series: dict[tuple[str, ...], list[float]] = field(default_factory=dict)
+
+    def add(self, values: tuple[str, ...], row: list[float]) -> None:
+        known = self.series.get(values)
+        self.series[values] = row if known is None else [a + b for a, b in zip(known, row, strict=True)]
+
+
+@dataclass(slots=True)
+class FilterFigures:
+    """What is known of one filter, over all workers."""
+
+    phases: dict[str, dict[str, int]]       # those that were ever called → FILTER_PHASE_COLUMNS
+    fingerprints: list[str]                 # of the versions that workers run, in hex
+    quarantined: int                        # workers that bypass it now
+    quarantines: int
+    skipped: int
+    in_flight: int
+    running_ns: int                         # for how long a worker has been in it; 0 = none is
 
 
 class StatsFile:
@@ -88,8 +137,21 @@ class StatsFile:
 
     def forget_header(self) -> None:
         """Before a new worker takes the file: nothing of the last one may be taken for the new one's."""
-        for name in ("pid", "version", "started_ns", "heartbeat_ns", "draining"):
+        for name in ("pid", "version", "started_ns", "heartbeat_ns", "draining", "filter_now", "filter_since_ns"):
             os.pwrite(self.fd, bytes(WORD), LAYOUT[f"header_{name}"])
+
+    def forget_filter_gauges(self) -> None:
+        """Before a new worker takes the file: what the last one's filters said of its present holds no more."""
+        begin, stride = LAYOUT["filters"], LAYOUT["filter_stride"]
+        columns = [LAYOUT["filter_columns"] + FILTER_COLUMNS.index(name) * WORD for name in FILTER_GAUGES]
+        for first, end in self._filled(begin, begin + LAYOUT["filter_rows"] * stride, stride):
+            for row in range(first, end, stride):
+                for column in columns:
+                    os.pwrite(self.fd, bytes(WORD), row + column)
+        for number, row_of in enumerate(self._metric_rows()):
+            if row_of[1] == GAUGE_KIND:
+                at = LAYOUT["metric_series"] + number * LAYOUT["metric_series_stride"] + LAYOUT["metric_series_value"]
+                os.pwrite(self.fd, bytes(WORD), at)
 
     def globals(self) -> list[int]:
         """The global numbers, in the order of GLOBALS; gauges are 0 when no worker writes here."""
@@ -128,8 +190,15 @@ class StatsFile:
 
     def series(self) -> Iterator[list[int]]:
         """Every series row in use, as numbers. Holes of the file are stepped over, not read."""
-        begin, end = LAYOUT["series"], LAYOUT["series"] + SERIES_BYTES
-        stride = LAYOUT["series_stride"]
+        begin = LAYOUT["series"]
+        for first, end in self._filled(begin, begin + SERIES_BYTES, LAYOUT["series_stride"]):
+            rows = memoryview(os.pread(self.fd, end - first, first)).cast("Q")
+            for word in range(0, len(rows), SERIES_WORDS):
+                if rows[word + 1] & IN_USE:
+                    yield rows[word:word + SERIES_WORDS].tolist()
+
+    def _filled(self, begin: int, end: int, stride: int) -> Iterator[tuple[int, int]]:
+        """Where there are pages between two offsets: from the first byte of a row to the last of another."""
         at = begin
         while at < end:
             try:
@@ -142,10 +211,74 @@ class StatsFile:
             # Rows do not begin at pages: a filled page begins and ends within one.
             first = max(at, begin + (filled - begin) // stride * stride)
             at = min(end, begin + -((begin - hole) // stride) * stride)
-            rows = memoryview(os.pread(self.fd, at - first, first)).cast("Q")
-            for word in range(0, len(rows), SERIES_WORDS):
-                if rows[word + 1] & IN_USE:
-                    yield rows[word:word + SERIES_WORDS].tolist()
+            yield first, at
+
+    def filter(self, row: int) -> list[int]:
+        """The words of one filter's row; gauges are 0 when no worker writes here."""
+        row = min(row, LAYOUT["filter_rows"] - 1)
+        found = self.words(LAYOUT["filters"] + row * LAYOUT["filter_stride"], FILTER_WORDS)
+        if not self.is_taken:
+            for name in FILTER_GAUGES:
+                found[FILTER_COLUMNS_AT + FILTER_COLUMNS.index(name)] = 0
+        return found
+
+    def filter_now(self) -> tuple[int, int]:
+        """Row of the filter that runs, and since when in ns of CLOCK_MONOTONIC; (-1, 0) when none does."""
+        if not self.is_taken:
+            return -1, 0
+        row, since = self.words(LAYOUT["header_filter_now"], 2)
+        return row - 1, since
+
+    def filter_overflow(self) -> int:
+        """How often a filter's metric was counted without its labels."""
+        return self.words(LAYOUT["metric_head"], 3)[2]
+
+    def _metric_rows(self) -> Iterator[tuple[int, int, float, list[int], bool, bytes]]:
+        """Metric's row + 1, kind, value, buckets, whether it is the one for the rest, packed labels."""
+        count = min(self.words(LAYOUT["metric_head"], 2)[1], LAYOUT["metric_series_rows"])
+        for row in METRIC_SERIES.iter_unpack(os.pread(self.fd, count * METRIC_SERIES.size, LAYOUT["metric_series"])):
+            metric, kind, value, *buckets, is_other, size, labels = row
+            yield metric, kind, value, buckets, bool(is_other), labels[:size]
+
+    def filter_metrics(self) -> Iterator[FilterMetric]:
+        """What filters have counted here. Gauges have no series when no worker writes here."""
+        count = min(self.words(LAYOUT["metric_head"], 1)[0], LAYOUT["metric_rows"])
+        found: dict[int, FilterMetric] = {}
+        packed = os.pread(self.fd, count * METRIC_ROW.size, LAYOUT["metrics"])
+        for number, (declared_ns, size, _, text) in enumerate(METRIC_ROW.iter_unpack(packed), 1):
+            metric = _filter_metric(text[:size], declared_ns) if declared_ns else None
+            if metric is not None:
+                found[number] = metric
+        for number, _, value, buckets, is_other, labels in self._metric_rows() if found else ():
+            metric = found.get(number)
+            if metric is None or (metric.kind == "gauge" and not self.is_taken):
+                continue
+            row = [value, *buckets[:len(metric.bounds) + 1]] if metric.kind == "histogram" else [value]
+            values = _label_values(labels)
+            # The row for the rest is made beforehand, and is nobody's until something is counted in it.
+            if len(values) == len(metric.labels) and not (is_other and not any(row)):
+                metric.add(values, row)
+        yield from found.values()
+
+
+def _filter_metric(text: bytes, declared_ns: int) -> FilterMetric | None:
+    """A declaration. None for what is none: a worker's memory is its filters' too, and one of them must not be able to
+    spoil the whole text."""
+    try:
+        name, owner, kind, words, labels, bounds = msgpack.unpackb(text)
+        if not (METRIC_NAME.fullmatch(name) and kind in METRIC_KINDS and isinstance(owner, str)
+                and isinstance(words, str) and all(LABEL_NAME.fullmatch(label) for label in labels)):
+            return None
+        return FilterMetric(name, owner, kind, words, tuple(labels), tuple(map(float, bounds)), declared_ns)
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return None
+
+
+def _label_values(packed: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(str(value) for value in msgpack.unpackb(packed))
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return ("unreadable",)
 
 
 class StatsShelf:
@@ -165,10 +298,12 @@ class StatsShelf:
         file.slot = slot
         file.is_taken = True
         file.forget_header()
+        file.forget_filter_gauges()
         return file
 
     def forget_rows(self, rows: dict[str, list[int]]) -> None:
-        """`{"listeners": […], "clusters": […], "endpoints": […]}`: rows that get another owner begin at zero."""
+        """`{"listeners": […], "clusters": […], "endpoints": […], "filters": […]}`: rows that get another owner begin
+        at zero."""
         for kind, numbers in rows.items():
             for row in numbers:
                 for file in self.files:
@@ -203,6 +338,39 @@ class StatsShelf:
             total.sum_ns += one.sum_ns
             total.buckets = [a + b for a, b in zip(total.buckets, one.buckets, strict=True)]
         return total
+
+    def filter(self, row: int) -> FilterFigures:
+        """The figures of one filter."""
+        rows = [file.filter(row) for file in self.files]
+        words = _sum(iter(rows)) or [0] * FILTER_WORDS
+        phases = {}
+        for number, phase in enumerate(FILTER_PHASES):
+            figures = words[number * PHASE_WORDS:number * PHASE_WORDS + len(FILTER_PHASE_COLUMNS)]
+            if any(figures):
+                phases[phase] = dict(zip(FILTER_PHASE_COLUMNS, figures, strict=True))
+        of = dict(zip(FILTER_COLUMNS, words[FILTER_COLUMNS_AT:], strict=False))
+        versions = {row[FILTER_COLUMNS_AT] for row in rows} - {0}
+        running = [since for number, since in (file.filter_now() for file in self.files) if number == row and since]
+        return FilterFigures(
+            phases=phases, fingerprints=sorted(version.to_bytes(8, "little").hex() for version in versions),
+            quarantined=of["quarantined"], quarantines=of["quarantines"], skipped=of["skipped"],
+            in_flight=of["in_flight"], running_ns=max(0, monotonic_ns() - min(running)) if running else 0)
+
+    def filter_overflow(self) -> int:
+        return sum(file.filter_overflow() for file in self.files)
+
+    def filter_metrics(self) -> list[FilterMetric]:
+        """What filters have counted, each name once: as it was declared last."""
+        every = [metric for file in self.files for metric in file.filter_metrics()]
+        every.sort(key=lambda metric: metric.declared_ns, reverse=True)
+        found: dict[str, FilterMetric] = {}
+        for metric in every:
+            known = found.setdefault(metric.name, metric)
+            if known is not metric and (known.kind, known.labels, known.bounds) == (
+                    metric.kind, metric.labels, metric.bounds):
+                for values, row in metric.series.items():
+                    known.add(values, row)
+        return sorted(found.values(), key=lambda metric: metric.name)
 
     def series(self) -> dict[tuple[int, int], list[int]]:
         """(place, kind) → the numbers of the row, summed."""

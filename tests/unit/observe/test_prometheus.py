@@ -235,7 +235,9 @@ def test_every_number_has_a_sentence() -> None:
 def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None:
     put_series(shelf.files[0], 1, 0, 0)
     put_series(shelf.files[0], 2, 0, 0, protocol=1)
+    put(shelf.files[0], LAYOUT["filters"], 1)
     scene = scene_of(shelf)
+    scene.filters = {0: "tenant"}
     scene.control = {name: 1 for name, family in families.CONTROL.items()
                      if not family.labels and name not in ("reloads",)}
     text = "".join(exposition(scene))
