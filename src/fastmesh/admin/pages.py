@@ -15,6 +15,7 @@ PAGES = (
     ("GET", "/stats", "all numbers, JSON"),
     ("GET", "/config", "the live configuration as it is understood, JSON"),
     ("GET", "/clusters", "endpoints with health, weight, load and latency, JSON"),
+    ("GET", "/filters", "filters with their phases, calls, times, errors and state, JSON"),
     ("GET", "/workers", "worker processes and the snapshot each serves, JSON"),
     ("GET", "/events", "the last 1,000 events of filters: errors, overruns, what they log; newest last, JSON"),
     ("POST", "/reload", "read the configuration file again; 400 and what is wrong when it cannot be used"),
@@ -35,6 +36,7 @@ class Proxy(Protocol):
     def workers(self) -> list[dict[str, Any]]: ...
     def clusters(self) -> Iterator[dict[str, Any]]: ...
     def events(self) -> Iterator[dict[str, Any]]: ...
+    def filters(self) -> dict[str, Any]: ...
     async def reload(self) -> tuple[bool, dict[str, Any], str]:
         """Whether it is live; what it took; what was wrong, for people."""
     async def replace(self, slot: int) -> dict[str, Any]:
@@ -85,6 +87,9 @@ class Pages:
 
     def page_events(self) -> Response:
         return Response(200, JSON, _list(self.proxy.events()))
+
+    def page_filters(self) -> Response:
+        return _json(200, self.proxy.filters())
 
     def page_workers(self) -> Response:
         return _json(200, self.proxy.workers())

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from fastmesh import __version__
 
-COMMANDS = ("run", "check", "schema", "version")
+COMMANDS = ("run", "check", "schema", "filters", "version")
 
 _DESCRIPTION = """\
 A service-mesh sidecar: stands beside a service and carries its HTTP and TCP traffic, with load
@@ -77,6 +77,22 @@ the file and begin the file with:
 """
 
 
+_TOP = """\
+Shows what each filter of a running proxy does and costs: calls per second, microseconds of a call and
+the share of one CPU, taken from two readings of the admin API; errors and overruns since the start.
+The costliest come first. On a terminal the table is renewed in place, until Ctrl-C.
+"""
+
+_TOP_EPILOG = """\
+examples:
+  fastmesh filters top
+  fastmesh filters top --admin 10.0.0.5:15000
+  fastmesh filters top --admin unix:/run/fastmesh.sock --once
+
+exit codes: 0 it was shown; 1 the admin API does not answer; 2 the command line is wrong
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong with a command line and where to read on, and exits with 2."""
 
@@ -118,11 +134,31 @@ def parser() -> _Parser:
                                  epilog="example:\n  fastmesh schema > fastmesh.schema.json\n")
     schema.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of standard output")
 
+    filters = commands.add_parser("filters", help="look at the filters of a running proxy",
+                                  description="Looks at the filters of a running proxy.",
+                                  epilog="example:\n  fastmesh filters top\n")
+    looks = filters.add_subparsers(title="commands", dest="look", metavar="COMMAND", required=True)
+    top_of = looks.add_parser("top", help="calls, times and errors of each filter, live", description=_TOP,
+                              epilog=_TOP_EPILOG)
+    top_of.add_argument("--admin", metavar="ADDRESS", default="127.0.0.1:15000",
+                        help="the admin API: HOST:PORT, [IPv6]:PORT or unix:PATH (default: 127.0.0.1:15000)")
+    top_of.add_argument("--once", action="store_true", help="show one table, and end")
+    top_of.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0,
+                        help="between two readings (default: 1)")
+    top_of.set_defaults(parser=top_of)
+
     commands.add_parser("version", help="print the version", description="Prints the version of fastmesh, and of "
                                                                          "what it runs on.")
     for word, command in commands.choices.items():
         command.set_defaults(parser=command, command=word)
     return top
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 3600")
+    return seconds
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -178,6 +214,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "schema":
         from fastmesh.cli import schema
         return schema.run(given)
+    if given.command == "filters":
+        from fastmesh.cli import top
+        return top.run(given)
     from fastmesh.cli import version
     return version.run(given)
 

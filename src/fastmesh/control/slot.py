@@ -29,6 +29,7 @@ class Ground:
     hangs: int = 0                      # workers that were killed because they did not move
     entry: str = "fastmesh.worker.main"
     names: SeriesNames = field(default_factory=SeriesNames)
+    shared_fd: int = -1                 # memory that filters of all workers share; -1 = there is none
     events: Events = field(init=False)  # of filters
 
     def __post_init__(self) -> None:
@@ -132,7 +133,7 @@ class Slot:
         stats = ground.stats.take(self.index)
         try:
             worker = WorkerProcess(self.index, ground.paths, process.reactor, process.orphan_grace_ms, stats,
-                                   self._died, ground.entry, ground.events.take)
+                                   self._died, ground.entry, ground.events.take, ground.shared_fd)
         except OSError as error:
             stats.is_taken = False
             raise WorkerFailed(f"cannot be started: {error}") from None

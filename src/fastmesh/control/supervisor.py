@@ -18,11 +18,13 @@ from fastmesh.control.owner import Owner, owner_of
 from fastmesh.control.patience import within
 from fastmesh.control.process import STARTING, package_paths, reap_strangers
 from fastmesh.control.reload import BadConfiguration, Configurator, Outcome, Prepared, process_use
+from fastmesh.control.shared_memory import shared_memory
 from fastmesh.control.slot import Ground
 from fastmesh.control.snapshot import Snapshot
 from fastmesh.control.sockets import Bound, SocketShelf
 from fastmesh.control.watchdog import Watchdog
 from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
+from fastmesh.observe.filter_report import describe_filter
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.log_sink import LogSink
 from fastmesh.observe.prometheus import ProcessUse, Scene
@@ -49,7 +51,7 @@ class Supervisor:
         self._started = monotonic()
         self.stats_shelf = StatsShelf()
         self.ground = Ground(journal, SocketShelf(), self.stats_shelf, package_paths("fastmesh", "msgpack"),
-                             self._workers_changed, entry=worker_entry)
+                             self._workers_changed, entry=worker_entry, shared_fd=shared_memory())
         self.fleet = Fleet(self.ground)
         self.configurator = Configurator(config_path, Compiler(), self.fleet)
         self._watchdog = Watchdog(lambda: self.fleet.processes, self._hang_seconds, journal, self._workers_changed)
@@ -385,6 +387,14 @@ class Supervisor:
                 "avoided_for_ms": avoided // 1_000_000, "connections": found["connections"], "total": found["total"],
                 "failures": found["failures"], "connect_failures": found["connect_failures"]}
 
+    def filters(self) -> dict[str, Any]:
+        """`at` is in seconds of this machine's CLOCK_MONOTONIC: two readings give rates."""
+        live = self.ground.live
+        serving = len(self.fleet.serving)
+        return {"at": monotonic(), "workers": serving,
+                "filters": [describe_filter(row, name, self.stats_shelf.filter(row), serving)
+                            for row, name in sorted((live.filter_names if live is not None else {}).items())]}
+
     def stats(self) -> dict[str, Any]:
         live = self.ground.live
         shelf, counts = self.stats_shelf, self.configurator.counts
@@ -413,6 +423,7 @@ class Supervisor:
             stats=self.stats_shelf, node=live.node if live else NO_NODE,
             names=self.ground.names,
             listeners=live.listener_names if live else {}, clusters=live.cluster_names if live else {},
+            filters=live.filter_names if live else {},
             addresses={spec.id: spec.address["text"] for spec in specs},
             control={
                 "start_time": self.started_at, "snapshot_version": live.version if live else 0,

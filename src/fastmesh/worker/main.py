@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 STDERR_FD = 2
 CONTROL_FD = 3
 STATS_FD = 4
+SHARED_FD = 5             # what filters of all workers share; mapped when the first filter comes
 WOKEN = 1
 DRAINED = 2
 ORPHAN_STEP_MS = 200      # how soon an orphan notices a SIGTERM

@@ -1,0 +1,147 @@
+"""`fastmesh filters top`: what each filter does and costs, live."""
+
+import argparse
+import http.client
+import json
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from time import sleep
+from typing import Any
+
+PATIENCE = 5.0              # seconds for the admin API to answer
+MOST = 16 << 20             # bytes of its answer
+HOME = "\x1b[H\x1b[J"       # to the first place of a cleared screen
+WIDTHS = (28, 18, 10, 9, 7, 9, 9)
+TITLES = ("FILTER", "PHASE", "CALLS/S", "\u00b5s/CALL", "CPU", "ERRORS", "OVERRUNS", "STATE")
+
+
+class Unreachable(Exception):
+    """The admin API cannot be asked. The text is for people."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(self._path)
+
+
+def ask(address: str) -> dict[str, Any]:
+    """`GET /filters`. Raises Unreachable."""
+    if address.startswith("unix:"):
+        line: http.client.HTTPConnection = _UnixConnection(address.removeprefix("unix:"))
+    else:
+        host, _, port = address.removeprefix("http://").rstrip("/").rpartition(":")
+        if not host or not port.isascii() or not port.isdigit():
+            raise Unreachable(f"{address!r} is no address: write HOST:PORT, [IPv6]:PORT or unix:PATH")
+        line = http.client.HTTPConnection(host.removeprefix("[").removesuffix("]"), int(port), timeout=PATIENCE)
+    try:
+        line.request("GET", "/filters")
+        answer = line.getresponse()
+        body = answer.read(MOST)
+        if answer.status != 200:
+            said = body[:200].decode("utf-8", "replace").strip()
+            raise Unreachable(f"{address} answers with {answer.status}: {said}")
+        found = json.loads(body)
+        if not isinstance(found, dict) or not isinstance(found.get("filters"), list):
+            raise Unreachable(f"{address} is no admin API of fastmesh")
+        return found
+    except (OSError, OverflowError, http.client.HTTPException, ValueError) as error:
+        what = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Unreachable(f"{address} does not answer: {what}") from None
+    finally:
+        line.close()
+
+
+@dataclass(slots=True)
+class Row:
+    """One phase of one filter between two readings."""
+
+    filter: str
+    phase: str
+    calls_a_second: float
+    us_a_call: float | None     # None: it was not called
+    cpu: float                  # share of one CPU
+    errors: int                 # since the start
+    overruns: int
+    state: str
+
+    def cells(self) -> tuple[str, ...]:
+        us = "-" if self.us_a_call is None else f"{self.us_a_call:,.1f}"
+        return (self.filter, self.phase, f"{self.calls_a_second:,.0f}", us, f"{self.cpu:.1%}", f"{self.errors:,}",
+                f"{self.overruns:,}", self.state)
+
+
+def rows_between(before: dict[str, Any], after: dict[str, Any]) -> list[Row]:
+    """The costliest first. A filter that is new, or whose figures began anew, is counted from zero."""
+    seconds = max(1e-3, after["at"] - before["at"])
+    known = {of["name"]: of["phases"] for of in before["filters"]}
+    rows = []
+    for of in after["filters"]:
+        name = "".join(c if c.isprintable() else "?" for c in of["name"])
+        for phase, now in of["phases"].items():
+            then = known.get(of["name"], {}).get(phase, {})
+            if then and then["calls"] > now["calls"]:
+                then = {}
+            calls, wall, cpu = (now[what] - then.get(what, 0) for what in ("calls", "seconds", "cpu_seconds"))
+            rows.append(Row(name, phase, calls / seconds, wall / calls * 1e6 if calls else None, cpu / seconds,
+                            now["errors"], now["overruns"], of["state"]))
+        if not of["phases"]:
+            rows.append(Row(name, "-", 0.0, None, 0.0, 0, 0, of["state"]))
+    rows.sort(key=lambda row: (-row.cpu, -row.calls_a_second, row.filter))
+    return rows
+
+
+def table(rows: list[Row], height: int = 0, width: int = 0) -> str:
+    """Lines of text, at most `height` by `width`; 0 is any."""
+    lines = [_line(TITLES), *(_line(row.cells()) for row in rows)]
+    if not rows:
+        lines.append("no filters: the live configuration names none")
+    if height and len(lines) > height:
+        hidden = len(lines) - height + 1
+        lines[height - 1:] = [f"and {hidden:,} more"]
+    return "\n".join(line[:width] if width else line for line in lines)
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    # Names are on the left of their column, numbers on the right.
+    parts = [_cut(cell, width).ljust(width) if column < 2 else cell.rjust(width)
+             for column, (cell, width) in enumerate(zip(cells, WIDTHS, strict=False))]
+    return "  ".join([*parts, cells[-1]]).rstrip()
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[:width - 1] + "\u2026"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Until Ctrl-C, or once."""
+    is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    try:
+        before = ask(args.admin)
+        while True:
+            sleep(args.interval)
+            after = ask(args.admin)
+            rows = rows_between(before, after)
+            if is_terminal and not args.once:
+                size = shutil.get_terminal_size()
+                sys.stdout.write(f"{HOME}{table(rows, size.lines - 1, size.columns)}\n")
+            else:
+                sys.stdout.write(table(rows) + "\n")
+            sys.stdout.flush()
+            if args.once:
+                return 0
+            before = after
+    except Unreachable as error:
+        print(f"fastmesh filters top: {error}\n  to do: is the proxy running, and is this its admin.address?",
+              file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
