@@ -4,10 +4,14 @@ import argparse
 import gc
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from fastmesh.config.load import MAX_PROBLEMS, Loaded, load
 from fastmesh.config.render import print_problems
 from fastmesh.errors import ConfigError
+from fastmesh.filters.look import look_at_filters
+from fastmesh.snapshot.chains import lists_of
 
 
 def run(args: argparse.Namespace) -> int:
@@ -16,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     gc.disable()
     file = "<stdin>" if args.file == "-" else args.file.encode("utf-8", "backslashreplace").decode()
     try:
-        loaded = load(args.file)
+        loaded = load(args.file, look=look_at_filters)
     except ConfigError as error:
         if args.format == "json":
             _print_json({"ok": False, "errors": [problem.to_dict() for problem in error.problems], "warnings": []})
@@ -29,21 +33,45 @@ def run(args: argparse.Namespace) -> int:
     failed = args.strict and bool(loaded.warnings)
     if args.format == "json":
         _print_json({"ok": not failed, "errors": [], "warnings": [item.to_dict() for item in loaded.warnings],
-                     "summary": _summary(loaded)})
+                     "summary": _summary(loaded), "chains": list(_chains(loaded))})
     else:
         print_problems(loaded.warnings)
         words = [_count(count, noun) for noun, count in _summary(loaded).items()]
         print(f"{file}: {'refused for its warnings' if failed else 'ok'}: {', '.join(words)}")
+        for chain in _chains(loaded):
+            print(f"  {chain['of']}: {' → '.join(_filter(one) for one in chain['filters'])}")
     return 1 if failed else 0
 
 
 def _summary(loaded: Loaded) -> dict[str, int]:
     config = loaded.config
+    filters = {"filter": len(loaded.filters.by_place)} if loaded.filters is not None else {}
     return {"listener": len(config.listeners),
             "route": sum(len(listener.routes) for listener in config.listeners),
             "cluster": len(config.clusters),
             "endpoint": sum(len(cluster.endpoints) for cluster in config.clusters),
+            **filters,
             "warning": len(loaded.warnings)}
+
+
+def _chains(loaded: Loaded) -> Iterator[dict[str, Any]]:
+    """What is asked where, in order, with the phases of each."""
+    if loaded.filters is None:
+        return
+    places = {use.name: ("filters", i) for i, use in enumerate(loaded.config.filters)}
+    for path, owner, uses in lists_of(loaded.config):
+        chain = []
+        for i, use in enumerate(uses):
+            found = loaded.filters.by_place[places[use.name] if use.is_reference else (*path, i)]
+            chain.append({"name": use.name, "class": found.loaded.cls.__name__, "phases": list(found.phases)})
+        if chain:
+            kind = "route" if "routes" in path else str(path[0]).removesuffix("s")
+            yield {"of": f"{kind} {owner}", "filters": chain}
+
+
+def _filter(one: dict[str, Any]) -> str:
+    phases = ", ".join(one["phases"])
+    return f"{one['class']} ({phases})" if one["name"] is None else f"{one['name']} ({one['class']}: {phases})"
 
 
 def _count(count: int, noun: str) -> str:

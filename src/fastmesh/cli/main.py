@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from fastmesh import __version__
 
-COMMANDS = ("run", "check", "schema", "filters", "version")
+COMMANDS = ("run", "check", "new", "schema", "filters", "version")
 
 _DESCRIPTION = """\
 A service-mesh sidecar: stands beside a service and carries its HTTP and TCP traffic, with load
@@ -69,6 +69,11 @@ line and column, what was found, what is allowed and what to do. ${NAME} and ${N
 taken from the environment, as in a run.
 """
 
+_NEW = """\
+Writes a package with a filter in it, a test of that, and what an installation of it needs. It can be
+installed, tested and used as it is; then make of it what you want.
+"""
+
 _SCHEMA = """\
 Prints the JSON Schema of the configuration, for completion and checking in editors. Save it beside
 the file and begin the file with:
@@ -116,9 +121,11 @@ def parser() -> _Parser:
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the proxy in the foreground", description=_RUN, epilog=_RUN_EPILOG,
-                              usage="fastmesh run [-h] -c FILE")
+                              usage="fastmesh run [-h] -c FILE [--watch]")
     # Asked for in `parse`, which can say more than that it is missing.
     run.add_argument("-c", "--config", metavar="FILE", help="the configuration, in YAML")
+    run.add_argument("--watch", action="store_true",
+                     help="read it again when it, or the file of a filter, has changed: for development")
 
     check = commands.add_parser("check", help="check a configuration", description=_CHECK,
                                 epilog="examples:\n  fastmesh check mesh.yaml\n  fastmesh check - < mesh.yaml\n"
@@ -129,6 +136,13 @@ def parser() -> _Parser:
     check.add_argument("--format", choices=("text", "json"), default="text",
                        help="text for people (the default), json for programs, on standard output")
     check.add_argument("--strict", action="store_true", help="treat warnings as errors")
+
+    new = commands.add_parser("new", help="begin a filter", description=_NEW,
+                              epilog="example:\n  fastmesh new filter tenant-guard\n\nexit codes: 0 it is written; 1 "
+                                     "it is not, for the reason told; 2 the command line is wrong\n")
+    new.add_argument("what", choices=("filter",), metavar="filter", help="what to begin: a filter")
+    new.add_argument("name", metavar="NAME", help="its name, as tenant-guard")
+    new.add_argument("--dir", metavar="DIR", help="where to write it; a directory of its name when left out")
 
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration", description=_SCHEMA,
                                  epilog="example:\n  fastmesh schema > fastmesh.schema.json\n")
@@ -211,6 +225,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "check":
         from fastmesh.cli import check
         return check.run(given)
+    if given.command == "new":
+        from fastmesh.cli import new
+        return new.run(given)
     if given.command == "schema":
         from fastmesh.cli import schema
         return schema.run(given)

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     everywhere = [os.path.abspath(p) for p in searched if p and os.path.isdir(p) and p not in _standard()]
     packages = package_paths(*PACKAGES)
     paths = [*packages, *(path for path in everywhere if path not in packages)]
-    argv = command("fastmesh.control.main", paths, args.config, __version__)
+    argv = command("fastmesh.control.main", paths, args.config, __version__, *(["--watch"] if args.watch else []))
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

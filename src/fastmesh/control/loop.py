@@ -41,10 +41,10 @@ from fastmesh.control.supervisor import Supervisor  # noqa: E402
 from fastmesh.observe.journal import Journal  # noqa: E402
 
 
-def run(config_path: str, version: str, journal: Journal) -> int:
+def run(config_path: str, version: str, journal: Journal, is_watching: bool = False) -> int:
     """Run the control process to its end. Returns the exit status."""
     async def begin() -> int:
-        return await Supervisor(config_path, version, journal).run()
+        return await Supervisor(config_path, version, journal, is_watching=is_watching).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(begin())

@@ -9,11 +9,12 @@ from fastmesh.worker.title import name_process
 
 
 def main(argv: list[str]) -> int:
-    """Run until drained. `argv`: the configuration's path and the version of fastmesh. Returns the exit status."""
-    path, version = argv
+    """Run until drained. `argv`: the configuration's path, the version of fastmesh, and `--watch` when files are to be
+    watched. Returns the exit status."""
+    path, version, *more = argv
     name_process("fastmesh")
     rehearse()
-    return run(path, version, Journal())
+    return run(path, version, Journal(), is_watching="--watch" in more)
 
 
 if __name__ == "__main__":

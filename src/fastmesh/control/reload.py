@@ -82,6 +82,8 @@ class Configurator:
         self.admin: Bound | None = None     # sockets of the admin API now
         self.counts = ReloadCounts()
         self.lock = asyncio.Lock()      # of everything that changes workers: reload, replacement
+        # Of the last attempt, whether or not it went well: one that was wrong is put right in the same files.
+        self.files: tuple[str, ...] = (path,)
         self._last_version = 0
         self._open_files = raise_open_files()
 
@@ -97,6 +99,7 @@ class Configurator:
                 "registry": live.registry if live is not None else None})
         except CompileFailed as error:
             raise BadConfiguration(str(error)) from None
+        self.files = (self.path, *answer.get("files", ()))
         if not answer["ok"]:
             raise BadConfiguration(answer["text"])
         # A version is never used twice: a worker's acknowledgement of one can mean nothing else.

@@ -13,6 +13,7 @@ from typing import Any
 from fastmesh.admin.pages import Pages
 from fastmesh.admin.server import Server
 from fastmesh.control.compile import Compiler
+from fastmesh.control.file_watch import FileWatch
 from fastmesh.control.fleet import Fleet
 from fastmesh.control.owner import Owner, owner_of
 from fastmesh.control.patience import within
@@ -33,6 +34,7 @@ from fastmesh.observe.stats import StatsFile, StatsShelf
 DRAIN_IDLE_MS = 1000        # what a drain that ends in exit allows connections that carry nothing
 HANG_SECONDS = 10.0         # before a snapshot says how long a worker may stand still
 ORPHAN_SECONDS = 2.0        # past orphan_grace, for a worker of a dead control process to leave when it is asked
+WATCH_SECONDS = 1.0         # between two looks at the files, with --watch
 LOG_SECONDS = 1.0           # for the last lines of the access log to leave
 NO_NODE = {"service": "unknown", "version": "unknown", "namespace": "default", "workload": "unknown", "cluster": ""}
 OK = 0
@@ -43,7 +45,7 @@ class Supervisor:
     """Everything that `fastmesh run` is."""
 
     def __init__(self, config_path: str, version: str, journal: Journal,
-                 worker_entry: str = "fastmesh.worker.main") -> None:
+                 worker_entry: str = "fastmesh.worker.main", is_watching: bool = False) -> None:
         self.journal = journal
         self.version = version
         self.name = f"fastmesh {version}"
@@ -59,6 +61,7 @@ class Supervisor:
         self._sink: LogSink | None = None
         self._log_lost = 0      # lines that sinks of earlier paths have lost
         self._is_up = False
+        self._watch = FileWatch(lambda: self.configurator.files) if is_watching else None
         self._end = asyncio.Event()         # asked to end
         self._hurry = asyncio.Event()       # asked twice
         self._is_hup_waiting = False
@@ -105,6 +108,8 @@ class Supervisor:
             return await self._bring_up()
 
     async def _bring_up(self) -> bool:
+        if self._watch is not None:
+            self._watch.learn()
         try:
             snapshot = await self.configurator.compile()
         except BadConfiguration as error:
@@ -126,6 +131,9 @@ class Supervisor:
             self.journal.error(f"not started: {error}")
             return False
         self._is_up = True
+        if self._watch is not None:
+            self._watch.learn()
+            self._spawn(self._keep_watch(self._watch))
         self._dismiss_orphans()
         self._report_start(snapshot)
         gc.collect()
@@ -285,6 +293,13 @@ class Supervisor:
             await self._adopt(prepared)
             gc.collect()
             return outcome
+
+    async def _keep_watch(self, watch: FileWatch) -> None:
+        while not self._end.is_set():
+            if watch.has_changed():
+                await self._reload("a file has changed")
+                watch.learn()
+            await asyncio.sleep(WATCH_SECONDS)
 
     def _workers_changed(self) -> None:
         if not self.fleet.is_draining:

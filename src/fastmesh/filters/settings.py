@@ -207,9 +207,12 @@ def _read_annotated(annotation: Any, value: object, at: Path, wrong: list[Wrong]
         return found
     from pydantic import TypeAdapter, ValidationError
 
-    plain: Any = typing.Annotated[(Any, *constraints)]
+    origin = typing.get_origin(kind)
+    known = kind if origin in (types.UnionType, typing.Union) else origin or kind
+    plain: Any = typing.Annotated[(_PLAIN.get(kind, known), *constraints)]
     try:
-        return TypeAdapter(plain).validate_python(found)
+        kept = TypeAdapter(plain).validate_python(found)
+        return Secret(kept) if kind is Secret else kept
     except ValidationError as error:
         said = error.errors(include_url=False, include_input=False)[0]["msg"]
         said = said.removeprefix("Input should be ").removeprefix("Value error, ")
@@ -273,10 +276,9 @@ def _secret(value: object) -> str:
 
 
 def _whole(value: object) -> int:
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST:
-        return value
+    number = int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else value
+    if isinstance(number, int) and not isinstance(number, bool) and abs(number) <= _LARGEST:
+        return number
     raise WrongValue(shown(value), "a whole number")
 
 
@@ -340,3 +342,5 @@ def _literal(value: object, options: tuple[Any, ...]) -> Any:
 _SCALARS: dict[Any, Callable[[object], Any]] = {
     str: _text, int: _whole, float: _real, bool: read_flag, Duration: _seconds, Size: _bytes, Share: _share,
     Secret: _secret}
+# As pydantic knows them.
+_PLAIN: dict[Any, Any] = {Duration: float, Size: int, Share: float, Secret: str}

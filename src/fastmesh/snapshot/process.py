@@ -17,12 +17,11 @@ from typing import Any, BinaryIO
 
 import msgpack
 
-from fastmesh.config.chains import chains_of
-from fastmesh.config.checks import map_of
 from fastmesh.config.load import Looked, load
 from fastmesh.config.render import render
 from fastmesh.config.yaml_tree import Tree
 from fastmesh.errors import ConfigError, OutOfTime, Problem
+from fastmesh.filters.look import look_at_filters
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile, describe
 from fastmesh.snapshot.registry import Registry
@@ -54,16 +53,6 @@ def answer(request: object) -> dict[str, Any]:
     return {**describe(loaded.config, registry, open_files, chains), "version": version, "snapshot": snapshot,
             "files": files,
             "warnings": [problem.to_dict() for problem in loaded.warnings], "text": render(loaded.warnings)}
-
-
-def look_at_filters(tree: Tree) -> Looked:
-    """Loads the classes of a file's filters. What that needs is imported only when the file has any."""
-    root = map_of(tree.value)
-    if not root.get("filters") and not any(chain.items for chain in chains_of(root)):
-        return Looked([], [], None)
-    from fastmesh.filters.inspection import inspect
-
-    return inspect(tree)
 
 
 def refused(reason: str, file: str = "") -> dict[str, Any]:

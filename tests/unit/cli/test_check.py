@@ -65,13 +65,35 @@ def test_warnings(file, capsys):
 def test_json(file, capsys):
     assert main(["check", "--format", "json", str(file)]) == 0
     assert json.loads(capsys.readouterr().out) == {"ok": True, "errors": [], "warnings": [], "summary": {
-        "listener": 1, "route": 1, "cluster": 1, "endpoint": 2, "warning": 0}}
+        "listener": 1, "route": 1, "cluster": 1, "endpoint": 2, "warning": 0}, "chains": []}
     file.write_text(GOOD.replace("8080", "x"))
     assert main(["check", "--format", "json", str(file)]) == 1
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert err == "" and found["ok"] is False
     assert (found["errors"][0]["line"], found["errors"][0]["column"]) == (3, 14)
+
+
+def test_filters_are_loaded_and_shown(file, capsys, tmp_path):
+    (tmp_path / "f.py").write_text(
+        "from fastmesh import Filter\nprint('hello')\n\nclass Stamp(Filter):\n    text: str\n"
+        "    def on_request(self, request): ...\n    async def on_complete(self, request, outcome): ...\n")
+    file.write_text(GOOD.replace("    routes:", "    filters: [stamp, {use: ./f.py:Stamp, text: b}]\n    routes:") +
+                    "    filters: [stamp]\nfilters: [{name: stamp, use: ./f.py:Stamp, text: a}]\n")
+    assert main(["check", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        f"{file}: ok: 1 listener, 1 route, 1 cluster, 2 endpoints, 2 filters, 1 warning",
+        "  listener web: stamp (Stamp: on_request, on_complete) → Stamp (on_request, on_complete)",
+        "  cluster app: stamp (Stamp: on_request, on_complete)"]
+    assert "Stamp's module prints while it is imported: 'hello'" in err
+    assert main(["check", "--format", "json", str(file)]) == 0
+    chains = json.loads(capsys.readouterr().out)["chains"]
+    assert chains[1] == {"of": "cluster app", "filters": [
+        {"name": "stamp", "class": "Stamp", "phases": ["on_request", "on_complete"]}]}
+    file.write_text(file.read_text().replace("text: b", "txt: b"))
+    assert main(["check", str(file)]) == 1
+    assert "unknown key 'txt': Stamp has no such setting" in capsys.readouterr().err
 
 
 def test_many_errors(file, capsys):
