@@ -120,7 +120,8 @@ def test_a_class_in_a_class(directory):
      "names, name, use, match, on_error, allow_fail_open, budget, body_limit, isolated, timeout, mode, quarantine",
      "write header"),
     ("./f.py:Tenant, key: x, bugdet: 1ms", "unknown key 'bugdet': Tenant has no such setting, allowed: header, key, "
-     "wait, names, name, use, match, on_error, allow_fail_open, budget, body_limit, isolated, timeout, mode, quarantine",
+     "wait, names, name, use, match, on_error, allow_fail_open, budget, body_limit, isolated, timeout, mode, "
+     "quarantine",
      "write budget"),
     ("./f.py:Tenant, key: x, wait: 3", "wait: found '3', allowed: a number with one of ms, s, m, h", "write 3s"),
     ("./f.py:Tenant, key: x, names: [a, [b]]", "names[1]: found a list, allowed: text", ""),
@@ -184,7 +185,8 @@ def test_a_file_that_cannot_be_imported(directory, text, said, hint):
 def test_what_is_printed_is_caught_and_reported(directory, capfd):
     (directory / "loud.py").write_text(
         "import sys\nprint('hello')\nprint('x' * 100_000, file=sys.stderr)\n" + FILTERS)
-    found = loaded(directory, one("./loud.py:Guard").replace("\nlisteners", "\n- {name: b, use: ./loud.py:Door}\nlisteners"))
+    text = one("./loud.py:Guard").replace("\nlisteners", "\n- {name: b, use: ./loud.py:Door}\nlisteners")
+    found = loaded(directory, text)
     assert capfd.readouterr() == ("", "")
     said = [warning.message for warning in found.warnings if "prints" in warning.message]
     assert said == ["Guard's module prints while it is imported: 'hello'"]
@@ -222,13 +224,13 @@ clusters:
 
 @pytest.mark.parametrize(("old", "new", "said"), [
     ("cluster: app, filters: [guard]", "cluster: app, filters: [door]",
-     "listeners[0].routes[0].filters[0]: Door has the phase on_connection, which a route does not have, allowed: filters "
-     "without it"),
+     "listeners[0].routes[0].filters[0]: Door has the phase on_connection, which a route does not have, allowed: "
+     "filters without it"),
     ("{name: own, use: ./f.py:Guard}", "{name: own, use: ./f.py:Tee}",
      "clusters[0].filters[0]: Tee has the phase on_connection, which a cluster does not have, allowed: filters "
      "without it"),
-    ("[door, {use", "[guard, {use", "listeners[1].filters[0]: Guard has on_request, and a tcp listener sees no requests, "
-     "allowed: filters with on_connection and on_complete alone"),
+    ("[door, {use", "[guard, {use", "listeners[1].filters[0]: Guard has on_request, and a tcp listener sees no "
+     "requests, allowed: filters with on_connection and on_complete alone"),
     ("use: ./f.py:Door}", "use: ./f.py:Door, match: {methods: [GET]}}",
      "filters[0].match.methods: Door has the phase on_connection, and a connection has no methods to match, allowed: a "
      "match with share alone"),
