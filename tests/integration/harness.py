@@ -175,6 +175,7 @@ class Sidecar:
         self.process: subprocess.Popen[bytes] | None = None
         self.env: dict[str, str] = {}
         self.wrapper: list[str] = []        # a command that runs the command after it
+        self.options: list[str] = []        # of `fastmesh run`
         self.write(config)
 
     def write(self, config: dict[str, Any]) -> None:
@@ -190,8 +191,9 @@ class Sidecar:
 
     def start(self, wait: bool = True) -> "Sidecar":
         with self.log_path.open("ab") as errors, self.stdout_path.open("ab") as output:
-            self.process = subprocess.Popen([*self.wrapper, FASTMESH, "run", "-c", self.path], stdin=subprocess.DEVNULL,
-                                            stdout=output, stderr=errors, env={**os.environ, **self.env})
+            self.process = subprocess.Popen([*self.wrapper, FASTMESH, "run", "-c", self.path, *self.options],
+                                            stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                                            env={**os.environ, **self.env})
         if wait:
             until(self.is_ready, "sidecar ready", START_SECONDS)
         return self

@@ -3,15 +3,19 @@
 import argparse
 import gc
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from fastmesh.config.load import MAX_PROBLEMS, Loaded, load
 from fastmesh.config.render import print_problems
-from fastmesh.errors import ConfigError
+from fastmesh.errors import ConfigError, OutOfTime
 from fastmesh.filters.look import look_at_filters
 from fastmesh.snapshot.chains import lists_of
+
+TIME_LIMIT = 60     # seconds, as in a run
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,8 +23,14 @@ def run(args: argparse.Namespace) -> int:
     # A short run with many small objects that all stay alive: collecting finds nothing.
     gc.disable()
     file = "<stdin>" if args.file == "-" else args.file.encode("utf-8", "backslashreplace").decode()
+    before = signal.signal(signal.SIGALRM, _out_of_time)
+    signal.alarm(TIME_LIMIT)
     try:
         loaded = load(args.file, look=look_at_filters)
+    except OutOfTime as late:
+        print(f"config error: {file}: the configuration took longer than {TIME_LIMIT} s to check{late}",
+              file=sys.stderr)
+        return _leave(1)
     except ConfigError as error:
         if args.format == "json":
             _print_json({"ok": False, "errors": [problem.to_dict() for problem in error.problems], "warnings": []})
@@ -29,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
             many = len(error.problems) > MAX_PROBLEMS
             count = f"more than {MAX_PROBLEMS} errors" if many else _count(len(error.problems), "error")
             print(f"{file}: {count}", file=sys.stderr)
-        return 1
+        return _leave(1)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     failed = args.strict and bool(loaded.warnings)
     if args.format == "json":
         _print_json({"ok": not failed, "errors": [], "warnings": [item.to_dict() for item in loaded.warnings],
@@ -40,7 +53,22 @@ def run(args: argparse.Namespace) -> int:
         print(f"{file}: {'refused for its warnings' if failed else 'ok'}: {', '.join(words)}")
         for chain in _chains(loaded):
             print(f"  {chain['of']}: {' → '.join(_filter(one) for one in chain['filters'])}")
-    return 1 if failed else 0
+    return _leave(1 if failed else 0)
+
+
+def _out_of_time(number: int, frame: object) -> None:
+    raise OutOfTime
+
+
+def _leave(code: int) -> int:
+    """Ends the process here if a filter's module has begun a thread: Python would wait for it, perhaps for ever."""
+    threads = sys.modules.get("threading")
+    if threads is not None and any(not thread.daemon and thread is not threads.main_thread()
+                                   for thread in threads.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _summary(loaded: Loaded) -> dict[str, int]:

@@ -92,8 +92,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             for name in ("registry", "clusters"):
                 result[name] = msgpack.packb(result[name])
             result["config"] = json.dumps(result["config"], ensure_ascii=False).encode()
-    except OutOfTime:
-        result = refused(f"the configuration took longer than {TIME_LIMIT} s to check", str(request.get("file", "")))
+    except OutOfTime as late:
+        result = refused(f"the configuration took longer than {TIME_LIMIT} s to check{late}",
+                         str(request.get("file", "")))
     except Exception as error:      # a bug must reach the operator as a sentence
         result = refused(f"internal error while compiling: {type(error).__name__}: {error}",
                          str(request.get("file", "")))

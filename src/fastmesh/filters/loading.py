@@ -110,8 +110,10 @@ class Loader:
             with _caught() as printed:
                 try:
                     self._modules[name] = run(), ""
-                except (OutOfTime, KeyboardInterrupt):
+                except KeyboardInterrupt:
                     raise
+                except OutOfTime:
+                    raise OutOfTime(f", most of it to import {own}") from None
                 except BaseException as error:      # also SystemExit, and whatever else a module may raise
                     sys.modules.pop(name, None)
                     self._modules[name] = _cannot_import(error, own)

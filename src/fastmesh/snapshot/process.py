@@ -75,8 +75,8 @@ def main() -> int:
             if isinstance(request, dict):
                 file = str(request.get("file", ""))
             result = answer(request)
-        except OutOfTime:
-            result = refused(f"the configuration took longer than {TIME_LIMIT} s to check", file)
+        except OutOfTime as late:
+            result = refused(f"the configuration took longer than {TIME_LIMIT} s to check{late}", file)
         except Exception as error:      # a bug must reach control as a sentence, not as a closed pipe
             result = refused(f"internal error while compiling: {type(error).__name__}: {error}", file)
         finally:

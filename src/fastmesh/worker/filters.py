@@ -84,7 +84,8 @@ class Filters:
     def give_back(self, slots: Iterable[Slot]) -> None:
         """A table of these slots is used no more. Filters that no other table has are stopped."""
         by_slot = {id(entry.slot): entry for entry in self._entries}
-        self._let_go([by_slot[id(slot)] for slot in slots])
+        # After `close` a table may still come back: everything has been stopped by then.
+        self._let_go([by_slot[id(slot)] for slot in slots if id(slot) in by_slot])
 
     def close(self) -> None:
         """Stop all that are left: the worker ends."""

@@ -96,6 +96,19 @@ def test_filters_are_loaded_and_shown(file, capsys, tmp_path):
     assert "unknown key 'txt': Stamp has no such setting" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("text", "said"), [
+    ("import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\n1 / 0\n", "ZeroDivisionError"),
+    ("while True: pass\n", "the configuration took longer than 1 s to check, most of it to import ")])
+def test_a_module_that_does_not_end_does_not_hold_the_check(file, tmp_path, text, said):
+    (tmp_path / "f.py").write_text(text)
+    file.write_text(GOOD + "filters: [{name: a, use: ./f.py:A}]\n")
+    code = ("import sys\nfrom fastmesh.cli import check\nfrom fastmesh.cli.main import main\ncheck.TIME_LIMIT = 1\n"
+            "sys.exit(main(['check', sys.argv[1]]))")
+    run = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=False,
+                         timeout=60)
+    assert run.returncode == 1 and said in run.stderr
+
+
 def test_many_errors(file, capsys):
     file.write_text("listeners: []\nclusters:\n" + "- 1\n" * 500)
     assert main(["check", str(file)]) == 1

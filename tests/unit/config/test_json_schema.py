@@ -67,6 +67,9 @@ def test_defaults_are_written_as_one_writes_them():
     ("listeners.0.routes.0.match", {"hosts": ["a.b", "*.a.b", "*", "[::1]"], "headers": {"x": 1, "y": True}}),
     ("listeners.0.address", "unix:/run/x"), ("listeners.0.limits", {"head": "32KiB", "header_count": 50}),
     ("listeners.0.trusted_clients", ["10.0.0.0/8", "::1", "unix"]), ("clusters.0.endpoints", []),
+    ("filters", [{"name": "a", "use": "x:Y", "own": {"deep": 1}, "match": {"prefix": "/", "share": "1%"}}]),
+    ("listeners.0.filters", ["a", {"use": "./x.py:Y", "budget": "0.5ms", "isolated": True, "n": 3}]),
+    ("listeners.0.routes.0.filters", ["a"]), ("clusters.0.filters", [{"use": "cors", "quarantine": {"failures": 0}}]),
     ("access_log", {"fields": {"a": "%PROTOCOL%"}}), ("admin", {"address": "[::1]:15000"})])
 def test_what_editors_take(path, value):
     assert errors(changed(path, value)) == []
@@ -75,6 +78,10 @@ def test_what_editors_take(path, value):
 @pytest.mark.parametrize(("path", "value"), [
     ("workers", 0), ("workers", "many"), ("workers", 257), ("drain_timeout", "10 sec"), ("drain_timeout", 10),
     ("clusters.0.connect_timeout", 0), ("clusters.0.connect_timeout", "0"), ("listeners.0.limits", {"buffer": 0}),
+    ("filters", ["a"]), ("filters", [{"use": "x:Y"}]), ("filters", [{"name": "a"}]), ("listeners.0.filters", "a"),
+    ("listeners.0.filters", [{"name": "a"}]), ("clusters.0.filters", [{"use": "x:Y", "budget": "2"}]),
+    ("clusters.0.filters", [{"use": "x:Y", "match": {"shear": "2%"}}]), ("clusters.0.filters", [{"use": ""}]),
+    ("clusters.0.filters", [{"use": "x:Y", "match": {"share": "2"}}]), ("clusters.0.filters", ["a b"]),
     ("reactor", "kqueue"), ("typo", 1), ("listeners", None), ("listeners.0.name", None), ("listeners.0.name", "a b"),
     ("listeners.0.address", "8080"), ("listeners.0.address", "localhost"), ("listeners.0.cluster", "app"),
     ("listeners.0.protocol", "tcp"), ("listeners.0.protocol", "udp"), ("listeners.0.limits", {"head": 64}),

@@ -42,8 +42,8 @@ class Other(Filter):
 
 
 class FakeSlot:
-    def __init__(self, **given: Any) -> None:
-        self.__dict__.update(given)
+    def __init__(self, instance: object, phases: dict[str, Any], **given: Any) -> None:
+        self.__dict__.update(given, instance=instance, phases=phases)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_slot_has_what_it_needs(worker, blob):
         "quarantine: {failures: 2}}", "{name: other, use: ./f.py:Other}"))
     assert (first.name, first.row, first.on_error, first.budget_ns, first.shadow) == (
         "Stamp@web", 0, "skip", 3_000_000, True)
-    assert first.quarantine == [2, 10 * 10**9, 5 * 10**9, 300 * 10**9]
+    assert list(first.quarantine) == [2, 10 * 10**9, 5 * 10**9, 300 * 10**9]
     assert (first.timeout_ns, first.body_limit) == (30 * 10**9, 1 << 20)
     assert (first.instance.text, first.instance.marks, first.instance.words) == ("hello", (1, 2), {"a", "b"})
     assert list(first.phases) == ["on_request"] and first.phases["on_request"](None) == 1
