@@ -60,7 +60,8 @@ is brought into it, with a warning.
 
 **Filters** are classes in Python. Those that several listeners, routes or clusters share are named once, at the top
 level; others stand in place. The settings that a class declares stand beside the keys that every filter has. The
-classes are imported, and everything about them is checked, by `fastmesh check` too.
+classes are imported, and everything about them is checked, by `fastmesh check` too. In a running proxy they see no
+environment variables: give them what they need as settings, with `${{NAME}}`.
 
 **A new file** becomes live with SIGHUP or `POST /reload`. Listeners and clusters keep their counters
 by their names. Everything takes effect at once, except `reactor`, which workers take

@@ -70,6 +70,12 @@ def _unused_filters(find: Finder, config: Config) -> None:
     for i, use in enumerate(config.filters):
         if use.name not in used:
             _warn(find, ("filters", i, "name"), f"nothing refers to the filter '{use.name}'")
+    of_clusters = {cluster.name for cluster in config.clusters if cluster.filters}
+    for i, listener in enumerate(config.listeners):
+        if listener.cluster in of_clusters:
+            _warn(find, ("listeners", i, "cluster"),
+                  f"the filters of the cluster '{listener.cluster}' are not asked about connections",
+                  "they see requests; name filters with on_connection at the listener")
 
 
 def _endpoints(find: Finder, config: Config) -> None:

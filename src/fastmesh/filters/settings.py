@@ -90,11 +90,7 @@ def settings_of(cls: type, base: type) -> tuple[list[Setting], list[tuple[str, s
 
 def _annotations(owner: type) -> Iterator[tuple[str, Any]]:
     """Evaluated one by one, so that one bad name does not hide the others; an exception in place of a bad one."""
-    try:
-        written = get_annotations(owner)
-    except Exception as error:      # evaluated lazily, from Python 3.14 on
-        yield "", error
-        return
+    written = _written(owner)
     module = sys.modules.get(owner.__module__)
     # What is imported for type checkers alone is not there when the module runs.
     names = {**vars(typing), "Duration": Duration, "Size": Size, "Share": Share, "Secret": Secret,
@@ -110,6 +106,15 @@ def _annotations(owner: type) -> Iterator[tuple[str, Any]]:
                 except Exception as error:
                     annotation = error
         yield name, annotation
+
+
+def _written(owner: type) -> dict[str, Any]:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        # Evaluated lazily there: as text, so that one bad name does not hide the others.
+        return annotationlib.get_annotations(owner, format=annotationlib.Format.STRING)
+    return get_annotations(owner)
 
 
 def _is_class_variable(annotation: Any) -> bool:

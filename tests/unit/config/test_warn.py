@@ -117,3 +117,16 @@ def test_the_data_plane_agrees_that_no_request_reaches_them(lines):
 def test_ten_thousand_hosts_are_compared_in_no_time():
     text = routes(*(f"hosts: [h{i}.example.com]" for i in range(10_000)))
     assert warnings(text) == []
+
+
+def test_filters_that_are_not_asked():
+    text = """\
+filters: [{name: a, use: "x:Y"}, {name: b, use: "x:Y"}]
+listeners:
+- {name: web, address: 127.0.0.1:80, filters: [a], routes: [{match: {}, cluster: app}]}
+- {name: db, address: 127.0.0.1:81, protocol: tcp, cluster: app}
+clusters: [{name: app, endpoints: [127.0.0.1:1], filters: [a]}]
+"""
+    assert [(warning.line, warning.message) for warning in load_text(text).warnings] == [
+        (1, "nothing refers to the filter 'b'"),
+        (4, "the filters of the cluster 'app' are not asked about connections")]

@@ -235,7 +235,8 @@ clusters:
      "match with share alone"),
 ])
 def test_places(directory, old, new, said):
-    assert [warning.message for warning in loaded(directory, CHAIN).warnings if "filter" in warning.message] == []
+    assert [warning.message for warning in loaded(directory, CHAIN).warnings if "filter" in warning.message] == [
+        "the filters of the cluster 'app' are not asked about connections"]
     assert CHAIN.count(old) == 1
     found = [message.split(": ", 1)[1] for message, _ in problems(directory, CHAIN.replace(old, new))]
     assert said in found
