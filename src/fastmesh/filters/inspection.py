@@ -86,6 +86,14 @@ class _Look:
     # --- one filter ---
 
     def one(self, path: Path, item: dict[str, Value]) -> None:
+        """What a class makes of being looked at is its author's: a property, a metaclass or a default may raise."""
+        try:
+            self.look(path, item)
+        except Exception as error:
+            self.find.add((*path, "use"), f"the class cannot be looked at: {type(error).__name__}: {error}",
+                          hint="make it a plain class with plain attributes")
+
+    def look(self, path: Path, item: dict[str, Value]) -> None:
         use = text_of(item, "use")
         if not use or not use.isprintable():
             return

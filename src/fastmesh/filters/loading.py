@@ -61,6 +61,8 @@ class Loader:
         self._modules: dict[str, tuple[ModuleType, str] | CannotLoad] = {}
         self._fingerprints: dict[str, str] = {}
         self.files: list[str] = []      # that were looked for, whether or not they are there
+        # What was installed since this process looked around is found.
+        importlib.invalidate_caches()
 
     def load(self, use: str) -> Loaded:
         """Raises CannotLoad."""

@@ -176,10 +176,12 @@ class Filters:
             old = {known: module for known, module in sys.modules.items() if known.partition(".")[0] == top}
             for known in old:
                 del sys.modules[known]
-            for finder in sys.path_importer_cache.values():
+            for place, finder in list(sys.path_importer_cache.items()):
                 forget = getattr(finder, "invalidate_caches", None)
                 if forget is not None:
                     forget()
+                elif finder is None:        # there was no such directory
+                    del sys.path_importer_cache[place]
         try:
             __import__(name)
         except BaseException:

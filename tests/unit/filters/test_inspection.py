@@ -192,6 +192,25 @@ def test_what_is_printed_is_caught_and_reported(directory, capfd):
     assert said == ["Guard's module prints while it is imported: 'hello'"]
 
 
+@pytest.mark.parametrize(("text", "said"), [
+    ("def __getattr__(name): raise OSError('nothing')\n", "the class cannot be looked at: OSError: nothing"),
+    ("from fastmesh import Filter\nclass Broken:\n    def __repr__(self): raise OSError('no repr')\n"
+     "class A(Filter):\n    x: int = Broken()\n    def on_request(self, request): ...\n",
+     "the class cannot be looked at: OSError: no repr"),
+    ("from fastmesh import Filter\nclass A(Filter):\n    @property\n    def on_request(self): ...\n",
+     "A.on_request is of type property, allowed: a method, with def or async def"),
+    ("from fastmesh import Filter\nclass A(Filter):\n    x: 1 / 0\n    def on_request(self, request): ...\n",
+     "ZeroDivisionError: division by zero"),
+    ("from __future__ import annotations\nfrom fastmesh import Filter\nclass A(Filter):\n    x: 1 / 0\n"
+     "    def on_request(self, request): ...\n",
+     "A.x is no setting: its annotation cannot be evaluated: ZeroDivisionError: division by zero"),
+])
+def test_classes_that_cannot_be_looked_at(directory, text, said):
+    (directory / "odd.py").write_text(text)
+    ((found, _),) = problems(directory, one("./odd.py:A"))
+    assert said in found
+
+
 def test_a_module_that_takes_too_long_ends_the_look(directory):
     (directory / "slow.py").write_text("from fastmesh.errors import OutOfTime\nraise OutOfTime\n")  # as the alarm does
     with pytest.raises(OutOfTime, match=r"most of it to import .*slow\.py"):
