@@ -1,6 +1,7 @@
 """A worker that does what the snapshot says: for tests of what control does about it.
 
-A snapshot here is JSON: {"refuse": [slots], "die": [slots], "hang": [slots]}. The process accepts no connections.
+A snapshot here is JSON: {"refuse": [slots], "die": [slots], "hang": [slots]}. What stands behind it for filters
+is told back as an event. The process accepts no connections.
 """
 
 import json
@@ -23,6 +24,9 @@ def main(argv: list[str]) -> int:
             held += message["ids"]
         elif message["op"] == "snapshot":
             wish = json.loads(os.pread(fds[0], message["size"], 0))
+            if message["filters"]:
+                told = os.pread(fds[0], message["filters"], message["size"]).decode()
+                send(control, {"op": "event", "what": "filter_log", "filter": "f", "text": told})
             if slot in wish.get("die", ()):
                 os._exit(7)
             if slot in wish.get("hang", ()):

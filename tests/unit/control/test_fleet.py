@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,20 @@ def test_a_snapshot_reaches_all(tmp_path: Path) -> None:
         assert set(yard.ground.sockets.bound) == {f"127.0.0.1:{b}"}
 
     in_yard(tmp_path, test)
+
+
+def test_what_is_for_filters_comes_along_and_events_come_back(tmp_path: Path) -> None:
+    async def test(yard: Yard) -> None:
+        (port,) = some_ports(1)
+        plain = snapshot_of(1, spec(port), workers=2)
+        both = os.pread(plain.fd, plain.size, 0) + "for fîlters".encode()
+        plain.close()
+        await yard.start(replace(plain, fd=sealed("test", both), filters_size=len(both) - plain.size))
+        await until(lambda: len(list(yard.ground.events)) == 2)
+        assert sorted((event["worker"], event["filter"], event["text"]) for event in yard.ground.events) == [
+            (0, "f", "for fîlters"), (1, "f", "for fîlters")]
+
+    assert "info  filter f: for fîlters" in in_yard(tmp_path, test)
 
 
 def test_the_first_worker_refuses_and_the_others_never_see_it(tmp_path: Path) -> None:
