@@ -37,13 +37,14 @@ class FilterRefused(ValueError):
 class Entry:
     """A slot in use, and by how many tables."""
 
-    __slots__ = ("holders", "instance", "slot", "spec")
+    __slots__ = ("has_served", "holders", "instance", "slot", "spec")
 
     def __init__(self, spec: Spec, instance: object, slot: Slot) -> None:
         self.spec = spec
         self.instance = instance
         self.slot = slot
         self.holders = 0
+        self.has_served = False
 
 
 class Filters:
@@ -80,6 +81,16 @@ class Filters:
             self._let_go(taken)
             raise
         return [entry.slot for entry in taken]
+
+    def serve(self, slots: Iterable[Slot]) -> None:
+        """A snapshot with these slots is live: what they have declared to count is what counts."""
+        by_slot = {id(entry.slot): entry for entry in self._entries}
+        for slot in slots:
+            entry = by_slot[id(slot)]
+            entry.has_served = True
+            metrics = getattr(entry.instance, "metrics", None)
+            if metrics is not None:
+                metrics.renew()
 
     def give_back(self, slots: Iterable[Slot]) -> None:
         """A table of these slots is used no more. Filters that no other table has are stopped."""
@@ -155,6 +166,11 @@ class Filters:
         except BaseException as error:
             self._tell({"op": "event", "what": "filter_error", "filter": entry.spec["name"],
                         "text": f"stop: {_where(error, entry.spec)}"})
+        metrics = getattr(entry.instance, "metrics", None)
+        if metrics is not None:
+            if not entry.has_served:
+                metrics.withdraw()
+            metrics.close()
 
     # --- classes ---
 
@@ -197,8 +213,10 @@ class Filters:
 def furnish(instance: object, spec: Spec) -> None:
     """Give a filter what it calls by `self.`, besides its settings."""
     from fastmesh.filters.mesh import Mesh
+    from fastmesh.filters.metrics import Metrics
 
     instance.mesh = Mesh()  # type: ignore[attr-defined]
+    instance.metrics = Metrics(spec["name"])  # type: ignore[attr-defined]
 
 
 def _find_modules_in(paths: list[str]) -> None:

@@ -121,14 +121,22 @@ class Process:
                 self.filters.give_back(slots)
             self.tell({"op": "nack", "version": version, "why": str(refused)})
         else:
+            if slots and self.filters is not None:
+                self.filters.serve(slots)
             self.tell({"op": "ack", "version": version, "ms": (perf_counter() - begun) * 1000})
 
     def take_filters(self, blob: bytes) -> list[Slot]:
         """The slots of a snapshot. Raises FilterRefused."""
         if self.filters is None:
             from fastmesh.worker.filters import Filters, furnish
+            from fastmesh.filters import metrics, shared
             from fastmesh.worker.overdue import watch
             watch()
+            metrics.attach(STATS_FD)
+            try:
+                shared.attach(SHARED_FD)
+            except (OSError, shared.SharedError):
+                pass        # started without control: its filters share with nobody
             self.filters = Filters(self.tell, furnish)
         return self.filters.take(blob)
 
