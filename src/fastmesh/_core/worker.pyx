@@ -220,6 +220,14 @@ cdef class Worker:
         with nogil:
             _see_off(p)
 
+    def take_filters_over(self):
+        """Of several workers in one process, as tests have them: what filters wait for and call is this one's from now
+        on."""
+        cdef proxy_t *p = self._alive()
+        if p.snap is not NULL and p.snap.filters is not NULL:
+            from fastmesh._core.filter.drive import begin
+            begin(PyCapsule_New(p, b"proxy", NULL), <object>p.snap.filters)
+
     def run(self, int timeout_ms):
         """Runs the loop until the wake descriptor is readable (WOKEN) or a drain is over (DRAINED).
 

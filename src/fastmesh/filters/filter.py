@@ -5,14 +5,21 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
-    from typing import ClassVar
+    from typing import ClassVar, dataclass_transform
 
     from fastmesh._core.filter.view import Connection, Headers, Outcome, Request, Response, UpstreamError
     from fastmesh.filters.mesh import Mesh
     from fastmesh.filters.metrics import Metrics
     from fastmesh.filters.reporter import Reporter
 
+    # Checkers know the settings of a class as keywords of its constructor.
+    settings_are_keywords = dataclass_transform(kw_only_default=True, eq_default=False)
+else:
+    def settings_are_keywords(cls):
+        return cls
 
+
+@settings_are_keywords
 class Filter:
     """A policy applied to the exchanges of the listeners, routes and clusters that name it.
 
@@ -53,6 +60,13 @@ class Filter:
     metrics: Metrics
     mesh: Mesh
     name: str
+
+    def __init__(self, **settings: object) -> None:
+        """Settings as keywords, for tests. In a worker a filter is made without any, and given them before `start`."""
+        if settings:
+            from fastmesh.filters.making import set_settings  # a worker has no need of it
+
+            set_settings(self, settings)
 
     def start(self) -> None:
         """Called once in each worker, with the configuration in place and before the first request. An exception

@@ -47,6 +47,7 @@ cdef class Slot:
     cdef readonly str name
     cdef readonly bytes details   # of an answer that its failure brings about
     cdef object report
+    cdef public object witness    # of a test: called with the phase and each exception
     cdef object methods
     cdef set seen
     cdef void failed(self, int phase, BaseException error, uint64_t now_ns) noexcept

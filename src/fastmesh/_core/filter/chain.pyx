@@ -165,6 +165,8 @@ cdef class Slot:
         if self.c.row is not NULL:
             self.c.row.phases[phase].errors += 1
         try:
+            if self.witness is not None:
+                self.witness(called, error)
             import traceback        # not before it is needed: it is paid for by every worker
             at = error.__traceback__
             while at is not None and at.tb_next is not None:

@@ -1,0 +1,59 @@
+"""Filters made by hand: settings as keywords, checked as those of a configuration are.
+
+For tests, and for whoever else calls a filter's class himself. A worker makes its filters without it.
+"""
+
+from __future__ import annotations
+
+from fastmesh.config.fields import closest
+from fastmesh.filters.filter import Filter
+from fastmesh.filters.settings import Setting, read, settings_of
+
+
+def set_settings(made: Filter, given: dict[str, object]) -> None:
+    """Sets these settings of a filter. Raises TypeError for unknown ones and for values that cannot be used."""
+    known = {setting.name: setting for setting in _declared(type(made))}
+    for name, value in given.items():
+        if name not in known:
+            hint = closest(name, tuple(known))
+            raise TypeError(f"{type(made).__name__} has no setting {name!r}: it has {', '.join(known) or 'none'}"
+                            + (f"; {hint}" if hint else ""))
+        _set(made, known[name], value)
+
+
+def complete(made: Filter) -> None:
+    """Gives a filter its defaults, each instance its own. Raises TypeError when a setting is missing."""
+    for setting in _declared(type(made)):
+        if setting.name in getattr(made, "__dict__", ()):
+            continue
+        if setting.is_required:
+            if not hasattr(made, setting.name):     # it may have slots
+                raise TypeError(f"the setting {setting.name!r} of {type(made).__name__} is missing: write "
+                                f"{type(made).__name__}({setting.name}=…)")
+            continue
+        _set(made, setting, setting.default)
+
+
+def put(made: object, name: str, value: object) -> None:
+    """Sets an attribute, also of a frozen dataclass."""
+    try:
+        setattr(made, name, value)
+    except AttributeError:
+        object.__setattr__(made, name, value)
+
+
+def _declared(cls: type[Filter]) -> list[Setting]:
+    settings, bad = settings_of(cls, Filter)
+    for name, reason in bad:
+        raise TypeError(f"{cls.__name__}.{name} is no setting: {reason}; write {name}: ClassVar[…] = … for what is no "
+                        "setting, or set it in start")
+    return settings
+
+
+def _set(made: Filter, setting: Setting, value: object) -> None:
+    taken, wrong = read(setting.annotation, value)
+    for one in wrong:
+        where = "".join(f"[{step!r}]" for step in one.at)
+        raise TypeError(f"{type(made).__name__}.{setting.name}{where} is {one.what.found}: {one.what.allowed} is "
+                        f"allowed{'; ' if one.what.hint else ''}{one.what.hint}")
+    put(made, setting.name, taken)

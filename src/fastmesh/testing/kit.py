@@ -1,0 +1,790 @@
+"""A worker without sockets, and filters in it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgpack
+
+from fastmesh._core.filter.chain import Slot, Table
+from fastmesh._core.filter.wait import Cancelled
+from fastmesh._core.play.stage import Line, Stage
+from fastmesh._core.worker import Worker
+from fastmesh.filters.filter import Filter
+from fastmesh.filters.making import complete, put
+from fastmesh.filters.mesh import Mesh
+from fastmesh.filters.phases import phases_of
+from fastmesh.filters.reporter import Reporter
+from fastmesh.snapshot import wire
+from fastmesh.testing.message import BadMessage, FieldsLike, Incomplete, body_of, pairs_of, read, write
+from fastmesh.testing.reply import LogLine, Reply, Report, Sent
+from fastmesh.testing.upstream import Answer, Asked, Cluster
+from fastmesh.units import parse_duration, parse_size
+
+SECOND = 10**9
+PATIENCE = 600 * SECOND         # of the kit's clock, for an answer that is waited for
+TURNS_MOST = 1_000_000          # of one settling: beyond it, something turns in circles
+SPLIT_MOST = 1 << 16            # bytes of a body that is cut everywhere
+BATCH = 100                     # exchanges measured together
+PLACES = ("listener", "route", "cluster")
+# 127.0.0.0/8 and unix sockets: whose x-forwarded fields are believed.
+TRUSTED = [[4, 8, b"\x7f".ljust(16, b"\0")], [1, 0, bytes(16)]]
+HEAD_BYTES, LINE_BYTES, FIELDS, BUFFER_BYTES = 61_440, 16_384, 100, 65_536
+
+Given = Filter | type[Filter]
+Match = Mapping[str, Any]
+
+
+class Leftover(AssertionError):
+    """At the end of a kit there was something that should have been gone by then."""
+
+
+class Route(NamedTuple):
+    """One of the kit's routes, those that were added first come first."""
+
+    name: str
+    kind: str
+    path: str
+    cluster: str
+    timeout_ns: int
+
+
+class Witness(Filter):
+    """Sees how each exchange ends: the first of all filters, so that its `on_complete` comes last."""
+
+    def __init__(self, kit: Kit) -> None:
+        super().__init__()
+        self.kit = kit
+
+    def on_complete(self, request: Any, outcome: Any) -> None:
+        """Keeps what is gone when the phase is over."""
+        reply = self.kit._by_port.get(request.connection.port)
+        if reply is not None:
+            reply.outcome = outcome
+            reply.labels = dict(request.labels)
+            reply.state = dict(request.state)
+            reply.upstream = self.kit._asked_as.get(request.id, reply.upstream)
+
+
+class Kit:
+    """One worker with filters, clients that are one line each, and upstreams that say what they are told to.
+
+        kit = Kit(RequireTenant(header="x-team"))
+        assert kit.get("/").status == 400
+        reply = kit.get("/a?b=c", headers={"x-team": "blue"})
+        assert reply.status == 200 and reply.labels == {"tenant": "blue"}
+        assert reply.upstream is not None and reply.upstream.path == "/a"
+
+    The worker is the compiled one that serves traffic, with its parser, routes, chains and balancing; there are no
+    sockets below it and no time passes but by `pass_time`, or for what an answer waits for. Each request comes on a
+    connection of its own. What filters raise is raised in the test.
+
+    A kit holds a worker: close it, use it in a `with`, or take it from the fixture `filter_kit`, which closes them all.
+    """
+
+    def __init__(self, *filters: Given | Sequence[Given], at: str = "route", raises: bool = True,
+                 on_error: str | None = None, match: Match | None = None, body_limit: str | int | None = None,
+                 timeout: str | None = None, budget: str | None = None, quarantine: Mapping[str, Any] | None = None,
+                 mode: str = "active") -> None:
+        """Filters in the order of their chain, as instances or as classes that need no settings.
+
+        With `raises=False` an exception of a filter is not raised in the test: what a client gets is what `on_error`
+        says, and `Reply.errors` has it. All else is as in `use`.
+        """
+        self.raises = raises
+        self.log: list[LogLine] = []
+        """What filters have logged, ever."""
+        self.reports: list[Report] = []
+        """What the proxy had to say of them, ever."""
+        self._clusters: dict[str, Cluster] = {}
+        self._routes: list[Route] = []
+        self._slots: list[Slot] = []
+        self._rules: list[list[Any]] = []
+        self._chains: dict[str, list[int]] = {place: [] for place in PLACES}
+        self._made: list[Filter] = []
+        self._loose: list[BaseException] = []       # raised while no exchange was under way
+        self._open: list[Reply] = []
+        self._by_port: dict[int, Reply] = {}
+        self._asked_as: dict[str, Asked] = {}       # x-request-id → the request as an upstream saw it
+        self._talks: list[_Talk] = []
+        self._due: list[tuple[int, Line, list[bytes]]] = []
+        self._ports = 40_000
+        self._version = 0
+        self._is_stale = True                       # the worker does not have this configuration
+        self._stage = Stage()
+        self._worker: Worker | None = self._stage.hire()
+        self._add(Witness(self), "listener", {})
+        self.upstream = self.cluster("upstream")
+        """The cluster that all requests go to, unless a route or a filter says otherwise."""
+        try:
+            self.use(*filters, at=at, on_error=on_error, match=match, body_limit=body_limit, timeout=timeout,
+                     budget=budget, quarantine=quarantine, mode=mode)
+        except BaseException:
+            self._shut()
+            raise
+
+    # --- what there is -------------------------------------------------------------------------------------------
+
+    def use(self, *filters: Given | Sequence[Given], at: str = "route", on_error: str | None = None,
+            match: Match | None = None, body_limit: str | int | None = None, timeout: str | None = None,
+            budget: str | None = None, quarantine: Mapping[str, Any] | None = None, mode: str = "active") -> Kit:
+        """Adds filters behind those that are there, `at` the "listener", the "route" or the "cluster".
+
+        The rest is what an operator may write beside a filter: `match` with prefix, path, hosts, methods, headers and
+        share; `on_error`; `body_limit` ("64KiB"); `timeout` ("2s"); `mode`. A `budget` is not kept unless it is given
+        here ("2ms"): it would be one of this machine at this moment. Nor is there a quarantine, unless its `failures`,
+        `window`, `pause` and `longest` are given.
+        """
+        if at not in PLACES:
+            raise ValueError(f"filters at {at!r}: allowed are {', '.join(PLACES)}")
+        if mode not in ("active", "shadow"):
+            raise ValueError(f"mode {mode!r}: allowed are active and shadow")
+        for given in _flat(filters):
+            made = given() if isinstance(given, type) else given
+            settings: dict[str, Any] = {
+                "on_error": on_error or type(made).on_error or ("closed" if type(made).security else "open"),
+                "body_limit": _bytes(type(made).body_limit if body_limit is None else body_limit),
+                "timeout_ns": parse_duration(timeout or "30s"),
+                "budget_ns": parse_duration(budget) if budget else 3600 * SECOND,
+                "shadow": mode == "shadow", "changes_body": type(made).changes_body,
+                "quarantine": _quarantine(quarantine)}
+            if settings["on_error"] not in ("closed", "open", "skip"):
+                raise ValueError(f"on_error={settings['on_error']!r}: allowed are closed, open and skip")
+            self._add(made, at, settings, match)
+        self._is_stale = True
+        return self
+
+    def cluster(self, name: str, *, endpoints: int = 1) -> Cluster:
+        """The cluster of this name, made when there is none: for routes, for filters that choose it, and for calls of
+        `self.mesh`."""
+        if name not in self._clusters:
+            self._clusters[name] = Cluster(name, len(self._clusters), endpoints)
+            self._is_stale = True
+        return self._clusters[name]
+
+    def route(self, *, prefix: str | None = None, path: str | None = None, cluster: str = "upstream",
+              timeout: str = "0s", name: str = "") -> Kit:
+        """Another route before the one that leads everything to `kit.upstream`; the first that fits counts."""
+        if (prefix is None) == (path is None):
+            raise ValueError("a route has a prefix or a path: give one of them")
+        self.cluster(cluster)
+        self._routes.append(Route(name or f"route-{len(self._routes)}", "prefix" if path is None else "exact",
+                                  str(prefix if path is None else path), cluster, parse_duration(timeout)))
+        self._is_stale = True
+        return self
+
+    @property
+    def filters(self) -> list[Filter]:
+        """The instances, in the order in which they were given."""
+        return list(self._made)
+
+    # --- requests ------------------------------------------------------------------------------------------------
+
+    def get(self, path: str = "/", **request: Any) -> Reply:
+        """As `request`."""
+        return self.request("GET", path, **request)
+
+    def head(self, path: str = "/", **request: Any) -> Reply:
+        """As `request`."""
+        return self.request("HEAD", path, **request)
+
+    def delete(self, path: str = "/", **request: Any) -> Reply:
+        """As `request`."""
+        return self.request("DELETE", path, **request)
+
+    def options(self, path: str = "/", **request: Any) -> Reply:
+        """As `request`."""
+        return self.request("OPTIONS", path, **request)
+
+    def post(self, path: str = "/", **request: Any) -> Reply:
+        """As `request`."""
+        return self.request("POST", path, **request)
+
+    def put(self, path: str = "/", **request: Any) -> Reply:
+        """As `request`."""
+        return self.request("PUT", path, **request)
+
+    def patch(self, path: str = "/", **request: Any) -> Reply:
+        """As `request`."""
+        return self.request("PATCH", path, **request)
+
+    def request(self, method: str, path: str = "/", *, headers: FieldsLike = (), body: bytes | str = b"",
+                json: Any = None, chunks: Iterable[bytes] | None = None, trailers: FieldsLike = (),
+                peer: str = "127.0.0.1") -> Reply:
+        """Sends a request and waits for its answer: time passes until it is there.
+
+        `chunks` sends the body chunked, each piece by itself; so do `trailers`. `peer` is the client's IP address.
+        Raises the first exception that a filter has raised, and Unanswered when there is no answer after ten minutes of
+        the kit's clock.
+        """
+        return self._finish(self.begin(method, path, headers=headers, body=body, json=json, chunks=chunks,
+                                       trailers=trailers, peer=peer))
+
+    def begin(self, method: str, path: str = "/", *, headers: FieldsLike = (), body: bytes | str = b"",
+              json: Any = None, chunks: Iterable[bytes] | None = None, trailers: FieldsLike = (),
+              peer: str = "127.0.0.1") -> Reply:
+        """Sends a request, as `request`, and lets happen what happens without time passing. Goes on in `pass_time`,
+        `Reply.send` and `Reply.leave`."""
+        fields = pairs_of(headers)
+        data = body_of(body, json, fields)
+        if chunks is not None and data:
+            raise ValueError("chunks is the body already: give no other")
+        if not any(name.lower() == "host" for name, _ in fields):
+            fields.insert(0, ("host", "test"))
+        line = f"{method} {quote(path, safe=_TARGET)} HTTP/1.1"
+        return self._begin(Sent(method, write(line, fields, data, chunks, trailers), peer))
+
+    def raw(self, *pieces: bytes, peer: str = "127.0.0.1") -> Reply:
+        """Sends bytes as they are, each piece by itself, and waits for the answer to the first request in them."""
+        method = pieces[0].split(b" ", 1)[0].decode("latin-1") if pieces else ""
+        return self._finish(self._begin(Sent(method, list(pieces), peer)))
+
+    def every_split(self, body: bytes | str = b"", *, answer: bytes | str | None = None, method: str = "POST",
+                    path: str = "/", headers: FieldsLike = (),
+                    by: Callable[[Reply], Any] | None = None) -> Reply:
+        """Runs one exchange again and again, with its bodies cut in every way, and returns that with both in one piece.
+
+        The request's body is `body`; `answer`, when it is given, is the body that `kit.upstream` answers with. Each is
+        cut in two at every place, then byte by byte; with a Content-Length, and chunked. Raises AssertionError when an
+        exchange with other cuts comes to something else: another status, body, header or label, or another request at
+        the upstream; or, with `by`, when `by(reply)` is not equal. The filters are the same instances all along: what
+        they count, say, must not show.
+        """
+        data = body.encode() if isinstance(body, str) else body
+        said = answer.encode() if isinstance(answer, str) else answer
+        if len(data) > SPLIT_MOST or len(said or b"") > SPLIT_MOST:
+            raise ValueError(f"a body of more than {SPLIT_MOST} bytes is too long to be cut everywhere")
+        look = by or _essence
+        fields = pairs_of(headers)
+
+        def run(cut: list[bytes], answer_cut: list[bytes] | None, is_chunked: bool) -> Reply:
+            if answer_cut is not None:
+                self.upstream.answers(_cut_answer(answer_cut, is_chunked), times=1)
+            if is_chunked:
+                return self.request(method, path, headers=fields, chunks=cut)
+            lines = [("host", "test"), *fields, *([("content-length", str(len(data)))] if data else [])]
+            head = write(f"{method} {quote(path, safe=_TARGET)} HTTP/1.1", lines, b"", None, ())
+            return self._finish(self._begin(Sent(method, [*head, *cut], "127.0.0.1")))
+
+        wholly: dict[bool, Reply] = {}
+        for is_chunked in (False, True) if data or said is not None else (False,):
+            first = wholly[is_chunked] = run([data] if data else [], None if said is None else [said], is_chunked)
+            expected = look(first)
+            for cut in _cuts(data):
+                _same(expected, look(run(cut, None if said is None else [said], is_chunked)), "request's", cut)
+            for cut in _cuts(said or b""):
+                _same(expected, look(run([data] if data else [], cut, is_chunked)), "answer's", cut)
+        return wholly[False]
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        """The kit's clock. All kits of a process share it."""
+        return self._stage.now_ns
+
+    def pass_time(self, seconds: float) -> None:
+        """Lets so much time pass: for sleeps, timeouts, quarantines, answers that come late. Raises what filters raise
+        meanwhile."""
+        worker = self._ready()
+        until = self._stage.now_ns + round(seconds * SECOND)
+        self._settle()
+        while self._stage.now_ns < until:
+            self._wait(until - self._stage.now_ns)
+        assert worker is self._worker
+        self._raise(self._take_loose())
+
+    # --- what filters say of themselves --------------------------------------------------------------------------
+
+    def metric(self, name: str, *, filter: str | None = None, **labels: str | int) -> float:
+        """The value of a metric that a filter has declared, by the name that it used, under these labels; of a
+        histogram how many values it has seen. `filter` is the filter's name, needed where several have such a one."""
+        found = []
+        for made in self._made:
+            if filter is not None and made.name != filter:
+                continue
+            for full, (_, metric) in made.metrics._declared.items():
+                own = full.removeprefix(made.metrics._prefix)
+                if name in (own, own.removesuffix("_total"), full):
+                    found.append(metric)
+        if len(found) != 1:
+            known = [full for made in self._made for full in made.metrics._declared]
+            raise KeyError(f"{len(found)} metrics are called {name!r}; declared are {', '.join(known) or 'none'}")
+        cell: Any = found[0].labels(**labels)
+        return float(cell.count if hasattr(cell, "count") else cell.value)
+
+    def cost(self, n: int = 2000, *, of: Reply | None = None) -> float:
+        """Seconds that the filters of this kit take for one exchange: like `of`, or a GET of "/".
+
+        The exchange is run n times, in batches of 100. Of each batch the time that was spent within the filters' phases
+        is taken, as the proxy itself counts it for `/metrics`: from each call to its return, without what a phase waits
+        for, without the proxy's own work, with the call itself (about 0.1 µs for each phase). The batch that took least
+        counts, so what else runs on the machine hardly shows; a slower machine does. It is wall time: a filter that
+        blocks is as dear as one that computes.
+        """
+        if n < 1:
+            raise ValueError(f"n={n}: 1 or more is allowed")
+        sent = of.sent if of is not None else Sent("GET", [b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"], "127.0.0.1")
+        best = None
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            while n > 0:
+                size = min(n, BATCH)
+                n -= size
+                before = self._spent()
+                for _ in range(size):
+                    self._finish(self._begin(sent))
+                took = (self._spent() - before) / size
+                best = took if best is None else min(best, took)
+        finally:
+            if was_on:
+                gc.enable()
+        assert best is not None
+        return best / 1e9
+
+    def _spent(self) -> int:
+        return sum(self._stage.spent(row)[1] for row in range(1, len(self._slots)))
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """All clients leave, and the worker ends. Raises Leftover when something waits on for a client that has left,
+        or for longer than its timeout."""
+        if self._worker is None:
+            return
+        try:
+            if self._slots and not self._is_stale:
+                self._leave()
+        finally:
+            self._shut()
+
+    def _leave(self) -> None:
+        worker = self._ready()
+        for reply in self._open:
+            reply._line.reset()
+        self._settle()
+        for talk in self._talks:
+            talk.line.reset()
+        self._due.clear()
+        # What may still wait is what on_complete waits for: it has its time.
+        until = self._stage.now_ns + 60 * SECOND
+        while self._stage.now_ns < until and (self._waiting() or any(_in_use(worker).values())):
+            self._wait(until - self._stage.now_ns)
+            for line in self._stage.connects:
+                line.connected(is_refused=True)
+            self._stage.connects.clear()
+        waiting, left = self._waiting(), _in_use(worker)
+        if waiting:
+            raise Leftover(f"coroutines wait although everybody has left: {', '.join(waiting)}")
+        if any(left.values()):
+            raise Leftover(f"the worker still holds {', '.join(f'{n} {what}' for what, n in left.items() if n)}")
+
+    def _waiting(self) -> list[str]:
+        return [slot.name for row, slot in enumerate(self._slots) if self._stage.spent(row)[4]]
+
+    def _shut(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        worker.close()
+        self._open.clear()
+        self._by_port.clear()
+        for made in self._made:
+            made.stop()
+            close = getattr(getattr(made, "metrics", None), "close", None)
+            if close is not None:
+                close()
+
+    def __enter__(self) -> Kit:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._shut()
+
+    def __repr__(self) -> str:
+        return f"<Kit {', '.join(slot.name for slot in self._slots[1:]) or 'without filters'}>"
+
+    # --- filters -------------------------------------------------------------------------------------------------
+
+    def _add(self, made: Filter, at: str, settings: dict[str, Any], match: Match | None = None) -> None:
+        cls = type(made)
+        if len(self._slots) >= 64:
+            raise ValueError("a kit takes at most 63 filters")
+        if isinstance(made, Witness):
+            phases, name = {"on_complete": "def"}, "witness"
+        else:
+            phases, bad = phases_of(cls)
+            if bad:
+                raise TypeError("; ".join(f"{one.reason}: allowed is {one.allowed}; {one.hint}" for one in bad))
+            if "on_connection" in phases and at != "listener":
+                raise ValueError(f"{cls.__name__} has on_connection, which only a listener has: say at=\"listener\"")
+            name = self._name(cls.__name__)
+            complete(made)
+            self._furnish(made, name)
+        slot = Slot(made, {phase: getattr(made, phase) for phase in phases}, row=len(self._slots), name=name,
+                    report=lambda what, phase, text: self._report(Report(what, name, phase, text)), **settings)
+        slot.witness = self._on_error
+        self._chains[at].append(len(self._slots))
+        self._slots.append(slot)
+        self._rules.append([_route_of(match), _share(match)])
+        if name != "witness":
+            made.start()
+            self._made.append(made)
+
+    def _furnish(self, made: Filter, name: str) -> None:
+        put(made, "name", name)
+        put(made, "log", Reporter(name, self._say))
+        put(made, "mesh", Mesh())
+        try:
+            from fastmesh.filters.metrics import Metrics
+        except ImportError:
+            return
+        put(made, "metrics", Metrics(name))
+
+    def _name(self, wanted: str) -> str:
+        taken = {slot.name for slot in self._slots}
+        name, number = wanted, 2
+        while name in taken:
+            name, number = f"{wanted}.{number}", number + 1
+        return name
+
+    def _say(self, event: dict[str, Any]) -> None:
+        line = LogLine(event["level"], event["filter"], event["text"])
+        self.log.append(line)
+        for reply in self._open[-1:]:
+            reply.log.append(line)
+
+    def _report(self, report: Report) -> None:
+        self.reports.append(report)
+        for reply in self._open[-1:]:
+            reply.reports.append(report)
+
+    def _on_error(self, phase: str, error: BaseException) -> None:
+        if isinstance(error, Cancelled):
+            return
+        if self._open:
+            self._open[-1].errors.append(error)
+        else:
+            self._loose.append(error)
+
+    def _raise(self, errors: list[BaseException]) -> None:
+        __tracebackhide__ = True
+        if self.raises and errors:
+            raise errors[0]
+
+    def _take_loose(self) -> list[BaseException]:
+        errors, self._loose = self._loose, []
+        return errors
+
+    # --- the worker ----------------------------------------------------------------------------------------------
+
+    def _ready(self) -> Worker:
+        if self._worker is None:
+            raise RuntimeError("this kit is closed")
+        if self._is_stale:
+            self._is_stale = False
+            self._worker.apply(self._snapshot(), Table(self._slots))
+        self._worker.take_filters_over()
+        return self._worker
+
+    def _snapshot(self) -> bytes:
+        self._version += 1
+        chains = [chain for chain in self._chains.values() if chain]
+        of = {place: chains.index(chain) if chain else wire.NO_CHAIN for place, chain in self._chains.items()}
+        numbers = {name: i for i, name in enumerate(self._clusters)}
+        routes = [
+            [route.name, wire.PATH_KINDS[route.kind], route.path.encode(), [], [], [], numbers[route.cluster], 0, b"",
+             "", route.timeout_ns, of["route"]]
+            for route in (*self._routes, Route("all", "prefix", "/", "upstream", 0))]
+        limits = [HEAD_BYTES, LINE_BYTES, FIELDS, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0,
+                  BUFFER_BYTES, 0]
+        row, clusters = 0, []
+        for cluster in self._clusters.values():
+            members = []
+            for address in cluster.endpoints:
+                host, _, port = address.partition(":")
+                members.append([row, 4, int(port), bytes(int(part) for part in host.split(".")), 1, address])
+                row += 1
+            clusters.append([
+                cluster.number, cluster.name, wire.LOAD_BALANCERS["round_robin"], SECOND, 60 * SECOND, 0, 1024,
+                wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"]])
+        listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", routes, of["listener"]]
+        packed: bytes = msgpack.packb([wire.MAGIC, wire.FORMAT, self._version, [0, None], [listener], clusters,
+                                       [self._rules, chains]])
+        return packed
+
+    # --- an exchange ---------------------------------------------------------------------------------------------
+
+    def _begin(self, sent: Sent) -> Reply:
+        __tracebackhide__ = True
+        self._ready()
+        for talk in self._talks:
+            if talk.cluster.will_fail:
+                talk.line.end()     # a failure of a connection that was used before is not held against the endpoint
+        self._settle()
+        self._ports = self._ports + 1 if self._ports < 65_535 else 40_001
+        self._stage.door.visit(f"[{sent.peer}]:{self._ports}" if ":" in sent.peer else f"{sent.peer}:{self._ports}")
+        while not self._stage.guests:
+            self._stage.turn()
+            if not self._stage.guests and not self._stage.is_busy:
+                raise RuntimeError(f"nobody was accepted: is {sent.peer!r} an IP address?")
+        reply = Reply(self, sent, self._stage.guests.pop())
+        reply._begun_ns = self._stage.now_ns
+        self._open.append(reply)
+        self._by_port[self._ports] = reply
+        for piece in sent.pieces:
+            reply._line.feed(piece)
+        self._settle()
+        return reply
+
+    def _finish(self, reply: Reply) -> Reply:
+        __tracebackhide__ = True
+        until = self._stage.now_ns + PATIENCE
+        while not reply.is_complete:
+            if self._stage.now_ns >= until:
+                reply._line.reset()
+                self._settle()
+                self._raise(reply.errors)
+                reply._whole()
+            self._wait(until - self._stage.now_ns)
+        self._raise(reply.errors)
+        return reply
+
+    def _wait(self, most_ns: int) -> None:
+        """Until the next thing that is due, at most so long."""
+        for due, _, _ in self._due:
+            most_ns = min(most_ns, max(0, due - self._stage.now_ns))
+        self._stage.wait(most_ns)
+        now = self._stage.now_ns
+        for late in [late for late in self._due if late[0] <= now]:
+            self._due.remove(late)
+            _feed(late[1], late[2])
+        self._settle()
+
+    def _settle(self) -> None:
+        """Turns until nothing more happens without time passing."""
+        for _ in range(TURNS_MOST):
+            self._stage.turn()
+            if not self._serve() and not self._stage.is_busy:
+                return
+        raise RuntimeError(f"{TURNS_MOST} turns of the worker, and it has not come to rest")
+
+    def _serve(self) -> bool:
+        """What upstreams and clients do about what they have got. True when one of them did something."""
+        moved = False
+        for line in self._stage.connects:
+            cluster = next((c for c in self._clusters.values() if line.peer in c.endpoints), None)
+            what = cluster.connects() if cluster is not None else "connect_failure"
+            if what != "connect_timeout":
+                line.connected(is_refused=bool(what))
+                moved = True
+            if cluster is not None and not what:
+                self._talks.append(_Talk(line, cluster))
+        self._stage.connects.clear()
+        for talk in list(self._talks):
+            asked = talk.listen()
+            if asked is not None:
+                moved = True
+                self._take_request(talk, asked)
+            if talk.line.is_closed:
+                self._talks.remove(talk)
+        for reply in list(self._open):
+            if self._hear(reply):
+                moved = True
+        return moved
+
+    def _take_request(self, talk: _Talk, asked: Asked) -> None:
+        for reply in self._open[-1:]:
+            reply.requests.append(asked)
+            reply.upstream = asked
+        name = asked.headers.get("x-request-id")
+        if name is not None:
+            self._asked_as[name] = asked
+        what = talk.cluster.asked(asked)
+        if isinstance(what, Answer):
+            pieces = what.pieces(asked.method)
+            if what.after > 0:
+                self._due.append((self._stage.now_ns + round(what.after * SECOND), talk.line, pieces))
+            else:
+                _feed(talk.line, pieces)
+        elif what == "reset":
+            talk.line.reset()
+        elif what == "protocol":
+            talk.line.feed(b"what is this?\r\n\r\n")
+        elif what == "cut":
+            talk.line.feed(b"HTTP/1.1 200 Answer\r\ncontent-length: 10\r\n\r\nhalf")
+            talk.line.end()
+
+    def _hear(self, reply: Reply) -> bool:
+        """Reads what the client has got. True when the exchange is over by that."""
+        line = reply._line
+        reply._received += line.take()
+        while reply._answer is None and reply._received:
+            try:
+                message, n = read(reply._received, is_over=line.is_closed or line.is_shut,
+                                  to_head=reply.sent.method == "HEAD")
+            except Incomplete:
+                break
+            if message.status >= 200:
+                reply._answer = message
+                reply._ended_ns = self._stage.now_ns
+                line.end()
+            else:
+                reply.interim.append(message)
+                reply._received = reply._received[n:]
+        if line.is_closed:
+            self._open.remove(reply)
+            self._by_port = {port: other for port, other in self._by_port.items() if other is not reply}
+            if not self._open:
+                self._asked_as.clear()
+            return True
+        return False
+
+
+class _Talk:
+    """A connection to an endpoint."""
+
+    def __init__(self, line: Line, cluster: Cluster) -> None:
+        self.line = line
+        self.cluster = cluster
+        self.unread = b""
+
+    def listen(self) -> Asked | None:
+        """A request that is there."""
+        more = self.line.take()
+        if not more:
+            return None
+        self.unread += more
+        try:
+            message, n = read(self.unread, is_over=False)
+        except Incomplete:
+            return None
+        self.unread = self.unread[n:]
+        return Asked(message, self.cluster.name, self.line.peer)
+
+
+_TARGET = "/?#[]@!$&'()*+,;=:%-._~|^`{}\"<>\\"
+
+
+def _feed(line: Line, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        line.feed(piece)
+
+
+def _flat(filters: Iterable[Given | Sequence[Given]]) -> Iterator[Given]:
+    for given in filters:
+        if isinstance(given, Filter) or (isinstance(given, type) and issubclass(given, Filter)):
+            yield given
+        elif isinstance(given, (list, tuple)):
+            yield from _flat(given)
+        else:
+            raise TypeError(f"{given!r} is no filter: instances and classes of fastmesh.Filter are allowed")
+
+
+def _bytes(size: str | int) -> int:
+    return size if isinstance(size, int) else parse_size(size)
+
+
+def _quarantine(given: Mapping[str, Any] | None) -> tuple[int, int, int, int]:
+    if given is None:
+        return 0, SECOND, SECOND, SECOND
+    known = {"failures": 20, "window": "10s", "pause": "5s", "longest": "5m", **given}
+    if len(known) > 4:
+        raise ValueError(f"a quarantine has failures, window, pause and longest, not {', '.join(given)}")
+    return (int(known["failures"]), parse_duration(known["window"]), parse_duration(known["pause"]),
+            parse_duration(known["longest"]))
+
+
+def _route_of(match: Match | None) -> list[Any] | None:
+    if not match:
+        return None
+    unknown = set(match) - {"prefix", "path", "hosts", "methods", "headers", "share"}
+    if unknown:
+        raise ValueError("a match has prefix, path, hosts, methods, headers and share, not "
+                         + ", ".join(sorted(unknown)))
+    if set(match) == {"share"}:
+        return None
+    kind, path = ("exact", match["path"]) if "path" in match else ("prefix", match.get("prefix", "/"))
+    return ["", wire.PATH_KINDS[kind], path.encode(), list(match.get("hosts", ())), list(match.get("methods", ())),
+            [[name, value] for name, value in match.get("headers", {}).items()], -1, 200, b"", "", 0, wire.NO_CHAIN]
+
+
+def _share(match: Match | None) -> int:
+    share = (match or {}).get("share", 1.0)
+    part = float(share[:-1]) / 100 if isinstance(share, str) and share.endswith("%") else float(share)
+    if not 0 <= part <= 1:
+        raise ValueError(f"a share of {share!r}: 0 to 1, or 0% to 100%, is allowed")
+    return round(part * 1_000_000)
+
+
+def _in_use(worker: Worker) -> dict[str, int]:
+    live = worker.live()
+    return {what: live[what] for what in ("connections", "streams", "upstreams", "relays", "blocks", "slices")}
+
+
+def _cuts(data: bytes) -> Iterator[list[bytes]]:
+    for i in range(1, len(data)):
+        yield [data[:i], data[i:]]
+    if len(data) > 2:
+        yield [data[i:i + 1] for i in range(len(data))]
+
+
+def _cut_answer(cut: list[bytes], is_chunked: bool) -> Callable[[Asked], Answer]:
+    if is_chunked:
+        return lambda asked: Answer(chunks=cut)
+    return lambda asked: _InPieces(cut)
+
+
+class _InPieces(Answer):
+    """An answer with a Content-Length whose body comes in pieces."""
+
+    def __init__(self, cut: list[bytes]) -> None:
+        super().__init__(headers={"content-length": str(sum(map(len, cut)))})
+        self._cut = cut
+
+    def pieces(self, method: str) -> list[bytes]:
+        return [*super().pieces(method), *(self._cut if method != "HEAD" else ())]
+
+
+def _essence(reply: Reply) -> Any:
+    """What must not depend on how bodies were cut: framing and what differs from exchange to exchange left out."""
+    if not reply.is_complete or reply.was_cut:
+        return "cut"
+    seen: dict[str, Any] = {
+        "status": reply.status, "headers": _lasting(reply.headers.fields()), "body": reply.body,
+        "trailers": reply.trailers.fields(), "labels": reply.labels, "upstream": reply.upstream is not None}
+    if (asked := reply.upstream) is not None:
+        seen |= {"request": f"{asked.method} {asked.target}", "request headers": _lasting(asked.headers.fields()),
+                 "request body": asked.body, "request trailers": asked.trailers.fields()}
+    return seen
+
+
+def _lasting(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in fields
+            if name.lower() not in ("date", "x-request-id", "content-length", "transfer-encoding")]
+
+
+def _same(expected: Any, found: Any, whose: str, cut: list[bytes]) -> None:
+    __tracebackhide__ = True
+    if found == expected:
+        return
+    how = "byte by byte" if len(cut) > 2 else f"behind {len(cut[0])} bytes, {cut[0][-20:]!r} | {cut[1][:20]!r}"
+    if isinstance(expected, dict) and isinstance(found, dict):
+        pairs = {key: (expected.get(key), found.get(key)) for key in {**expected, **found}
+                 if expected.get(key) != found.get(key)}
+        what = "\n".join(f"  {key}: {a!r}\n  {' ' * len(key)}  {b!r}" for key, (a, b) in pairs.items())
+    else:
+        what = f"  {expected!r}\n  {found!r}"
+    raise AssertionError(f"with the {whose} body cut {how} the result is another one (in one piece, then cut):\n{what}")
+
+
+__all__ = ["BadMessage", "Kit", "Leftover"]
