@@ -11,15 +11,14 @@ if TYPE_CHECKING:
     from fastmesh.filters.mesh import Mesh
     from fastmesh.filters.metrics import Metrics
     from fastmesh.filters.reporter import Reporter
-
-    # Checkers know the settings of a class as keywords of its constructor.
-    settings_are_keywords = dataclass_transform(kw_only_default=True, eq_default=False)
 else:
-    def settings_are_keywords(cls):
-        return cls
+    # Workers do without `typing`.
+    def dataclass_transform(**_):
+        return lambda cls: cls
 
 
-@settings_are_keywords
+# Checkers take the annotated attributes of a subclass for keywords of its constructor.
+@dataclass_transform(kw_only_default=True, eq_default=False)
 class Filter:
     """A policy applied to the exchanges of the listeners, routes and clusters that name it.
 

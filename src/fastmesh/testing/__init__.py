@@ -1,4 +1,4 @@
-"""Tests of filters: without sockets in a `Kit`, or through a real proxy with the fixtures of the pytest plugin.
+"""Tests of filters: without sockets in a `Kit`, or through a real `Proxy`.
 
     from fastmesh.testing import Kit
 
@@ -11,9 +11,31 @@ pytest finds the fixtures `filter_kit` and `filter_proxy` by itself where fastme
 `fastmesh.testing.plugin`.
 """
 
-from fastmesh.testing.kit import Kit, Leftover
-from fastmesh.testing.message import Fields
-from fastmesh.testing.reply import LogLine, Reply, Report, Unanswered
-from fastmesh.testing.upstream import Answer, Asked, Cluster
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["Answer", "Asked", "Cluster", "Fields", "Kit", "Leftover", "LogLine", "Reply", "Report", "Unanswered"]
+if TYPE_CHECKING:
+    from fastmesh.testing.kit import Kit, Leftover
+    from fastmesh.testing.message import Fields, Message
+    from fastmesh.testing.origin import Origin
+    from fastmesh.testing.proxy import Proxy, ProxyFailed
+    from fastmesh.testing.reply import LogLine, Reply, Report, Unanswered
+    from fastmesh.testing.upstream import Answer, Asked, Cluster
+
+# Fetched when they are asked for: pytest imports this package wherever fastmesh is installed.
+_PLACES = {
+    "kit": ("Kit", "Leftover"), "message": ("Fields", "Message"), "origin": ("Origin",),
+    "proxy": ("Proxy", "ProxyFailed"), "reply": ("LogLine", "Reply", "Report", "Unanswered"),
+    "upstream": ("Answer", "Asked", "Cluster")}
+
+__all__ = ["Answer", "Asked", "Cluster", "Fields", "Kit", "Leftover", "LogLine", "Message", "Origin", "Proxy",
+           "ProxyFailed", "Reply", "Report", "Unanswered"]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    for place, names in _PLACES.items():
+        if name in names:
+            found: object = getattr(import_module(f"fastmesh.testing.{place}"), name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module 'fastmesh.testing' has no attribute {name!r}")

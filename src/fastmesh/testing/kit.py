@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import msgpack
 
@@ -20,7 +19,7 @@ from fastmesh.filters.mesh import Mesh
 from fastmesh.filters.phases import phases_of
 from fastmesh.filters.reporter import Reporter
 from fastmesh.snapshot import wire
-from fastmesh.testing.message import BadMessage, FieldsLike, Incomplete, body_of, pairs_of, read, write
+from fastmesh.testing.message import BadMessage, FieldsLike, Incomplete, body_of, pairs_of, read, request_line, write
 from fastmesh.testing.reply import LogLine, Reply, Report, Sent
 from fastmesh.testing.upstream import Answer, Asked, Cluster
 from fastmesh.units import parse_duration, parse_size
@@ -186,30 +185,37 @@ class Kit:
 
     def get(self, path: str = "/", **request: Any) -> Reply:
         """As `request`."""
+        __tracebackhide__ = True
         return self.request("GET", path, **request)
 
     def head(self, path: str = "/", **request: Any) -> Reply:
         """As `request`."""
+        __tracebackhide__ = True
         return self.request("HEAD", path, **request)
 
     def delete(self, path: str = "/", **request: Any) -> Reply:
         """As `request`."""
+        __tracebackhide__ = True
         return self.request("DELETE", path, **request)
 
     def options(self, path: str = "/", **request: Any) -> Reply:
         """As `request`."""
+        __tracebackhide__ = True
         return self.request("OPTIONS", path, **request)
 
     def post(self, path: str = "/", **request: Any) -> Reply:
         """As `request`."""
+        __tracebackhide__ = True
         return self.request("POST", path, **request)
 
     def put(self, path: str = "/", **request: Any) -> Reply:
         """As `request`."""
+        __tracebackhide__ = True
         return self.request("PUT", path, **request)
 
     def patch(self, path: str = "/", **request: Any) -> Reply:
         """As `request`."""
+        __tracebackhide__ = True
         return self.request("PATCH", path, **request)
 
     def request(self, method: str, path: str = "/", *, headers: FieldsLike = (), body: bytes | str = b"",
@@ -221,6 +227,7 @@ class Kit:
         Raises the first exception that a filter has raised, and Unanswered when there is no answer after ten minutes of
         the kit's clock.
         """
+        __tracebackhide__ = True
         return self._finish(self.begin(method, path, headers=headers, body=body, json=json, chunks=chunks,
                                        trailers=trailers, peer=peer))
 
@@ -235,11 +242,12 @@ class Kit:
             raise ValueError("chunks is the body already: give no other")
         if not any(name.lower() == "host" for name, _ in fields):
             fields.insert(0, ("host", "test"))
-        line = f"{method} {quote(path, safe=_TARGET)} HTTP/1.1"
+        line = request_line(method, path)
         return self._begin(Sent(method, write(line, fields, data, chunks, trailers), peer))
 
     def raw(self, *pieces: bytes, peer: str = "127.0.0.1") -> Reply:
         """Sends bytes as they are, each piece by itself, and waits for the answer to the first request in them."""
+        __tracebackhide__ = True
         method = pieces[0].split(b" ", 1)[0].decode("latin-1") if pieces else ""
         return self._finish(self._begin(Sent(method, list(pieces), peer)))
 
@@ -267,7 +275,7 @@ class Kit:
             if is_chunked:
                 return self.request(method, path, headers=fields, chunks=cut)
             lines = [("host", "test"), *fields, *([("content-length", str(len(data)))] if data else [])]
-            head = write(f"{method} {quote(path, safe=_TARGET)} HTTP/1.1", lines, b"", None, ())
+            head = write(request_line(method, path), lines, b"", None, ())
             return self._finish(self._begin(Sent(method, [*head, *cut], "127.0.0.1")))
 
         wholly: dict[bool, Reply] = {}
@@ -290,6 +298,7 @@ class Kit:
     def pass_time(self, seconds: float) -> None:
         """Lets so much time pass: for sleeps, timeouts, quarantines, answers that come late. Raises what filters raise
         meanwhile."""
+        __tracebackhide__ = True
         worker = self._ready()
         until = self._stage.now_ns + round(seconds * SECOND)
         self._settle()
@@ -386,6 +395,10 @@ class Kit:
 
     def _waiting(self) -> list[str]:
         return [slot.name for row, slot in enumerate(self._slots) if self._stage.spent(row)[4]]
+
+    def abandon(self) -> None:
+        """Ends it and asks nothing: for a test that has failed."""
+        self._shut()
 
     def _shut(self) -> None:
         worker, self._worker = self._worker, None
@@ -670,9 +683,6 @@ class _Talk:
             return None
         self.unread = self.unread[n:]
         return Asked(message, self.cluster.name, self.line.peer)
-
-
-_TARGET = "/?#[]@!$&'()*+,;=:%-._~|^`{}\"<>\\"
 
 
 def _feed(line: Line, pieces: list[bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 FieldsLike = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -70,6 +71,15 @@ def pairs_of(fields: FieldsLike) -> list[tuple[str, str]]:
     return list(fields.items() if isinstance(fields, Mapping) else fields)
 
 
+# What a target may have as it is; all else is percent-encoded.
+TARGET = "/?#[]@!$&'()*+,;=:%-._~|^`{}\"<>\\"
+
+
+def request_line(method: str, path: str) -> str:
+    """Of a request; characters outside of ASCII, spaces and control characters are percent-encoded."""
+    return f"{method} {quote(path, safe=TARGET)} HTTP/1.1"
+
+
 def write(line: str, fields: list[tuple[str, str]], body: bytes, chunks: Iterable[bytes] | None,
           trailers: FieldsLike, is_bodiless: bool = False) -> list[bytes]:
     """The message, in the pieces in which it is sent. With `chunks` or trailers it is chunked, one piece for each."""
@@ -108,6 +118,18 @@ class Message:
     def status(self) -> int:
         """Of an answer."""
         return int(self.line.split(" ", 2)[1])
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8; bytes that are not are replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError."""
+        return json.loads(self.body)
+
+    def __repr__(self) -> str:
+        return f"<Message {self.line!r}, {len(self.body)} bytes>"
 
 
 def read(data: bytes, *, is_over: bool, to_head: bool = False) -> tuple[Message, int]:

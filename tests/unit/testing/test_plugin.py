@@ -1,0 +1,165 @@
+"""The plugin, in the pytest of a user who has done nothing but install fastmesh."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+TENANTS = '''
+from fastmesh import Filter, Request, Response
+
+kept = []
+
+class RequireTenant(Filter):
+    """Refuses requests that name no tenant."""
+
+    header: str = "x-tenant"
+
+    def on_request(self, request: Request) -> Response | None:
+        tenant = request.headers.get(self.header)
+        if tenant is None:
+            return Response(400, text=f"missing {self.header}\\n")
+        request.headers["x-seen"] = tenant.upper()
+        self.log.info("tenant %s", tenant)
+        return None
+
+class Keeps(Filter):
+    def on_request(self, request: Request) -> None:
+        request.headers["x-kept"] = "1"
+        kept.append(request)
+'''
+
+
+@pytest.fixture(autouse=True)
+def written(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(tenants=TENANTS)
+    # Nothing of this project's own configuration.
+    pytester.makeini("[pytest]\naddopts = -p no:cacheprovider")
+
+
+def test_a_kit(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_tenants='''
+        from tenants import RequireTenant
+
+        def test_refused(filter_kit):
+            assert filter_kit(RequireTenant(header="x-team")).get("/").status == 400
+
+        def test_let_through(filter_kit):
+            kit = filter_kit(RequireTenant)
+            other = filter_kit(RequireTenant)
+            upstream = kit.get("/", headers={"x-tenant": "blue"}).upstream
+            assert upstream is not None and upstream.headers["x-seen"] == "BLUE"
+            assert other.get("/").upstream is None
+    ''')
+    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=2)
+
+
+def test_what_is_left_is_an_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_keeps='''
+        from tenants import Keeps
+
+        def test_keeps(filter_kit):
+            assert filter_kit(Keeps).get("/").status == 200
+
+        def test_fails(filter_kit):
+            assert filter_kit(Keeps).get("/").status == 404
+    ''')
+    result = pytester.runpytest_subprocess("-W", "error")
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*Leftover: at the end of the test there are 1 heads*"])
+
+
+def test_what_a_filter_raises_is_shown_where_it_was_raised(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_broken='''
+        from fastmesh import Filter
+
+        class Broken(Filter):
+            def on_request(self, request):
+                return {}["tenant"]
+
+        def test_broken(filter_kit):
+            filter_kit(Broken).get("/")
+    ''')
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['>       return {}["tenant"]', "*KeyError: 'tenant'"])
+
+
+def test_a_proxy(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_tenants='''
+        import pytest
+        from fastmesh.testing.proxy import ProxyFailed
+        from tenants import RequireTenant
+
+        def test_by_name(filter_proxy):
+            proxy = filter_proxy("tenants:RequireTenant", header="x-team")
+            assert proxy.get("/").text == "missing x-team\\n" and proxy.origin.requests == []
+            proxy.origin.answers(201, json={"a": 1})
+            answer = proxy.post("/a?b", headers={"x-team": "blue"}, chunks=[b"one", b"two"])
+            assert answer.status == 201 and answer.json() == {"a": 1}
+            asked = proxy.origin.requests[-1]
+            assert (asked.method, asked.path, asked.query, asked.body) == ("POST", "/a", "b", b"onetwo")
+            assert asked.headers["x-seen"] == "BLUE"
+            assert proxy.metric("fastmesh_listener_requests_total", listener="web") == 2
+            proxy.wait_log("tenant blue")
+            proxy.reload(header="x-other")
+            assert proxy.get("/", headers={"x-team": "blue"}).status == 400
+            with pytest.raises(ProxyFailed, match="heder"):
+                proxy.reload(heder="x-other")
+            assert proxy.get("/", headers={"x-other": "blue"}).status == 201
+            proxy.origin.fails("reset", times=1)
+            assert proxy.get("/", headers={"x-other": "blue"}).status == 503
+
+        def test_by_class(filter_proxy):
+            assert filter_proxy(RequireTenant).get("/").text == "missing x-tenant\\n"
+
+        def test_one_that_does_not_start(filter_proxy):
+            with pytest.raises(ProxyFailed, match="no_such_module"):
+                filter_proxy("no_such_module:Filter")
+    ''')
+    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=3)
+
+
+def test_the_plugin_costs_those_nothing_who_do_not_use_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_nothing='''
+        import sys
+
+        def test_nothing():
+            assert "fastmesh.testing.kit" not in sys.modules and "fastmesh._core.worker" not in sys.modules
+    ''')
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_the_fixtures_have_types(pytester: pytest.Pytester) -> None:
+    """As a checker sees them that is strict."""
+    path = pytester.makepyfile(typed='''
+        from fastmesh import Filter, Request, Response
+        from fastmesh.testing import Answer, Asked, Kit, Reply
+
+        class Typed(Filter):
+            header: str
+            limit: int = 3
+
+            def on_request(self, request: Request) -> Response | None:
+                return None
+
+        def told(asked: Asked) -> Answer:
+            return Answer(200, json={"path": asked.path})
+
+        def test_typed(filter_kit: type[Kit]) -> None:
+            kit = filter_kit(Typed(header="x", limit=4), raises=False)
+            kit.upstream.answers(told).fails("reset", times=1)
+            reply: Reply = kit.get("/", headers={"a": "b"})
+            status: int = reply.status
+            assert status and reply.upstream and reply.upstream.headers.get("x") and kit.cost() < 1
+            Typed(limit=4)
+            Typed(header="x", limt=4)
+            Typed(header=4)
+    ''')
+    result = pytester.run(sys.executable, "-m", "mypy", "--strict", "--config-file", "", path)
+    text = result.stdout.str()
+    assert [line.split(": error: ")[1].split("  [")[1] for line in text.splitlines() if ": error: " in line] == [
+        "call-arg]", "call-arg]", "arg-type]"], text
+    assert Path(path).exists()
