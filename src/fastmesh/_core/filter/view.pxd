@@ -46,6 +46,7 @@ cdef class Request(View):
     cdef OwnHead _trailers        # while filters see them
     cdef stream_t *alive(self) except NULL
     cdef void touch(self) noexcept
+    cdef str sent_id(self)
     cdef int read_again(self) except -1
     cdef slot_t *slot(self, int stage) noexcept
 

@@ -84,6 +84,15 @@ cdef class Request(View):
         self.touch()
         return self.m
 
+    cdef str sent_id(self):
+        """The one that the proxy added to the head that went upstream."""
+        cdef stream_t *s = self.s
+        cdef msg_t *m = &s.proxy.logged
+        if s.wire_len == 0 or h1_parse_request(m, s.wire, s.wire_len, 0, &ANY) <= 0 or m.at[HEADER_X_REQUEST_ID] < 0:
+            return ""
+        return text_of(m.base + m.fields[m.at[HEADER_X_REQUEST_ID]].value_off,
+                       m.fields[m.at[HEADER_X_REQUEST_ID]].value_len)
+
     cdef int read_again(self) except -1:
         """From the head that went upstream: it was not looked at before."""
         cdef stream_t *s = self.s
@@ -223,7 +232,7 @@ cdef class Request(View):
             return text_of(m.base + m.fields[m.at[HEADER_X_REQUEST_ID]].value_off,
                            m.fields[m.at[HEADER_X_REQUEST_ID]].value_len)
         if self.is_sent:
-            return ""
+            return self.sent_id()
         # A version 4 UUID (RFC 9562), as the proxy would make one.
         a = rng_next(&p.rng)
         b = rng_next(&p.rng)
