@@ -24,11 +24,13 @@ PACKAGES = {
     "cli": {"__init__", "errors", "units", "config", "filters", "snapshot", "control", "worker", "_core.worker"},
 }
 # What a worker process may never load: an event loop, a validator, or the rest of fastmesh.
-BANNED = {"worker": {"asyncio", "uvloop", "pydantic", "threading", "logging", "httptools"}}
+HEAVY = {"asyncio", "uvloop", "pydantic", "threading", "logging", "httptools"}
+BANNED = {"worker": HEAVY, "filters.builtin": HEAVY}
 
 bad: list[str] = []
 for path in sorted(p for p in SRC.rglob("*.py") if SRC / "_core" not in p.parents):
-    here = path.relative_to(SRC).parts[0].removesuffix(".py")
+    parts = path.relative_to(SRC).parts
+    here = "filters.builtin" if parts[:2] == ("filters", "builtin") else parts[0].removesuffix(".py")
     for node in ast.walk(ast.parse(path.read_text())):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
@@ -36,7 +38,9 @@ for path in sorted(p for p in SRC.rglob("*.py") if SRC / "_core" not in p.parent
         for name in names:
             first, *rest = name.split(".")
             there = ".".join(rest[:2]) if rest[:1] == ["_core"] else (rest or ["__init__"])[0]
-            there = "__init__" if there == "__version__" else there
+            # A public name, and no module of that name.
+            is_module = (SRC / there).is_dir() or (SRC / f"{there}.py").exists() or there.startswith("_core")
+            there = there if is_module else "__init__"
             where = f"{path}:{getattr(node, 'lineno', 0)}"
             if first == "fastmesh" and there != here and there not in PACKAGES.get(here, set()):
                 bad.append(f"{where}: {here} must not import {there} (table in tools/check_imports.py)")

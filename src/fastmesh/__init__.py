@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from fastmesh.filters import shared as shared
     from fastmesh.filters.filter import Filter as Filter
     from fastmesh.filters.mesh import CallFailed as CallFailed
+    from fastmesh.filters.policies import AccessLogger as AccessLogger
+    from fastmesh.filters.policies import Authorizer as Authorizer
+    from fastmesh.filters.policies import RateLimitKey as RateLimitKey
+    from fastmesh.filters.policies import RetryPolicy as RetryPolicy
     from fastmesh.filters.types import Duration as Duration
     from fastmesh.filters.types import Secret as Secret
     from fastmesh.filters.types import Share as Share
@@ -38,15 +42,17 @@ _PLACES = {
     "Filter": ("fastmesh.filters.filter", "Filter"),
     "shared": ("fastmesh.filters.shared", ""),
     "sleep": ("fastmesh._core.filter.view", "Sleep"),
+    **{name: ("fastmesh.filters.policies", name) for name in (
+        "AccessLogger", "Authorizer", "RateLimitKey", "RetryPolicy")},
     **{name: ("fastmesh.filters.types", name) for name in ("Duration", "Secret", "Share", "Size")},
     **{name: ("fastmesh._core.filter.view", name) for name in (
         "Cancelled", "Connection", "FilterTimeout", "HeaderError", "Headers", "Labels", "Outcome", "Request",
         "Response", "Signal", "UpstreamError", "ViewClosed", "Wait")},
 }  # fmt: skip
 __all__ = [
-    "CallFailed", "Cancelled", "Connection", "Duration", "Filter", "FilterTimeout", "HeaderError", "Headers", "Labels",
-    "Outcome", "Request", "Response", "Secret", "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait",
-    "__version__", "shared", "sleep",
+    "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Duration", "Filter", "FilterTimeout",
+    "HeaderError", "Headers", "Labels", "Outcome", "RateLimitKey", "Request", "Response", "RetryPolicy", "Secret",
+    "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait", "__version__", "shared", "sleep",
 ]  # fmt: skip
 
 

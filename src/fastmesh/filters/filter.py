@@ -86,9 +86,11 @@ class Filter:
         """The route is known and nothing is sent yet; `request.cluster` and `request.timeout` may be changed. Not
         called for a filter of a cluster, nor where the route gives a fixed answer."""
 
-    def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> bytes | Awaitable[bytes | None] | None:
+    def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> (
+            bytes | Response | Awaitable[bytes | Response | None] | None):
         """A piece of the body. None passes it on, b"" drops it, other bytes take its place; what is held back may
-        come with a later piece. `last` is True once, perhaps with an empty piece."""
+        come with a later piece. `last` is True once, perhaps with an empty piece. A Response is the answer, and
+        nothing more goes upstream."""
 
     def on_request_body(self, request: Request, body: bytes) -> (
             bytes | Response | Awaitable[bytes | Response | None] | None):
