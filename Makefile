@@ -15,7 +15,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 V := .venv
 PY := $(V)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -q
-TESTS ?= tests
+TESTS ?= tests examples
 TARGET ?= all
 TIME ?= 60
 
@@ -83,6 +83,7 @@ check: build $(V)/.dev ## linters, types, the rules of the core, stubs, links
 	$(PY) tools/check_hints.py
 	$(PY) tools/check_stubs.py
 	$(PY) tools/check_links.py
+	$(PY) tools/gen_filter_docs.py --check
 
 .PHONY: asan
 asan: build $(V)/.dev ## the same tests, built with AddressSanitizer and UBSan, in build/asan/tree
