@@ -13,10 +13,12 @@ from playbook.play import Incomplete, Play, take_message
 from fastmesh import Filter, Request, Response, sleep
 
 NAMES = st.sampled_from(["host", "x-a", "X-A", "content-length", "transfer-encoding", "connection", "te", "upgrade",
-                         "x-request-id", "x-forwarded-for", "expect", "cookie", "date", "", " ", "a b", "x:y"]) | st.text(max_size=6)
+                         "x-request-id", "x-forwarded-for", "expect", "cookie", "date", "", " ", "a b", "x:y"]
+                        ) | st.text(max_size=6)
 VALUES = (st.sampled_from(["", "1", "chunked", "close", "a\r\nb: c", "x" * 5000, "\0", " v ", "é", "100-continue"])
           | st.text(max_size=8) | st.binary(max_size=8) | st.integers() | st.none())
-PATHS = st.sampled_from(["/", "/a/../b", "//", "*", "", "a", "/ x", "/%2e", "/a?b", "/" + "p" * 9000]) | st.text(max_size=6)
+PATHS = (st.sampled_from(["/", "/a/../b", "//", "*", "", "a", "/ x", "/%2e", "/a?b", "/" + "p" * 9000])
+         | st.text(max_size=6))
 STATUSES = st.sampled_from([200, 204, 304, 101, 99, 599, 600, -1, True, "200", 418])
 
 kept: list[Any] = []
@@ -133,8 +135,8 @@ def test_anything(manners: str, plans: list[dict[str, Any]], is_stream: bool, on
     play.end()
 
 
-def converse(play: Play, plans: list[dict[str, Any]], is_stream: bool, on_error: str, answer: str, cut: int, leaves: bool,
-             at: str, shadow: bool) -> None:
+def converse(play: Play, plans: list[dict[str, Any]], is_stream: bool, on_error: str, answer: str, cut: int,
+             leaves: bool, at: str, shadow: bool) -> None:
     play.endpoints("a", "b").logged((27, ""))
     for i, plan in enumerate(plans):
         play.filter(filter_of(plan, is_stream), at=at, on_error=on_error, shadow=shadow and i == 0,

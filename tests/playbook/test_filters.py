@@ -324,7 +324,8 @@ def test_a_match_is_decided_without_the_filter(play: Play) -> None:
     match = wire.route("/in", methods=["POST"], headers=[("x-a", "1")], status=200)
     seen: list[str] = []
     play.endpoints("a").filter(OnRequest(lambda request: seen.append(request.target)), match=match)
-    for request in (b"GET /in HTTP/1.1\r\nhost: x\r\nx-a: 1\r\n\r\n", b"POST /out HTTP/1.1\r\nhost: x\r\nx-a: 1\r\n\r\n",
+    for request in (b"GET /in HTTP/1.1\r\nhost: x\r\nx-a: 1\r\n\r\n",
+                    b"POST /out HTTP/1.1\r\nhost: x\r\nx-a: 1\r\n\r\n",
                     b"POST /in HTTP/1.1\r\nhost: x\r\n\r\n", b"POST /./in/2 HTTP/1.1\r\nhost: x\r\nx-a: 1\r\n\r\n"):
         asked(play, request)
     assert seen == ["/./in/2"]
@@ -686,7 +687,7 @@ def test_tcp_has_an_end_too(play: Play) -> None:
             seen.append(outcome)
             assert request.cluster == "x"
             with pytest.raises(ViewClosed, match="TCP"):
-                request.path
+                assert request.path
 
     play.endpoints("a").tcp().filter(End(), at="listener")
     client = play.client()

@@ -128,8 +128,8 @@ class Process:
     def take_filters(self, blob: bytes) -> list[Slot]:
         """The slots of a snapshot. Raises FilterRefused."""
         if self.filters is None:
-            from fastmesh.worker.filters import Filters, furnish
             from fastmesh.filters import metrics, shared
+            from fastmesh.worker.filters import Filters, furnish
             from fastmesh.worker.overdue import watch
             watch()
             metrics.attach(STATS_FD)

@@ -6,6 +6,8 @@ import pytest
 
 from fastmesh.config.json_schema import json_schema
 from fastmesh.config.load import load
+from fastmesh.filters.look import look_at_filters
+from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile
 from fastmesh.snapshot.registry import Registry as Numbers
 from probes.snapshot_probe import Snapshot
@@ -20,9 +22,10 @@ def test_there_are_some():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_has_neither_errors_nor_warnings_and_compiles(path):
-    loaded = load(str(path), {})
+    loaded = load(str(path), {}, look_at_filters)
     assert loaded.warnings == []
-    snapshot, _ = compile(loaded.config, 1, Numbers())
+    numbers = Numbers()
+    snapshot, _ = compile(loaded.config, 1, numbers, chains=Chains(loaded.config, loaded.filters, numbers))
     with registry() as r:
         Snapshot(snapshot, r).close()
 

