@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 PHASES: dict[str, tuple[int, int]]
+POLICIES: dict[str, int]
 
 class Slot:
     filter: object

@@ -266,22 +266,22 @@ cdef class Headers:
     def items(self):
         return [(name, self[name]) for name in self._names()]
 
-    def setdefault(self, name, default):
-        found = self.get(name)
+    def setdefault(self, key, default=None, /):
+        found = self.get(key)
         if found is None:
-            self[name] = default
-            found = self[name]
+            self[key] = default
+            found = self[key]
         return found
 
-    def pop(self, name, *default):
+    def pop(self, key, /, *default):
         if len(default) > 1:
-            raise TypeError("pop takes a name and at most one default")
-        found = self.get(name)
+            raise TypeError("pop takes a key and at most one default")
+        found = self.get(key)
         if found is None:
             if default:
                 return default[0]
-            raise KeyError(name)
-        self._drop(name)
+            raise KeyError(key)
+        self._drop(key)
         return found
 
     def popitem(self):
@@ -298,7 +298,7 @@ cdef class Headers:
             except HeaderError:
                 pass        # those that are the proxy's own stay
 
-    def update(self, other=(), **more):
+    def update(self, other=(), /, **more):
         for name, value in (other.items() if hasattr(other, "items") else other):
             self[name] = value
         for name, value in more.items():

@@ -488,8 +488,36 @@ cdef class Labels:
     def __contains__(self, name):
         return name in self.words
 
-    def get(self, name, default=None):
-        return self.words.get(name, default)
+    def get(self, key, default=None, /):
+        return self.words.get(key, default)
+
+    def setdefault(self, key, default=None, /):
+        if key not in self.words:
+            self[key] = default
+        return self.words[key]
+
+    def pop(self, key, /, *default):
+        if key not in self.words and default:
+            return default[0]
+        found = self.words[key]
+        del self[key]
+        return found
+
+    def popitem(self):
+        name = next(reversed(self.words))
+        return name, self.pop(name)
+
+    def clear(self):
+        self.request.alive()
+        self.words.clear()
+        self.pack()
+
+    def update(self, other=(), /, **more):
+        for name, value in {**dict(other), **more}.items():
+            self[name] = value
+
+    def __eq__(self, other):
+        return self.words == (other.words if isinstance(other, Labels) else other)
 
     def keys(self):
         return self.words.keys()
