@@ -34,6 +34,12 @@ def complete(made: Filter) -> None:
         _set(made, setting, setting.default)
 
 
+def secrets_of(made: Filter) -> list[str]:
+    """The texts among its settings that nobody is shown."""
+    return [text for setting in _declared(type(made)) if setting.is_secret
+            for text in _texts(getattr(made, setting.name))]
+
+
 def put(made: object, name: str, value: object) -> None:
     """Sets an attribute, also of a frozen dataclass."""
     try:
@@ -48,6 +54,14 @@ def _declared(cls: type[Filter]) -> list[Setting]:
         raise TypeError(f"{cls.__name__}.{name} is no setting: {reason}; write {name}: ClassVar[…] = … for what is no "
                         "setting, or set it in start")
     return settings
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [text for item in value for text in _texts(item)]
+    return [str(value)] if isinstance(value, str) else []
 
 
 def _set(made: Filter, setting: Setting, value: object) -> None:

@@ -11,11 +11,13 @@ import msgpack
 
 from fastmesh._core.filter.chain import Slot, Table
 from fastmesh._core.filter.wait import Cancelled
+from fastmesh._core.mem.metric import MetricTable
 from fastmesh._core.play.stage import Line, Stage
 from fastmesh._core.worker import Worker
 from fastmesh.filters.filter import Filter
-from fastmesh.filters.making import complete, put
+from fastmesh.filters.making import complete, put, secrets_of
 from fastmesh.filters.mesh import Mesh
+from fastmesh.filters.metrics import Metrics
 from fastmesh.filters.phases import phases_of
 from fastmesh.filters.reporter import Reporter
 from fastmesh.snapshot import wire
@@ -28,6 +30,7 @@ SECOND = 10**9
 PATIENCE = 600 * SECOND         # of the kit's clock, for an answer that is waited for
 TURNS_MOST = 1_000_000          # of one settling: beyond it, something turns in circles
 SPLIT_MOST = 1 << 16            # bytes of a body that is cut everywhere
+NO_BUDGET = 3600 * SECOND
 BATCH = 100                     # exchanges measured together
 PLACES = ("listener", "route", "cluster")
 # 127.0.0.0/8 and unix sockets: whose x-forwarded fields are believed.
@@ -111,12 +114,13 @@ class Kit:
         self._asked_as: dict[str, Asked] = {}       # x-request-id → the request as an upstream saw it
         self._talks: list[_Talk] = []
         self._due: list[tuple[int, Line, list[bytes]]] = []
+        self._metrics = MetricTable()
         self._ports = 40_000
         self._version = 0
         self._is_stale = True                       # the worker does not have this configuration
         self._stage = Stage()
         self._worker: Worker | None = self._stage.hire()
-        self._add(Witness(self), "listener", {})
+        self._add(Witness(self), "listener", {"budget_ns": NO_BUDGET})
         self.upstream = self.cluster("upstream")
         """The cluster that all requests go to, unless a route or a filter says otherwise."""
         try:
@@ -148,7 +152,7 @@ class Kit:
                 "on_error": on_error or type(made).on_error or ("closed" if type(made).security else "open"),
                 "body_limit": _bytes(type(made).body_limit if body_limit is None else body_limit),
                 "timeout_ns": parse_duration(timeout or "30s"),
-                "budget_ns": parse_duration(budget) if budget else 3600 * SECOND,
+                "budget_ns": parse_duration(budget) if budget else NO_BUDGET,
                 "shadow": mode == "shadow", "changes_body": type(made).changes_body,
                 "quarantine": _quarantine(quarantine)}
             if settings["on_error"] not in ("closed", "open", "skip"):
@@ -235,7 +239,8 @@ class Kit:
               json: Any = None, chunks: Iterable[bytes] | None = None, trailers: FieldsLike = (),
               peer: str = "127.0.0.1") -> Reply:
         """Sends a request, as `request`, and lets happen what happens without time passing. Goes on in `pass_time`,
-        `Reply.send` and `Reply.leave`."""
+        `Reply.send` and `Reply.leave`. Of several that are under way at a time, the last one is told what filters raise
+        and log."""
         fields = pairs_of(headers)
         data = body_of(body, json, fields)
         if chunks is not None and data:
@@ -333,26 +338,38 @@ class Kit:
         is taken, as the proxy itself counts it for `/metrics`: from each call to its return, without what a phase waits
         for, without the proxy's own work, with the call itself (about 0.1 µs for each phase). The batch that took least
         counts, so what else runs on the machine hardly shows; a slower machine does. It is wall time: a filter that
-        blocks is as dear as one that computes.
+        blocks is as dear as one that computes. The upstream does what it was told to do when nothing with `times` is
+        left of it.
         """
         if n < 1:
             raise ValueError(f"n={n}: 1 or more is allowed")
         sent = of.sent if of is not None else Sent("GET", [b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"], "127.0.0.1")
         best = None
+        told = [(cluster, list(cluster._next), len(cluster.requests)) for cluster in self._clusters.values()]
+        n_lines, n_reports = len(self.log), len(self.reports)
         was_on = gc.isenabled()
         gc.disable()
         try:
+            for cluster, _, _ in told:
+                cluster._next = []
             while n > 0:
                 size = min(n, BATCH)
                 n -= size
                 before = self._spent()
                 for _ in range(size):
                     self._finish(self._begin(sent))
+                for cluster, _, n_requests in told:
+                    del cluster.requests[n_requests:]
                 took = (self._spent() - before) / size
                 best = took if best is None else min(best, took)
         finally:
             if was_on:
                 gc.enable()
+            # Nobody has asked for what was measured along.
+            for cluster, after, n_requests in told:
+                cluster._next = after
+                del cluster.requests[n_requests:]
+            del self.log[n_lines:], self.reports[n_reports:]
         assert best is not None
         return best / 1e9
 
@@ -455,13 +472,11 @@ class Kit:
 
     def _furnish(self, made: Filter, name: str) -> None:
         put(made, "name", name)
-        put(made, "log", Reporter(name, self._say))
+        put(made, "log", _Reporter(name, self._say, secrets_of(made)))
         put(made, "mesh", Mesh())
-        try:
-            from fastmesh.filters.metrics import Metrics
-        except ImportError:
-            return
-        put(made, "metrics", Metrics(name))
+        metrics = Metrics(name)
+        metrics._table = self._metrics      # each kit counts from nothing
+        put(made, "metrics", metrics)
 
     def _name(self, wanted: str) -> str:
         taken = {slot.name for slot in self._slots}
@@ -661,6 +676,13 @@ class Kit:
                 self._asked_as.clear()
             return True
         return False
+
+
+class _Reporter(Reporter):
+    """Leaves no line out: how many there are in a second depends on the machine."""
+
+    def _say(self, level: str, text: str, args: tuple[object, ...]) -> None:
+        self._send(level, self._line(text, args))
 
 
 class _Talk:

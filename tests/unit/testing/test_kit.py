@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fastmesh import Connection, Filter, Outcome, Request, Response, UpstreamError, sleep
+from fastmesh.filters.types import Secret
 from fastmesh.testing import Answer, Asked, Kit, Leftover, Unanswered
 
 
@@ -244,6 +245,42 @@ def test_what_is_logged() -> None:
         assert reply.log == [("warn", "Log", "asked for /x")]
 
 
+def test_what_is_counted() -> None:
+    class Count(Filter):
+        def start(self) -> None:
+            self.seen = self.metrics.counter("seen", labels=("method",))
+            self.sizes = self.metrics.histogram("sizes")
+
+        def on_request(self, request: Request) -> None:
+            self.seen.inc(method=request.method)
+            self.sizes.observe(request.content_length or 0)
+
+    with Kit(Count()) as kit:
+        kit.get("/")
+        kit.get("/")
+        kit.post("/", body="x")
+        assert (kit.metric("seen", method="GET"), kit.metric("seen_total", method="POST")) == (2, 1)
+        assert kit.metric("sizes") == 3 and kit.metric("seen", filter="Count", method="PUT") == 0
+        with pytest.raises(KeyError, match="0 metrics are called 'sen'; declared are fastmesh_filter_Count_seen_total"):
+            kit.metric("sen")
+    with Kit(Count()) as kit:       # counts from nothing
+        kit.get("/")
+        assert kit.metric("seen", method="GET") == 1
+
+
+def test_a_secret_is_not_logged() -> None:
+    with Kit(Guard(key="correct horse")) as kit:
+        kit.get("/")
+        assert [line.text for line in kit.log] == ["the key is (secret)"]
+
+
+class Guard(Filter):
+    key: Secret
+
+    def on_request(self, request: Request) -> None:
+        self.log.info(f"the key is {self.key}")
+
+
 def test_settings_are_keywords() -> None:
     class Set(Filter):
         limit: int
@@ -318,7 +355,10 @@ def test_costs() -> None:
 
     with Kit(Idle()) as kit:
         assert 0 < kit.cost(n=200) < 0.001
-        assert kit.get("/").costs_less_than("10ms", n=100)
+        reply = kit.get("/")
+        kit.upstream.fails("reset", times=1)
+        assert reply.costs_less_than("10ms", n=100)
+        assert kit.upstream.requests == [reply.upstream] and kit.get("/").status == 503
     with Kit(Busy()) as kit:
         with pytest.raises(AssertionError, match="µs for this exchange, 1us is allowed"):
             kit.get("/").costs_less_than("1us", n=100)
