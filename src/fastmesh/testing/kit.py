@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -85,6 +86,9 @@ class Kit:
     sockets below it and no time passes but by `pass_time`, or for what an answer waits for. Each request comes on a
     connection of its own. What filters raise is raised in the test.
 
+    An isolated filter runs in the kit too, on an event loop that turns while one of its phases waits, and all else
+    stands still meanwhile. Its calls through `self.mesh` and its time limits need a real `Proxy`.
+
     A kit holds a worker: close it, use it in a `with`, or take it from the fixture `filter_kit`, which closes them all.
     """
 
@@ -115,6 +119,7 @@ class Kit:
         self._talks: list[_Talk] = []
         self._due: list[tuple[int, Line, list[bytes]]] = []
         self._metrics = MetricTable()
+        self._loop: asyncio.AbstractEventLoop | None = None     # of isolated filters
         self._ports = 40_000
         self._version = 0
         self._is_stale = True                       # the worker does not have this configuration
@@ -426,9 +431,9 @@ class Kit:
         self._by_port.clear()
         for made in self._made:
             made.stop()
-            close = getattr(getattr(made, "metrics", None), "close", None)
-            if close is not None:
-                close()
+            made.metrics.close()
+        if self._loop is not None:
+            self._loop.close()
 
     def __enter__(self) -> Kit:
         return self
@@ -460,14 +465,23 @@ class Kit:
             name = self._name(cls.__name__)
             complete(made)
             self._furnish(made, name)
-        slot = Slot(made, {phase: getattr(made, phase) for phase in phases}, row=len(self._slots), name=name,
+        calls = {phase: getattr(made, phase) for phase in phases}
+        if cls.isolated:
+            self._loop = self._loop or asyncio.new_event_loop()
+            calls = {phase: _on_loop(self._loop, call) if phases[phase] == "async" else call
+                     for phase, call in calls.items()}
+        slot = Slot(made, calls, row=len(self._slots), name=name,
                     report=lambda what, phase, text: self._report(Report(what, name, phase, text)), **settings)
         slot.witness = self._on_error
         self._chains[at].append(len(self._slots))
         self._slots.append(slot)
         self._rules.append([_route_of(match), _share(match)])
         if name != "witness":
-            made.start()
+            try:
+                made.start()
+            except BaseException:
+                made.metrics.close()
+                raise
             self._made.append(made)
 
     def _furnish(self, made: Filter, name: str) -> None:
@@ -705,6 +719,10 @@ class _Talk:
             return None
         self.unread = self.unread[n:]
         return Asked(message, self.cluster.name, self.line.peer)
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args: loop.run_until_complete(call(*args))
 
 
 def _feed(line: Line, pieces: list[bytes]) -> None:

@@ -1,5 +1,6 @@
 """The kit, used as authors of filters use it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -323,6 +324,31 @@ def test_several_kits_at_a_time() -> None:
         assert second.status == 200 and not first.is_complete
         one.pass_time(1.1)
         assert first.status == 200
+
+
+def test_an_isolated_filter() -> None:
+    class Outside(Filter):
+        isolated = True
+
+        async def on_request(self, request: Request) -> Response:
+            await asyncio.sleep(0)
+            return Response(200, text=request.path)
+
+    with Kit(Outside()) as kit:
+        assert kit.get("/in").text == "/in"
+
+
+def test_a_filter_that_does_not_start() -> None:
+    class Picky(Filter):
+        def start(self) -> None:
+            self.metrics.counter("seen")
+            raise ValueError("not here")
+
+        def on_request(self, request: Request) -> None: ...
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="not here"):
+            Kit(Picky())
 
 
 def test_match_mode_and_quarantine() -> None:

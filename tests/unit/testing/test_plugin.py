@@ -163,3 +163,10 @@ def test_the_fixtures_have_types(pytester: pytest.Pytester) -> None:
     assert [line.split(": error: ")[1].split("  [")[1] for line in text.splitlines() if ": error: " in line] == [
         "call-arg]", "call-arg]", "arg-type]"], text
     assert Path(path).exists()
+
+
+def test_the_package_that_is_begun_for_an_author(pytester: pytest.Pytester) -> None:
+    assert pytester.run(sys.executable, "-m", "fastmesh", "new", "filter", "tenant-guard").ret == 0
+    result = pytester.run(sys.executable, "-m", "pytest", "-q", "-W", "error", "-o", "pythonpath=src",
+                          "--rootdir=tenant-guard", "-c", "tenant-guard/pyproject.toml", "tenant-guard")
+    result.assert_outcomes(passed=2)
