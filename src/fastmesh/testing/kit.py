@@ -6,7 +6,7 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import msgpack
 
@@ -54,6 +54,17 @@ class Route(NamedTuple):
     path: str
     cluster: str
     timeout_ns: int
+
+
+class Parts(TypedDict, total=False):
+    """What a request may have besides its method and its path."""
+
+    headers: FieldsLike
+    body: bytes | str
+    json: Any                           # in place of `body`
+    chunks: Iterable[bytes] | None      # in place of `body`: chunked, each piece by itself
+    trailers: FieldsLike
+    peer: str                           # the client's IP address
 
 
 class Witness(Filter):
@@ -112,7 +123,7 @@ class Kit:
         self._rules: list[list[Any]] = []
         self._chains: dict[str, list[int]] = {place: [] for place in PLACES}
         self._made: list[Filter] = []
-        self._loose: list[BaseException] = []       # raised while no exchange was under way
+        self._unraised: list[BaseException] = []    # raised by filters, not yet in the test
         self._open: list[Reply] = []
         self._by_port: dict[int, Reply] = {}
         self._asked_as: dict[str, Asked] = {}       # x-request-id → the request as an upstream saw it
@@ -192,37 +203,37 @@ class Kit:
 
     # --- requests ------------------------------------------------------------------------------------------------
 
-    def get(self, path: str = "/", **request: Any) -> Reply:
+    def get(self, path: str = "/", **request: Unpack[Parts]) -> Reply:
         """As `request`."""
         __tracebackhide__ = True
         return self.request("GET", path, **request)
 
-    def head(self, path: str = "/", **request: Any) -> Reply:
+    def head(self, path: str = "/", **request: Unpack[Parts]) -> Reply:
         """As `request`."""
         __tracebackhide__ = True
         return self.request("HEAD", path, **request)
 
-    def delete(self, path: str = "/", **request: Any) -> Reply:
+    def delete(self, path: str = "/", **request: Unpack[Parts]) -> Reply:
         """As `request`."""
         __tracebackhide__ = True
         return self.request("DELETE", path, **request)
 
-    def options(self, path: str = "/", **request: Any) -> Reply:
+    def options(self, path: str = "/", **request: Unpack[Parts]) -> Reply:
         """As `request`."""
         __tracebackhide__ = True
         return self.request("OPTIONS", path, **request)
 
-    def post(self, path: str = "/", **request: Any) -> Reply:
+    def post(self, path: str = "/", **request: Unpack[Parts]) -> Reply:
         """As `request`."""
         __tracebackhide__ = True
         return self.request("POST", path, **request)
 
-    def put(self, path: str = "/", **request: Any) -> Reply:
+    def put(self, path: str = "/", **request: Unpack[Parts]) -> Reply:
         """As `request`."""
         __tracebackhide__ = True
         return self.request("PUT", path, **request)
 
-    def patch(self, path: str = "/", **request: Any) -> Reply:
+    def patch(self, path: str = "/", **request: Unpack[Parts]) -> Reply:
         """As `request`."""
         __tracebackhide__ = True
         return self.request("PATCH", path, **request)
@@ -237,23 +248,17 @@ class Kit:
         the kit's clock.
         """
         __tracebackhide__ = True
-        return self._finish(self.begin(method, path, headers=headers, body=body, json=json, chunks=chunks,
-                                       trailers=trailers, peer=peer))
+        return self._finish(self._begin(_sent(method, path, headers=headers, body=body, json=json, chunks=chunks,
+                                              trailers=trailers, peer=peer)))
 
-    def begin(self, method: str, path: str = "/", *, headers: FieldsLike = (), body: bytes | str = b"",
-              json: Any = None, chunks: Iterable[bytes] | None = None, trailers: FieldsLike = (),
-              peer: str = "127.0.0.1") -> Reply:
+    def begin(self, method: str, path: str = "/", **request: Unpack[Parts]) -> Reply:
         """Sends a request, as `request`, and lets happen what happens without time passing. Goes on in `pass_time`,
         `Reply.send` and `Reply.leave`. Of several that are under way at a time, the last one is told what filters raise
         and log."""
-        fields = pairs_of(headers)
-        data = body_of(body, json, fields)
-        if chunks is not None and data:
-            raise ValueError("chunks is the body already: give no other")
-        if not any(name.lower() == "host" for name, _ in fields):
-            fields.insert(0, ("host", "test"))
-        line = request_line(method, path)
-        return self._begin(Sent(method, write(line, fields, data, chunks, trailers), peer))
+        __tracebackhide__ = True
+        reply = self._begin(_sent(method, path, **request))
+        self._raise()
+        return reply
 
     def raw(self, *pieces: bytes, peer: str = "127.0.0.1") -> Reply:
         """Sends bytes as they are, each piece by itself, and waits for the answer to the first request in them."""
@@ -309,13 +314,12 @@ class Kit:
         """Lets so much time pass: for sleeps, timeouts, quarantines, answers that come late. Raises what filters raise
         meanwhile."""
         __tracebackhide__ = True
-        worker = self._ready()
+        self._ready()
         until = self._stage.now_ns + round(seconds * SECOND)
         self._settle()
         while self._stage.now_ns < until:
             self._wait(until - self._stage.now_ns)
-        assert worker is self._worker
-        self._raise(self._take_loose())
+        self._raise()
 
     # --- what filters say of themselves --------------------------------------------------------------------------
 
@@ -513,19 +517,16 @@ class Kit:
     def _on_error(self, phase: str, error: BaseException) -> None:
         if isinstance(error, Cancelled):
             return
-        if self._open:
-            self._open[-1].errors.append(error)
-        else:
-            self._loose.append(error)
+        for reply in self._open[-1:]:
+            reply.errors.append(error)
+        self._unraised.append(error)
 
-    def _raise(self, errors: list[BaseException]) -> None:
+    def _raise(self) -> None:
+        """What filters have raised and nobody was told of."""
         __tracebackhide__ = True
+        errors, self._unraised = self._unraised, []
         if self.raises and errors:
             raise errors[0]
-
-    def _take_loose(self) -> list[BaseException]:
-        errors, self._loose = self._loose, []
-        return errors
 
     # --- the worker ----------------------------------------------------------------------------------------------
 
@@ -595,10 +596,10 @@ class Kit:
             if self._stage.now_ns >= until:
                 reply._line.reset()
                 self._settle()
-                self._raise(reply.errors)
+                self._raise()
                 reply._whole()
             self._wait(until - self._stage.now_ns)
-        self._raise(reply.errors)
+        self._raise()
         return reply
 
     def _wait(self, most_ns: int) -> None:
@@ -728,6 +729,17 @@ def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., Any]) -> Calla
 def _feed(line: Line, pieces: list[bytes]) -> None:
     for piece in pieces:
         line.feed(piece)
+
+
+def _sent(method: str, path: str, *, headers: FieldsLike = (), body: bytes | str = b"", json: Any = None,
+          chunks: Iterable[bytes] | None = None, trailers: FieldsLike = (), peer: str = "127.0.0.1") -> Sent:
+    fields = pairs_of(headers)
+    content = body_of(body, json, fields)
+    if chunks is not None and content:
+        raise ValueError("chunks is the body already: give no other")
+    if not any(name.lower() == "host" for name, _ in fields):
+        fields.insert(0, ("host", "test"))
+    return Sent(method, write(request_line(method, path), fields, content, chunks, trailers), peer)
 
 
 def _flat(filters: Iterable[Given | Sequence[Given]]) -> Iterator[Given]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from fastmesh.filters.filter import Filter
 from fastmesh.testing.message import (
@@ -43,6 +43,16 @@ Use = str | type[Filter]
 
 class ProxyFailed(RuntimeError):
     """The proxy did not start, did not end, or refused a configuration. The text has what it said."""
+
+
+class Parts(TypedDict, total=False):
+    """What a request may have besides its method and its path."""
+
+    headers: FieldsLike
+    body: bytes | str
+    json: Any                           # in place of `body`
+    chunks: Sequence[bytes] | None      # in place of `body`: chunked, each piece by itself
+    trailers: FieldsLike
 
 
 class Proxy:
@@ -84,19 +94,19 @@ class Proxy:
 
     # --- requests ------------------------------------------------------------------------------------------------
 
-    def get(self, path: str = "/", **request: Any) -> Message:
+    def get(self, path: str = "/", **request: Unpack[Parts]) -> Message:
         """As `request`."""
         return self.request("GET", path, **request)
 
-    def post(self, path: str = "/", **request: Any) -> Message:
+    def post(self, path: str = "/", **request: Unpack[Parts]) -> Message:
         """As `request`."""
         return self.request("POST", path, **request)
 
-    def put(self, path: str = "/", **request: Any) -> Message:
+    def put(self, path: str = "/", **request: Unpack[Parts]) -> Message:
         """As `request`."""
         return self.request("PUT", path, **request)
 
-    def delete(self, path: str = "/", **request: Any) -> Message:
+    def delete(self, path: str = "/", **request: Unpack[Parts]) -> Message:
         """As `request`."""
         return self.request("DELETE", path, **request)
 

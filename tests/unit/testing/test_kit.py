@@ -83,6 +83,11 @@ def test_what_a_filter_raises_after_it_has_waited() -> None:
     with Kit(Broken()) as kit:
         with pytest.raises(ValueError, match="late"):
             kit.get("/")
+        reply = kit.begin("GET", "/")
+        with pytest.raises(ValueError, match="late"):
+            kit.pass_time(2)
+        assert reply.status == 200 and len(reply.errors) == 1
+        kit.pass_time(2)        # it is told once
 
 
 def test_time_passes_when_it_is_waited_for() -> None:
