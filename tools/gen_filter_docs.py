@@ -18,6 +18,10 @@ PARTS: list[tuple[str, str, tuple[str, ...]]] = [
     ("What may be awaited", "_core/filter/view.pyi", ("Wait", "Sleep", "Signal")),
     ("Errors", "_core/filter/view.pyi", ("ViewClosed", "HeaderError", "Cancelled", "FilterTimeout")),
     ("Policies", "filters/policies.py", ("Authorizer", "RateLimitKey", "RetryPolicy", "AccessLogger")),
+    ("Tests without sockets", "testing/kit.py", ("Kit",)),
+    ("What became of an exchange", "testing/reply.py", ("Reply",)),
+    ("Upstreams of tests", "testing/upstream.py", ("Cluster", "Answer", "Asked")),
+    ("Tests through a real proxy", "testing/proxy.py", ("Proxy",)),
 ]
 
 HEAD = """\
@@ -25,8 +29,9 @@ HEAD = """\
 
 <!-- Written by tools/gen_filter_docs.py from the docstrings; change those, then run it. -->
 
-Everything here is imported from `fastmesh`: `from fastmesh import Filter, Request, Response`. When which phase is
-called is in [phases.md](phases.md), how to begin in the [tutorial](tutorial.md).
+What filters use is imported from `fastmesh`: `from fastmesh import Filter, Request, Response`; what their tests use
+from `fastmesh.testing`. When which phase is called is in [phases.md](phases.md), how to begin in the
+[tutorial](tutorial.md), how to test in [testing.md](testing.md).
 """
 
 

@@ -1,4 +1,4 @@
-"""Tests of filters: without sockets in a `Kit`, or through a real `Proxy`.
+"""Tests of filters: without sockets in a `Kit`, or through a real `Proxy`::
 
     from fastmesh.testing import Kit
 

@@ -85,7 +85,7 @@ class Witness(Filter):
 
 
 class Kit:
-    """One worker with filters, clients that are one line each, and upstreams that say what they are told to.
+    """One worker with filters, clients that are one line each, and upstreams that say what they are told to::
 
         kit = Kit(RequireTenant(header="x-team"))
         assert kit.get("/").status == 400
@@ -103,6 +103,14 @@ class Kit:
     A kit holds a worker: close it, use it in a `with`, or take it from the fixture `filter_kit`, which closes them all.
     """
 
+    upstream: Cluster
+    """The cluster that all requests go to, unless a route or a filter says otherwise."""
+    log: list[LogLine]
+    """What filters have logged, ever."""
+    reports: list[Report]
+    """What the proxy had to say of them, ever."""
+    raises: bool
+
     def __init__(self, *filters: Given | Sequence[Given], at: str = "route", raises: bool = True,
                  on_error: str | None = None, match: Match | None = None, body_limit: str | int | None = None,
                  timeout: str | None = None, budget: str | None = None, quarantine: Mapping[str, Any] | None = None,
@@ -113,10 +121,8 @@ class Kit:
         says, and `Reply.errors` has it. All else is as in `use`.
         """
         self.raises = raises
-        self.log: list[LogLine] = []
-        """What filters have logged, ever."""
-        self.reports: list[Report] = []
-        """What the proxy had to say of them, ever."""
+        self.log = []
+        self.reports = []
         self._clusters: dict[str, Cluster] = {}
         self._routes: list[Route] = []
         self._slots: list[Slot] = []
@@ -138,7 +144,6 @@ class Kit:
         self._worker: Worker | None = self._stage.hire()
         self._add(Witness(self), "listener", {"budget_ns": NO_BUDGET})
         self.upstream = self.cluster("upstream")
-        """The cluster that all requests go to, unless a route or a filter says otherwise."""
         try:
             self.use(*filters, at=at, on_error=on_error, match=match, body_limit=body_limit, timeout=timeout,
                      budget=budget, quarantine=quarantine, mode=mode)

@@ -1,4 +1,4 @@
-"""What pytest finds by itself where fastmesh is installed: the fixtures `filter_kit` and `filter_proxy`.
+"""What pytest finds by itself where fastmesh is installed: the fixtures `filter_kit` and `filter_proxy`::
 
     def test_without_sockets(filter_kit):
         kit = filter_kit(RequireTenant(header="x-team"))

@@ -56,13 +56,19 @@ class Parts(TypedDict, total=False):
 
 
 class Proxy:
-    """A running proxy. It is to be closed, or used in a `with`; the fixture `filter_proxy` closes its own.
+    """A running proxy. It is to be closed, or used in a `with`; the fixture `filter_proxy` closes its own::
 
         with Proxy("my_package.tenants:RequireTenant", header="x-team") as proxy:
             assert proxy.get("/").status == 400
             assert proxy.get("/", headers={"x-team": "blue"}).status == 200
             assert proxy.origin.requests[-1].headers["x-team"] == "blue"
     """
+
+    url: str
+    """`http://127.0.0.1:` and its port."""
+    port: int
+    origin: Origin
+    """What all requests go to: a `Cluster` with a socket."""
 
     def __init__(self, use: Use | Sequence[dict[str, Any]], *, at: str = "route", env: dict[str, str] | None = None,
                  **beside: Any) -> None:
@@ -85,7 +91,6 @@ class Proxy:
             folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="fastmesh-"))
             self._config, self._admin = Path(folder, "mesh.yaml"), Path(folder, "admin.sock")
             self.origin = Origin()
-            """What all requests go to; see `Origin`."""
             undo.callback(self.origin.close)
             self._write()
             undo.callback(self._stop)

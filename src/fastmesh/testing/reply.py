@@ -51,6 +51,28 @@ class Reply:
     the answer is to be had when it is whole.
     """
 
+    requests: list[Asked]
+    """All that upstreams were asked meanwhile, in order: several when it was tried again, and calls of filters."""
+    upstream: Asked | None
+    """The request as the upstream that answered, or was tried last, saw it; None when none was asked."""
+    labels: dict[str, str]
+    """What filters have set in `request.labels`."""
+    state: dict[str, Any]
+    """What filters have left in `request.state`."""
+    outcome: Outcome | None
+    """How it ended, as `on_complete` is told; None when there was no exchange: the connection was turned away, or what
+    was sent is no request."""
+    errors: list[BaseException]
+    """What filters have raised."""
+    reports: list[Report]
+    """What the proxy would say of them to an operator: errors, overruns, quarantines, what a shadow would have done."""
+    log: list[LogLine]
+    """What they have logged."""
+    interim: list[Message]
+    """Answers with 1xx that came before."""
+    sent: Sent
+    """What the client has sent."""
+
     def __init__(self, kit: Kit, sent: Sent, line: Line) -> None:
         self._kit = kit
         self._line = line
@@ -59,25 +81,15 @@ class Reply:
         self._begun_ns = 0
         self._ended_ns = 0
         self.sent = sent
-        self.requests: list[Asked] = []
-        """All that upstreams were asked meanwhile, in order: several when it was tried again, and calls of filters."""
-        self.upstream: Asked | None = None
-        """The request as the upstream that answered, or was tried last, saw it; None when none was asked."""
-        self.labels: dict[str, str] = {}
-        """What filters have set in `request.labels`."""
-        self.state: dict[str, Any] = {}
-        """What filters have left in `request.state`."""
-        self.outcome: Outcome | None = None
-        """How it ended, as `on_complete` is told; None when there was no exchange: the connection was turned away, or
-        what was sent is no request."""
-        self.errors: list[BaseException] = []
-        """What filters have raised."""
-        self.reports: list[Report] = []
-        """What else the proxy would say of them to an operator."""
-        self.log: list[LogLine] = []
-        """What they have logged."""
-        self.interim: list[Message] = []
-        """Answers with 1xx that came before."""
+        self.requests = []
+        self.upstream = None
+        self.labels = {}
+        self.state = {}
+        self.outcome = None
+        self.errors = []
+        self.reports = []
+        self.log = []
+        self.interim = []
 
     # --- the answer ----------------------------------------------------------------------------------------------
 
@@ -98,14 +110,17 @@ class Reply:
 
     @property
     def headers(self) -> Fields:
+        """Names have no case; `get_all` gives every value of one."""
         return self._whole().headers
 
     @property
     def body(self) -> bytes:
+        """The whole body."""
         return self._whole().body
 
     @property
     def trailers(self) -> Fields:
+        """Fields behind a chunked body."""
         return self._whole().trailers
 
     @property

@@ -14,12 +14,25 @@ FAILURES = ("connect_failure", "connect_timeout", "reset", "protocol", "cut", "s
 class Asked:
     """A request as an upstream saw it."""
 
+    method: str
+    target: str
+    """Path and query."""
+    headers: Fields
+    """Names have no case; `get_all` gives every value of one."""
+    body: bytes
+    trailers: Fields
+    is_chunked: bool
+    """It came in chunks, not with a Content-Length."""
+    cluster: str
+    endpoint: str
+    """Its address."""
+
     def __init__(self, message: Message, cluster: str, endpoint: str) -> None:
         self.method, self.target, _ = message.line.split(" ", 2)
-        self.headers: Fields = message.headers
-        self.body: bytes = message.body
-        self.trailers: Fields = message.trailers
-        self.is_chunked: bool = message.is_chunked
+        self.headers = message.headers
+        self.body = message.body
+        self.trailers = message.trailers
+        self.is_chunked = message.is_chunked
         self.cluster = cluster
         self.endpoint = endpoint
 
@@ -82,12 +95,17 @@ class Cluster:
     Without any further word it answers 200 with an empty body.
     """
 
+    name: str
+    endpoints: list[str]
+    """Their addresses."""
+    requests: list[Asked]
+    """All that it was asked, in order; also by filters."""
+
     def __init__(self, name: str, number: int, endpoints: int = 1) -> None:
         self.name = name
         self.number = number
         self.endpoints = [f"10.0.{number}.{i + 1}:80" for i in range(endpoints)]
-        self.requests: list[Asked] = []
-        """All that it was asked, in order; also by filters."""
+        self.requests = []
         self._always: Answers | str = lambda asked: Answer()
         self._next: list[Answers | str] = []
 

@@ -1,5 +1,6 @@
 """The plugin, in the pytest of a user who has done nothing but install fastmesh."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -170,3 +171,12 @@ def test_the_package_that_is_begun_for_an_author(pytester: pytest.Pytester) -> N
     result = pytester.run(sys.executable, "-m", "pytest", "-q", "-W", "error", "-o", "pythonpath=src",
                           "--rootdir=tenant-guard", "-c", "tenant-guard/pyproject.toml", "tenant-guard")
     result.assert_outcomes(passed=2)
+
+
+def test_the_page_about_testing(pytester: pytest.Pytester) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "filters" / "testing.md").read_text()
+    filters, *tests = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    pytester.makepyfile(tenants=filters, **{f"test_page_{i}": text for i, text in enumerate(tests)})
+    result = pytester.runpytest_subprocess("-W", "error")
+    result.assert_outcomes(passed=sum(text.count("def test_") for text in tests))
+    assert len(tests) == page.count("```python") - 1 == 5
