@@ -18,8 +18,8 @@ from fastmesh._core.proxy.mux cimport (
     S_UP_PAUSED, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS, TAP_RESPONSE_BODY,
     TAP_RESPONSE_TRAILERS)
 from fastmesh._core.proxy.stream cimport (
-    stream_answer, stream_go, stream_put_answer_body, stream_put_answer_end, stream_put_answer_head,
-    stream_put_request_body, stream_put_request_end)
+    stream_answer, stream_go, stream_leave_upstream, stream_put_answer_body, stream_put_answer_end,
+    stream_put_answer_head, stream_put_request_body, stream_put_request_end)
 
 cdef enum:
     SMALL = 2048              # pieces up to this are copied on their way out anyway
@@ -311,8 +311,6 @@ cdef int _feed_answer(stream_t *s, const uint8_t *p, uint32_t n) noexcept:
         else:
             _put_large(s, p, n, True)
         return FILTER_GO
-    if pipe.has_ended:
-        return FILTER_GO        # what comes behind its end is dropped
     try:
         pipe.feed((<const char *>p)[:n])
         how = pipe.run()
@@ -352,14 +350,19 @@ cdef void _end_answer_input(stream_t *s, msg_t *trailers) noexcept:
 cdef void _answer_moved(Request r, Pipe pipe, int how) noexcept:
     cdef stream_t *s = r.s
     cdef bint was_held = s.bits & S_HOLD_OUT != 0
-    if pipe.has_ended and pipe.input_ended:
+    if pipe.has_ended:
         s.bits &= ~<uint32_t>S_HOLD_OUT
+        # It ends once, however often the client makes room from here on.
+        s.taps &= ~<uint32_t>TAP_RESPONSE_BODY
+        if not pipe.input_ended:
+            # A generator that has returned: nobody wants the rest of it.
+            stream_leave_upstream(s)
         if pipe.collects:
             _put_collected(r, pipe)
         else:
             _end_answer(r)
         return
-    if how == PIPE_HELD and not pipe.has_ended:
+    if how == PIPE_HELD:
         if s.up is not NULL and not was_held:
             s.up_ops.read(s, False)
         s.bits |= S_HOLD_OUT

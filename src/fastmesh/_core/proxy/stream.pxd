@@ -47,6 +47,8 @@ cdef void stream_send_again(stream_t *s) noexcept nogil        # drops the answe
 cdef void stream_put_answer_head(stream_t *s, msg_t *m) noexcept nogil
 cdef bint stream_put_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
 cdef void stream_put_answer_end(stream_t *s, msg_t *trailers) noexcept nogil
+# Nobody wants the rest of its answer.
+cdef void stream_leave_upstream(stream_t *s) noexcept nogil
 cdef void stream_put_local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil
 # An answer that somebody else has made: `details` has static storage, or lives as long as the snapshot.
 cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,

@@ -424,6 +424,14 @@ cdef void stream_put_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
     _finish_down(s, trailers)
 
 
+cdef void stream_leave_upstream(stream_t *s) noexcept nogil:
+    cdef up_t *up = s.up
+    s.bits |= S_ANSWER_DONE
+    if up is not NULL:
+        s.up = NULL
+        pool_drop(up)
+
+
 cdef void _finish_down(stream_t *s, msg_t *trailers) noexcept nogil:
     s.down_ops.end(s, trailers)
 
