@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from filtering import make, run
+from filtering import Stand, framed, make, run
 
 from fastmesh import Response
 from fastmesh.filters.builtin.token_budget import ENDINGS, TokenBudget, read
@@ -41,6 +41,18 @@ def test_what_is_too_long_is_cut_after_an_event(size, newline):
     got = answered(make(TokenBudget, per_answer=3), body, size)
     assert got.body == b"".join(event(f"w{n}", newline) for n in range(3)) + ENDINGS["openai"].encode()
     assert got.body.endswith(DONE)
+
+
+def test_the_client_has_its_end_at_once_and_the_model_stops():
+    with Stand(make(TokenBudget, per_answer=2)).open() as stand:
+        client = stand.asks()
+        up = stand.play.connect()
+        up.sends(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for n in range(3):
+            assert not up.is_closed
+            up.sends(framed(event(f"w{n}")))
+        assert client.expect_answer(200).body.endswith(DONE)
+        assert up.is_closed and not client.is_closed
 
 
 def test_the_endings_are_events_that_can_be_read():
