@@ -1,5 +1,5 @@
-"""Filters that misbehave in every way that a Python program can: requests that pass them get what their policy says, and
-all other traffic of the same worker notices nothing."""
+"""Filters that misbehave in every way that a Python program can: requests that pass them get what their policy says,
+and all other traffic of the same worker notices nothing."""
 
 import threading
 from collections.abc import Callable, Iterator
