@@ -94,7 +94,7 @@ fuzz: $(V)/.dev build/.system-fuzz ## coverage-guided fuzzing of the codecs and 
 	scripts/fuzz $(TARGET) $(TIME)
 
 .PHONY: bench
-bench: build $(V)/.bench ## CPU per request beside nginx, HAProxy and Envoy (QUICK=1, ARGS=...)
+bench: build $(V)/.bench ## beside nginx, HAProxy and Envoy, 50 minutes on two cores (QUICK=1: 2 minutes, ARGS=...)
 	$(PY) -m bench $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: bench-smoke

@@ -35,8 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--peer", action="append", metavar="NAME", help="only these (repeat, or a,b; a prefix will do)")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (5; quick: 2)")
-    parser.add_argument("--seconds", type=int, help="measured per peer and round (3; quick: 1)")
+    parser.add_argument("--seconds", type=int, help="measured per peer and round (2; quick: 1)")
     parser.add_argument("--connections", metavar="N,…", help="for the keep-alive scenario (1,32,128,512; quick: 1,128)")
+    parser.add_argument("--requests", type=int, help="in which memory shall not grow (1,000,000; quick: 100,000)")
     parser.add_argument("--output", type=Path, help="the JSON file; the Markdown goes beside it")
     return parser
 
@@ -54,7 +55,11 @@ def _chosen(kind: str, everything: Sequence[T], name: Callable[[T], str], asked:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    base = Options(rounds=2, seconds=1, connections=(1, 128), quick=True) if arguments.quick else Options()
+    base = (
+        Options(rounds=2, seconds=1, connections=(1, 128), quick=True, requests=100_000)
+        if arguments.quick
+        else Options()
+    )
     connections = base.connections
     if arguments.connections:
         connections = tuple(int(part) for part in arguments.connections.split(","))
@@ -63,6 +68,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         seconds=arguments.seconds or base.seconds,
         connections=connections,
         quick=base.quick,
+        requests=arguments.requests or base.requests,
     )
 
 

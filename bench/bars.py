@@ -17,9 +17,13 @@ class Bar:
     limit: float
     against: tuple[str, ...] = ()
     at_least: bool = False  # the limit is a lower one
+    their_point: int | None = None  # of the others, where it is another than its own
 
 
 RIVALS = ("nginx", "haproxy")
+# Points of h1-filters, and of filters-neighbour.
+NONE, ONE, FIVE, ASYNC, ISOLATED = range(5)
+NEIGHBOUR_ISOLATED = 1
 MANY = (32, 128, 512)
 BARS = (
     Bar("CPU, io_uring ÷ better of both (goal)", "h1-keepalive", MANY, "fastmesh-uring", "cpu_us", 0.8, RIVALS),
@@ -37,6 +41,19 @@ BARS = (
     Bar("MiB for 10,000 idle clients", "memory-idle", (0,), "fastmesh-uring", "growth_mib", 20),
     Bar("ms until a new configuration is live, first", "reload", (12, 100), "fastmesh-uring", "first_ms", 100),
     Bar("ms until a new configuration is live, loaded", "reload", (12, 100), "fastmesh-uring", "loaded_ms", 100),
+    Bar("CPU with a filter, io_uring ÷ nginx without", "h1-filters", (ONE,), "fastmesh-uring", "cpu_us", 1.05,
+        ("nginx",), their_point=NONE),
+    Bar("CPU with a filter, io_uring ÷ Envoy without", "h1-filters", (ONE,), "fastmesh-uring", "cpu_us", 0.35,
+        ("envoy",), their_point=NONE),
+    Bar("µs of CPU added by a filter", "h1-filters", (ONE,), "fastmesh-uring", "added_us", 1.5),
+    Bar("µs of CPU added by five filters", "h1-filters", (FIVE,), "fastmesh-uring", "added_us", 6),
+    Bar("µs of CPU added by an async filter", "h1-filters", (ASYNC,), "fastmesh-uring", "added_us", 2),
+    Bar("µs of CPU added by an isolated filter", "h1-filters", (ISOLATED,), "fastmesh-uring", "added_us", 30),
+    Bar("µs of latency p50 added by an isolated filter", "h1-filters", (ISOLATED,), "fastmesh-uring", "added_p50", 80),
+    Bar("p99 beside another route's filter ÷ p99 without it", "filters-neighbour", (NEIGHBOUR_ISOLATED,),
+        "fastmesh-uring", "times", 1.2),
+    Bar("MiB by which memory grows over many filtered requests", "memory-filtered", (0,), "fastmesh-uring",
+        "growth_mib", 0.5),
     Bar("MiB for a slow reader of 1 GiB", "memory-slow-reader", (0,), "fastmesh-uring", "growth_mib", 2),
 )  # fmt: skip
 
@@ -62,7 +79,7 @@ def judge(results: Results) -> list[Verdict]:
                 continue
             if bar.against:
                 card = cards[bar.scenario, bar.figure]
-                found = ratio(results, bar.scenario, point, bar.peer, card, bar.against)
+                found = ratio(results, bar.scenario, point, bar.peer, card, bar.against, bar.their_point)
                 if found:
                     verdicts.append(Verdict(bar, point, found.median))
             else:

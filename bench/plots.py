@@ -18,6 +18,8 @@ COLOURS = {
     "nginx": "#009E73",
     "haproxy": "#E69F00",
     "envoy": "#CC79A7",
+    "envoy-ext-proc": "#8F4A6F",
+    "mitmproxy": "#F0E442",
     "floor-uring": "#444444",
     "floor-epoll": "#888888",
 }

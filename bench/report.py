@@ -169,10 +169,11 @@ def _bars(results: Results) -> str:
     verdicts = bars.judge(results)
     if not verdicts:
         return ""
+    labels = {scenario.name: scenario for scenario in results.scenarios}
     lines = ["## Bars\n", "Both: nginx and HAProxy.\n", "| | at | limit | measured | |", "|---|---:|---:|---:|---|"]
     for one in verdicts:
         sign = "≥" if one.bar.at_least else "≤"
-        at = f"{one.point:,}" if one.point else ""
+        at = labels[one.bar.scenario].label(one.point)
         verdict = "met" if one.met else "**missed**"
         lines.append(f"| {one.bar.words} | {at} | {sign} {one.bar.limit:g} | {one.value:.2f} | {verdict} |")
     return "\n".join(lines) + "\n"

@@ -172,10 +172,17 @@ def _spread(values: list[float]) -> Spread | None:
 
 
 def _beside_best(
-    results: Results, scenario: str, point: int, peer: str, figure: FigureCard, others: Iterable[str]
+    results: Results,
+    scenario: str,
+    point: int,
+    peer: str,
+    figure: FigureCard,
+    others: Iterable[str],
+    their_point: int | None = None,
 ) -> Iterator[tuple[float, float]]:
     """Per round: the peer's figure and the best of the others, so that drift of the machine cancels out."""
-    theirs = [by_round(results, scenario, point, other, figure.key) for other in others]
+    at = point if their_point is None else their_point
+    theirs = [by_round(results, scenario, at, other, figure.key) for other in others]
     best = min if figure.less_is_better else max
     for number, value in by_round(results, scenario, point, peer, figure.key).items():
         rivals = [values[number] for values in theirs if values.get(number)]
@@ -184,9 +191,16 @@ def _beside_best(
 
 
 def ratio(
-    results: Results, scenario: str, point: int, peer: str, figure: FigureCard, others: Iterable[str]
+    results: Results,
+    scenario: str,
+    point: int,
+    peer: str,
+    figure: FigureCard,
+    others: Iterable[str],
+    their_point: int | None = None,
 ) -> Spread | None:
-    return _spread([a / b for a, b in _beside_best(results, scenario, point, peer, figure, others)])
+    beside = _beside_best(results, scenario, point, peer, figure, others, their_point)
+    return _spread([a / b for a, b in beside])
 
 
 def difference(

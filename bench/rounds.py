@@ -64,7 +64,9 @@ def play(scenarios: Sequence[Scenario], peers: Sequence[Peer], options: Options)
 def _progress(casts: Sequence[tuple[Scenario, list[Peer]]], options: Options) -> Progress:
     steps, seconds = 0, 0.0
     for scenario, part in casts:
-        count = len(scenario.points(options)) * scenario.rounds(options) * len(part)
+        count = scenario.rounds(options) * sum(
+            scenario.has(peer, point) for point in scenario.points(options) for peer in part
+        )
         steps += count
         seconds += count * scenario.sample_seconds(options)
     return Progress(seconds, steps)
@@ -74,12 +76,13 @@ def _play_one(
     scenario: Scenario, part: list[Peer], options: Options, stage: Stage, results: Results, progress: Progress
 ) -> None:
     rounds = scenario.rounds(options)
-    for point in scenario.points(options):
-        at = f" {scenario.label(point)}".rstrip()
+    points = scenario.points(options)
+    for group in [points] if scenario.points_together else [[point] for point in points]:
         for number in range(1, rounds + 1):
             spin = machine.spin(stage.cores.proxy, stage.cores.load)
-            results.rounds.append(RoundNoise(scenario.name, point, number, spin.cpu_ms, spin.wall_ms))
-            for peer in part:
+            results.rounds.append(RoundNoise(scenario.name, group[0], number, spin.cpu_ms, spin.wall_ms))
+            for peer, point in ((peer, point) for peer in part for point in group if scenario.has(peer, point)):
+                at = f" {scenario.label(point)}".rstrip()
                 where = f"{scenario.name}{at}, round {number}/{rounds}, {peer.title}"
                 progress.begin(where)
                 try:

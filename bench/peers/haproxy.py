@@ -6,8 +6,10 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.peer import Peer, Protocol, Service, ask_version
-from bench.running import Running
+from bench.peers.peer import Peer, Protocol, Service, Work, ask_version
+from bench.running import ROOT, Running
+
+LUA = ROOT / "bench" / "filters" / "haproxy.lua"
 
 GLOBAL = """
 global
@@ -15,6 +17,7 @@ global
     maxconn {clients}
     no strict-limits                        # start even when twice maxconn exceeds the descriptor limit
     {log}
+    {lua}
 defaults
     timeout connect 1s
     timeout client 1h                       # never close a client that waits
@@ -41,6 +44,7 @@ frontend web
     unique-id-header X-Request-Id
     http-request set-header X-Forwarded-Proto http
     {generation}
+    {filters}
     {choice}
     default_backend app-0
 """
@@ -70,6 +74,7 @@ class Haproxy(Peer):
     title = "HAProxy"
     bar = True
     reloads = True
+    works = frozenset[Work](("mark", "answer"))
 
     def missing(self, protocol: Protocol) -> str | None:
         return None if shutil.which("haproxy") else "haproxy is not installed (Debian: haproxy)"
@@ -83,6 +88,8 @@ class Haproxy(Peer):
             workers=service.workers,
             clients=service.clients,
             log="log stdout format raw local0" if service.access_log else "",
+            # One interpreter, with nothing to lock.
+            lua=f"lua-load-per-thread {LUA}" if service.filters else "",
         )
         http = service.protocol == "http"
         body = _http(service, port, folder, servers) if http else TCP.format(port=port, servers=servers)
@@ -119,6 +126,10 @@ def _http(service: Service, port: int, folder: Path, servers: str) -> str:
         port=port,
         choice=choice,
         generation=generation,
+        filters="\n    ".join(
+            f"http-request lua.mark {header}" if work == "mark" else f"http-response lua.{work}"
+            for work, header in zip(service.filters, service.marks(), strict=True)
+        ),
         log_format=LOG_FORMAT if service.access_log else "",
     )
     # Left alone after three failures, found again by a check each second: without one HAProxy asks a dead one forever.

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from bench.running import Running
 
 Protocol = Literal["http", "tcp"]
+# What a filter does with each request:
+#   mark      reads x-user and x-team, and sets x-mark-1, the second of a chain x-mark-2 and so on, to both of them
+#   async     the same in a coroutine, which waits for nothing
+#   isolated  the same in a process of its own
+#   answer    reads content-type of the answer, and sets x-answer to it
+#   look      sees each piece of the answer's body, and changes none
+#   compute   takes the processor for 2 ms; compute-isolated the same in a process of its own
+Work = Literal["mark", "async", "isolated", "answer", "look", "compute", "compute-isolated"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,12 @@ class Service:
     access_log: bool = False
     # The configuration is going to be replaced; `/generation-N` is answered by 204 and says which one is live.
     generation: int = 0
+    # Filters in Python or Lua, in this order; what computes is of requests below /slow/ only.
+    filters: tuple[Work, ...] = ()
+
+    def marks(self) -> list[str]:
+        """For each filter the header that it sets, if it is one that marks."""
+        return [f"x-mark-{number}" for number in range(1, len(self.filters) + 1)]
 
 
 class Peer(ABC):
@@ -54,6 +68,10 @@ class Peer(ABC):
     reloads: bool = False
     # No proxy at all, only the least the kernel charges for forwarding.
     floor: bool = False
+    # What its filters can do.
+    works: frozenset[Work] = frozenset()
+    # It is there for its filters, and takes part where these are measured only.
+    guest: bool = False
 
     @abstractmethod
     def missing(self, protocol: Protocol) -> str | None:

@@ -1,17 +1,20 @@
-"""What is measured, in the order it is played.  TLS, HTTP/2, gRPC and filters will be further files here."""
+"""What is measured, in the order it is played.  TLS, HTTP/2 and gRPC will be further files here."""
 
 from bench.scenarios.echoes import Echoes
+from bench.scenarios.filters_neighbour import FiltersNeighbour
 from bench.scenarios.h1_access_log import H1AccessLog
 from bench.scenarios.h1_bodies import H1Bodies
 from bench.scenarios.h1_clusters import H1Clusters
 from bench.scenarios.h1_connect import H1Connect
 from bench.scenarios.h1_events import H1Events
 from bench.scenarios.h1_failing import H1Failing
+from bench.scenarios.h1_filters import H1Filters
 from bench.scenarios.h1_keepalive import H1Keepalive
 from bench.scenarios.h1_rate import H1Rate
 from bench.scenarios.h1_routes import H1Routes
 from bench.scenarios.h1_two_hops import H1TwoHops
 from bench.scenarios.memory import MemoryIdle, MemoryRest, MemorySlowReader
+from bench.scenarios.memory_filters import MemoryFiltered, MemoryFilters
 from bench.scenarios.reload import Reload
 from bench.scenarios.reload_latency import ReloadLatency
 from bench.scenarios.scenario import Figure, Measured, Options, Scenario
@@ -30,6 +33,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     H1Routes(),
     H1Clusters(),
     H1AccessLog(),
+    H1Filters(),
+    FiltersNeighbour(),
     H1TwoHops(),
     H1Failing(),
     TcpMessages("down", "origin to client"),
@@ -38,6 +43,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     MemoryRest(),
     MemoryIdle(),
     MemorySlowReader(),
+    MemoryFilters(),
+    MemoryFiltered(),
     Reload(),
     ReloadLatency(),
 )

@@ -16,7 +16,7 @@ class H1AccessLog(SmallRequests):
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         measured = super().measure(stage, peer, point, options)
-        folder = self.hops(stage, peer)[0].folder
+        folder = self.hops(stage, peer, point)[0].folder
         with peer.log_path(folder).open("rb+") as log:
             size = log.seek(0, 2)
             log.seek(max(0, size - TAIL))

@@ -13,6 +13,6 @@ class H1TwoHops(SmallRequests):
     name = "h1-two-hops"
     title = "HTTP/1.1 keep-alive through two proxies, CPU of both"
 
-    def hops(self, stage: Stage, peer: Peer) -> Sequence[Running]:
+    def hops(self, stage: Stage, peer: Peer, point: int) -> Sequence[Running]:
         second = stage.proxy(peer, Service("http"), http_origin.start)
         return stage.proxy(peer, Service("http", origins=(second.port,)), None), second

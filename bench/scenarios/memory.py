@@ -19,7 +19,7 @@ SLOW_BYTES, SLOW_BYTES_QUICK = 1 << 30, 128 << 20
 IDLE = 10_000
 
 
-def _settled(running: Running) -> Running:
+def settled(running: Running) -> Running:
     """Once it has served a little and is idle again."""
     small_requests.ask(running.port)
     time.sleep(SETTLE_SECONDS)
@@ -44,9 +44,9 @@ class MemoryRest(Scenario):
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         with stage.fresh(peer, Service(self.protocol), http_origin.start) as running:
-            rest = _settled(running).pss_bytes() / MIB
+            rest = settled(running).pss_bytes() / MIB
         with stage.fresh(peer, Service(self.protocol, workers=2), http_origin.start) as running:
-            more = _settled(running).pss_bytes() / MIB - rest
+            more = settled(running).pss_bytes() / MIB - rest
         return Measured({"rest_mib": rest, "worker_mib": more})
 
 
@@ -64,7 +64,7 @@ class MemoryIdle(Scenario):
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         with stage.fresh(peer, Service(self.protocol), http_origin.start) as running:
-            before = _settled(running).pss_written_bytes()
+            before = settled(running).pss_written_bytes()
             with program.started("bench.load.idle", stage.cores.load, running.port, IDLE) as clients:
                 assert clients.stdout is not None
                 failed = json.loads(clients.stdout.readline())["failed"]
@@ -88,7 +88,7 @@ class MemorySlowReader(Scenario):
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         length = SLOW_BYTES_QUICK if options.quick else SLOW_BYTES
         with stage.fresh(peer, Service(self.protocol), bodies.start) as running:
-            before = peak = _settled(running).pss_written_bytes()
+            before = peak = settled(running).pss_written_bytes()
             with program.started("bench.load.bodies", stage.cores.load, "slow", running.port, length) as reader:
                 while reader.poll() is None:
                     peak = max(peak, running.pss_written_bytes())

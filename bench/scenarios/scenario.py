@@ -30,10 +30,12 @@ class Options:
     """What the command line asked for."""
 
     rounds: int = 5
-    seconds: int = 3
+    seconds: int = 2
     warm_seconds: int = 1
     connections: tuple[int, ...] = (1, 32, 128, 512)
     quick: bool = False
+    # In which memory shall not grow.
+    requests: int = 1_000_000
 
 
 @dataclass
@@ -56,9 +58,12 @@ class Scenario(ABC):
     floors: bool = False
     # Whether it belongs to the first look of a quick run.
     quick: bool = False
+    # All points of a peer are played in each round, one after the other, so that one can be held against another; else
+    # each is played in all rounds before the next.
+    points_together: bool = False
 
     def points(self, options: Options) -> Sequence[int]:
-        """The sizes to measure at; each is played in all rounds before the next."""
+        """The sizes to measure at."""
         return (0,)
 
     def label(self, point: int) -> str:
@@ -68,7 +73,11 @@ class Scenario(ABC):
 
     def takes(self, peer: Peer) -> bool:
         """Whether the peer can play it; that it speaks the protocol is known."""
-        return self.floors or not peer.floor
+        return (self.floors or not peer.floor) and not peer.guest
+
+    def has(self, peer: Peer, point: int) -> bool:
+        """Whether a peer that takes part can play this point."""
+        return True
 
     def rounds(self, options: Options) -> int:
         return options.rounds

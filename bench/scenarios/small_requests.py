@@ -26,22 +26,26 @@ class SmallRequests(Scenario):
         warm = options.warm_seconds / (options.rounds if options.quick else 1)
         return options.seconds + warm + 0.2
 
-    def hops(self, stage: Stage, peer: Peer) -> Sequence[Running]:
+    def hops(self, stage: Stage, peer: Peer, point: int) -> Sequence[Running]:
         """The proxies a request passes, the client's first."""
         return (stage.proxy(peer, self.service, http_origin.start),)
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
-        hops = self.hops(stage, peer)
+        hops = self.hops(stage, peer, point)
         if stage.cold(peer, point) or not options.quick:
             self.load(stage, hops[0], point, options.warm_seconds)
         with stage.window(*hops) as window:
             load = self.load(stage, hops[0], point, options.seconds)
         return Measured(self.counted(hops, load, window), load.failed + (not load.requests), window.noise())
 
+    def clients(self, point: int) -> int:
+        """Connections of the load."""
+        return point or self.connections
+
     def load(self, stage: Stage, running: Running, point: int, seconds: int) -> wrk.Load:
         return wrk.run(
             running.port,
-            point or self.connections,
+            self.clients(point),
             seconds,
             stage.cores.load,
             self.headers,

@@ -6,7 +6,7 @@ import pytest
 
 from bench.load.echo import accepted, frame, unframed
 from bench.load.percentiles import curve, percentile
-from bench.peers import PEERS, Service
+from bench.peers import PEERS, Service, Work
 from bench.scenarios import SCENARIOS, Options
 
 
@@ -44,7 +44,7 @@ def test_a_mask_is_taken_off() -> None:
     assert unframed(bytes.fromhex("818537fa213d7f9f4d5158")) == (b"Hello", 11)
 
 
-@pytest.mark.parametrize("peer", [one for one in PEERS if not one.floor], ids=lambda one: one.name)
+@pytest.mark.parametrize("peer", [one for one in PEERS if not one.floor and not one.guest], ids=lambda one: one.name)
 def test_what_a_scenario_asks_for_is_in_the_configuration(peer, tmp_path: Path) -> None:
     def written(**more: object) -> str:
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
@@ -60,6 +60,22 @@ def test_what_a_scenario_asks_for_is_in_the_configuration(peer, tmp_path: Path) 
     assert all(str(port) in written(origins=(21001, 21002, 21003)) for port in (21001, 21002, 21003))
     assert "/generation-7" in written(generation=7)
     assert written(access_log=True) != plain
+
+
+@pytest.mark.parametrize("peer", [one for one in PEERS if one.works], ids=lambda one: one.name)
+def test_filters_are_in_the_configuration_in_their_order(peer, tmp_path: Path) -> None:
+    def written(*filters: Work) -> str:
+        folder = tmp_path / "-".join(("with", *filters))
+        folder.mkdir()
+        command = peer.command(Service("http", origins=(21001,), filters=filters), 20123, folder)
+        return "".join([*(path.read_text() for path in sorted(folder.iterdir())), *command])
+
+    assert "x-mark" not in written() and ":Answer" not in written("mark")
+    three = written("mark", "mark", "mark")
+    at = [three.index(f"x-mark-{number}") for number in (1, 2, 3)]
+    assert at == sorted(at) and "x-mark-4" not in three
+    texts = {work: written(work) for work in sorted(peer.works - {"mark"})}
+    assert len(set(texts.values())) == len(texts)
 
 
 def test_scenarios_have_names_of_their_own_and_points_with_labels() -> None:
