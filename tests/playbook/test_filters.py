@@ -1,5 +1,6 @@
 """Filters on the stream, with no sockets: what they see, what they change, and what a client and an upstream get."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -726,3 +727,29 @@ def test_a_shadow_changes_nothing_and_tells_what_it_would_have(play: Play) -> No
         ("shadow", "on_request"), ("shadow", "on_route"), ("shadow", "on_response")]
     assert "answer 403" in play.reports[0][2] and "route it in another way" in play.reports[1][2]
     assert play.stage.log() == ["-"]
+
+
+# --- what it took ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_trusted_client_is_told_what_filters_took(play: Play, local: bool) -> None:
+    play.endpoints("a").filter(Mark(), name="mark@web/r 0")
+    play.filter(OnRequest(lambda request: Response(204) if local else None), name="second")
+    asking = GET.replace(b"x-one", b"X-FastMesh-Timing: 1\r\nx-one")
+    play.client_sends(asking)
+    if not local:
+        play.connect().answers(200, b"body")
+    timing = play.first.expect_answer(204 if local else 200)["server-timing"]
+    assert timing is not None and re.fullmatch(r"mark-web-r-0;dur=\d+\.\d{3}, second;dur=\d+\.\d{3}", timing)
+    play.client_sends(GET)
+    if not local:
+        play.asked().answers()
+    assert play.first.expect_answer(204 if local else 200)["server-timing"] is None
+
+
+def test_others_are_not_told(play: Play) -> None:
+    play.trusted = []
+    play.endpoints("a").filter(Mark())
+    play.client_sends(GET.replace(b"x-one", b"x-fastmesh-timing: 1\r\nx-one"))
+    play.connect().answers()
+    assert play.first.expect_answer(200)["server-timing"] is None

@@ -67,8 +67,8 @@ cdef class Table:
 
 # True while the filter is bypassed. Ends a quarantine whose time is over.
 cdef bint slot_is_bypassed(slot_t *c, uint64_t now_ns) noexcept
-# Around every go of a filter's code: begin returns the time, end counts.
+# Around every go of a filter's code: begin returns the time, end counts, and returns how long it took, in ns.
 cdef uint64_t slot_begin(slot_t *c) noexcept
-cdef void slot_end(slot_t *c, int phase, uint64_t begun_ns) noexcept
+cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns) noexcept
 # The name of a phase, as authors write it.
 cdef str phase_name(int phase, int kind)

@@ -267,7 +267,7 @@ cdef uint64_t slot_begin(slot_t *c) noexcept:
     return now
 
 
-cdef void slot_end(slot_t *c, int phase, uint64_t begun_ns) noexcept:
+cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns) noexcept:
     global fm_filter_since
     cdef uint64_t now
     fm_filter_since = 0
@@ -283,6 +283,7 @@ cdef void slot_end(slot_t *c, int phase, uint64_t begun_ns) noexcept:
         if c.row is not NULL:
             # By the worker's clock, which a test may move.
             (<Slot>c.owner).overran(phase, now - begun_ns, wait_reactor.engine.now())
+    return now - begun_ns
 
 
 cdef class Table:

@@ -76,7 +76,7 @@ cdef class Lane(Task):
         self.begun_ns = slot_begin(self.c)
 
     cdef void leaving(self) noexcept:
-        slot_end(self.c, self.phase, self.begun_ns)
+        self.r.spend(self.stage, slot_end(self.c, self.phase, self.begun_ns))
         self.r.depth -= 1
 
     cdef void dropped(self) noexcept:
@@ -207,7 +207,7 @@ cdef int _ask(Request r, int at, int part, int stage, int phase, slot_t *c) noex
             else:
                 result = method(r)
         finally:
-            slot_end(c, phase, begun)
+            r.spend(stage, slot_end(c, phase, begun))
             r.depth -= 1
         if result is not None and PyCoro_CheckExact(result):
             lane = Lane.__new__(Lane)
@@ -329,8 +329,12 @@ cdef void _put_given(Request r) noexcept:
     cdef stream_t *s = r.s
     cdef Response given = r.response
     cdef uint32_t n = 0
-    cdef bytes room = bytes(given.m.len + 2)
+    cdef bytes room
     cdef bytes body = given.body if given.body is not None else b""
+    if r.spent is not NULL:
+        given.touch()
+        r.put_timing(given.h)
+    room = bytes(given.m.len + 2)
     n = h1_copy_fields(<uint8_t *><char *>room, given.m)
     r.is_answer_sent = True
     if s.bits & S_LOCAL:
@@ -586,6 +590,9 @@ cdef int _answered(stream_t *s, msg_t **m) noexcept:
             return FILTER_OVER
     how = _answer_head(r)
     if how == FILTER_GO:
+        if r.spent is not NULL:
+            r.response.touch()
+            r.put_timing(r.response.h)
         m[0] = r.response.m
         r.is_answer_sent = True
         _let_go(r)

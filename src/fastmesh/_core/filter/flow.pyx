@@ -290,6 +290,8 @@ cdef int flow_begin_answer(Request r) noexcept:
 
 cdef void flow_put_head(Request r) noexcept:
     r.response.touch()
+    if not r.is_answer_sent:
+        r.put_timing(r.response.h)
     r.is_answer_sent = True
     stream_put_answer_head(r.s, r.response.m)
 

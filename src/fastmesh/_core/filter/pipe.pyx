@@ -57,7 +57,8 @@ cdef class Stage(Task):
         self.begun_ns = slot_begin(self.c)
 
     cdef void leaving(self) noexcept:
-        slot_end(self.c, PHASE_RESPONSE_BODY if self.pipe.is_out else PHASE_REQUEST_BODY, self.begun_ns)
+        self.pipe.r.spend(self.stage, slot_end(
+            self.c, PHASE_RESPONSE_BODY if self.pipe.is_out else PHASE_REQUEST_BODY, self.begun_ns))
         self.pipe.r.depth -= 1
 
     cdef bint ready(self):

@@ -37,6 +37,7 @@ cdef class Request(View):
     cdef Connection _connection
     cdef Task task_in         # of the request's direction
     cdef Task task_out
+    cdef uint64_t *spent      # ns per stage, owned; NULL unless the client has asked for Server-Timing
     cdef object pipe_in       # Pipe
     cdef object pipe_out
     cdef span_t path_normal   # while `routed` runs
@@ -49,6 +50,10 @@ cdef class Request(View):
     cdef str sent_id(self)
     cdef int read_again(self) except -1
     cdef slot_t *slot(self, int stage) noexcept
+    cdef void count_time(self) noexcept
+    cdef void spend(self, int stage, uint64_t ns) noexcept
+    # Adds Server-Timing to an answer's head, if it was asked for.
+    cdef void put_timing(self, head_t *h) noexcept
 
 
 cdef class Response(View):

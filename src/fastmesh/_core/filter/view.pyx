@@ -5,7 +5,8 @@ from fastmesh._core.filter import headers as headers_module
 from fastmesh._core.filter.headers import HeaderError, ViewClosed  # no-cython-lint
 from fastmesh._core.filter.headers cimport headers_of, text_of
 from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait  # no-cython-lint
-from fastmesh._core.http.edit cimport head_copy, head_empty, head_free, head_set_target
+from fastmesh._core.filter.chain cimport STAGES_MAX, Slot
+from fastmesh._core.http.edit cimport head_add_own, head_copy, head_empty, head_free, head_set_target
 from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
 from fastmesh._core.http.msg cimport (
     FRAME_LENGTH, FRAME_NONE, MSG_FIELDS_ROOM, MSG_EDITED, MSG_LINE, MSG_UPGRADE, msg_span, msg_value)
@@ -13,7 +14,7 @@ from fastmesh._core.http.token cimport (
     HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID)
 from fastmesh._core.http.uri cimport URI_SAME, uri_normalize
 from fastmesh._core.io.reactor cimport reactor_clock
-from fastmesh._core.mem.raw cimport raw_give, raw_take
+from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.proxy.access_log cimport flags_text
@@ -54,6 +55,7 @@ cdef class Request(View):
     def __dealloc__(self):
         if self.h is not NULL:
             head_free(self.h)
+        raw_give(self.spent)
 
     def __init__(self):
         raise TypeError("requests come from clients; tests make them with fastmesh.testing")
@@ -76,6 +78,29 @@ cdef class Request(View):
 
     cdef slot_t *slot(self, int stage) noexcept:
         return self.table.c[self.stages[stage]]
+
+    cdef void count_time(self) noexcept:
+        if self.spent is NULL:
+            self.spent = <uint64_t *>raw_zeroed(STAGES_MAX * sizeof(uint64_t))
+
+    cdef void spend(self, int stage, uint64_t ns) noexcept:
+        if self.spent is not NULL:
+            self.spent[stage] += ns
+
+    cdef void put_timing(self, head_t *h) noexcept:
+        cdef int i
+        cdef bytes text
+        if self.spent is NULL:
+            return
+        try:
+            text = ", ".join([
+                f"{_metric_name((<Slot>self.slot(i).owner).name)};dur={self.spent[i] / 1e6:.3f}"
+                for i in range(self.n_stages) if self.entered >> i & 1]).encode()
+        except BaseException:
+            return
+        if text:
+            head_add_own(h, <const unsigned char *>b"server-timing", 13,
+                         span_of(<const unsigned char *><char *>text, <uint32_t>len(text)))
 
     cdef msg_t *look(self) except NULL:
         self.alive()
@@ -347,6 +372,14 @@ cdef class Request(View):
             return f"<Request {self.method} {self.target}>"
         except ViewClosed:
             return "<Request, closed>"
+
+
+cdef str _metric_name(str name):
+    """A token, as Server-Timing wants it (W3C Server Timing, section 3)."""
+    made = ""
+    for letter in name:
+        made += letter if letter.isascii() and (letter.isalnum() or letter in "-._") else "-"
+    return made
 
 
 cdef int _set_target(head_t *h, bytes path, span_t query) except -1:
