@@ -354,6 +354,43 @@ def test_streams_wait_between_pieces(play: Play) -> None:
     play.first.expect_answer(200, b"abcdef")
 
 
+def test_a_stream_that_waits_and_then_takes_the_next_piece(play: Play) -> None:
+    class Gather(Filter):
+        async def on_request_stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            gathered = b""
+            async for chunk in chunks:
+                await sleep(0.01)
+                gathered += chunk
+            yield gathered
+
+    play.endpoints("a").filter(Gather(), timeout_ns=200 * MS)
+    play.client_sends(POST + b"hello")
+    up = play.connect("a")
+    play.pass_time("20ms")
+    play.pass_time("300ms")         # waiting for the client is not the filter's time
+    play.client_sends(b"world")
+    play.pass_time("20ms")
+    assert up.expect_request().body == b"helloworld" and play.reports == []
+
+
+def test_an_answer_behind_a_filter_that_waits_and_a_client_that_does_not_read(play: Play) -> None:
+    play.listener(buffer_bytes=4096).endpoints("a").filter(Slow("response_chunk"))
+    play.client_sends(GET)
+    up = play.connect("a")
+    play.first.stops_reading()
+    up.sends(b"HTTP/1.1 200 OK\r\ncontent-length: 40000\r\n\r\n" + b"a" * 10_000)
+    for _ in range(10):
+        play.pass_time("110ms")
+    assert not up.socket.is_receiving
+    play.first.reads()
+    for _ in range(10):
+        play.pass_time("110ms")
+    up.sends(b"a" * 30_000)
+    for _ in range(30):
+        play.pass_time("110ms")
+    play.first.expect_answer(200, b"A" * 40_000)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_filter_that_refuses_to_end(play: Play) -> None:
     class Stubborn(Filter):

@@ -369,6 +369,8 @@ cdef void _answer_moved(Request r, Pipe pipe, int how) noexcept:
             s.up_ops.read(s, False)
         s.bits |= S_HOLD_OUT
         return
+    if was_held and pipe.is_full and s.up is not NULL:
+        return      # what the upstream has said meanwhile goes on when the client takes this
     s.bits &= ~<uint32_t>S_HOLD_OUT
     if pipe.is_full or s.up is NULL:
         return

@@ -6,6 +6,7 @@ from fastmesh._core.filter.chain cimport (
 from fastmesh._core.filter.view cimport Request, Response
 from fastmesh._core.filter.wait cimport TASK_HELD, WAIT_DONE, Task, Wait
 from fastmesh._core.io.reactor cimport reactor_clock
+from fastmesh._core.io.timer cimport timer_unlink
 from fastmesh._core.mem.counter cimport PHASE_REQUEST_BODY, PHASE_RESPONSE_BODY
 
 cdef extern from "Python.h":
@@ -186,6 +187,21 @@ cdef class Stage(Task):
         if not isinstance(result, (bytes, bytearray, memoryview)):
             raise TypeError(f"yielded a {type(result).__name__}: bytes are allowed")
         return self._give(bytes(result)) if result else PIPE_MOVED
+
+    cdef void held_again(self) noexcept:
+        """After having waited, for something else: where that is a piece, the pipe goes on."""
+        cdef int how
+        if self.hungry is None:
+            return
+        self.is_held = False
+        if self.limit.next is not NULL:
+            timer_unlink(&self.reactor.wheel, &self.limit)
+        try:
+            how = self.pipe.run()
+        except BaseException:
+            self.pipe.fault = self.stage
+            how = PIPE_FAILED
+        pipe_moved(self.pipe, how)
 
     cdef void finished(self) noexcept:
         """After having waited."""

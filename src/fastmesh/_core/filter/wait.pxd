@@ -56,6 +56,8 @@ cdef class Task:
     cdef void cancel(self) noexcept
     cdef void finished(self) noexcept
     cdef void dropped(self) noexcept        # it is cancelled, and will not be finished
+    # It has gone on, and waits again.
+    cdef void held_again(self) noexcept
     cdef void entering(self) noexcept
     cdef void leaving(self) noexcept
 

@@ -164,6 +164,9 @@ cdef class Task:
     cdef void dropped(self) noexcept:
         pass
 
+    cdef void held_again(self) noexcept:
+        pass
+
     cdef void entering(self) noexcept:
         pass
 
@@ -185,6 +188,7 @@ cdef void _go_on(Task task, BaseException error) noexcept:
         return
     try:
         if (task.step() if error is None else task.throw(error)) == TASK_HELD:
+            task.held_again()
             return
     except BaseException as failed:
         task.error = failed
