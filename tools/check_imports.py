@@ -18,6 +18,7 @@ PACKAGES = {
     "snapshot": {"errors", "units", "config", "filters"},
     "observe": {"errors", "units", "_core.mem"},
     "worker": {"_core.worker", "_core.filter", "filters"},
+    "host": {"__init__", "filters", "worker", "_core.filter"},
     "admin": {"errors", "units", "config", "observe", "control"},
     "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem"},
     "testing": {"__init__", "errors", "units", "config", "filters", "snapshot", "_core.worker", "_core.filter",

@@ -36,6 +36,8 @@ class Found(NamedTuple):
     secrets: frozenset[str]         # names of those that nobody is shown
     security: bool
     isolated: bool
+    needs: tuple[str, ...] | None   # headers that travel to it, when it is isolated
+    changes_body: bool
     on_error: str | None
     budget: int                     # nanoseconds
     body_limit: int                 # bytes
@@ -122,6 +124,7 @@ class _Look:
         policy = cls.on_error
         if policy is not None and policy not in POLICIES:
             bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open, skip or None"))
+        needs = self.needed(bad, cls)
         values = self.read(path, item, cls, settings, bad)
         for problem in bad if is_new else ():
             self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
@@ -131,7 +134,7 @@ class _Look:
         self.policy(path, item, cls)
         self.found[path] = Found(
             loaded, phases, values, frozenset(setting.name for setting in settings if setting.is_secret),
-            bool(cls.security), bool(cls.isolated), policy, budget, body_limit)
+            bool(cls.security), bool(cls.isolated), needs, bool(cls.changes_body), policy, budget, body_limit)
 
     @staticmethod
     def decided(bad: list[BadClass], cls: type[Filter], name: str, parse: Any) -> int:
@@ -143,6 +146,17 @@ class _Look:
         except WrongValue as wrong:
             bad.append(BadClass(f"{cls.__name__}.{name} is {text!r}", wrong.allowed, wrong.hint))
             return 0
+
+    @staticmethod
+    def needed(bad: list[BadClass], cls: type[Filter]) -> tuple[str, ...] | None:
+        if cls.needs is None:
+            return None
+        if not isinstance(cls.needs, tuple | list) or not all(
+                isinstance(name, str) and name and name.isascii() for name in cls.needs):
+            bad.append(BadClass(f"{cls.__name__}.needs is {cls.needs!r}", "a tuple of header names, or None for all",
+                                'write needs = ("authorization",)'))
+            return None
+        return tuple(name.lower() for name in cls.needs)
 
     def read(self, path: Path, item: dict[str, Value], cls: type[Filter], settings: list[Setting],
              bad: list[BadClass]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ MOST_TEXT = 8192        # characters; a traceback with its lines
 
 # What is told, and at which level the journal has it.
 KINDS = {"filter_error": "error", "filter_overrun": "warn", "filter_quarantined": "error", "filter_back": "info",
-         "filter_shadow": "info", "filter_log": "info"}
+         "filter_shadow": "info", "filter_log": "info", "filter_host": "error"}
 
 
 class Events:

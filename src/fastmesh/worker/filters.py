@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Spec = dict[str, Any]       # a slot of the blob; see Chains in snapshot/chains.py
     Furnish = Callable[[object, Spec], None]
-    StandIn = Callable[[Spec, str], object]
+    StandIns = Callable[[list[Spec], int], Any]
 
 Module = type(sys)
 
@@ -39,7 +39,7 @@ class Entry:
 
     __slots__ = ("has_served", "holders", "instance", "slot", "spec")
 
-    def __init__(self, spec: Spec, instance: object, slot: Slot) -> None:
+    def __init__(self, spec: Spec, instance: Any, slot: Slot) -> None:
         self.spec = spec
         self.instance = instance
         self.slot = slot
@@ -51,9 +51,10 @@ class Filters:
     """All filters that snapshots of this worker still use."""
 
     def __init__(self, tell: Callable[[Spec], None], furnish: Furnish | None = None,
-                 stand_in: StandIn | None = None) -> None:
+                 stand_in: StandIns | None = None) -> None:
         """`tell` takes packets for control. `furnish` gives an instance what it has besides its settings, before it is
-        started. `stand_in` makes what takes the place of an isolated filter here, of a spec and a file's source."""
+        started. `stand_in` makes what takes the place of an isolated filter here, of all isolated ones and its place
+        among them; that says by `is_current` whether it may go on to be used."""
         self._tell = tell
         self._furnish = furnish
         self._stand_in = stand_in
@@ -69,12 +70,16 @@ class Filters:
         told = unpack(blob)
         _find_modules_in(told["paths"])
         taken: list[Entry] = []
+        isolated = [spec for spec in told["slots"] if spec["isolated"]]
+        place = 0       # among the isolated ones
         try:
             for spec in told["slots"]:
                 entry = self._known(spec)
                 if entry is None:
-                    entry = self._make(spec, told["files"].get(spec["fingerprint"], ""))
+                    entry = (self._make_isolated(isolated, place) if spec["isolated"] else
+                             self._make(spec, told["files"].get(spec["fingerprint"], "")))
                     self._entries.append(entry)
+                place += spec["isolated"]
                 entry.holders += 1
                 taken.append(entry)
         except BaseException:
@@ -107,26 +112,33 @@ class Filters:
     # --- instances ---
 
     def _known(self, spec: Spec) -> Entry | None:
-        return next((entry for entry in self._entries if entry.spec == spec), None)
+        return next((entry for entry in self._entries if entry.spec == spec and (
+            not spec["isolated"] or entry.instance.is_current())), None)
 
     def _make(self, spec: Spec, source: str) -> Entry:
+        try:
+            instance = self.new(spec, source)
+            instance.start()
+        except BaseException as error:      # also SystemExit: a filter does not end a worker
+            raise FilterRefused(f"filter {spec['name']}: {_where(error, spec)}") from None
+        return self._entry(spec, instance, {phase: getattr(instance, phase) for phase in spec["phases"]})
+
+    def _make_isolated(self, isolated: list[Spec], place: int) -> Entry:
+        spec = isolated[place]
+        if self._stand_in is None:
+            raise FilterRefused(f"filter {spec['name']}: it is isolated, and this worker has no process to run it in")
+        instance = self._stand_in(isolated, place)
+        entry = self._entry(spec, instance, instance.phases)
+        instance.slot = entry.slot
+        return entry
+
+    def _entry(self, spec: Spec, instance: object, phases: dict[str, Callable[..., Any]]) -> Entry:
         name = spec["name"]
-        if spec["isolated"]:
-            if self._stand_in is None:
-                raise FilterRefused(f"filter {name}: it is isolated, and this worker has no process to run it in")
-            instance = self._stand_in(spec, source)
-        else:
-            try:
-                instance = self._start(spec, self._class(spec, source))
-            except FilterRefused:
-                raise
-            except BaseException as error:      # also SystemExit: a filter does not end a worker
-                raise FilterRefused(f"filter {name}: {_where(error, spec)}") from None
         slot = Slot(
-            instance, {phase: getattr(instance, phase) for phase in spec["phases"]}, row=spec["row"],
-            name=name, on_error=spec["on_error"], budget_ns=spec["budget_ns"], timeout_ns=spec["timeout_ns"],
-            body_limit=spec["body_limit"], shadow=spec["shadow"], quarantine=tuple(spec["quarantine"]),
-            changes_body=bool(getattr(instance, "changes_body", True)), report=self._report_of(name))
+            instance, phases, row=spec["row"], name=name, on_error=spec["on_error"], budget_ns=spec["budget_ns"],
+            timeout_ns=spec["timeout_ns"], body_limit=spec["body_limit"], shadow=spec["shadow"],
+            quarantine=tuple(spec["quarantine"]), changes_body=bool(getattr(instance, "changes_body", True)),
+            report=self._report_of(name))
         return Entry(spec, instance, slot)
 
     def _report_of(self, name: str) -> Callable[[str, str, str], None]:
@@ -134,7 +146,9 @@ class Filters:
             self._tell({"op": "event", "what": EVENTS[what], "filter": name, "text": text[-TEXT_MOST:]})
         return report
 
-    def _start(self, spec: Spec, cls: Any) -> object:
+    def new(self, spec: Spec, source: str) -> Any:
+        """An instance with its settings, not yet started. Raises whatever its module and its class raise."""
+        cls: Any = self._class(spec, source)
         instance = cls()
         settings = spec["settings"]
         log = Reporter(spec["name"], self._tell, _secrets_in(settings))
@@ -145,7 +159,6 @@ class Filters:
                 object.__setattr__(instance, name, value)
         if self._furnish is not None:
             self._furnish(instance, spec)
-        instance.start()
         return instance
 
     def _let_go(self, entries: list[Entry]) -> None:

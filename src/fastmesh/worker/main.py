@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastmesh._core.filter.chain import Slot, Table
     from fastmesh.worker.filters import Filters
+    from fastmesh.worker.isolated import Hosts
     from fastmesh.worker.packet import Message
 
 STDERR_FD = 2
@@ -48,6 +49,7 @@ class Process:
         self.is_over = False
         self.told_to_leave = False      # SIGTERM while an orphan
         self.filters: Filters | None = None     # from the first snapshot with a filter on
+        self.hosts: Hosts | None = None         # from the first one with an isolated filter on
         self.worker = Worker(engine, STATS_FD, CONTROL_FD, slot)
 
     def run(self) -> int:
@@ -92,7 +94,12 @@ class Process:
                 self.worker.add_listener(listener_id, fd)
         elif op == "snapshot":
             self.orphan_grace_ms = message.get("orphan_grace_ms", self.orphan_grace_ms)
+            host = message.get("host", 0)
+            if host:
+                self.filter_hosts().offer(host, fds[1] if len(fds) > 1 else -1)
             self.apply(message["version"], message["size"], message.get("filters", 0), fds[0])
+        elif op == "filter_host":
+            self.filter_hosts().renew(message["number"], fds[0])
         elif op == "drain":
             self.worker.drain(message["grace_ms"], message["idle_ms"])
         elif op == "stop":
@@ -119,10 +126,14 @@ class Process:
         except ValueError as refused:       # SnapshotRefused, FilterRefused
             if slots and self.filters is not None:
                 self.filters.give_back(slots)
+            if self.hosts is not None:
+                self.hosts.settle(False)
             self.tell({"op": "nack", "version": version, "why": str(refused)})
         else:
             if slots and self.filters is not None:
                 self.filters.serve(slots)
+            if self.hosts is not None:
+                self.hosts.settle(True)
             self.tell({"op": "ack", "version": version, "ms": (perf_counter() - begun) * 1000})
 
     def take_filters(self, blob: bytes) -> list[Slot]:
@@ -137,8 +148,16 @@ class Process:
                 shared.attach(SHARED_FD)
             except (OSError, shared.SharedError):
                 pass        # started without control: its filters share with nobody
-            self.filters = Filters(self.tell, furnish)
+            self.filters = Filters(self.tell, furnish,
+                                   lambda isolated, place: self.filter_hosts().stand_in(isolated, place))
         return self.filters.take(blob)
+
+    def filter_hosts(self) -> Hosts:
+        if self.hosts is None:
+            from fastmesh.worker.isolated import Hosts
+            self.hosts = Hosts(lambda text: self.tell({
+                "op": "event", "what": "filter_host", "filter": "host", "text": text}))
+        return self.hosts
 
     def table_of(self, slots: list[Slot]) -> Table:
         from fastmesh._core.filter.chain import Table

@@ -1,0 +1,353 @@
+"""An exchange in a filter host: made of what the worker sends, and what a filter changes is written down.
+
+The same object in all phases of an exchange, open within them. A phase of the request's direction and one of the
+answer's may run at the same time: each has a list of its own for its edits.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, MutableMapping
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from fastmesh._core.filter.headers import ViewClosed
+from fastmesh.filters.protocol import CLUSTER, DISCARD, LABEL, PATH, QUERY, REQUEST, SET, TIMEOUT, UNLABEL
+from fastmesh.host.headers import Headers
+
+TARGET_PATH = re.compile(r"\*|/[!\"$->@-~]*")
+LABELS_MOST = 16
+LABEL_NAME_MOST = 64
+# In which the request's head has not been sent.
+EDITED_IN = ("on_request", "on_route", "on_request_body")
+STEERED_IN = ("on_request", "on_route")
+OVER = ("this request's exchange is over: keep what you need of it (str values, headers.copy()) before on_complete "
+        "ends")
+BETWEEN = ("a request may be used while one of its phases runs, not between them: keep what you need of it (str "
+           "values, headers.copy()) before the phase ends")
+
+Edit = tuple[int, int, str, Any]
+
+
+class Editor(Protocol):
+    """A phase that runs."""
+
+    phase: str
+    edits: list[Edit]
+
+
+class Connection(NamedTuple):
+    """A client's connection."""
+
+    peer: str
+    port: int
+    listener: str
+    id: int
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.id} of {self.peer} at {self.listener}>"
+
+
+class Labels(MutableMapping[str, str]):
+    """Words about an exchange, for the access log."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.words: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        return self.words[name]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._request.alive()
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"labels are str: {name!r}: {value!r}")
+        if not name or len(name.encode()) > LABEL_NAME_MOST or not name.isprintable():
+            raise ValueError(f"a label's name has 1 to {LABEL_NAME_MOST} printable bytes: {name!r}")
+        if name not in self.words and len(self.words) >= LABELS_MOST:
+            raise ValueError(f"an exchange has at most {LABELS_MOST} labels; {name!r} is one more")
+        self._request.label(LABEL, name, value)
+        self.words[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        self._request.alive()
+        if name not in self.words:
+            raise KeyError(name)
+        self._request.label(UNLABEL, name, "")
+        del self.words[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.words)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __repr__(self) -> str:
+        return f"Labels({self.words!r})"
+
+
+class Request:
+    """A request on its way to the upstream, and the exchange as a whole."""
+
+    def __init__(self) -> None:
+        self._active: list[Editor] = []
+        self._is_over = False
+        self._head: list[Any] | None = None
+        self._headers = Headers.of([], self.look, self._change)
+        self._connection: Connection | None = None
+        self._labels = Labels(self)
+        self._state: dict[str, Any] = {}
+        self._route: str | None = None
+        self._cluster: str | None = None
+        self._timeout: float | None = None
+        self._endpoint: str | None = None
+        self._attempts = 0
+        self._began = 0.0
+
+    # --- for the host ---
+
+    def update(self, head: list[Any] | None, facts: list[Any] | None) -> None:
+        """What the worker says of it now."""
+        if head is not None:
+            *self._head, flat, connection = head
+            self._headers = Headers.of(flat, self.look, self._change)
+            self._connection = Connection(*connection)
+        if facts is not None:
+            self._route, self._cluster, self._timeout, self._endpoint, self._attempts, elapsed, labels = facts
+            self._began = monotonic() - elapsed
+            if labels is not None:
+                self._labels.words = labels
+
+    def open(self, phase: Editor) -> None:
+        self._active.append(phase)
+
+    def close(self, phase: Editor) -> None:
+        self._active.remove(phase)
+
+    def end(self) -> None:
+        """Its exchange is over: no phase begins any more."""
+        self._is_over = True
+
+    def alive(self) -> Editor:
+        if not self._active:
+            raise ViewClosed(OVER if self._is_over else BETWEEN)
+        return self._active[-1]
+
+    def look(self) -> list[Any]:
+        self.alive()
+        if self._head is None:
+            raise ViewClosed("a TCP connection has no request head")
+        return self._head
+
+    def edit_of(self, phases: tuple[str, ...], why_not: str) -> list[Edit]:
+        """The edits of that of the phases which runs. Raises RuntimeError where none of them does."""
+        self.alive()
+        for active in self._active:
+            if active.phase in phases:
+                return active.edits
+        raise RuntimeError(why_not)
+
+    def label(self, which: int, name: str, value: str) -> None:
+        active = self.alive()
+        if active.phase == "on_complete":
+            raise RuntimeError("the exchange is over already: labels can be set until on_response_trailers")
+        active.edits.append((which, REQUEST, name, value))
+
+    def _edits(self) -> list[Edit]:
+        return self.edit_of(EDITED_IN, "the request is on its way already: its head can be changed in on_request, "
+                            f"on_route and on_request_body, not in {self.alive().phase}")
+
+    def _change(self, which: int, name: str, value: object) -> None:
+        self._edits().append((which, REQUEST, name, value))
+        if name.lower() == "x-request-id" and self._head is not None:
+            self._head[7] = None if which == DISCARD else value
+
+    # --- the request line ---
+
+    @property
+    def method(self) -> str:
+        return str(self.look()[0])
+
+    @property
+    def path(self) -> str:
+        return str(self.look()[1])
+
+    @path.setter
+    def path(self, value: str) -> None:
+        edits, head = self._edits(), self.look()
+        if not TARGET_PATH.fullmatch(value):
+            raise ValueError(f"{value!r} cannot stand in a request line: a path begins with '/' and has visible ASCII "
+                             "characters, others percent-encoded (urllib.parse.quote)")
+        edits.append((PATH, REQUEST, "", value))
+        head[1], head[3] = value, f"{value}?{head[2]}" if "?" in head[3] else value
+
+    @property
+    def query(self) -> str:
+        return str(self.look()[2])
+
+    @query.setter
+    def query(self, value: str) -> None:
+        edits, head = self._edits(), self.look()
+        if not value.isascii() or not value.isprintable() or "#" in value or " " in value:
+            raise ValueError(f"{head[1]!r} with the query {value!r} cannot stand in a request line: visible ASCII "
+                             "characters are allowed, others percent-encoded (urllib.parse.quote)")
+        edits.append((QUERY, REQUEST, "", value))
+        path = head[3].partition("?")[0]
+        head[2], head[3] = value, f"{path}?{value}" if value else path
+
+    @property
+    def target(self) -> str:
+        return str(self.look()[3])
+
+    @property
+    def host(self) -> str:
+        return str(self.look()[4])
+
+    @host.setter
+    def host(self, value: str) -> None:
+        self._edits()
+        # By way of the headers, which check it.
+        self.headers["host"] = value
+        self.look()[4] = value
+
+    @property
+    def scheme(self) -> str:
+        return str(self.look()[5])
+
+    @property
+    def http_version(self) -> str:
+        return str(self.look()[6])
+
+    @property
+    def headers(self) -> Headers:
+        self.alive()
+        return self._headers
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for line in self.headers.get_all("cookie"):
+            for part in line.split(";"):
+                name, equals, value = part.strip(" \t").partition("=")
+                if equals and name not in found:
+                    found[name] = value.strip('"') if value.startswith('"') else value
+        return found
+
+    @property
+    def params(self) -> dict[str, str]:
+        from urllib.parse import parse_qsl
+
+        return dict(parse_qsl(self.query, keep_blank_values=True, max_num_fields=1000))
+
+    # --- the exchange ---
+
+    @property
+    def connection(self) -> Connection:
+        self.alive()
+        assert self._connection is not None
+        return self._connection
+
+    @property
+    def peer(self) -> str:
+        return self.connection.peer
+
+    @property
+    def listener(self) -> str:
+        return self.connection.listener
+
+    @property
+    def id(self) -> str:
+        head = self.look()
+        if head[7] is None:
+            if not any(active.phase in EDITED_IN for active in self._active):
+                return ""
+            # A version 4 UUID (RFC 9562), as the proxy would make one.
+            raw = bytearray(os.urandom(16))
+            raw[6] = raw[6] & 0x0F | 0x40
+            raw[8] = raw[8] & 0x3F | 0x80
+            made = raw.hex()
+            head[7] = f"{made[:8]}-{made[8:12]}-{made[12:16]}-{made[16:20]}-{made[20:]}"
+            self._change(SET, "x-request-id", head[7])
+        return head[7] if isinstance(head[7], str) else head[7].decode("latin-1")
+
+    @property
+    def route(self) -> str | None:
+        self.alive()
+        return self._route
+
+    @property
+    def cluster(self) -> str | None:
+        self.alive()
+        return self._cluster
+
+    @cluster.setter
+    def cluster(self, name: str) -> None:
+        self.alive()
+        if self._route is None:
+            raise RuntimeError("no route is chosen yet: set the cluster in on_route, or in on_request of a filter that "
+                               "stands at a route")
+        edits = self.edit_of(STEERED_IN, "the request is on its way already: the cluster can be changed in on_request "
+                             "and on_route")
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a cluster is a str, not {type(name).__name__}")
+        edits.append((CLUSTER, REQUEST, "", name))
+        self._cluster = name
+
+    @property
+    def timeout(self) -> float | None:
+        self.alive()
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        self.alive()
+        why_not = "the timeout can be changed in on_route, and in on_request of a filter that stands at a route"
+        if self._route is None:
+            raise RuntimeError(why_not)
+        edits = self.edit_of(STEERED_IN, why_not)
+        if seconds is not None and not 0 < seconds <= 86400:
+            raise ValueError(f"a timeout of {seconds!r} s: more than 0 and at most 86400 is allowed, or None for no "
+                             "limit")
+        edits.append((TIMEOUT, REQUEST, "", seconds))
+        self._timeout = seconds
+
+    @property
+    def endpoint(self) -> str | None:
+        self.alive()
+        return self._endpoint
+
+    @property
+    def attempts(self) -> int:
+        self.alive()
+        return self._attempts
+
+    @property
+    def state(self) -> dict[str, Any]:
+        self.alive()
+        return self._state
+
+    @property
+    def labels(self) -> Labels:
+        self.alive()
+        return self._labels
+
+    @property
+    def elapsed(self) -> float:
+        self.alive()
+        return monotonic() - self._began
+
+    @property
+    def is_upgrade(self) -> bool:
+        return bool(self.look()[9])
+
+    @property
+    def content_length(self) -> int | None:
+        length: int | None = self.look()[8]
+        return length
+
+    def __repr__(self) -> str:
+        try:
+            return f"<Request {self.method} {self.target}>"
+        except ViewClosed:
+            return "<Request, closed>"

@@ -1,0 +1,48 @@
+"""What a filter finds in a host, in place of what it finds in a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import fastmesh
+from fastmesh.filters.filter import Filter
+from fastmesh.host.calls import Hosted
+from fastmesh.host.headers import Headers
+from fastmesh.host.outcome import Outcome, UpstreamError
+from fastmesh.host.request import Connection, Labels, Request
+from fastmesh.host.response import Response
+
+SLEEP_MOST = 86400
+
+
+async def sleep(seconds: float) -> None:
+    """As fastmesh.sleep in a worker."""
+    if not seconds >= 0 or seconds > SLEEP_MOST:
+        raise ValueError(f"a sleep of {seconds!r} s: from 0 to {SLEEP_MOST} is allowed")
+    await asyncio.sleep(seconds)
+
+
+def offer_names() -> None:
+    """Lets `from fastmesh import Request` give what filters see here. Before the first filter is imported."""
+    for name, made in (("Request", Request), ("Response", Response), ("Headers", Headers), ("Labels", Labels),
+                       ("Connection", Connection), ("Outcome", Outcome), ("UpstreamError", UpstreamError),
+                       ("sleep", sleep)):
+        setattr(fastmesh, name, made)
+
+
+def furnish(instance: object, spec: dict[str, Any]) -> None:
+    """Give a filter what it calls by `self.`, besides its settings."""
+    instance.mesh = NoMesh()        # type: ignore[attr-defined]
+
+
+class NoMesh:
+    """In place of `self.mesh`: calls through the mesh are a worker's."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("self.mesh works in filters that run in place; an isolated one has asyncio, and may use any "
+                           "HTTP client, or the sidecar's own listener")
+
+
+def hosted_of(instance: Filter, spec: dict[str, Any]) -> Hosted:
+    return Hosted(instance, list(spec["phases"]), spec["timeout_ns"] / 1e9)
