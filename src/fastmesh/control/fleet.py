@@ -177,6 +177,8 @@ class Fleet:
                 for worker in slot.processes:
                     self.ground.journal.error(f"worker {slot.index} did not end its drain in time; killed")
                     worker.kill()
+                for hosts in slot.hosts:
+                    hosts.kill()
             await asyncio.gather(*(slot.gone() for slot in slots))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from fastmesh.control.backoff import Backoff
+from fastmesh.control.filter_hosts import FilterHosts
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
 from fastmesh.control.sockets import SocketShelf
 from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
@@ -51,7 +52,13 @@ class Slot:
         self._lock = asyncio.Lock()
         self._restart: asyncio.Task[None] | None = None
         self._alive: dict[WorkerProcess, None] = {}     # in the order of their start
+        self._hosts: list[FilterHosts] = []             # of the worker here, and of those before that still end
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def hosts(self) -> list[FilterHosts]:
+        """The filter hosts of all workers of this slot, those that have died as well."""
+        return [hosts for hosts in self._hosts if hosts.processes]
 
     @property
     def processes(self) -> list[WorkerProcess]:
@@ -124,6 +131,8 @@ class Slot:
         """Until no process is left."""
         while alive := self.processes:
             await asyncio.wait([asyncio.shield(worker.death) for worker in alive])
+        for hosts in self._hosts:
+            await hosts.gone()
 
     async def _bring_up(self) -> WorkerProcess:
         """A new worker that serves the live snapshot."""
@@ -133,11 +142,13 @@ class Slot:
         stats = ground.stats.take(self.index)
         try:
             worker = WorkerProcess(self.index, ground.paths, process.reactor, process.orphan_grace_ms, stats,
-                                   self._died, ground.entry, ground.events.take, ground.shared_fd)
+                                   self._died, ground.entry, ground.events.take, ground.shared_fd, ground.journal)
         except OSError as error:
             stats.is_taken = False
             raise WorkerFailed(f"cannot be started: {error}") from None
         self._alive[worker] = None
+        self._hosts = [hosts for hosts in self._hosts if hosts.processes]
+        self._hosts.append(worker.hosts)
         try:
             await worker.wait_hello()
             # The live snapshot may change while this one is being taken.

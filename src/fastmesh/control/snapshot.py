@@ -8,6 +8,8 @@ from typing import Any, TypedDict
 
 import msgpack
 
+from fastmesh.control.isolated import Isolated
+
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
@@ -69,6 +71,7 @@ class Snapshot:
     clusters_packed: bytes
     loaded_at: float        # seconds since 1970
     filters_size: int = 0   # of what stands behind the snapshot in the memfd: filters, for the worker's Python
+    isolated: Isolated | None = None
     filter_names: dict[int, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()     # that filters come from
 
@@ -105,9 +108,14 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
         clusters_packed=answer["clusters"],
         loaded_at=time(),
         filters_size=len(filters),
+        isolated=_isolated(answer["isolated"]),
         filter_names=answer["names"]["filters"],
         files=tuple(answer["files"]),
     )
+
+
+def _isolated(told: dict[str, Any] | None) -> Isolated | None:
+    return None if told is None else Isolated(told["key"], tuple(told["names"]), told["timeout_ns"] / 1e9)
 
 
 def _sentence(problem: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from fastmesh.control.sight import Sight, sight_of
 from fastmesh.control.worker_process import WorkerProcess
 from fastmesh.observe.journal import Journal
 
@@ -27,27 +28,6 @@ class Pulse:
     still: float = 0.0          # seconds, as counted in looks
     cpu_ns: int = -1            # processor time it had had then; -1 when it is not known
     is_told: bool = False       # the journal has it
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What the kernel says of a process."""
-
-    state: str          # as in /proc/PID/stat; "" when there is no /proc
-    cpu_ns: int         # -1 when it is not known
-    tracer: int         # pid of a debugger, or 0
-    place: str          # the kernel function that it waits in, where that may be known
-
-    def __str__(self) -> str:
-        if self.tracer:
-            return f"held by a debugger (pid {self.tracer})"
-        if self.state in ("T", "t"):
-            return "it is stopped by a signal"
-        if self.state == "R":
-            return "it computes without end"
-        if self.state:
-            return f"it waits in the kernel{f', in {self.place}' if self.place else ''}"
-        return "nothing is known about it"
 
 
 class Watchdog:
@@ -117,26 +97,3 @@ class Watchdog:
         self._journal.error(f"worker {worker.slot} has not moved for {pulse.still:g} s (pid {worker.pid}): {sight}; "
                             "it is killed")
         worker.end_hung()
-
-
-def sight_of(pid: int) -> Sight:
-    """Where a process is now."""
-    state, cpu_ns, tracer = "", -1, 0
-    for line in _text(f"/proc/{pid}/status").splitlines():
-        name, _, value = line.partition(":")
-        if name == "State":
-            state = value.strip()[:1]
-        elif name == "TracerPid":
-            tracer = int(value)
-    if ran := _text(f"/proc/{pid}/schedstat").split():
-        cpu_ns = int(ran[0])
-    place = _text(f"/proc/{pid}/wchan").strip() if state in ("S", "D") else ""
-    return Sight(state, cpu_ns, tracer, "" if place == "0" else place)
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path) as file:        # noqa: PTH123  (pathlib is not imported in control)
-            return file.read()
-    except OSError:
-        return ""

@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
+from fastmesh.control.filter_host import HostFailed
+from fastmesh.control.filter_hosts import FilterHosts
 from fastmesh.control.patience import within
 from fastmesh.control.process import Child, command, worker_environment
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
+from fastmesh.observe.journal import Journal
 from fastmesh.observe.stats import StatsFile
 from fastmesh.worker.packet import MAX_FDS, BadPacket, Message, receive, send
 
@@ -35,7 +38,8 @@ class WorkerProcess:
 
     def __init__(self, slot: int, paths: Sequence[str], engine: str, orphan_grace_ms: int, stats: StatsFile,
                  on_death: "Callable[[WorkerProcess], None]", entry: str = "fastmesh.worker.main",
-                 on_event: Callable[[int, Message], None] = lambda slot, message: None, shared_fd: int = -1) -> None:
+                 on_event: Callable[[int, Message], None] = lambda slot, message: None, shared_fd: int = -1,
+                 journal: Journal | None = None) -> None:
         """Start the process. Raises OSError.
 
         `on_death` is called when it is dead; when it does not die of SIGKILL it is called with `is_lost` set, and
@@ -55,6 +59,7 @@ class WorkerProcess:
         self.started = monotonic()
         self._on_death = on_death
         self._on_event = on_event
+        self.hosts = FilterHosts(slot, paths, journal or Journal(), self._send, on_event)
         self._waiting: dict[int, asyncio.Future[float]] = {}
         self._queue: deque[tuple[Message, tuple[int, ...]]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -128,10 +133,17 @@ class WorkerProcess:
         for at in range(0, len(added), MAX_FDS):
             part = added[at:at + MAX_FDS]
             self._send({"op": "listen", "ids": [spec.id for spec in part]}, tuple(fd_of(spec) for spec in part))
+        try:
+            host, host_fds = await self.hosts.prepare(
+                snapshot.isolated, (snapshot.fd, snapshot.size, snapshot.filters_size))
+        except HostFailed as failure:
+            raise Refused(f"its filter host cannot be used: {failure}") from None
+        if not self.is_alive:
+            raise WorkerFailed(f"died: {self.how_it_ended()}")
         waiting = self._waiting[snapshot.version] = self._loop.create_future()
         self._send({"op": "snapshot", "version": snapshot.version, "size": snapshot.size,
                     "filters": snapshot.filters_size,
-                    "orphan_grace_ms": snapshot.process.orphan_grace_ms}, (snapshot.fd,))
+                    "orphan_grace_ms": snapshot.process.orphan_grace_ms, "host": host}, (snapshot.fd, *host_fds))
         try:
             took: float = await within(ACK_SECONDS, waiting)
         except TimeoutError:
@@ -139,6 +151,7 @@ class WorkerProcess:
             raise WorkerFailed(f"did not take snapshot {snapshot.version} within {ACK_SECONDS:g} s") from None
         finally:
             self._waiting.pop(snapshot.version, None)
+        self.hosts.settle(host)
         # What it no longer needs it has closed, when the backlog was empty.
         self.holds = set(wanted)
         return took
@@ -239,6 +252,7 @@ class WorkerProcess:
     def _died(self) -> None:
         self._read()            # its last words
         self._hang_up()
+        self.hosts.end()
         failure = WorkerFailed(f"died: {self.how_it_ended()}")
         waiting: list[asyncio.Future[Any]] = [self.hello, *self._waiting.values()]
         for future in waiting:

@@ -20,6 +20,9 @@ _SECOND = 1_000_000_000
 _ISOLATED_TIMEOUT = _SECOND
 _TIMEOUT = 30 * _SECOND
 HIDDEN = "(secret)"
+# What a filter host reads of a slot.
+HOSTED = frozenset(("name", "kind", "module", "qualname", "file", "fingerprint", "settings", "phases", "needs",
+                    "timeout_ns"))
 
 
 class Chains:
@@ -79,6 +82,21 @@ class Chains:
 
         return pack({"slots": self.slots, "files": self._files, "paths": import_paths()})
 
+    def isolated(self) -> dict[str, Any] | None:
+        """For control, of the filters that run in a host: a key that changes when any of them does, their names, and
+        the longest of their timeouts."""
+        slots = [slot for slot in self.slots if slot["isolated"]]
+        if not slots:
+            return None
+        import hashlib  # brings OpenSSL along, and most configurations have no filter
+
+        from fastmesh.filters.blob import pack
+
+        # Rows and error policies are the worker's business.
+        told = [{key: value for key, value in slot.items() if key in HOSTED} for slot in slots]
+        return {"key": hashlib.sha256(pack([told, import_paths()])).hexdigest()[:32],
+                "names": [slot["name"] for slot in slots], "timeout_ns": max(slot["timeout_ns"] for slot in slots)}
+
     def hide_secrets(self, written: dict[str, Any]) -> None:
         """Takes out of a configuration as it is shown what nobody is shown."""
         for path, found in (self._found.by_place if self._found is not None else {}).items():
@@ -106,7 +124,8 @@ class Chains:
             "budget_ns": found.budget if use.budget is None else use.budget,
             "timeout_ns": use.timeout or (_ISOLATED_TIMEOUT if isolated else _TIMEOUT),
             "body_limit": found.body_limit if use.body_limit is None else use.body_limit,
-            "isolated": isolated, "shadow": use.mode == "shadow",
+            "isolated": isolated, "needs": None if found.needs is None else list(found.needs),
+            "changes_body": found.changes_body, "shadow": use.mode == "shadow",
             "quarantine": [quarantine.failures, quarantine.window, quarantine.pause, quarantine.longest],
         }
 

@@ -85,6 +85,7 @@ def describe(config: Config, registry: Registry, open_files: int = 0,
                   "clusters": {number: name for name, number in clusters.items()},
                   "filters": chains.rows if chains is not None else {}},
         "filters": chains.blob() if chains is not None else b"",
+        "isolated": chains.isolated() if chains is not None else None,
         "process": {
             "workers": usable_processors() if isinstance(config.workers, str) else config.workers,
             "reactor": config.reactor,

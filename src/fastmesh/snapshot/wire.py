@@ -141,6 +141,7 @@ class CompileResult(TypedDict):
     version: NotRequired[int]
     snapshot: NotRequired[bytes]
     filters: NotRequired[bytes]                     # for the worker's Python; empty = there are none
+    isolated: NotRequired[dict[str, Any] | None]    # filters that run in a host of their own; see Chains.isolated
     files: NotRequired[list[str]]                   # that filters come from; also of a configuration that is wrong
     registry: NotRequired[dict[str, Any]]
     reused: NotRequired[dict[str, list[int]]]       # rows that had another name: their counters must be zeroed

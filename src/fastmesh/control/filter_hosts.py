@@ -1,0 +1,159 @@
+"""The filter hosts of one worker: that of the snapshot it serves, and those whose last exchanges have not ended yet."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from itertools import count
+from time import monotonic
+
+from fastmesh.control.backoff import Backoff
+from fastmesh.control.filter_host import FilterHost, HostFailed
+from fastmesh.control.isolated import Isolated
+from fastmesh.observe.journal import Journal
+from fastmesh.worker.packet import Message
+
+LEAVE_SECONDS = 7.0     # for a host whose worker is gone
+numbers = count(1)
+
+
+class FilterHosts:
+    """Starts a host when a snapshot has isolated filters, another when they change, and another when it dies."""
+
+    def __init__(self, slot: int, paths: Sequence[str], journal: Journal,
+                 send: Callable[[Message, tuple[int, ...]], None], on_event: Callable[[int, Message], None]) -> None:
+        """`send` says something to the worker."""
+        self.slot = slot
+        self.current: FilterHost | None = None
+        self.number = 0         # by which the worker knows it, whatever process it is
+        self.restarts = 0
+        self._coming: tuple[int, FilterHost, tuple[int, int, int]] | None = None
+        self._paths = paths
+        self._journal = journal
+        self._send = send
+        self._on_event = on_event
+        self._alive: dict[FilterHost, None] = {}
+        self._isolated: Isolated | None = None
+        self._snapshot: tuple[int, int, int] | None = None      # the descriptor is our own
+        self._backoff = Backoff()
+        self._restart: asyncio.Task[None] | None = None
+        self._is_over = False
+
+    @property
+    def processes(self) -> list[FilterHost]:
+        return list(self._alive)
+
+    async def prepare(self, isolated: Isolated | None, snapshot: tuple[int, int, int]) -> tuple[int, tuple[int, ...]]:
+        """The number of the host for a snapshot that the worker is about to be given, and what to give along; 0 when
+        the snapshot has no isolated filters. Raises HostFailed."""
+        self._drop_coming()
+        if isolated is None:
+            return 0, ()
+        if self._isolated is not None and self._isolated.key == isolated.key:
+            return self.number, ()
+        number = next(numbers)
+        host = await self._start(isolated, snapshot)
+        self._coming = number, host, (os.dup(snapshot[0]), *snapshot[1:])
+        return number, (host.worker_end.fileno(),)
+
+    def settle(self, number: int) -> None:
+        """The worker serves the snapshot whose host has this number."""
+        if self._coming is not None and self._coming[0] == number:
+            old = self.current
+            self._forget_snapshot()
+            self.number, self.current, self._snapshot = self._coming
+            self._isolated = self.current.isolated
+            self._coming = None
+            self.current.worker_end.close()
+            self._backoff = Backoff()
+            if old is not None and old.is_alive:
+                self._journal.info(f"filter host of worker {self.slot} has a successor (pid {old.pid}): it ends with "
+                                   "its last exchange")
+            if not self.current.is_alive:
+                self._died(self.current)
+        elif number == 0:
+            self.current, self.number, self._isolated = None, 0, None
+            self._forget_snapshot()
+        self._drop_coming()
+
+    def end(self) -> None:
+        """The worker is gone: hosts end by themselves, for their line is closed."""
+        self._is_over = True
+        if self._restart is not None:
+            self._restart.cancel()
+        self._drop_coming()
+        self._forget_snapshot()
+        loop = asyncio.get_running_loop()
+        for host in self.processes:
+            loop.call_later(LEAVE_SECONDS, host.kill)
+
+    async def gone(self) -> None:
+        """Until no process is left."""
+        while alive := self.processes:
+            await asyncio.wait([asyncio.shield(host.death) for host in alive])
+
+    def kill(self) -> None:
+        for host in self.processes:
+            host.kill()
+
+    async def _start(self, isolated: Isolated, snapshot: tuple[int, int, int]) -> FilterHost:
+        try:
+            host = FilterHost(self.slot, self._paths, snapshot, isolated, self._died, self._on_event)
+        except OSError as error:
+            raise HostFailed(f"cannot be started: {error}") from None
+        self._alive[host] = None
+        try:
+            await host.wait_ready()
+        except BaseException:
+            host.worker_end.close()
+            host.kill()
+            raise
+        self._journal.info(f"filter host of worker {self.slot} is ready ({', '.join(isolated.names)}; pid {host.pid}, "
+                           f"up in {(monotonic() - host.started) * 1000:.0f} ms)")
+        return host
+
+    def _drop_coming(self) -> None:
+        if self._coming is not None:
+            _, host, snapshot = self._coming
+            self._coming = None
+            os.close(snapshot[0])
+            host.worker_end.close()
+            host.kill()
+
+    def _forget_snapshot(self) -> None:
+        if self._snapshot is not None:
+            os.close(self._snapshot[0])
+            self._snapshot = None
+
+    def _died(self, host: FilterHost) -> None:
+        self._alive.pop(host, None)
+        if host is not self.current or self._is_over:
+            return
+        self.restarts += 1
+        wait = self._backoff.next_wait(monotonic() - host.started)
+        self._journal.error(f"filter host of worker {self.slot} ended: {host.how_it_ended()} (pid {host.pid}). The "
+                            f"next one starts {f'in {wait:g} s' if wait else 'now'}; until then its filters fail by "
+                            "their error policy")
+        self._restart = asyncio.get_running_loop().create_task(self._bring_back(self.number, wait))
+
+    async def _bring_back(self, number: int, wait: float) -> None:
+        while True:
+            await asyncio.sleep(wait)
+            if number != self.number or self._isolated is None or self._snapshot is None:
+                return
+            begun = monotonic()
+            try:
+                host = await self._start(self._isolated, self._snapshot)
+            except HostFailed as failure:
+                wait = self._backoff.next_wait(monotonic() - begun)
+                self._journal.error(f"filter host of worker {self.slot} could not be started: {failure}; the next "
+                                    f"attempt is in {wait:g} s")
+                continue
+            if number != self.number:       # a reload came first
+                host.kill()
+                return
+            self.current = host
+            self._send({"op": "filter_host", "number": number}, (host.worker_end.fileno(),))
+            host.worker_end.close()
+            if not host.is_alive:
+                self._died(host)
+            return
