@@ -4,7 +4,7 @@ and all other traffic of the same worker notices nothing."""
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import IncompleteRead
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +224,23 @@ def test_a_sick_filter_is_put_into_quarantine_and_tried_again(sidecar: Start, or
         assert one.metrics()[calls] == 3
         until(lambda: ask(port, "/sick").status == 200 and one.metrics()[calls] > 3)
     assert "quarantine" in one.log.lower() or "bypassed" in one.log
+
+
+def test_a_filter_that_ends_its_worker_is_bypassed_by_the_next(sidecar: Start, origin: Origin, tmp_path: Path) -> None:
+    """Nothing can be done against that in the process itself; but the next worker does not fall for it again."""
+    path = tmp_path / "deadly.py"
+    path.write_text("import os\nfrom fastmesh import Filter\n\n\nclass Deadly(Filter):\n"
+                    "    def on_request(self, request):\n        os._exit(3)\n")
+    port = free_port()
+    one = sidecar({
+        "listeners": [{"name": "web", "address": f"127.0.0.1:{port}", "routes": [
+            {"match": {"prefix": "/"}, "cluster": "app", "filters": [{"use": f"{path}:Deadly", "on_error": "open"}]}]}],
+        "clusters": [cluster("app", origin.address)]})
+    pid = one.workers()[0]["pid"]
+    with pytest.raises((OSError, HTTPException)):
+        ask(port, "/")
+    until(lambda: one.workers()[0]["state"] == "serving" and one.workers()[0]["pid"] != pid)
+    for _ in range(5):
+        assert ask(port, "/").status == 200
+    assert "died while it ran: it is bypassed for 5 s" in one.log
+    assert [event["filter"] for event in one.admin("/events").json] == ["Deadly@web/route-0"]

@@ -9,6 +9,7 @@ from fastmesh.control.backoff import Backoff
 from fastmesh.control.filter_hosts import FilterHosts
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
 from fastmesh.control.sockets import SocketShelf
+from fastmesh.control.suspects import Suspects
 from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
 from fastmesh.observe.events import Events
 from fastmesh.observe.journal import Journal
@@ -32,6 +33,7 @@ class Ground:
     names: SeriesNames = field(default_factory=SeriesNames)
     shared_fd: int = -1                 # memory that filters of all workers share; -1 = there is none
     events: Events = field(init=False)  # of filters
+    suspects: Suspects = field(default_factory=Suspects)
 
     def __post_init__(self) -> None:
         self.events = Events(self.journal)
@@ -154,7 +156,7 @@ class Slot:
             # The live snapshot may change while this one is being taken.
             while worker.version != ground.live.version:
                 snapshot = ground.live
-                await worker.push(snapshot, self.socket_of)
+                await worker.push(snapshot, self.socket_of, ground.suspects.bypassed(snapshot.filter_names))
             if self.is_retired:
                 raise WorkerFailed("is no longer needed")
         except BaseException:
@@ -174,6 +176,7 @@ class Slot:
             self._ground.journal.error(f"worker {self.index} does not die of SIGKILL (pid {worker.pid}): the kernel "
                                        "holds it; its slot goes on without it")
         else:
+            self._accuse(worker)
             worker.stats.is_taken = False
         self._alive.pop(worker, None)
         if worker.has_hung:
@@ -191,6 +194,20 @@ class Slot:
         elif worker.version and not self.is_retired:
             self._replace_dead(worker)
         self._ground.on_change()
+
+    def _accuse(self, worker: WorkerProcess) -> None:
+        """The filter in which its data thread was, if it was in any."""
+        live = self._ground.live
+        row, _ = worker.stats.filter_now()
+        name = live.filter_names.get(row) if live is not None else None
+        if name is None or worker.has_drained:
+            return
+        pause = self._ground.suspects.accuse(name)
+        self._ground.events.take(self.index, {
+            "what": "filter_quarantined", "filter": name,
+            "text": f"worker {self.index} {'stood still' if worker.has_hung else 'died'} while it ran: it is bypassed "
+                    f"for {pause:g} s, as its on_error says. Let it run isolated (`isolated: true`): no filter can end "
+                    "a worker then"})
 
     def _replace_dead(self, worker: WorkerProcess) -> None:
         wait = self._backoff.next_wait(monotonic() - worker.started)

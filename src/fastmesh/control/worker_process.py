@@ -123,10 +123,12 @@ class WorkerProcess:
             self.end_hung()
             raise WorkerFailed(f"said nothing for {HELLO_SECONDS:g} s after its start") from None
 
-    async def push(self, snapshot: Snapshot, fd_of: Callable[[ListenerSpec], int]) -> float:
+    async def push(self, snapshot: Snapshot, fd_of: Callable[[ListenerSpec], int],
+                   bypassed: dict[int, int] | None = None) -> float:
         """Give it a snapshot, with descriptors of the listeners it does not have yet; the milliseconds it took.
 
-        Raises Refused or WorkerFailed. One that does not answer is killed.
+        `bypassed`: rows of filters that are not to run, and for how many milliseconds. Raises Refused or WorkerFailed.
+        One that does not answer is killed.
         """
         wanted = {(spec.id, spec.address["text"]): spec for spec in snapshot.listeners}
         added = [spec for key, spec in wanted.items() if key not in self.holds]
@@ -143,7 +145,8 @@ class WorkerProcess:
         waiting = self._waiting[snapshot.version] = self._loop.create_future()
         self._send({"op": "snapshot", "version": snapshot.version, "size": snapshot.size,
                     "filters": snapshot.filters_size,
-                    "orphan_grace_ms": snapshot.process.orphan_grace_ms, "host": host}, (snapshot.fd, *host_fds))
+                    "orphan_grace_ms": snapshot.process.orphan_grace_ms, "host": host,
+                    "bypassed": bypassed or {}}, (snapshot.fd, *host_fds))
         try:
             took: float = await within(ACK_SECONDS, waiting)
         except TimeoutError:

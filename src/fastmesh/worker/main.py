@@ -97,7 +97,8 @@ class Process:
             host = message.get("host", 0)
             if host:
                 self.filter_hosts().offer(host, fds[1] if len(fds) > 1 else -1)
-            self.apply(message["version"], message["size"], message.get("filters", 0), fds[0])
+            self.apply(message["version"], message["size"], message.get("filters", 0), fds[0],
+                       message.get("bypassed", {}))
         elif op == "filter_host":
             self.filter_hosts().renew(message["number"], fds[0])
         elif op == "drain":
@@ -108,7 +109,7 @@ class Process:
             raise BadPacket(f"unknown op {op!r}")
         return True
 
-    def apply(self, version: int, size: int, filters: int, fd: int) -> None:
+    def apply(self, version: int, size: int, filters: int, fd: int, bypassed: dict[int, int]) -> None:
         """Take the snapshot in the memfd, and the filters behind it, or say why not and keep what was before."""
         begun = perf_counter()
         try:
@@ -120,6 +121,9 @@ class Process:
         try:
             if blob:
                 slots = self.take_filters(blob)
+                for slot in slots:
+                    if slot.row in bypassed:
+                        slot.bypass(bypassed[slot.row] * 1_000_000)
                 self.worker.apply(snapshot, self.table_of(slots))
             else:
                 self.worker.apply(snapshot)

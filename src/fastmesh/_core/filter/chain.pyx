@@ -160,6 +160,15 @@ cdef class Slot:
     def is_quarantined(self):
         return self.c.bypassed_until_ns != 0
 
+    @property
+    def row(self):
+        """In the worker's shared memory."""
+        return self.c.number - 1
+
+    def bypass(self, uint64_t ns):
+        """Put it into quarantine for so long: it was the end of a worker."""
+        self.c.bypassed_until_ns = fm_now_ns(CLOCK_MONOTONIC) + ns
+
     cdef void failed(self, int phase, BaseException error, uint64_t now_ns) noexcept:
         cdef str called = phase_name(phase, self.c.kinds[phase])
         if self.c.row is not NULL:

@@ -88,7 +88,6 @@ cdef class Request(View):
             self.spent[stage] += ns
 
     cdef void put_timing(self, head_t *h) noexcept:
-        cdef int i
         cdef bytes text
         if self.spent is NULL:
             return
