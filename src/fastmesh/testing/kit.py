@@ -6,14 +6,12 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, TypedDict, Unpack
-
-import msgpack
+from typing import Any, TypedDict, Unpack
 
 from fastmesh._core.filter.chain import Slot, Table
 from fastmesh._core.filter.wait import Cancelled
 from fastmesh._core.mem.metric import MetricTable
-from fastmesh._core.play.stage import Line, Stage
+from fastmesh._core.play.stage import Line, Stage, is_turning
 from fastmesh._core.worker import Worker
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.making import complete, put, secrets_of
@@ -21,39 +19,25 @@ from fastmesh.filters.mesh import Mesh
 from fastmesh.filters.metrics import Metrics
 from fastmesh.filters.phases import phases_of
 from fastmesh.filters.reporter import Reporter
-from fastmesh.snapshot import wire
-from fastmesh.testing.message import BadMessage, FieldsLike, Incomplete, body_of, pairs_of, read, request_line, write
+from fastmesh.testing.cuts import cut_answer, cuts, essence, same
+from fastmesh.testing.message import FieldsLike, Incomplete, body_of, pairs_of, read, request_line, write
 from fastmesh.testing.reply import LogLine, Reply, Report, Sent
 from fastmesh.testing.upstream import Answer, Asked, Cluster
+from fastmesh.testing.wiring import PLACES, SECOND, Match, Route, rule, snapshot
+from fastmesh.testing.wiring import quarantine as quarantine_of
 from fastmesh.units import parse_duration, parse_size
 
-SECOND = 10**9
 PATIENCE = 600 * SECOND         # of the kit's clock, for an answer that is waited for
 TURNS_MOST = 1_000_000          # of one settling: beyond it, something turns in circles
 SPLIT_MOST = 1 << 16            # bytes of a body that is cut everywhere
 NO_BUDGET = 3600 * SECOND
 BATCH = 100                     # exchanges measured together
-PLACES = ("listener", "route", "cluster")
-# 127.0.0.0/8 and unix sockets: whose x-forwarded fields are believed.
-TRUSTED = [[4, 8, b"\x7f".ljust(16, b"\0")], [1, 0, bytes(16)]]
-HEAD_BYTES, LINE_BYTES, FIELDS, BUFFER_BYTES = 61_440, 16_384, 100, 65_536
 
 Given = Filter | type[Filter]
-Match = Mapping[str, Any]
 
 
 class Leftover(AssertionError):
     """At the end of a kit there was something that should have been gone by then."""
-
-
-class Route(NamedTuple):
-    """One of the kit's routes, those that were added first come first."""
-
-    name: str
-    kind: str
-    path: str
-    cluster: str
-    timeout_ns: int
 
 
 class Parts(TypedDict, total=False):
@@ -175,7 +159,7 @@ class Kit:
                 "timeout_ns": parse_duration(timeout or "30s"),
                 "budget_ns": parse_duration(budget) if budget else NO_BUDGET,
                 "shadow": mode == "shadow", "changes_body": type(made).changes_body,
-                "quarantine": _quarantine(quarantine)}
+                "quarantine": quarantine_of(quarantine)}
             if settings["on_error"] not in ("closed", "open", "skip"):
                 raise ValueError(f"on_error={settings['on_error']!r}: allowed are closed, open and skip")
             self._add(made, at, settings, match)
@@ -286,12 +270,12 @@ class Kit:
         said = answer.encode() if isinstance(answer, str) else answer
         if len(data) > SPLIT_MOST or len(said or b"") > SPLIT_MOST:
             raise ValueError(f"a body of more than {SPLIT_MOST} bytes is too long to be cut everywhere")
-        look = by or _essence
+        look = by or essence
         fields = pairs_of(headers)
 
         def run(cut: list[bytes], answer_cut: list[bytes] | None, is_chunked: bool) -> Reply:
             if answer_cut is not None:
-                self.upstream.answers(_cut_answer(answer_cut, is_chunked), times=1)
+                self.upstream.answers(cut_answer(answer_cut, is_chunked), times=1)
             if is_chunked:
                 return self.request(method, path, headers=fields, chunks=cut)
             lines = [("host", "test"), *fields, *([("content-length", str(len(data)))] if data else [])]
@@ -302,10 +286,10 @@ class Kit:
         for is_chunked in (False, True) if data or said is not None else (False,):
             first = wholly[is_chunked] = run([data] if data else [], None if said is None else [said], is_chunked)
             expected = look(first)
-            for cut in _cuts(data):
-                _same(expected, look(run(cut, None if said is None else [said], is_chunked)), "request's", cut)
-            for cut in _cuts(said or b""):
-                _same(expected, look(run([data] if data else [], cut, is_chunked)), "answer's", cut)
+            for cut in cuts(data):
+                same(expected, look(run(cut, None if said is None else [said], is_chunked)), "request's", cut)
+            for cut in cuts(said or b""):
+                same(expected, look(run([data] if data else [], cut, is_chunked)), "answer's", cut)
         return wholly[False]
 
     # --- time ----------------------------------------------------------------------------------------------------
@@ -432,6 +416,8 @@ class Kit:
         self._shut()
 
     def _shut(self) -> None:
+        if is_turning():
+            raise RuntimeError("a kit cannot be closed from within a filter")
         worker, self._worker = self._worker, None
         if worker is None:
             return
@@ -484,7 +470,7 @@ class Kit:
         slot.witness = self._on_error
         self._chains[at].append(len(self._slots))
         self._slots.append(slot)
-        self._rules.append([_route_of(match), _share(match)])
+        self._rules.append(rule(match))
         if name != "witness":
             try:
                 made.start()
@@ -538,37 +524,16 @@ class Kit:
     def _ready(self) -> Worker:
         if self._worker is None:
             raise RuntimeError("this kit is closed")
+        if is_turning():
+            raise RuntimeError("a filter's phase cannot use a kit: it runs within the kit's worker")
         if self._is_stale:
             self._is_stale = False
-            self._worker.apply(self._snapshot(), Table(self._slots))
+            self._version += 1
+            self._worker.apply(
+                snapshot(self._version, self._clusters.values(), self._routes, self._rules, self._chains),
+                Table(self._slots))
         self._worker.take_filters_over()
         return self._worker
-
-    def _snapshot(self) -> bytes:
-        self._version += 1
-        chains = [chain for chain in self._chains.values() if chain]
-        of = {place: chains.index(chain) if chain else wire.NO_CHAIN for place, chain in self._chains.items()}
-        numbers = {name: i for i, name in enumerate(self._clusters)}
-        routes = [
-            [route.name, wire.PATH_KINDS[route.kind], route.path.encode(), [], [], [], numbers[route.cluster], 0, b"",
-             "", route.timeout_ns, of["route"]]
-            for route in (*self._routes, Route("all", "prefix", "/", "upstream", 0))]
-        limits = [HEAD_BYTES, LINE_BYTES, FIELDS, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0,
-                  BUFFER_BYTES, 0]
-        row, clusters = 0, []
-        for cluster in self._clusters.values():
-            members = []
-            for address in cluster.endpoints:
-                host, _, port = address.partition(":")
-                members.append([row, 4, int(port), bytes(int(part) for part in host.split(".")), 1, address])
-                row += 1
-            clusters.append([
-                cluster.number, cluster.name, wire.LOAD_BALANCERS["round_robin"], SECOND, 60 * SECOND, 0, 1024,
-                wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"]])
-        listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", routes, of["listener"]]
-        packed: bytes = msgpack.packb([wire.MAGIC, wire.FORMAT, self._version, [0, None], [listener], clusters,
-                                       [self._rules, chains]])
-        return packed
 
     # --- an exchange ---------------------------------------------------------------------------------------------
 
@@ -761,97 +726,6 @@ def _bytes(size: str | int) -> int:
     return size if isinstance(size, int) else parse_size(size)
 
 
-def _quarantine(given: Mapping[str, Any] | None) -> tuple[int, int, int, int]:
-    if given is None:
-        return 0, SECOND, SECOND, SECOND
-    known = {"failures": 20, "window": "10s", "pause": "5s", "longest": "5m", **given}
-    if len(known) > 4:
-        raise ValueError(f"a quarantine has failures, window, pause and longest, not {', '.join(given)}")
-    return (int(known["failures"]), parse_duration(known["window"]), parse_duration(known["pause"]),
-            parse_duration(known["longest"]))
-
-
-def _route_of(match: Match | None) -> list[Any] | None:
-    if not match:
-        return None
-    unknown = set(match) - {"prefix", "path", "hosts", "methods", "headers", "share"}
-    if unknown:
-        raise ValueError("a match has prefix, path, hosts, methods, headers and share, not "
-                         + ", ".join(sorted(unknown)))
-    if set(match) == {"share"}:
-        return None
-    kind, path = ("exact", match["path"]) if "path" in match else ("prefix", match.get("prefix", "/"))
-    return ["", wire.PATH_KINDS[kind], path.encode(), list(match.get("hosts", ())), list(match.get("methods", ())),
-            [[name, value] for name, value in match.get("headers", {}).items()], -1, 200, b"", "", 0, wire.NO_CHAIN]
-
-
-def _share(match: Match | None) -> int:
-    share = (match or {}).get("share", 1.0)
-    part = float(share[:-1]) / 100 if isinstance(share, str) and share.endswith("%") else float(share)
-    if not 0 <= part <= 1:
-        raise ValueError(f"a share of {share!r}: 0 to 1, or 0% to 100%, is allowed")
-    return round(part * 1_000_000)
-
-
 def _in_use(worker: Worker) -> dict[str, int]:
     live = worker.live()
     return {what: live[what] for what in ("connections", "streams", "upstreams", "relays", "blocks", "slices")}
-
-
-def _cuts(data: bytes) -> Iterator[list[bytes]]:
-    for i in range(1, len(data)):
-        yield [data[:i], data[i:]]
-    if len(data) > 2:
-        yield [data[i:i + 1] for i in range(len(data))]
-
-
-def _cut_answer(cut: list[bytes], is_chunked: bool) -> Callable[[Asked], Answer]:
-    if is_chunked:
-        return lambda asked: Answer(chunks=cut)
-    return lambda asked: _InPieces(cut)
-
-
-class _InPieces(Answer):
-    """An answer with a Content-Length whose body comes in pieces."""
-
-    def __init__(self, cut: list[bytes]) -> None:
-        super().__init__(headers={"content-length": str(sum(map(len, cut)))})
-        self._cut = cut
-
-    def pieces(self, method: str) -> list[bytes]:
-        return [*super().pieces(method), *(self._cut if method != "HEAD" else ())]
-
-
-def _essence(reply: Reply) -> Any:
-    """What must not depend on how bodies were cut: framing and what differs from exchange to exchange left out."""
-    if not reply.is_complete or reply.was_cut:
-        return "cut"
-    seen: dict[str, Any] = {
-        "status": reply.status, "headers": _lasting(reply.headers.fields()), "body": reply.body,
-        "trailers": reply.trailers.fields(), "labels": reply.labels, "upstream": reply.upstream is not None}
-    if (asked := reply.upstream) is not None:
-        seen |= {"request": f"{asked.method} {asked.target}", "request headers": _lasting(asked.headers.fields()),
-                 "request body": asked.body, "request trailers": asked.trailers.fields()}
-    return seen
-
-
-def _lasting(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in fields
-            if name.lower() not in ("date", "x-request-id", "content-length", "transfer-encoding")]
-
-
-def _same(expected: Any, found: Any, whose: str, cut: list[bytes]) -> None:
-    __tracebackhide__ = True
-    if found == expected:
-        return
-    how = "byte by byte" if len(cut) > 2 else f"behind {len(cut[0])} bytes, {cut[0][-20:]!r} | {cut[1][:20]!r}"
-    if isinstance(expected, dict) and isinstance(found, dict):
-        pairs = {key: (expected.get(key), found.get(key)) for key in {**expected, **found}
-                 if expected.get(key) != found.get(key)}
-        what = "\n".join(f"  {key}: {a!r}\n  {' ' * len(key)}  {b!r}" for key, (a, b) in pairs.items())
-    else:
-        what = f"  {expected!r}\n  {found!r}"
-    raise AssertionError(f"with the {whose} body cut {how} the result is another one (in one piece, then cut):\n{what}")
-
-
-__all__ = ["BadMessage", "Kit", "Leftover"]

@@ -356,6 +356,19 @@ def test_a_filter_that_does_not_start() -> None:
             Kit(Picky())
 
 
+def test_a_filter_that_uses_the_kit() -> None:
+    class Again(Filter):
+        def on_request(self, request: Request) -> None:
+            for use in (kit.get, kit.close, lambda: kit.pass_time(1)):
+                with pytest.raises(RuntimeError, match="filter"):
+                    use()
+
+    with Kit(Again()) as kit:
+        assert kit.get("/").status == 200
+    with pytest.raises(RuntimeError, match="closed"):
+        kit.get("/")
+
+
 def test_match_mode_and_quarantine() -> None:
     class Refuse(Filter):
         def on_request(self, request: Request) -> Response:

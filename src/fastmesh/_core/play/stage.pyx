@@ -48,6 +48,7 @@ cdef dict lines = {}          # descriptor -> Line, while it is open
 cdef int next_fd = FIRST_FD
 cdef uint64_t clock_ns = 1000 * 1000000000
 cdef Stage hiring = None
+cdef bint is_turning_now = False      # of any stage: what filters wait for belongs to one worker at a time
 
 
 cdef class Line:
@@ -182,17 +183,23 @@ cdef class Stage:
 
     def turn(self):
         """One turn of the reactor, which takes no time."""
-        reactor_turn(self.alive(), 0)
-        self.check()
+        self.go(0)
 
     def wait(self, uint64_t most_ns):
         """One turn that lasts until the next timer, at most so long. Returns how long it was, in ns."""
         cdef uint64_t begun = clock_ns
-        reactor_turn(self.alive(), most_ns)
-        self.check()
+        self.go(most_ns)
         return clock_ns - begun
 
-    cdef object check(self):
+    cdef object go(self, uint64_t most_ns):
+        global is_turning_now
+        if is_turning_now:
+            raise RuntimeError("a worker turns already: what runs within it, as filters do, cannot make one turn")
+        is_turning_now = True
+        try:
+            reactor_turn(self.alive(), most_ns)
+        finally:
+            is_turning_now = False
         if self.error is not None:
             error, self.error = self.error, None
             raise error
@@ -579,6 +586,11 @@ CALLS.splice = _call_splice
 CALLS.unsent = _call_unsent
 CALLS.shutdown = _call_shutdown
 CALLS.close = _call_close
+
+
+def is_turning():
+    """The caller is called from within a turn."""
+    return is_turning_now
 
 
 def left():

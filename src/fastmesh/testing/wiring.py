@@ -1,0 +1,95 @@
+"""The configuration of a kit's worker, in the written form of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgpack
+
+from fastmesh.snapshot import wire
+from fastmesh.testing.upstream import Cluster
+from fastmesh.units import parse_duration
+
+SECOND = 10**9
+PLACES = ("listener", "route", "cluster")
+# 127.0.0.0/8 and Unix-domain sockets: whose x-forwarded fields are believed.
+TRUSTED = [[4, 8, b"\x7f".ljust(16, b"\0")], [1, 0, bytes(16)]]
+HEAD_BYTES, LINE_BYTES, FIELDS, BUFFER_BYTES = 61_440, 16_384, 100, 65_536
+
+Match = Mapping[str, Any]
+MATCH = ("prefix", "path", "hosts", "methods", "headers", "share")
+
+
+class Route(NamedTuple):
+    """One of a kit's routes; those that were added first come first."""
+
+    name: str
+    kind: str           # "prefix" or "exact"
+    path: str
+    cluster: str
+    timeout_ns: int
+
+
+def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route], rules: list[list[Any]],
+             filters: Mapping[str, list[int]]) -> bytes:
+    """One listener, all routes and clusters alike. `filters`: numbers of rules by the place where they are."""
+    chains = [chain for chain in filters.values() if chain]
+    of = {place: chains.index(chain) if chain else wire.NO_CHAIN for place, chain in filters.items()}
+    known = list(clusters)
+    numbers = {cluster.name: i for i, cluster in enumerate(known)}
+    listener_routes = [
+        [route.name, wire.PATH_KINDS[route.kind], route.path.encode(), [], [], [], numbers[route.cluster], 0, b"", "",
+         route.timeout_ns, of["route"]]
+        for route in (*routes, Route("all", "prefix", "/", "upstream", 0))]
+    limits = [HEAD_BYTES, LINE_BYTES, FIELDS, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0,
+              BUFFER_BYTES, 0]
+    rows = iter(range(wire.ENDPOINT_ROWS))
+    records = []
+    for cluster in known:
+        members = []
+        for address in cluster.endpoints:
+            host, _, port = address.partition(":")
+            ip = bytes(int(part) for part in host.split("."))
+            members.append([next(rows), 4, int(port), ip, 1, address])
+        records.append([
+            cluster.number, cluster.name, wire.LOAD_BALANCERS["round_robin"], SECOND, 60 * SECOND, 0, 1024,
+            wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"]])
+    listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
+                of["listener"]]
+    packed: bytes = msgpack.packb(
+        [wire.MAGIC, wire.FORMAT, version, [0, None], [listener], records, [rules, chains]])
+    return packed
+
+
+def rule(match: Match | None) -> list[Any]:
+    """Which exchanges a filter takes part in. Raises ValueError."""
+    given = dict(match or {})
+    unknown = sorted(set(given) - set(MATCH))
+    if unknown:
+        raise ValueError(f"a match has {', '.join(MATCH)}, not {', '.join(unknown)}")
+    share = _share(given.pop("share", 1.0))
+    if not given:
+        return [None, share]
+    kind, path = ("exact", given["path"]) if "path" in given else ("prefix", given.get("prefix", "/"))
+    fields = [[name, value] for name, value in given.get("headers", {}).items()]
+    return [["", wire.PATH_KINDS[kind], path.encode(), list(given.get("hosts", ())), list(given.get("methods", ())),
+             fields, -1, 200, b"", "", 0, wire.NO_CHAIN], share]
+
+
+def _share(share: str | float) -> int:
+    part = float(share[:-1]) / 100 if isinstance(share, str) and share.endswith("%") else float(share)
+    if not 0 <= part <= 1:
+        raise ValueError(f"a share of {share!r}: 0 to 1, or 0% to 100%, is allowed")
+    return round(part * 1_000_000)
+
+
+def quarantine(given: Mapping[str, Any] | None) -> tuple[int, int, int, int]:
+    """Failures, window, pause and the longest pause, in ns; none at all when nothing is given. Raises ValueError."""
+    if given is None:
+        return 0, SECOND, SECOND, SECOND
+    known = {"failures": 20, "window": "10s", "pause": "5s", "longest": "5m", **given}
+    if len(known) > 4:
+        raise ValueError(f"a quarantine has failures, window, pause and longest, not {', '.join(given)}")
+    return (int(known["failures"]), parse_duration(known["window"]), parse_duration(known["pause"]),
+            parse_duration(known["longest"]))
