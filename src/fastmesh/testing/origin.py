@@ -101,8 +101,12 @@ class Origin(Cluster):
         if isinstance(what, Answer):
             if what.after > 0 and self._over.wait(what.after):
                 return False
-            for piece in what.pieces(method):
+            *pieces, last = what.pieces(method)
+            for piece in pieces:
                 line.sendall(piece)
+            with self._lock:
+                self._idle.add(line)    # before whoever waits for the answer can have it
+            line.sendall(last)
             return True
         if what == "silence":
             self._over.wait()
