@@ -7,8 +7,10 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypedDict, Unpack
+from weakref import WeakMethod
 
 from fastmesh._core.filter.chain import Slot, Table
+from fastmesh._core.filter.view import Outcome, Request
 from fastmesh._core.filter.wait import Cancelled
 from fastmesh._core.mem.metric import MetricTable
 from fastmesh._core.play.stage import Line, Stage, is_turning
@@ -54,18 +56,13 @@ class Parts(TypedDict, total=False):
 class Witness(Filter):
     """Sees how each exchange ends: the first of all filters, so that its `on_complete` comes last."""
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, see: Callable[..., Any]) -> None:
         super().__init__()
-        self.kit = kit
+        self.see = see
 
-    def on_complete(self, request: Any, outcome: Any) -> None:
-        """Keeps what is gone when the phase is over."""
-        reply = self.kit._by_port.get(request.connection.port)
-        if reply is not None:
-            reply.outcome = outcome
-            reply.labels = dict(request.labels)
-            reply.state = dict(request.state)
-            reply.upstream = self.kit._asked_as.get(request.id, reply.upstream)
+    def on_complete(self, request: Request, outcome: Outcome) -> None:
+        """As every filter."""
+        self.see(request, outcome)
 
 
 class Kit:
@@ -126,7 +123,7 @@ class Kit:
         self._is_stale = True                       # the worker does not have this configuration
         self._stage = Stage()
         self._worker: Worker | None = self._stage.hire()
-        self._add(Witness(self), "listener", {"budget_ns": NO_BUDGET})
+        self._add(Witness(_weakly(self._on_complete)), "listener", {"budget_ns": NO_BUDGET})
         self.upstream = self.cluster("upstream")
         try:
             self.use(*filters, at=at, on_error=on_error, match=match, body_limit=body_limit, timeout=timeout,
@@ -465,9 +462,10 @@ class Kit:
             self._loop = self._loop or asyncio.new_event_loop()
             calls = {phase: _on_loop(self._loop, call) if phases[phase] == "async" else call
                      for phase, call in calls.items()}
+        report = _weakly(self._report)
         slot = Slot(made, calls, row=len(self._slots), name=name,
-                    report=lambda what, phase, text: self._report(Report(what, name, phase, text)), **settings)
-        slot.witness = self._on_error
+                    report=lambda what, phase, text: report(Report(what, name, phase, text)), **settings)
+        slot.witness = _weakly(self._on_error)
         self._chains[at].append(len(self._slots))
         self._slots.append(slot)
         self._rules.append(rule(match))
@@ -481,7 +479,7 @@ class Kit:
 
     def _furnish(self, made: Filter, name: str) -> None:
         put(made, "name", name)
-        put(made, "log", _Reporter(name, self._say, secrets_of(made)))
+        put(made, "log", _Reporter(name, _weakly(self._say), secrets_of(made)))
         put(made, "mesh", Mesh())
         metrics = Metrics(name)
         metrics._table = self._metrics      # each kit counts from nothing
@@ -493,6 +491,15 @@ class Kit:
         while name in taken:
             name, number = f"{wanted}.{number}", number + 1
         return name
+
+    def _on_complete(self, request: Request, outcome: Outcome) -> None:
+        """Keeps what is gone when the phase is over."""
+        reply = self._by_port.get(request.connection.port)
+        if reply is not None:
+            reply.outcome = outcome
+            reply.labels = dict(request.labels)
+            reply.state = dict(request.state)
+            reply.upstream = self._asked_as.get(request.id, reply.upstream)
 
     def _say(self, event: dict[str, Any]) -> None:
         line = LogLine(event["level"], event["filter"], event["text"])
@@ -690,6 +697,18 @@ class _Talk:
             return None
         self.unread = self.unread[n:]
         return Asked(message, self.cluster.name, self.line.peer)
+
+
+def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The worker holds what its filters hold: it must not hold the kit, which holds the worker."""
+    reference = WeakMethod(method)
+
+    def call(*args: Any) -> None:
+        bound = reference()
+        if bound is not None:
+            bound(*args)
+
+    return call
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -282,16 +282,17 @@ def _filters(use: Use | Sequence[dict[str, Any]], beside: dict[str, Any]) -> lis
 
 
 def _place(use: Use) -> str:
-    """As an operator would write it. Of a class within a package its import path, else its file."""
+    """As an operator would write it: of a class within a package its import path, else its file."""
     if isinstance(use, str):
         return use
     if "<locals>" in use.__qualname__:
         raise ValueError(f"{use.__qualname__} is defined in a function, where the proxy does not find it: move it to "
                          "the top of its file")
-    package = use.__module__.rpartition(".")[0]
-    if package and not use.__module__.startswith("tests."):
+    file = Path(inspect.getfile(use)).resolve()
+    # A file of tests has whatever name pytest gave it; one that is alone needs no path to be found in.
+    if "." in use.__module__ and not file.name.startswith("test_") and not file.stem.endswith("_test"):
         return f"{use.__module__}:{use.__qualname__}"
-    return f"{Path(inspect.getfile(use)).resolve()}:{use.__qualname__}"
+    return f"{file}:{use.__qualname__}"
 
 
 def _ask(line: socket.socket, pieces: list[bytes], method: str) -> Message:

@@ -1,12 +1,14 @@
 """The kit, used as authors of filters use it."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from fastmesh import Connection, Filter, Outcome, Request, Response, UpstreamError, sleep
+from fastmesh._core.play.stage import left
 from fastmesh.filters.types import Secret
 from fastmesh.testing import Answer, Asked, Kit, Leftover, Unanswered
 
@@ -430,3 +432,19 @@ def test_what_is_left_at_the_end_is_told() -> None:
     kit.get("/")
     with pytest.raises(Leftover, match="Stubborn"):
         kit.close()
+
+
+def test_a_kit_that_nobody_closes() -> None:
+    class Slow(Filter):
+        async def on_request(self, request: Request) -> None:
+            request.headers["x-seen"] = "1"
+            await sleep(1)
+
+    gc.collect()
+    before = left()
+    kit = Kit(Slow())
+    kit.begin("GET", "/")
+    assert left()["heads"] == before["heads"] + 1
+    del kit
+    gc.collect()
+    assert left() == before

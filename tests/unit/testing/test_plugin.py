@@ -91,6 +91,7 @@ def test_what_a_filter_raises_is_shown_where_it_was_raised(pytester: pytest.Pyte
 def test_a_proxy(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_tenants='''
         import pytest
+        from fastmesh import Filter, Response
         from fastmesh.testing.proxy import ProxyFailed
         from tenants import RequireTenant
 
@@ -116,11 +117,18 @@ def test_a_proxy(pytester: pytest.Pytester) -> None:
         def test_by_class(filter_proxy):
             assert filter_proxy(RequireTenant).get("/").text == "missing x-tenant\\n"
 
+        class Here(Filter):
+            def on_request(self, request):
+                return Response(204)
+
+        def test_one_of_this_file(filter_proxy):
+            assert filter_proxy(Here).get("/").status == 204
+
         def test_one_that_does_not_start(filter_proxy):
             with pytest.raises(ProxyFailed, match="no_such_module"):
                 filter_proxy("no_such_module:Filter")
     ''')
-    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=3)
+    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=4)
 
 
 def test_the_plugin_costs_those_nothing_who_do_not_use_it(pytester: pytest.Pytester) -> None:
