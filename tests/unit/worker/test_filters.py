@@ -204,14 +204,22 @@ def test_an_isolated_one_has_a_stand_in(worker, blob):
     made: list[Any] = []
 
     class StandIn:
+        slot: Any = None
+
+        def __init__(self) -> None:
+            self.phases = {"on_complete": self.on_complete}
+
         async def on_complete(self, request: object, outcome: object) -> None: ...
 
-    def stand_in(spec: dict[str, Any], source: str) -> object:
-        made.append((spec["name"], "class Other" in source))
+        def is_current(self) -> bool:
+            return False
+
+    def stand_in(specs: list[dict[str, Any]], place: int) -> object:
+        made.append(([spec["name"] for spec in specs], place))
         return StandIn()
 
     (slot,) = worker.Filters(lambda message: None, stand_in=stand_in).take(blob(spec))
-    assert made == [("far", True)] and slot.timeout_ns == 10**9
+    assert made == [(["far"], 0)] and slot.timeout_ns == 10**9 and slot.instance.slot is slot
     assert isinstance(slot.instance, StandIn)
 
 
