@@ -44,6 +44,7 @@ from fastmesh.host.response import Response
 LATE = 0.25             # seconds that the worker has to call a phase off itself, before it is ended here
 ANSWERS = ("on_request", "on_route", "on_response")
 TRACE_LINES = 12
+CPU_EVERY = 32          # calls of which one has its processor time measured: two system calls each
 
 
 class Exchange:
@@ -59,8 +60,8 @@ class Exchange:
 class Call:
     """One phase of one filter for one exchange."""
 
-    __slots__ = ("argument", "coroutine", "cpu_ns", "due", "edits", "exchange", "filter", "has_begun", "number",
-                 "outbox", "phase", "pieces", "place", "reply", "task", "turn")
+    __slots__ = ("argument", "coroutine", "cpu_ns", "due", "edits", "exchange", "filter", "has_begun", "is_measured",
+                 "number", "outbox", "phase", "pieces", "place", "reply", "task", "turn")
 
     def __init__(self, number: int, exchange: Exchange, of: Hosted, phase: str, argument: Any, due: float) -> None:
         self.number = number
@@ -75,6 +76,7 @@ class Call:
         self.task: asyncio.Task[None] | None = None
         self.coroutine: Coroutine[Any, Any, Any] | None = None      # of the task
         self.has_begun = False      # the task
+        self.is_measured = False    # its processor time is taken, for that of CPU_EVERY calls
         self.turn: asyncio.Future[bytes | None] | None = None      # of a stream: what the worker says next
         self.pieces: list[bytes] | None = None      # of a whole body that comes in pieces
         self.outbox: deque[bytes] | None = None     # what was made and is taken piece by piece
@@ -102,8 +104,8 @@ class Calls:
         self.write = write
         self.running: dict[int, Call] = {}
         self.exchanges: dict[int, Exchange] = {}
-        self.is_idle = asyncio.Event()      # nothing is under way
-        self.is_idle.set()
+        self.idle: asyncio.Event | None = None      # asked for: nothing is under way
+        self.entries = 0
         self._pack = msgpack.Packer(autoreset=True).pack
 
     # --- from the worker ---
@@ -145,7 +147,6 @@ class Calls:
         call = Call(number, exchange, of, PHASES[phase_number], argument, monotonic() + of.timeout)
         call.place = place + 1
         self.running[number] = call
-        self.is_idle.clear()
         if call.phase.endswith("_stream"):
             request.open(call)
             call.task = asyncio.get_running_loop().create_task(self._stream(call))
@@ -196,8 +197,11 @@ class Calls:
         for call in list(self.running.values()):
             if call.task is None:       # a body that will not come, or not be taken
                 self._forget(call)
+        self.idle = asyncio.Event()
+        if not self.running:
+            return
         try:
-            await asyncio.wait_for(self.is_idle.wait(), grace)
+            await asyncio.wait_for(self.idle.wait(), grace)
         except TimeoutError:
             for call in list(self.running.values()):
                 if call.task is not None:
@@ -232,17 +236,19 @@ class Calls:
 
     def _enter(self, call: Call) -> None:
         call.exchange.request.open(call)
+        self.entries += 1
+        call.is_measured = self.entries % CPU_EVERY == 0
+        begun = thread_time_ns() if call.is_measured else 0
         self.pulse[1] = call.place
-        begun = thread_time_ns()
         try:
             result = call.filter.calls[call.phase](*self._arguments(call))
         except BaseException as error:
-            call.cpu_ns = thread_time_ns() - begun
-            self.pulse[1] = 0
             self._failed(call, error)
             return
-        call.cpu_ns = thread_time_ns() - begun
-        self.pulse[1] = 0
+        finally:
+            self.pulse[1] = 0
+            if begun:
+                call.cpu_ns = (thread_time_ns() - begun) * CPU_EVERY
         if result is not None and iscoroutine(result):
             call.coroutine = result
             call.task = asyncio.get_running_loop().create_task(self._drive(call, result))
@@ -261,6 +267,10 @@ class Calls:
         self._finished(call, result)
 
     def _finished(self, call: Call, result: Any) -> None:
+        if result is None and len(call.edits) <= EDITS_MOST:
+            call.reply = (DONE, call.number, call.edits, call.cpu_ns, None)
+            self._reply(call)
+            return
         try:
             told, parts = self._told(call, result)
             if len(call.edits) > EDITS_MOST:
@@ -324,8 +334,8 @@ class Calls:
     def _forget(self, call: Call, is_open: bool = True) -> None:
         if self.running.pop(call.number, None) is not None and is_open and call.pieces is None and call.outbox is None:
             call.exchange.request.close(call)
-        if not self.running:
-            self.is_idle.set()
+        if not self.running and self.idle is not None:
+            self.idle.set()
 
     def _say(self, message: tuple[Any, ...]) -> None:
         try:
@@ -382,14 +392,15 @@ def _measured(call: Call, coroutine: Coroutine[Any, Any, Any], pulse: memoryview
     value: Any = None
     while True:
         pulse[1] = call.place
-        begun = thread_time_ns()
+        begun = thread_time_ns() if call.is_measured else 0
         try:
             wanted = send(value)
         except StopIteration as end:
             return end.value
         finally:
-            call.cpu_ns += thread_time_ns() - begun
             pulse[1] = 0
+            if begun:
+                call.cpu_ns += (thread_time_ns() - begun) * CPU_EVERY
         try:
             send, value = coroutine.send, (yield wanted)
         except BaseException as error:

@@ -48,8 +48,9 @@ class Headers:
     def of(cls, flat: list[Any], look: Look, change: Change) -> Headers:
         """Of names and values in turn, as they travel."""
         made = cls.__new__(cls)
-        made._fields = [(name.lower(), name, value) for name, value in zip(flat[::2], flat[1::2], strict=True)]
-        made._bytes = sum(len(name) + len(value) + 4 for _, name, value in made._fields)
+        pairs = iter(flat)
+        made._fields = [(name.lower(), name, value) for name, value in zip(pairs, pairs, strict=True)]
+        made._bytes = -1        # counted when one is added
         made._look = look
         made._change = change
         return made
@@ -154,6 +155,8 @@ class Headers:
             raise HeaderError(f"the value {value!r} of header {name!r} cannot be sent: line breaks, NUL and other "
                               "control characters are not allowed")
         raw = raw.strip(b" \t")
+        if self._bytes < 0:
+            self._bytes = sum(len(name) + len(value) + 4 for _, name, value in self._fields)
         if len(self._fields) >= FIELDS_MOST or self._bytes + len(name) + len(raw) + 4 > BYTES_MOST:
             raise _does_not_fit(name)
         return raw.decode() if raw.isascii() else raw

@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import traceback
-from inspect import iscoroutine
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -38,7 +37,6 @@ PULSE_FD = 6
 PULSE_BYTES = 4096
 PULSE_SECONDS = 0.25
 GRACE_SECONDS = 5.0     # for what is under way when the worker is gone
-STOP_SECONDS = 1.0      # for a filter's `stop`
 NICE = 5                # a worker that waits for the processor gets it first
 OOM_SCORE = 500         # when memory ends, this process goes before any worker
 PR_SET_PDEATHSIG = 1
@@ -71,7 +69,7 @@ class HostProcess:
         self.loop.add_reader(CONTROL_FD, self.on_control)
         self.beat()
         try:
-            await self.start()
+            self.start()
         except CannotStart as error:
             self.tell({"op": "failed", "text": str(error)[-TEXT_MOST:]})
             return 1
@@ -85,10 +83,10 @@ class HostProcess:
             task.cancel()
         line.close()
         await calls.end(GRACE_SECONDS)
-        await self.stop()
+        self.stop()
         return 0
 
-    async def start(self) -> None:
+    def start(self) -> None:
         sys.path.extend(path for path in self.filters["paths"] if path not in sys.path)
         offer_names()
         loader = Filters(self.tell, furnish)
@@ -97,19 +95,18 @@ class HostProcess:
                 continue
             try:
                 instance = loader.new(spec, self.filters["files"].get(spec["fingerprint"], ""))
-                begun = instance.start()
-                if iscoroutine(begun):
-                    await begun
+                instance.start()        # on the loop: it may begin tasks
                 self.hosted.append(hosted_of(instance, spec))
             except BaseException as error:      # also SystemExit, and whatever else a module may raise
                 raise CannotStart(f"filter {spec['name']}: {_trace(error)}") from error
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         for hosted in self.hosted:
-            stop: Any = hosted.instance.stop
-            with contextlib.suppress(Exception):
-                if iscoroutine(ended := stop()):
-                    await asyncio.wait_for(ended, STOP_SECONDS)
+            try:
+                hosted.instance.stop()
+            except BaseException as error:
+                self.tell({"op": "event", "what": "filter_error", "filter": hosted.instance.name,
+                           "text": f"stop: {_trace(error)}"})
 
     def beat(self) -> None:
         """The loop turns; and what takes too long is ended."""

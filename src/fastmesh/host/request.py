@@ -90,33 +90,39 @@ class Labels(MutableMapping[str, str]):
 class Request:
     """A request on its way to the upstream, and the exchange as a whole."""
 
+    # What many requests never need is made when it is asked for.
+    _is_over = False
+    _head: list[Any] | None = None
+    _flat: list[Any] | None = None          # header fields that nobody has looked at
+    _told: list[Any] | None = None          # of the connection, likewise
+    _headers: Headers | None = None
+    _connection: Connection | None = None
+    _labels: Labels | None = None
+    _state: dict[str, Any] | None = None
+    _route: str | None = None
+    _cluster: str | None = None
+    _timeout: float | None = None
+    _endpoint: str | None = None
+    _attempts = 0
+    _began = 0.0
+
     def __init__(self) -> None:
         self._active: list[Editor] = []
-        self._is_over = False
-        self._head: list[Any] | None = None
-        self._headers = Headers.of([], self.look, self._change)
-        self._connection: Connection | None = None
-        self._labels = Labels(self)
-        self._state: dict[str, Any] = {}
-        self._route: str | None = None
-        self._cluster: str | None = None
-        self._timeout: float | None = None
-        self._endpoint: str | None = None
-        self._attempts = 0
-        self._began = 0.0
 
     # --- for the host ---
 
     def update(self, head: list[Any] | None, facts: list[Any] | None) -> None:
         """What the worker says of it now."""
         if head is not None:
-            *self._head, flat, connection = head
-            self._headers = Headers.of(flat, self.look, self._change)
-            self._connection = Connection(*connection)
+            self._told = head.pop()
+            self._flat = head.pop()
+            self._head = head
         if facts is not None:
             self._route, self._cluster, self._timeout, self._endpoint, self._attempts, elapsed, labels = facts
             self._began = monotonic() - elapsed
             if labels is not None:
+                if self._labels is None:
+                    self._labels = Labels(self)
                 self._labels.words = labels
 
     def open(self, phase: Editor) -> None:
@@ -155,8 +161,11 @@ class Request:
         active.edits.append((which, REQUEST, name, value))
 
     def _edits(self) -> list[Edit]:
-        return self.edit_of(EDITED_IN, "the request is on its way already: its head can be changed in on_request, "
-                            f"on_route and on_request_body, not in {self.alive().phase}")
+        for active in self._active:
+            if active.phase in EDITED_IN:
+                return active.edits
+        raise RuntimeError("the request is on its way already: its head can be changed in on_request, on_route and "
+                           f"on_request_body, not in {self.alive().phase}")
 
     def _change(self, which: int, name: str, value: object) -> None:
         self._edits().append((which, REQUEST, name, value))
@@ -221,7 +230,14 @@ class Request:
 
     @property
     def headers(self) -> Headers:
-        self.alive()
+        if not self._active:
+            self.alive()
+        if self._flat is not None:
+            self._headers = Headers.of(self._flat, self.look, self._change)
+            self._flat = None
+        elif self._headers is None:
+            self.look()
+            self._headers = Headers.of([], self.look, self._change)
         return self._headers
 
     @property
@@ -245,7 +261,11 @@ class Request:
     @property
     def connection(self) -> Connection:
         self.alive()
-        assert self._connection is not None
+        if self._told is not None:
+            self._connection = Connection(*self._told)
+            self._told = None
+        if self._connection is None:
+            raise ViewClosed("what there is of this connection did not travel")
         return self._connection
 
     @property
@@ -325,11 +345,15 @@ class Request:
     @property
     def state(self) -> dict[str, Any]:
         self.alive()
+        if self._state is None:
+            self._state = {}
         return self._state
 
     @property
     def labels(self) -> Labels:
         self.alive()
+        if self._labels is None:
+            self._labels = Labels(self)
         return self._labels
 
     @property

@@ -8,7 +8,6 @@ checks; a host that says anything else than the protocol has loses its line.
 
 from __future__ import annotations
 
-from _weakref import ref
 from os import close
 
 import msgpack
@@ -116,6 +115,7 @@ class Host:
         self.keeps = False          # filters have more than one phase: what they know of an exchange is kept
         self.needs: tuple[bytes, ...] | None = None     # the headers that they want to see, all of them together
         self.why = NO_HOST
+        self.users = 0              # stand-ins
         self.line: Line | None = None
         self.pending: dict[int, Signal[Any]] = {}
         self.exchanges: dict[int, Exchange] = {}        # by the address of their Request
@@ -125,9 +125,11 @@ class Host:
         if fd >= 0:
             self.attach(fd)
 
-    def __del__(self) -> None:
-        if self.line is not None:
-            self.line.close()
+    def release(self) -> None:
+        """One stand-in less. Behind the last one the line is closed, and the process ends."""
+        self.users -= 1
+        if self.users <= 0:
+            self.lost("its filters are not used any more")
 
     def attach(self, fd: int) -> None:
         """Another process takes the place of the one before."""
@@ -140,22 +142,7 @@ class Host:
         self.unpacker = msgpack.Unpacker(
             max_buffer_size=8 * MESSAGE_MOST, max_str_len=MESSAGE_MOST, max_bin_len=MESSAGE_MOST,
             max_array_len=4 * EDITS_MOST, max_map_len=0, max_ext_len=0)
-        # A Line holds itself while it is open: it must not hold the host, whose end closes it.
-        me = ref(self)
-
-        def receive(data: bytes) -> None:
-            if (host := me()) is not None and host.line is line:
-                host.receive(data)
-
-        def lost(why: str) -> None:
-            if (host := me()) is not None and host.line is line:
-                host.lost(why)
-
-        def settled() -> None:
-            if (host := me()) is not None:
-                host.settled()
-
-        line = self.line = make(receive, lost, settled)
+        self.line = make(self.receive, self.lost, self.settled)
 
     def lost(self, why: str) -> None:
         """Every call that waits ends now."""
@@ -256,8 +243,14 @@ class StandIn:
         self.changes_body = True
         self.is_current: Callable[[], bool] = lambda: True      # the next snapshot's filters are in this host, too
         self.phases: dict[str, Callable[..., Any]] = {phase: getattr(self, phase) for phase in phases}
+        host.users += 1
         if host.keeps and "on_complete" not in phases and phases != ["on_connection"]:
             self.phases["on_complete"] = self.completed
+
+    def stop(self) -> None:
+        """No exchange uses it any more."""
+        self.phases = {}        # which hold it
+        self.host.release()
 
     # --- one call ---
 
@@ -536,6 +529,8 @@ class Hosts:
         """The snapshot was taken, or refused."""
         if is_taken:
             self.current = self.coming
+        elif self.coming is not None and self.coming is not self.current:
+            self.coming.lost("its filters were refused")
         self.coming = None
 
     def renew(self, number: int, fd: int) -> None:

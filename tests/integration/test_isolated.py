@@ -1,0 +1,307 @@
+"""Isolated filters in real processes: what they may use, and what they may do without harm to anybody else."""
+
+import contextlib
+import os
+import signal
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.harness import Answer, Origin, Sidecar, ask, cluster, free_port, http_listener, is_alive, until
+
+FILTERS = '''
+import asyncio
+import os
+import time
+
+from fastmesh import Filter, Request, Response
+
+VERSION = 1
+
+
+class Probe(Filter):
+    """Does what the path says."""
+
+    isolated = True
+    redis_port: int = 0
+
+    def start(self) -> None:
+        if self.redis_port:
+            from redis.asyncio import Redis
+            self.redis = Redis(port=self.redis_port)
+
+    async def on_request(self, request: Request) -> Response | None:
+        request.state["path"] = request.path
+        request.headers["x-host"] = str(os.getpid())
+        what = request.path.strip("/")
+        if what == "redis":
+            return Response(200, text=(await self.redis.get("greeting")).decode())
+        if what == "wait":
+            await asyncio.sleep(float(request.query))
+        elif what == "thread":
+            return Response(200, text=await asyncio.to_thread(lambda: "from a thread"))
+        elif what == "die":
+            os._exit(3)
+        elif what == "kill":
+            os.kill(os.getpid(), 9)
+        elif what == "block":
+            time.sleep(60)
+        elif what == "exit":
+            raise SystemExit(4)
+        elif what == "nonsense":
+            os.write(4, b"\\xc1" * 100)
+        elif what == "lies":
+            os.write(4, b"\\x93\\x00\\xcd\\xff\\xff\\x90")       # a reply to a call that nobody made
+        elif what == "version":
+            return Response(200, text=str(VERSION))
+        return None
+
+    def on_response(self, request: Request, response: Response) -> None:
+        response.headers["x-path"] = request.state["path"]
+        response.headers["x-pid"] = request.headers["x-host"]
+        request.labels["path"] = request.state["path"]
+
+
+class Bodies(Filter):
+    isolated = True
+
+    def on_request_body(self, request: Request, body: bytes) -> bytes | Response | None:
+        if body.startswith(b"back"):
+            return Response(200, body=body[::-1])
+        return body * 2
+
+    async def on_response_stream(self, request, response, chunks):
+        async for chunk in chunks:
+            await asyncio.sleep(0.001)
+            yield chunk.upper()
+
+
+class Broken(Filter):
+    isolated = True
+
+    def start(self) -> None:
+        raise RuntimeError("no such table")
+
+    def on_request(self, request: Request) -> None:
+        pass
+'''
+
+
+class Mesh:
+    """A sidecar with one listener that an isolated filter stands at, and one without filters."""
+
+    def __init__(self, directory: Path, origin: Origin, reactor: str) -> None:
+        self.filters = directory / "filters.py"
+        self.filters.write_text(FILTERS)
+        self.port, self.plain = free_port(), free_port()
+        self.origin = origin
+        self.sidecar = Sidecar(directory, self.config(), reactor)
+
+    def config(self, use: str = "Probe", **settings: Any) -> dict[str, Any]:
+        return {
+            "drain_timeout": "5s",
+            "listeners": [
+                http_listener(self.port, "app", filters=[{"name": "probe", "use": f"./filters.py:{use}",
+                                                          "quarantine": {"failures": 1000}, **settings}]),
+                http_listener(self.plain, "app", name="plain")],
+            "clusters": [cluster("app", self.origin.address)]}
+
+    def ask(self, path: str, **more: Any) -> Answer:
+        return ask(self.port, path, **more)
+
+    def host(self) -> int:
+        """The pid of the host that answers now."""
+        return int(self.ask("/").headers["x-pid"])
+
+    def hosts(self) -> list[int]:
+        return [pid for pid in self.sidecar.descendants() if comm(pid) == "fastmesh-filter"]
+
+    def back(self, gone: int) -> int:
+        """Until another host answers."""
+        return int(until(lambda: (pid := self.ask("/").headers.get("x-pid", str(gone))) != str(gone) and pid,
+                         f"another host:\n{self.sidecar.log}"))
+
+
+def comm(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+@pytest.fixture
+def mesh(tmp_path: Path, origin: Origin, reactor: str) -> Iterator[Mesh]:
+    made = Mesh(tmp_path, origin, reactor)
+    with made.sidecar:
+        yield made
+    assert made.sidecar.process is not None and made.sidecar.process.returncode == 0, made.sidecar.log
+
+
+def test_it_changes_what_it_sees_and_answers(mesh: Mesh) -> None:
+    answer = mesh.ask("/some/path")
+    assert answer.status == 200 and answer.body == b"origin" and answer.headers["x-path"] == "/some/path"
+    assert mesh.hosts() == [int(answer.headers["x-pid"])]
+    assert mesh.ask("/thread").text == "from a thread"
+    (pid,) = mesh.hosts()
+    assert Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"fastmesh-filters-0\0")
+    assert ask(mesh.plain, "/").headers.get("x-path") is None
+
+
+def test_bodies_both_ways(mesh: Mesh) -> None:
+    mesh.sidecar.reload(mesh.config("Bodies", body_limit="2MiB"))
+    assert mesh.ask("/", method="POST", body=b"hello").body == b"ORIGIN"
+    large = b"back" + os.urandom(700_000)
+    answer = mesh.ask("/", method="POST", body=large)
+    assert answer.status == 200 and answer.body == large[::-1]
+    assert mesh.ask("/", method="POST", body=b"x" * 500_000).body == b"ORIGIN"
+
+
+class FakeRedis(socketserver.StreamRequestHandler):
+    """Knows one key."""
+
+    def handle(self) -> None:
+        while line := self.rfile.readline():
+            words = []
+            for _ in range(int(line[1:])):
+                self.rfile.readline()
+                words.append(self.rfile.readline().strip())
+            self.wfile.write(b"$5\r\nhello\r\n" if words[0].upper() == b"GET" else b"+OK\r\n")
+
+
+def test_it_uses_an_asyncio_library(mesh: Mesh) -> None:
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        allow_reuse_address = True
+
+    with Server(("127.0.0.1", 0), FakeRedis) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        mesh.sidecar.reload(mesh.config(redis_port=server.server_address[1]))
+        assert [mesh.ask("/redis").text for _ in range(3)] == ["hello"] * 3
+        mesh.sidecar.reload(mesh.config())
+        server.shutdown()
+
+
+@pytest.mark.parametrize("how", ["die", "kill"])
+def test_a_host_that_dies_is_started_again(mesh: Mesh, how: str) -> None:
+    first = mesh.host()
+    with contextlib.ExitStack() as stack:
+        done: list[int] = []
+        waiting = threading.Thread(target=lambda: done.append(mesh.ask("/wait?30").status))
+        waiting.start()
+        stack.callback(waiting.join)
+        until(lambda: ask(mesh.plain, "/").status == 200)
+        # Who waits, and who caused it, goes on at once: the policy is "open".
+        assert mesh.ask(f"/{how}").status == 200
+    assert done == [200]
+    assert mesh.back(first) != first
+    mesh.sidecar.wait_log("filter host of worker 0 ended")
+    assert ask(mesh.plain, "/").status == 200
+
+
+def test_a_host_that_is_gone_closes_where_that_is_the_policy(mesh: Mesh) -> None:
+    mesh.sidecar.reload(mesh.config(on_error="closed"))
+    first = mesh.host()
+    assert mesh.ask("/die").status == 503
+    assert mesh.back(first) != first
+
+
+def test_a_filter_that_blocks_is_ended(mesh: Mesh) -> None:
+    mesh.sidecar.reload(mesh.config(timeout="100ms"))
+    first = mesh.host()
+    answer = mesh.ask("/block")
+    assert answer.status == 200 and "x-path" not in answer.headers
+    assert ask(mesh.plain, "/").status == 200
+    mesh.sidecar.wait_log(r"its loop stood still for [\d.]+ s in filter probe")
+    assert mesh.back(first) != first
+
+
+def test_a_call_that_takes_too_long_is_given_up_and_the_others_are_not(mesh: Mesh) -> None:
+    mesh.sidecar.reload(mesh.config(timeout="100ms", on_error="closed"))
+    first = mesh.host()
+    assert mesh.ask("/wait?5").status == 503
+    assert mesh.host() == first
+    mesh.sidecar.wait_log("FilterTimeout")
+
+
+@pytest.mark.parametrize("what", ["nonsense", "lies"])
+def test_a_host_that_talks_nonsense_is_replaced(mesh: Mesh, what: str) -> None:
+    first = mesh.host()
+    (worker,) = mesh.sidecar.worker_pids()
+    assert mesh.ask(f"/{what}").status == 200
+    mesh.sidecar.wait_log("it said what no filter host says")
+    assert mesh.back(first) != first
+    assert mesh.sidecar.worker_pids() == [worker]
+
+
+def test_an_exit_in_a_phase_is_an_error_like_any_other(mesh: Mesh) -> None:
+    first = mesh.host()
+    assert mesh.ask("/exit").status == 200
+    mesh.sidecar.wait_log("SystemExit: 4")
+    assert mesh.host() == first
+
+
+def test_a_changed_filter_takes_over_and_the_old_one_ends_with_its_last_exchange(mesh: Mesh) -> None:
+    first = mesh.host()
+    done: list[Answer] = []
+    mesh.sidecar.reload(mesh.config(timeout="20s"))
+    old = mesh.host()
+    assert old == first or not is_alive(first) or until(lambda: not is_alive(first))
+    waiting = threading.Thread(target=lambda: done.append(mesh.ask("/slow")))
+    waiting.start()
+    until(lambda: mesh.origin.held == 1)
+    mesh.filters.write_text(FILTERS.replace("VERSION = 1", "VERSION = 2"))
+    mesh.sidecar.reload()
+    assert mesh.ask("/version").text == "2"
+    assert is_alive(old) and len(mesh.hosts()) == 2
+    mesh.origin.release.set()
+    waiting.join()
+    # Its answer was seen by the version that had seen the request.
+    assert done[0].headers["x-pid"] == str(old) and done[0].headers["x-path"] == "/slow"
+    until(lambda: not is_alive(old), "the old host's end")
+    assert "error" not in mesh.sidecar.log
+
+
+def test_a_filter_that_does_not_start_refuses_the_reload(mesh: Mesh) -> None:
+    first = mesh.host()
+    mesh.sidecar.write(mesh.config("Broken"))
+    refused = mesh.sidecar.admin("/reload", "POST")
+    assert refused.status != 200 and "no such table" in refused.text
+    assert mesh.host() == first
+    until(lambda: mesh.hosts() == [first])
+
+
+def test_without_isolated_filters_there_is_no_host(mesh: Mesh) -> None:
+    config = mesh.config()
+    del config["listeners"][0]["filters"]
+    mesh.sidecar.reload(config)
+    assert mesh.ask("/").status == 200
+    until(lambda: mesh.hosts() == [], "the host's end")
+
+
+def test_a_worker_that_is_replaced_takes_its_host_along(mesh: Mesh) -> None:
+    first = mesh.host()
+    (worker,) = mesh.sidecar.worker_pids()
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: mesh.sidecar.worker_pids() not in ([], [worker]), "another worker")
+    assert mesh.back(first) != first
+    until(lambda: not is_alive(first), "the end of the dead worker's host")
+
+
+def test_it_dies_with_control(tmp_path: Path, origin: Origin, reactor: str) -> None:
+    made = Mesh(tmp_path, origin, reactor)
+    made.sidecar.start()
+    host = made.host()
+    pids = made.sidecar.descendants()
+    os.kill(made.sidecar.pid, signal.SIGKILL)
+    made.sidecar.wait()
+    try:
+        until(lambda: not is_alive(host), "the host's end")
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
