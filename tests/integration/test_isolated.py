@@ -17,7 +17,7 @@ import asyncio
 import os
 import time
 
-from fastmesh import Filter, Request, Response
+from fastmesh import Filter, Request, Response, shared
 
 VERSION = 1
 
@@ -29,11 +29,16 @@ class Probe(Filter):
     redis_port: int = 0
 
     def start(self) -> None:
+        self.seen = self.metrics.counter("seen", help="Requests.")
+        self.everywhere = shared.Counter("seen")
+        self.log.info("starts with %s", VERSION)
         if self.redis_port:
             from redis.asyncio import Redis
             self.redis = Redis(port=self.redis_port)
 
     async def on_request(self, request: Request) -> Response | None:
+        self.seen.inc()
+        self.everywhere.add(1)
         request.state["path"] = request.path
         request.headers["x-host"] = str(os.getpid())
         what = request.path.strip("/")
@@ -157,6 +162,16 @@ def test_bodies_both_ways(mesh: Mesh) -> None:
     answer = mesh.ask("/", method="POST", body=large)
     assert answer.status == 200 and answer.body == large[::-1]
     assert mesh.ask("/", method="POST", body=b"x" * 500_000).body == b"ORIGIN"
+
+
+def test_what_it_counts_logs_and_costs_is_seen(mesh: Mesh) -> None:
+    for _ in range(100):
+        mesh.ask("/")
+    found = mesh.sidecar.metrics()
+    assert found["fastmesh_filter_probe_seen_total"] == 100
+    calls = {name: value for name, value in found.items() if name.startswith("fastmesh_filter_calls_total")}
+    assert any('phase="request"' in name and value >= 100 for name, value in calls.items()), calls
+    assert "filter probe: starts with 1" in mesh.sidecar.log
 
 
 class FakeRedis(socketserver.StreamRequestHandler):

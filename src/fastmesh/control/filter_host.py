@@ -12,6 +12,7 @@ from fastmesh.control.isolated import Isolated
 from fastmesh.control.patience import within
 from fastmesh.control.process import Child
 from fastmesh.control.sight import sight_of
+from fastmesh.observe.stats import StatsFile
 from fastmesh.worker.packet import BadPacket, Message, receive
 
 START_SECONDS = 30.0        # to import the filters, and for their `start`
@@ -31,13 +32,16 @@ class FilterHost:
     """A host from its start to its death."""
 
     def __init__(self, slot: int, paths: Sequence[str], snapshot: tuple[int, int, int], isolated: Isolated,
-                 on_death: "Callable[[FilterHost], None]", on_event: Callable[[int, Message], None]) -> None:
-        """Start the process. `snapshot`: its descriptor, where filters begin in it, and their bytes. Raises OSError.
+                 on_death: "Callable[[FilterHost], None]", on_event: Callable[[int, Message], None],
+                 shared_fd: int, stats: StatsFile | None) -> None:
+        """Start the process. `snapshot`: its descriptor, where filters begin in it, and their bytes. `shared_fd`: what
+        filters of all processes share, or -1; `stats`: where its filters count. Raises OSError.
 
         `worker_end` is to be given to the worker, and closed.
         """
         self.slot = slot
         self.isolated = isolated
+        self.stats = stats
         self.started = monotonic()
         self.why = ""           # it was killed
         self._on_death = on_death
@@ -54,7 +58,9 @@ class FilterHost:
             self._pulse = mmap.mmap(pulse, PULSE_BYTES, prot=mmap.PROT_READ)
             self._child = Child.spawn(
                 [sys.executable, "-I", "-c", ENTRY, ":".join(paths), *map(str, (slot, at, size, os.getpid()))],
-                {3: theirs.fileno(), 4: host_end.fileno(), 5: fd, 6: pulse}, self._died, os.environ)
+                {3: theirs.fileno(), 4: host_end.fileno(), 5: fd, 6: pulse,
+                 **({7: shared_fd} if shared_fd >= 0 else {}), **({8: stats.fd} if stats is not None else {})},
+                self._died, os.environ)
         except OSError:
             ours.close()
             self.worker_end.close()
@@ -153,6 +159,8 @@ class FilterHost:
         self._hang_up()
         self._watch.cancel()
         self._pulse.close()
+        if self.stats is not None:
+            self.stats.is_taken = False
         if not self.ready.done():
             self.ready.set_exception(HostFailed(f"its process died: {self.how_it_ended()}"))
             self.ready.exception()

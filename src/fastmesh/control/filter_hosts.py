@@ -10,6 +10,7 @@ from fastmesh.control.backoff import Backoff
 from fastmesh.control.filter_host import FilterHost, HostFailed
 from fastmesh.control.isolated import Isolated
 from fastmesh.observe.journal import Journal
+from fastmesh.observe.stats import StatsFile
 from fastmesh.worker.packet import Message
 
 LEAVE_SECONDS = 7.0     # for a host whose worker is gone
@@ -20,8 +21,9 @@ class FilterHosts:
     """Starts a host when a snapshot has isolated filters, another when they change, and another when it dies."""
 
     def __init__(self, slot: int, paths: Sequence[str], journal: Journal,
-                 send: Callable[[Message, tuple[int, ...]], None], on_event: Callable[[int, Message], None]) -> None:
-        """`send` says something to the worker."""
+                 send: Callable[[Message, tuple[int, ...]], None], on_event: Callable[[int, Message], None],
+                 shared_fd: int, take_stats: Callable[[int], StatsFile] | None) -> None:
+        """`send` says something to the worker; `take_stats` gives a host a file to count in."""
         self.slot = slot
         self.current: FilterHost | None = None
         self.number = 0         # by which the worker knows it, whatever process it is
@@ -31,11 +33,14 @@ class FilterHosts:
         self._journal = journal
         self._send = send
         self._on_event = on_event
+        self._shared_fd = shared_fd
+        self._take_stats = take_stats
         self._alive: dict[FilterHost, None] = {}
         self._isolated: Isolated | None = None
         self._snapshot: tuple[int, int, int] | None = None      # the descriptor is our own
         self._backoff = Backoff()
         self._restart: asyncio.Task[None] | None = None
+        self._is_changing = False       # the worker has not said yet whether it takes a snapshot
         self._is_over = False
 
     @property
@@ -46,6 +51,7 @@ class FilterHosts:
         """The number of the host for a snapshot that the worker is about to be given, and what to give along; 0 when
         the snapshot has no isolated filters. Raises HostFailed."""
         self._drop_coming()
+        self._is_changing = True
         if isolated is None:
             return 0, ()
         if self._isolated is not None and self._isolated.key == isolated.key:
@@ -57,6 +63,7 @@ class FilterHosts:
 
     def settle(self, number: int) -> None:
         """The worker serves the snapshot whose host has this number."""
+        self._is_changing = False
         if self._coming is not None and self._coming[0] == number:
             old = self.current
             self._forget_snapshot()
@@ -68,12 +75,17 @@ class FilterHosts:
             if old is not None and old.is_alive:
                 self._journal.info(f"filter host of worker {self.slot} has a successor (pid {old.pid}): it ends with "
                                    "its last exchange")
-            if not self.current.is_alive:
-                self._died(self.current)
         elif number == 0:
             self.current, self.number, self._isolated = None, 0, None
             self._forget_snapshot()
+        self.keep()
+
+    def keep(self) -> None:
+        """The worker goes on with what it has, whatever was prepared."""
+        self._is_changing = False
         self._drop_coming()
+        if self.current is not None and not self.current.is_alive and self._restart is None:
+            self._died(self.current)
 
     def end(self) -> None:
         """The worker is gone: hosts end by themselves, for their line is closed."""
@@ -96,9 +108,13 @@ class FilterHosts:
             host.kill()
 
     async def _start(self, isolated: Isolated, snapshot: tuple[int, int, int]) -> FilterHost:
+        stats = self._take_stats(self.slot) if self._take_stats is not None else None
         try:
-            host = FilterHost(self.slot, self._paths, snapshot, isolated, self._died, self._on_event)
+            host = FilterHost(self.slot, self._paths, snapshot, isolated, self._died, self._on_event, self._shared_fd,
+                              stats)
         except OSError as error:
+            if stats is not None:
+                stats.is_taken = False
             raise HostFailed(f"cannot be started: {error}") from None
         self._alive[host] = None
         try:
@@ -126,7 +142,8 @@ class FilterHosts:
 
     def _died(self, host: FilterHost) -> None:
         self._alive.pop(host, None)
-        if host is not self.current or self._is_over:
+        # One whose worker is changing may have ended because it has a successor.
+        if host is not self.current or self._is_over or self._is_changing:
             return
         self.restarts += 1
         wait = self._backoff.next_wait(monotonic() - host.started)
@@ -136,6 +153,14 @@ class FilterHosts:
         self._restart = asyncio.get_running_loop().create_task(self._bring_back(self.number, wait))
 
     async def _bring_back(self, number: int, wait: float) -> None:
+        try:
+            await self._try_again(number, wait)
+        finally:
+            self._restart = None
+        if not self._is_changing:
+            self.keep()
+
+    async def _try_again(self, number: int, wait: float) -> None:
         while True:
             await asyncio.sleep(wait)
             if number != self.number or self._isolated is None or self._snapshot is None:
@@ -149,11 +174,10 @@ class FilterHosts:
                                     f"attempt is in {wait:g} s")
                 continue
             if number != self.number:       # a reload came first
+                host.worker_end.close()
                 host.kill()
                 return
             self.current = host
             self._send({"op": "filter_host", "number": number}, (host.worker_end.fileno(),))
             host.worker_end.close()
-            if not host.is_alive:
-                self._died(host)
             return

@@ -144,7 +144,8 @@ class Slot:
         stats = ground.stats.take(self.index)
         try:
             worker = WorkerProcess(self.index, ground.paths, process.reactor, process.orphan_grace_ms, stats,
-                                   self._died, ground.entry, ground.events.take, ground.shared_fd, ground.journal)
+                                   self._died, ground.entry, ground.events.take, ground.shared_fd, ground.journal,
+                                   ground.stats.take)
         except OSError as error:
             stats.is_taken = False
             raise WorkerFailed(f"cannot be started: {error}") from None

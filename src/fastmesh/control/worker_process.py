@@ -39,7 +39,7 @@ class WorkerProcess:
     def __init__(self, slot: int, paths: Sequence[str], engine: str, orphan_grace_ms: int, stats: StatsFile,
                  on_death: "Callable[[WorkerProcess], None]", entry: str = "fastmesh.worker.main",
                  on_event: Callable[[int, Message], None] = lambda slot, message: None, shared_fd: int = -1,
-                 journal: Journal | None = None) -> None:
+                 journal: Journal | None = None, take_stats: Callable[[int], StatsFile] | None = None) -> None:
         """Start the process. Raises OSError.
 
         `on_death` is called when it is dead; when it does not die of SIGKILL it is called with `is_lost` set, and
@@ -59,7 +59,7 @@ class WorkerProcess:
         self.started = monotonic()
         self._on_death = on_death
         self._on_event = on_event
-        self.hosts = FilterHosts(slot, paths, journal or Journal(), self._send, on_event)
+        self.hosts = FilterHosts(slot, paths, journal or Journal(), self._send, on_event, shared_fd, take_stats)
         self._waiting: dict[int, asyncio.Future[float]] = {}
         self._queue: deque[tuple[Message, tuple[int, ...]]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -136,6 +136,16 @@ class WorkerProcess:
             part = added[at:at + MAX_FDS]
             self._send({"op": "listen", "ids": [spec.id for spec in part]}, tuple(fd_of(spec) for spec in part))
         try:
+            took = await self._push(snapshot)
+        except BaseException:
+            self.hosts.keep()
+            raise
+        # What it no longer needs it has closed, when the backlog was empty.
+        self.holds = set(wanted)
+        return took
+
+    async def _push(self, snapshot: Snapshot) -> float:
+        try:
             host, host_fds = await self.hosts.prepare(
                 snapshot.isolated, (snapshot.fd, snapshot.size, snapshot.filters_size))
         except HostFailed as failure:
@@ -155,8 +165,6 @@ class WorkerProcess:
         finally:
             self._waiting.pop(snapshot.version, None)
         self.hosts.settle(host)
-        # What it no longer needs it has closed, when the backlog was empty.
-        self.holds = set(wanted)
         return took
 
     def drain(self, grace_ms: int, idle_ms: int) -> None:

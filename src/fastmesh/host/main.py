@@ -21,6 +21,7 @@ from typing import Any
 
 import uvloop
 
+from fastmesh.filters import metrics, shared
 from fastmesh.filters.blob import unpack
 from fastmesh.filters.protocol import TEXT_MOST
 from fastmesh.host.calls import Calls, Hosted
@@ -34,6 +35,8 @@ CONTROL_FD = 3
 LINE_FD = 4
 FILTERS_FD = 5
 PULSE_FD = 6
+SHARED_FD = 7
+STATS_FD = 8
 PULSE_BYTES = 4096
 PULSE_SECONDS = 0.25
 GRACE_SECONDS = 5.0     # for what is under way when the worker is gone
@@ -76,6 +79,8 @@ class HostProcess:
         line = Line(socket.socket(fileno=LINE_FD))
         calls = self.calls = Calls(self.hosted, line.write, self.pulse)
         line.begin(calls.take)
+        for hosted in self.hosted:
+            hosted.instance.metrics.renew()
         self.tell({"op": "ready", "pid": os.getpid()})
         waiting = [self.loop.create_task(event.wait()) for event in (self.end, line.is_over)]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -89,6 +94,9 @@ class HostProcess:
     def start(self) -> None:
         sys.path.extend(path for path in self.filters["paths"] if path not in sys.path)
         offer_names()
+        metrics.attach(STATS_FD)
+        with contextlib.suppress(OSError, shared.SharedError):      # started without: its filters share with nobody
+            shared.attach(SHARED_FD)
         loader = Filters(self.tell, furnish)
         for spec in self.filters["slots"]:
             if not spec["isolated"]:

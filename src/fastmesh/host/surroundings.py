@@ -7,6 +7,7 @@ from typing import Any
 
 import fastmesh
 from fastmesh.filters.filter import Filter
+from fastmesh.filters.metrics import Metrics
 from fastmesh.host.calls import Hosted
 from fastmesh.host.headers import Headers
 from fastmesh.host.outcome import Outcome, UpstreamError
@@ -34,6 +35,7 @@ def offer_names() -> None:
 def furnish(instance: object, spec: dict[str, Any]) -> None:
     """Give a filter what it calls by `self.`, besides its settings."""
     instance.mesh = NoMesh()        # type: ignore[attr-defined]
+    instance.metrics = Metrics(spec["name"])        # type: ignore[attr-defined]
 
 
 class NoMesh:
