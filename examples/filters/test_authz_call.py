@@ -1,19 +1,33 @@
 """A question is asked once, and its answer believed for a while."""
 
+import pytest
 from authz_call import AuthzCall
-from filtering import FakeMesh, Reply, make, run
+
+from fastmesh import shared
 
 
-def test_the_answer_is_remembered_for_who_asked_what():
-    gate = make(AuthzCall, mesh=FakeMesh(Reply(200, {}), Reply(403, {})))
-    statuses = [run(gate, target=target, headers={"x-user": user}).status
-                for user, target in (("anna", "/a"), ("anna", "/a"), ("bob", "/a"), ("bob", "/a"))]
+@pytest.fixture(autouse=True)
+def nothing_is_shared_with_other_tests():
+    shared.detach()
+
+
+def test_the_answer_is_remembered_for_who_asked_what(filter_kit):
+    kit = filter_kit(AuthzCall)
+    authz = kit.cluster("authz").answers(200, times=1).answers(403)
+    statuses = [kit.get(path, headers={"x-user": user}).status
+                for user, path in (("anna", "/a"), ("anna", "/a"), ("bob", "/a"), ("bob", "/a"))]
     assert statuses == [200, 200, 403, 403]
-    assert gate.mesh.asked == [("authz", "/v1/check")] * 2
-    assert gate.mesh.told[0] == {"user": "anna", "peer": "127.0.0.1", "method": "GET", "path": "/a"}
+    assert len(authz.requests) == 2 and authz.requests[0].path == "/v1/check"
+    assert authz.requests[0].json() == {"user": "anna", "peer": "127.0.0.1", "method": "GET", "path": "/a"}
 
 
-def test_no_verdict_is_an_error_and_so_nobody_passes():
-    gate = make(AuthzCall, mesh=FakeMesh(Reply(500, {})))
-    got = run(gate, headers={"x-user": "carl"}, fails=True)
-    assert got.status == 503 and not got.upstream and "authz answered 500" in got.failures[0]
+@pytest.mark.parametrize("trouble", ["status", "connect_failure", "silence"])
+def test_no_verdict_is_an_error_and_so_nobody_passes(filter_kit, trouble):
+    kit = filter_kit(AuthzCall, raises=False)
+    authz = kit.cluster("authz")
+    if trouble == "status":
+        authz.answers(500)
+    else:
+        authz.fails(trouble)
+    reply = kit.get("/", headers={"x-user": "carl"})
+    assert reply.status == 503 and reply.errors and not kit.upstream.requests

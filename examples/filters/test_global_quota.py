@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from types import SimpleNamespace
 
-from filtering import make
 from global_quota import GlobalQuota
 
 
@@ -36,7 +35,8 @@ async def statuses(tenants, per_minute):
     redis = SmallRedis()
     server = await asyncio.start_server(redis.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    quota = make(GlobalQuota, url=f"redis://127.0.0.1:{port}/0?protocol=2", per_minute=per_minute)
+    quota = GlobalQuota(url=f"redis://127.0.0.1:{port}/0?protocol=2", per_minute=per_minute)
+    quota.start()
     requests = [SimpleNamespace(peer="127.0.0.1", headers={"x-tenant": tenant}) for tenant in tenants]
     got = [await quota.on_request(request) for request in requests]
     await quota.redis.aclose()

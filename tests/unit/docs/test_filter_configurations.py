@@ -30,7 +30,8 @@ def blocks(language):
 def whole(text):
     """The configuration that a block stands for: some are one filter."""
     if not text.startswith("use:"):
-        return text
+        # In the tutorial it is installed.
+        return text.replace("use: tenants\n", "use: ./src/tenants/__init__.py:Tenants\n")
     is_tcp = text.startswith("use: connection-ip-list")
     routes = "    cluster: app\n" if is_tcp else "    routes: [{match: {prefix: /}, cluster: app}]\n"
     return AROUND.format("protocol: tcp\n    " * is_tcp, text.rstrip("\n").replace("\n", "\n        "), routes)
@@ -47,6 +48,7 @@ def directory(tmp_path_factory):
             (made / "filters" / f"{file}.py").write_text(text)
     for page in PAGES:
         for file, text in re.findall(r"^`([\w/]+\.py)`:\n\n```python\n(.*?)^```", page.read_text(), re.M | re.S):
+            (made / file).parent.mkdir(parents=True, exist_ok=True)
             (made / file).write_text(text)
     return made
 
