@@ -70,12 +70,17 @@ class Compress(Filter):
         make, usual = CODERS[encoding]
         return make(self.level or usual)
 
+    def on_request(self, request: Request) -> None:
+        # A filter behind this one may have reasons to ask the upstream for something else.
+        request.state[self.name] = request.headers.get("accept-encoding", "")
+
     def on_response(self, request: Request, response: Response) -> None:
         headers = response.headers
+        accepted: str = request.state.pop(self.name, "")
         if not self.is_worth_it(request, response):
             return
         add_vary(headers.get_all("vary"), response)
-        encoding = best(request.headers.get("accept-encoding", ""), self.encodings)
+        encoding = best(accepted, self.encodings)
         if encoding is None:
             return
         headers["content-encoding"] = encoding
