@@ -14,7 +14,7 @@ from fastmesh._core.filter cimport wait as wait_module
 from fastmesh._core.filter.call cimport calls_begin
 from fastmesh._core.filter.chain cimport ON_ERROR_OPEN, ON_ERROR_SKIP, Slot, Table, slot_begin, slot_end, slot_t
 from fastmesh._core.filter.ending cimport ending_close, ending_complete, ending_release
-from fastmesh._core.filter.enlist cimport chain_wanted, enlist, path_of, request_of, tap
+from fastmesh._core.filter.enlist cimport TAP_COMPLETE, chain_wanted, enlist, path_of, request_of, tap
 from fastmesh._core.filter.entry cimport entry_accept, entry_left
 from fastmesh._core.filter.flow cimport (
     flow_answer_body, flow_answer_end, flow_answer_room, flow_begin, flow_begin_answer, flow_changes, flow_forget,
@@ -235,6 +235,7 @@ cdef void _hold(Request r, int at, Lane lane) noexcept:
     cdef stream_t *s = r.s
     cdef span_t query
     lane.arm(lane.c.timeout_ns)
+    s.taps |= TAP_COMPLETE
     if lane.c.row is not NULL:
         lane.c.row.in_flight += 1
     if r.h is not NULL or r.m is not NULL:
@@ -460,6 +461,7 @@ cdef int _depart(Request r) noexcept:
         return FILTER_GO
     pipe = pipe_new(r, False)
     r.pipe_in = pipe
+    s.taps |= TAP_COMPLETE
     if pipe.collects:
         # The upstream is not chosen before the body has passed.
         r.touch()

@@ -2,6 +2,7 @@
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint64_t
 from fastmesh._core.filter.chain cimport Slot, Table, slot_begin, slot_end, slot_t
+from fastmesh._core.filter.enlist cimport TAP_COMPLETE
 from fastmesh._core.filter.flow cimport flow_forget
 from fastmesh._core.filter.view cimport Outcome, Request, outcome_of
 from fastmesh._core.filter.wait cimport TASK_HELD, Task
@@ -38,8 +39,9 @@ cdef class Detached(Task):
 
 
 cdef void ending_complete(stream_t *s) noexcept nogil:
-    with gil:
-        _completed(<Request>s.run)
+    if s.taps & TAP_COMPLETE:
+        with gil:
+            _completed(<Request>s.run)
 
 
 cdef void _completed(Request r) noexcept:

@@ -5,6 +5,11 @@ from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport stream_t
 
+cdef enum:
+    # stream_t.taps, above those of floor 8: an on_complete is to be called, or something waits that must be ended. Set
+    # until the end, so that an exchange without either enters Python once less.
+    TAP_COMPLETE = 1 << 16
+
 # A bit per filter of the chain whose match and share take the request; `m` is NULL for TCP.
 cdef uint64_t chain_wanted(stream_t *s, int chain, msg_t *m, span_t path) noexcept nogil
 # The path that rules are compared with, perhaps in the worker's scratch.

@@ -6,7 +6,7 @@ from fastmesh._core.http.edit cimport head_find
 from fastmesh._core.http.msg cimport FRAME_NONE, msg_span
 from fastmesh._core.http.uri cimport URI_SAME, uri_normalize
 from fastmesh._core.mem.counter cimport (
-    PHASE_REQUEST_BODY, PHASE_REQUEST_TRAILERS, PHASE_RESPONSE, PHASE_RESPONSE_BODY, PHASE_RESPONSE_TRAILERS,
+    PHASE_COMPLETE, PHASE_REQUEST_BODY, PHASE_REQUEST_TRAILERS, PHASE_RESPONSE, PHASE_RESPONSE_BODY, PHASE_RESPONSE_TRAILERS,
     PHASE_RETRY, PHASE_UPSTREAM_ERROR)
 from fastmesh._core.mem.rng cimport rng_below
 from fastmesh._core.mem.span cimport span_of
@@ -83,13 +83,15 @@ cdef int enlist(Request r, int chain, uint64_t wanted) noexcept:
         r.stages[r.n_stages] = k.slots[i]
         r.live |= <uint64_t>1 << r.n_stages
         r.n_stages += 1
+        if c.phases >> PHASE_COMPLETE & 1:
+            r.s.taps |= TAP_COMPLETE
     return refused
 
 
 cdef void tap(Request r) noexcept:
     """What floor 8 is to ask about from now on."""
     cdef uint32_t phases = 0
-    cdef uint32_t taps = 0
+    cdef uint32_t taps = r.s.taps & <uint32_t>TAP_COMPLETE
     cdef int i
     for i in range(r.n_stages):
         if (r.live & ~r.skipped) >> i & 1:

@@ -3,6 +3,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 from fastmesh._core.filter cimport pipe as pipe_module
 from fastmesh._core.filter.chain cimport Slot, slot_t
+from fastmesh._core.filter.enlist cimport TAP_COMPLETE
 from fastmesh._core.filter.headers cimport OwnHead
 from fastmesh._core.filter.pipe cimport PIPE_ANSWERED, PIPE_FAILED, PIPE_HELD, PIPE_TOO_LARGE, Stage, pipe_new
 from fastmesh._core.filter.wait cimport Task
@@ -52,17 +53,18 @@ cdef void flow_say_continue(stream_t *s) noexcept:
 
 cdef void flow_forget(Request r) noexcept:
     """The bodies that were on their way are nobody's any more."""
-    cdef Pipe pipe
     r.s.taps &= ~<uint32_t>(TAP_REQUEST_BODY | TAP_RESPONSE_BODY | TAP_REQUEST_TRAILERS | TAP_RESPONSE_TRAILERS |
                             TAP_ERROR)
     r.s.bits &= ~<uint32_t>(S_HOLD_IN | S_HOLD_OUT | S_WANT_BODY)
-    for pipe in (r.pipe_in, r.pipe_out):
-        if pipe is not None:
-            pipe.cancel()
+    if r.pipe_in is not None:
+        (<Pipe>r.pipe_in).cancel()
+    if r.pipe_out is not None:
+        (<Pipe>r.pipe_out).cancel()
     r.pipe_in = r.pipe_out = None
-    for task in (r.task_in, r.task_out):
-        if task is not None:
-            (<Task>task).cancel()
+    if r.task_in is not None:
+        r.task_in.cancel()
+    if r.task_out is not None:
+        r.task_out.cancel()
     r.task_in = r.task_out = None
 
 
@@ -279,6 +281,7 @@ cdef int flow_begin_answer(Request r) noexcept:
         s.taps &= ~<uint32_t>TAP_RESPONSE_BODY
         return FILTER_GO
     r.pipe_out = pipe
+    s.taps |= TAP_COMPLETE
     r.response.touch()
     if pipe.collects:
         return FILTER_COLLECT

@@ -23,16 +23,8 @@ class HeaderError(ValueError):
 
 
 cdef str text_of(const unsigned char *p, Py_ssize_t n):
-    cdef Py_ssize_t i
-    if n == 0:
-        return ""
-    for i in range(n):
-        if p[i] >= 128:
-            break
-    else:
-        # ASCII, as nearly every value is.
-        return PyUnicode_DecodeLatin1(<const char *>p, n, NULL)
     try:
+        # Looks for ASCII first, a word at a time.
         return PyUnicode_DecodeUTF8(<const char *>p, n, NULL)
     except UnicodeDecodeError:
         return PyUnicode_DecodeLatin1(<const char *>p, n, NULL)
