@@ -70,6 +70,15 @@ def _decode(loops: int) -> None:
         registry.close()
 
 
+def _filters(name: str, count: int) -> Callable[[int], object]:
+    def run(loops: int) -> None:
+        from bench.micro.filters import exchanges
+
+        exchanges(name, count, loops)
+
+    return run
+
+
 # By name: what runs, how often, and how many operations one of these is.
 WORKLOADS: dict[str, tuple[Callable[[int], object], int, int]] = {
     **{f"parse: {name}": (_parse(*head), 5_000, 1) for name, head in HEADS.items()},
@@ -84,6 +93,15 @@ WORKLOADS: dict[str, tuple[Callable[[int], object], int, int]] = {
     "timer: later": (_part("timer_loop", "later"), 20_000, 1),
     "timer: anew": (_part("timer_loop", "anew"), 20_000, 1),
     "timer: fire": (_part("timer_loop", "fire"), 20_000, 1),
+    "filters: one that does nothing": (_filters("Nothing", 1), 2_000, 1),
+    "filters: five that do nothing": (_filters("Nothing", 5), 1_000, 1),
+    "filters: one that marks": (_filters("Mark", 1), 2_000, 1),
+    "filters: five that mark": (_filters("Mark", 5), 1_000, 1),
+    "filters: one that marks, async": (_filters("MarkAsync", 1), 2_000, 1),
+    "filters: a header read": (_filters("Get", 1), 20, 100),
+    "filters: a header set": (_filters("Set", 1), 200, 10),
+    "filters: a header added": (_filters("Add", 1), 200, 10),
+    "filters: a Response made": (_filters("Make", 1), 20, 100),
 }
 
 

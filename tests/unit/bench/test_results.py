@@ -1,5 +1,6 @@
 """The arithmetic of the benchmark: ratios per round, bars, noise, and the file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,15 @@ def test_more_is_better_turns_the_choice_of_the_rival_round() -> None:
     found = ratio(run_of({"fastmesh-uring": (3.0,), "nginx": (1.0,), "haproxy": (2.0,)}), "h1-keepalive", 32,
                   "fastmesh-uring", card, RIVALS)  # fmt: skip
     assert found is not None and found.median == pytest.approx(1.5)
+
+
+def test_the_others_may_be_looked_at_elsewhere() -> None:
+    """With a filter, against nginx without any."""
+    results = run_of(ROUNDS)
+    results.samples = [replace(one, point=1 if one.peer == "fastmesh-uring" else 0) for one in results.samples]
+    assert ratio(results, "h1-keepalive", 1, "fastmesh-uring", CPU, ("nginx",)) is None
+    found = ratio(results, "h1-keepalive", 1, "fastmesh-uring", CPU, ("nginx",), their_point=0)
+    assert found is not None and found.median == pytest.approx(12 / 16)
 
 
 def test_own_cost_is_the_distance_to_the_bare_loop() -> None:

@@ -6,8 +6,8 @@ from fastmesh._core.http.edit cimport head_find
 from fastmesh._core.http.msg cimport FRAME_NONE, msg_span
 from fastmesh._core.http.uri cimport URI_SAME, uri_normalize
 from fastmesh._core.mem.counter cimport (
-    PHASE_COMPLETE, PHASE_REQUEST_BODY, PHASE_REQUEST_TRAILERS, PHASE_RESPONSE, PHASE_RESPONSE_BODY, PHASE_RESPONSE_TRAILERS,
-    PHASE_RETRY, PHASE_UPSTREAM_ERROR)
+    PHASE_COMPLETE, PHASE_REQUEST_BODY, PHASE_REQUEST_TRAILERS, PHASE_RESPONSE, PHASE_RESPONSE_BODY,
+    PHASE_RESPONSE_TRAILERS, PHASE_RETRY, PHASE_UPSTREAM_ERROR)
 from fastmesh._core.mem.rng cimport rng_below
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.proxy.mux cimport (

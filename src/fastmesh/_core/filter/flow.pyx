@@ -6,7 +6,6 @@ from fastmesh._core.filter.chain cimport Slot, slot_t
 from fastmesh._core.filter.enlist cimport TAP_COMPLETE
 from fastmesh._core.filter.headers cimport OwnHead
 from fastmesh._core.filter.pipe cimport PIPE_ANSWERED, PIPE_FAILED, PIPE_HELD, PIPE_TOO_LARGE, Stage, pipe_new
-from fastmesh._core.filter.wait cimport Task
 from fastmesh._core.http.edit cimport head_add_own, head_copy, head_drop_own, head_free, head_set_target, head_t
 from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_response
 from fastmesh._core.http.msg cimport FRAME_CHUNKED, FRAME_LENGTH, FRAME_NONE, msg_span

@@ -1,0 +1,57 @@
+"""What filters cost by themselves: their chain, and the operations of the views."""
+
+from bench.filters.fastmesh import Mark, MarkAsync
+from fastmesh import Filter, Request, Response
+from fastmesh._core.filter.chain import PHASES, Slot, Table
+from probes.filter_probe import exchange_loop
+
+HEAD = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: wrk/4.1.0\r\nx-user: alice\r\nx-team: blue\r\n\r\n"
+
+
+class Nothing(Filter):
+    def on_request(self, request: Request) -> None:
+        pass
+
+
+class Get(Filter):
+    def on_request(self, request: Request) -> None:
+        headers = request.headers
+        for _ in range(100):
+            headers.get("x-team")
+
+
+class Set(Filter):
+    def on_request(self, request: Request) -> None:
+        headers = request.headers
+        for _ in range(10):
+            headers["x-mark"] = "alice/blue"
+
+
+class Add(Filter):
+    def on_request(self, request: Request) -> None:
+        headers = request.headers
+        for _ in range(10):
+            headers.add("x-mark", "alice/blue")
+
+
+class Make(Filter):
+    def on_request(self, request: Request) -> None:
+        for _ in range(100):
+            Response(403, text="no team\n", headers={"x-why": "team"})
+
+
+CLASSES = {one.__name__: one for one in (Nothing, Mark, MarkAsync, Get, Set, Add, Make)}
+
+
+def exchanges(name: str, count: int, loops: int) -> None:
+    """So many exchanges through a chain of `count` filters of that class."""
+    slots = []
+    for number in range(count):
+        made = CLASSES[name]()
+        if hasattr(made, "header"):
+            made.header = f"x-mark-{number + 1}"
+        phases = {phase: getattr(made, phase) for phase in PHASES if phase in type(made).__dict__}
+        # Under valgrind each call takes long.
+        slots.append(Slot(made, phases, row=number, budget_ns=60 * 10**9))
+    stuck = exchange_loop(Table(slots), HEAD, loops)
+    assert stuck == 0, stuck

@@ -1,0 +1,99 @@
+"""Exchanges that filters see, with no stream around them: for bench/micro."""
+from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from fastmesh._core.filter.chain cimport Table
+from fastmesh._core.filter.drive import begin
+from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
+from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.io.reactor cimport engine_t, reactor_t
+from fastmesh._core.mem.counter cimport stats_t
+from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.proxy.mux cimport down_t, proxy_t, stream_t
+from fastmesh._core.route.route_table cimport route_t
+from fastmesh._core.snapshot.snapshot cimport filter_chain_t, filter_rule_t, listener_t, snapshot_t
+
+cdef enum:
+    FILTERS_MOST = 64
+    PATH_ROOM = 131072
+
+cdef stats_t *stats = NULL    # as in a worker, for good: filters that were attached keep pointers into it
+
+
+cdef uint64_t _now() noexcept nogil:
+    return 1
+
+
+def exchange_loop(Table table not None, bytes head not None, int loops):
+    """So many exchanges of which the filters of a listener see the request, its route chosen, and the end.
+
+    Returns how many were refused or wait: none of them should.
+    """
+    global stats
+    cdef reactor_t *reactor = <reactor_t *>calloc(1, sizeof(reactor_t))
+    cdef proxy_t *p = <proxy_t *>calloc(1, sizeof(proxy_t))
+    cdef stream_t *s = <stream_t *>calloc(1, sizeof(stream_t))
+    cdef down_t *d = <down_t *>calloc(1, sizeof(down_t))
+    cdef snapshot_t snap
+    cdef listener_t listener
+    cdef route_t route
+    cdef filter_chain_t chain
+    cdef filter_rule_t rules[FILTERS_MOST]
+    cdef uint16_t slots[FILTERS_MOST]
+    cdef engine_t engine
+    cdef h1_limits_t limits
+    cdef msg_t *m
+    cdef span_t path
+    cdef const uint8_t *bytes_ = <const uint8_t *><char *>head
+    cdef uint32_t n = <uint32_t>len(head)
+    cdef int i
+    cdef int stuck = 0
+    if table.n > FILTERS_MOST:
+        raise ValueError(f"at most {FILTERS_MOST} filters")
+    if stats is NULL:
+        stats = <stats_t *>calloc(1, sizeof(stats_t))
+    memset(&snap, 0, sizeof(snap))
+    memset(&listener, 0, sizeof(listener))
+    memset(&route, 0, sizeof(route))
+    memset(&engine, 0, sizeof(engine))
+    for i in range(<int>table.n):
+        slots[i] = <uint16_t>i
+        rules[i].match = NULL
+        rules[i].share = 1000000
+    chain.n = <uint16_t>table.n
+    chain.slots = slots
+    snap.rules, snap.n_rules, snap.chains, snap.n_chains = rules, table.n, &chain, 1
+    snap.filters = <void *>table
+    route.chain = -1
+    engine.now = _now
+    reactor.engine = &engine
+    p.reactor, p.stats, p.path = reactor, stats, <uint8_t *>calloc(1, PATH_ROOM)
+    begin(PyCapsule_New(p, b"proxy", NULL), table)
+    limits.head_bytes = limits.line_bytes = 65535
+    limits.fields = 256
+    d.proxy = s.proxy = p
+    s.down, s.snap, s.listener, d.listener, d.snap = d, &snap, &listener, &listener, &snap
+    m = &p.request
+    if h1_parse_request(m, bytes_, n, 0, &limits) <= 0:
+        raise ValueError("no whole head")
+    with nogil:
+        for _ in range(loops):
+            s.run, s.route, s.taps, s.bits = NULL, NULL, 0, 0
+            m = &p.request
+            path = span_of(NULL, 0)
+            if p.filters.request(s, &m) != 0:
+                stuck += 1
+            s.route = &route
+            if s.run is not NULL:
+                if p.filters.routed(s, &m, &path) != 0:
+                    stuck += 1
+                p.filters.complete(s)
+                p.filters.release(s)
+        p.filters.close()
+    free(p.path)
+    free(p)
+    free(s)
+    free(d)
+    free(reactor)
+    return stuck
