@@ -136,7 +136,7 @@ class WorkerProcess:
             part = added[at:at + MAX_FDS]
             self._send({"op": "listen", "ids": [spec.id for spec in part]}, tuple(fd_of(spec) for spec in part))
         try:
-            took = await self._push(snapshot)
+            took = await self._push(snapshot, bypassed or {})
         except BaseException:
             self.hosts.keep()
             raise
@@ -144,7 +144,7 @@ class WorkerProcess:
         self.holds = set(wanted)
         return took
 
-    async def _push(self, snapshot: Snapshot) -> float:
+    async def _push(self, snapshot: Snapshot, bypassed: dict[int, int]) -> float:
         try:
             host, host_fds = await self.hosts.prepare(
                 snapshot.isolated, (snapshot.fd, snapshot.size, snapshot.filters_size))
@@ -156,7 +156,7 @@ class WorkerProcess:
         self._send({"op": "snapshot", "version": snapshot.version, "size": snapshot.size,
                     "filters": snapshot.filters_size,
                     "orphan_grace_ms": snapshot.process.orphan_grace_ms, "host": host,
-                    "bypassed": bypassed or {}}, (snapshot.fd, *host_fds))
+                    "bypassed": bypassed}, (snapshot.fd, *host_fds))
         try:
             took: float = await within(ACK_SECONDS, waiting)
         except TimeoutError:

@@ -7,6 +7,8 @@ from fastmesh._core.filter.chain import Slot
 UNSENT_MOST: int
 MESSAGE_MOST: int
 
+PHASES: dict[str, tuple[int, int]]
+
 class Line:
     is_open: bool
     is_over: bool
