@@ -212,6 +212,9 @@ def test_a_host_that_dies_is_started_again(mesh: Mesh, how: str) -> None:
         assert mesh.ask(f"/{how}").status == 200
     assert done == [200]
     assert mesh.back(first) != first
+    stats = mesh.sidecar.stats()
+    assert stats["filter_host_restarts"] == 1
+    assert [use["slot"] for use in stats["processes"] if use["process"] == "filters"] == ["0"]
     mesh.sidecar.wait_log("filter host of worker 0 ended")
     assert ask(mesh.plain, "/").status == 200
 

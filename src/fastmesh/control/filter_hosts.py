@@ -27,7 +27,7 @@ class FilterHosts:
         self.slot = slot
         self.current: FilterHost | None = None
         self.number = 0         # by which the worker knows it, whatever process it is
-        self.restarts = 0
+        self.on_restart: Callable[[], None] = lambda: None      # one died and is started again
         self._coming: tuple[int, FilterHost, tuple[int, int, int]] | None = None
         self._paths = paths
         self._journal = journal
@@ -145,7 +145,7 @@ class FilterHosts:
         # One whose worker is changing may have ended because it has a successor.
         if host is not self.current or self._is_over or self._is_changing:
             return
-        self.restarts += 1
+        self.on_restart()
         wait = self._backoff.next_wait(monotonic() - host.started)
         self._journal.error(f"filter host of worker {self.slot} ended: {host.how_it_ended()} (pid {host.pid}). The "
                             f"next one starts {f'in {wait:g} s' if wait else 'now'}; until then its filters fail by "

@@ -28,6 +28,7 @@ class Ground:
     on_change: Callable[[], None]       # a worker began or ceased to serve
     live: Snapshot | None = None        # what a new worker is given
     restarts: int = 0                   # workers that died and were replaced
+    host_restarts: int = 0              # filter hosts that ended by themselves, or were killed, and were replaced
     hangs: int = 0                      # workers that were killed because they did not move
     entry: str = "fastmesh.worker.main"
     names: SeriesNames = field(default_factory=SeriesNames)
@@ -152,6 +153,7 @@ class Slot:
         self._alive[worker] = None
         self._hosts = [hosts for hosts in self._hosts if hosts.processes]
         self._hosts.append(worker.hosts)
+        worker.hosts.on_restart = self._host_restarts
         try:
             await worker.wait_hello()
             # The live snapshot may change while this one is being taken.
@@ -209,6 +211,9 @@ class Slot:
             "text": f"worker {self.index} {'stood still' if worker.has_hung else 'died'} while it ran: it is bypassed "
                     f"for {pause:g} s, as its on_error says. Let it run isolated (`isolated: true`): no filter can end "
                     "a worker then"})
+
+    def _host_restarts(self) -> None:
+        self._ground.host_restarts += 1
 
     def _replace_dead(self, worker: WorkerProcess) -> None:
         wait = self._backoff.next_wait(monotonic() - worker.started)

@@ -426,6 +426,7 @@ class Supervisor:
                           for spec in (live.listeners if live else ())},
             "clusters": {name: shelf.cluster(row) for row, name in (live.cluster_names if live else {}).items()},
             "worker_restarts": self.ground.restarts, "worker_hangs": self.ground.hangs,
+            "filter_host_restarts": self.ground.host_restarts,
             "processes": [{"process": use.process, "slot": use.slot, "resident_bytes": use.memory,
                            "cpu_seconds": use.cpu_seconds, "open_fds": use.open_fds} for use in self._processes()],
         }
@@ -465,6 +466,13 @@ class Supervisor:
             use.memory += memory
             use.cpu_seconds += cpu_seconds
             use.open_fds += open_fds
+        for slot in (*self.fleet.slots, *self.fleet.retired):
+            for host in (host for hosts in slot.hosts for host in hosts.processes):
+                memory, cpu_seconds, open_fds = process_use(host.pid)
+                use = found.setdefault(("filters", str(slot.index)), ProcessUse("filters", str(slot.index), 0, 0.0, 0))
+                use.memory += memory
+                use.cpu_seconds += cpu_seconds
+                use.open_fds += open_fds
         return list(found.values())
 
 

@@ -94,8 +94,10 @@ class HostProcess:
     def start(self) -> None:
         sys.path.extend(path for path in self.filters["paths"] if path not in sys.path)
         offer_names()
-        metrics.attach(STATS_FD)
-        with contextlib.suppress(OSError, shared.SharedError):      # started without: its filters share with nobody
+        # Started without, its filters count for nobody, and share with nobody.
+        with contextlib.suppress(OSError):
+            metrics.attach(STATS_FD)
+        with contextlib.suppress(OSError, shared.SharedError):
             shared.attach(SHARED_FD)
         loader = Filters(self.tell, furnish)
         for spec in self.filters["slots"]:
