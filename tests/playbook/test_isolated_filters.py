@@ -6,11 +6,15 @@ on_complete come too late.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
+import msgpack
 import pytest
-from playbook import test_filter_bodies, test_filters
-from playbook.conftest import FAILED
+from playbook import conftest, test_filter_bodies, test_filters
 from playbook.hosted import HostedPlay
+
+from fastmesh import Filter, Request, Response
+from fastmesh.filters.protocol import DONE, FAILED, GAVE, SET, STATUS, WANTS
 
 OTHERWISE = {"test_a_generator_without_end_is_stopped", "test_a_cluster_that_is_not_there",
              "test_state_and_labels_of_an_exchange", "test_an_error_in_a_piece_that_is_forgiven"}
@@ -24,7 +28,7 @@ def play(request: pytest.FixtureRequest, spare_descriptor: None) -> Iterator[Hos
     made = HostedPlay(request.param)
     try:
         yield made
-        if request.node.stash.get(FAILED, False):
+        if request.node.stash.get(conftest.FAILED, False):
             made.abandon()
         else:
             made.end()
@@ -32,3 +36,59 @@ def play(request: pytest.FixtureRequest, spare_descriptor: None) -> Iterator[Hos
             assert made.nonsense == []
     finally:
         made.shut()
+
+
+class Lied(Filter):
+    """Of whom a host says what a test wants."""
+
+    def on_request(self, request: Request) -> Response | None:
+        return None
+
+
+def lie(play: HostedPlay, *rest: Any) -> None:
+    """The host answers the next call with this."""
+    def take(message: list[Any]) -> None:
+        play.answers.append(msgpack.packb([rest[0], message[1], *rest[1:]]))
+    play.calls.take = take      # type: ignore[method-assign]
+
+
+GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("reply", [
+    (9, [], 0, None), (DONE,), (DONE, [], 0), (DONE, None, 0, None), (DONE, [], -1, None), (DONE, [], 0, 7),
+    (DONE, [], 0, "text"), (DONE, [], 0, {}), (DONE, [], 0, [200]), (DONE, [], 0, [200, ["a"], b""]),
+    (DONE, [], 0, [200, [], "text"]), (DONE, [7], 0, None), (DONE, [[]], 0, None), (DONE, [[99, 0, "", ""]], 0, None),
+    (DONE, [[-1, 0, "a", "b"]], 0, None), (DONE, [[SET, 2, "a", "b"]], 0, None), (DONE, [[SET, 1, "a", "b"]], 0, None),
+    (DONE, [[STATUS, 1, "", 200]], 0, None), (DONE, [[SET, 0, 5, "b"]], 0, None), (FAILED, [], 0, "E", 1),
+    (FAILED, [], 0, "E", 1, None), (GAVE,), (GAVE, "text"), (GAVE, bytes(65537)), (WANTS,)])
+def test_a_host_that_says_nonsense_loses_its_line(reply: tuple[Any, ...], spare_descriptor: None) -> None:
+    play = HostedPlay("ready")
+    try:
+        play.endpoints("a").filter(Lied(), on_error="closed")
+        lie(play, *reply)
+        play.client_sends(GET)
+        play.first.expect_answer(503)
+        assert len(play.nonsense) == 1 and not play.wire.is_open and play.host.pending == {}
+        play.client_sends(GET)      # and the next one is told that there is nobody
+        play.first.expect_answer(503)
+        play.end()
+    finally:
+        play.shut()
+
+
+@pytest.mark.parametrize("edit", [
+    [SET, 0, "a b", "c"], [SET, 0, "a", "b\r\nc: d"], [SET, 0, "content-length", "5"], [SET, 0, "a", None],
+    [SET, 0, "a", [1]], [3, 0, "", "no path"], [3, 0, "", None], [4, 0, "", " "], [5, 0, "", "z"], [6, 0, "", -1],
+    [6, 0, "", "soon"], [7, 0, "", "x"], [7, 0, "a", 5]])
+def test_an_edit_that_no_filter_may_make_is_an_error_of_the_phase(edit: list[Any], spare_descriptor: None) -> None:
+    play = HostedPlay("ready")
+    try:
+        play.endpoints("a").filter(Lied(), on_error="closed")
+        lie(play, DONE, [edit], 0, None)
+        play.client_sends(GET)
+        play.first.expect_answer(503)
+        assert play.nonsense == [] and play.wire.is_open and [what for what, _, _ in play.reports] == ["error"]
+        play.end()
+    finally:
+        play.shut()

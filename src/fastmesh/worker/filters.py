@@ -27,6 +27,7 @@ Module = type(sys)
 
 EVENTS = {"error": "filter_error", "overrun": "filter_overrun", "quarantine": "filter_quarantined",
           "back": "filter_back", "shadow": "filter_shadow"}
+STAND_IN_BUDGET_NS = 1_000_000_000      # what a stand-in does is the proxy's own: the filter's time is the host's
 TEXT_MOST = 8192        # characters of a traceback that are told, from its end
 
 
@@ -135,7 +136,8 @@ class Filters:
     def _entry(self, spec: Spec, instance: object, phases: dict[str, Callable[..., Any]]) -> Entry:
         name = spec["name"]
         slot = Slot(
-            instance, phases, row=spec["row"], name=name, on_error=spec["on_error"], budget_ns=spec["budget_ns"],
+            instance, phases, row=spec["row"], name=name, on_error=spec["on_error"],
+            budget_ns=STAND_IN_BUDGET_NS if spec["isolated"] else spec["budget_ns"],
             timeout_ns=spec["timeout_ns"], body_limit=spec["body_limit"], shadow=spec["shadow"],
             quarantine=tuple(spec["quarantine"]), changes_body=bool(getattr(instance, "changes_body", True)),
             report=self._report_of(name))
