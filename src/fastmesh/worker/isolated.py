@@ -12,7 +12,7 @@ from os import close
 
 import msgpack
 
-from fastmesh._core.filter.line import Line, count_cpu
+from fastmesh._core.filter.line import Line, close_lines, count_cpu
 from fastmesh._core.filter.travel import answer_of, facts_of, head_of, is_sent
 from fastmesh._core.filter.view import Response, Signal
 from fastmesh.filters.protocol import (
@@ -540,6 +540,10 @@ class Hosts:
                 host.attach(fd)
                 return
         close(fd)
+
+    def close(self) -> None:
+        """The worker ends: its reactor waits for nobody."""
+        close_lines()
 
     def stand_in(self, specs: list[dict[str, Any]], place: int) -> StandIn:
         """For one of the isolated filters of a snapshot. Raises ValueError when no host was offered."""

@@ -65,6 +65,8 @@ class Process:
             if why == WOKEN and not self.take_packet():
                 self.outlive_control()
                 break
+        if self.hosts is not None:
+            self.hosts.close()
         self.worker.close()
         if self.filters is not None:
             self.filters.close()
