@@ -474,3 +474,17 @@ def test_a_filter_that_is_quick_is_left_alone(play: Play) -> None:
         up.answers()
         play.first.expect_answer(200)
     assert not [text for what, _, text in play.reports if what == "error"]
+
+
+def test_a_phase_that_waits_is_one_call(play: Play) -> None:
+    play.endpoints("a").filter(Slow("request", "response", "response_chunk", "complete"))
+    play.client_sends(GET)
+    play.pass_time("110ms")
+    play.connect().answers(200, b"abc")
+    play.pass_time("500ms")
+    play.pass_time("500ms")
+    play.first.expect_answer(200, b"ABC")
+    play.pass_time("110ms")
+    calls = play.stage.filter_calls(0)
+    assert {name: n for name, n in calls.items() if n} == {
+        "request": 1, "route": 1, "response": 1, "response_body": 2, "complete": 1}

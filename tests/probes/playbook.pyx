@@ -27,7 +27,7 @@ from fastmesh._core.io.reactor cimport (
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport (
     G_ACCEPT_FAILED, G_COUNT, G_SENDS_SHORT, STATS_LOG_BYTES, STATS_SERIES, log_ring_t)
-from fastmesh._core.mem.counter import GLOBALS
+from fastmesh._core.mem.counter import FILTER_PHASES, GLOBALS
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_from_sockaddr, addr_parse, addr_print, addr_t, addr_to_sockaddr
 from fastmesh._core.http.edit cimport heads_live
@@ -287,6 +287,10 @@ cdef class Stage:
                 found.append(((row.kind >> 48) & 0x7FFF, (row.kind >> 32) & 0xFFFF, row.kind & 0xFFFFFFFF, row.count,
                               row.closed, row.received, row.sent))
         return found
+
+    def filter_calls(self, int row):
+        """How often each phase of a filter was called."""
+        return {FILTER_PHASES[i]: self.r.stats.filters[row].phases[i].calls for i in range(len(FILTER_PHASES))}
 
     def log(self):
         """The access log's lines that were not read before."""

@@ -69,6 +69,7 @@ cdef class Table:
 cdef bint slot_is_bypassed(slot_t *c, uint64_t now_ns) noexcept
 # Around every go of a filter's code: begin returns the time, end counts, and returns how long it took, in ns.
 cdef uint64_t slot_begin(slot_t *c) noexcept
-cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns) noexcept
+# `is_call`: the phase was called; not: a coroutine of an earlier call went on.
+cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns, bint is_call) noexcept
 # The name of a phase, as authors write it.
 cdef str phase_name(int phase, int kind)

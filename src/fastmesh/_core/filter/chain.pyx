@@ -276,7 +276,7 @@ cdef uint64_t slot_begin(slot_t *c) noexcept:
     return now
 
 
-cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns) noexcept:
+cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns, bint is_call) noexcept:
     global fm_filter_since
     cdef uint64_t now
     fm_filter_since = 0
@@ -284,7 +284,7 @@ cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns) noexcept:
     if stats_now is not NULL:
         stats_now.header.filter_now = 0
     if c.row is not NULL:
-        c.row.phases[phase].calls += 1
+        c.row.phases[phase].calls += is_call
         c.row.phases[phase].wall_ns += now - begun_ns
         if cpu_begun:
             c.row.phases[phase].cpu_ns += (fm_now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_begun) * CPU_EVERY

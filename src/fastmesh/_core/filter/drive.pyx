@@ -76,7 +76,7 @@ cdef class Lane(Task):
         self.begun_ns = slot_begin(self.c)
 
     cdef void leaving(self) noexcept:
-        self.r.spend(self.stage, slot_end(self.c, self.phase, self.begun_ns))
+        self.r.spend(self.stage, slot_end(self.c, self.phase, self.begun_ns, False))
         self.r.depth -= 1
 
     cdef void dropped(self) noexcept:
@@ -207,7 +207,7 @@ cdef int _ask(Request r, int at, int part, int stage, int phase, slot_t *c) noex
             else:
                 result = method(r)
         finally:
-            r.spend(stage, slot_end(c, phase, begun))
+            r.spend(stage, slot_end(c, phase, begun, True))
             r.depth -= 1
         if result is not None and PyCoro_CheckExact(result):
             lane = Lane.__new__(Lane)

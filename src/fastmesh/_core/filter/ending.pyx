@@ -28,7 +28,7 @@ cdef class Detached(Task):
         self.begun_ns = slot_begin(self.c)
 
     cdef void leaving(self) noexcept:
-        slot_end(self.c, PHASE_COMPLETE, self.begun_ns)
+        slot_end(self.c, PHASE_COMPLETE, self.begun_ns, False)
 
     cdef void finished(self) noexcept:
         detached.discard(self)
@@ -83,7 +83,7 @@ cdef void _completed(Request r) noexcept:
                             c.row.in_flight += 1
                     result = task.result
             finally:
-                slot_end(c, PHASE_COMPLETE, begun)
+                slot_end(c, PHASE_COMPLETE, begun, True)
                 r.depth -= 1
             if result is not None:
                 raise TypeError(f"returned a {type(result).__name__}: None is allowed")

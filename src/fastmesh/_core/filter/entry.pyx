@@ -28,7 +28,7 @@ cdef class Entry(Task):
         self.begun_ns = slot_begin(self.c)
 
     cdef void leaving(self) noexcept:
-        slot_end(self.c, PHASE_CONNECTION, self.begun_ns)
+        slot_end(self.c, PHASE_CONNECTION, self.begun_ns, False)
 
     cdef void finished(self) noexcept:
         cdef down_t *d = self.d
@@ -78,7 +78,7 @@ cdef int _enter(down_t *d, int chain, int place, Connection connection) noexcept
             try:
                 result = (<object>c.calls[PHASE_CONNECTION])(connection)
             finally:
-                slot_end(c, PHASE_CONNECTION, begun)
+                slot_end(c, PHASE_CONNECTION, begun, True)
             if result is not None and PyCoro_CheckExact(result):
                 entry = Entry.__new__(Entry)
                 entry.reactor = d.proxy.reactor

@@ -29,6 +29,7 @@ cdef class Stage(Task):
     cdef list kept            # pieces of a whole body
     cdef uint64_t kept_bytes
     cdef uint64_t begun_ns
+    cdef bint is_calling      # what runs next is a call of the phase, not a coroutine that goes on
     cdef bint input_ended
     cdef bint has_ended
     cdef bint is_held

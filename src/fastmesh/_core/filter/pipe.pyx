@@ -59,7 +59,8 @@ cdef class Stage(Task):
 
     cdef void leaving(self) noexcept:
         self.pipe.r.spend(self.stage, slot_end(
-            self.c, PHASE_RESPONSE_BODY if self.pipe.is_out else PHASE_REQUEST_BODY, self.begun_ns))
+            self.c, PHASE_RESPONSE_BODY if self.pipe.is_out else PHASE_REQUEST_BODY, self.begun_ns, self.is_calling))
+        self.is_calling = False
         self.pipe.r.depth -= 1
 
     cdef bint ready(self):
@@ -108,6 +109,7 @@ cdef class Stage(Task):
 
     cdef int _drive(self) except -1:
         try:
+            self.is_calling = True
             self.entering()
             try:
                 result = self._call()
@@ -155,6 +157,7 @@ cdef class Stage(Task):
         cdef Next wanted = self.hungry
         try:
             if self.body is None:
+                self.is_calling = True
                 self.body = self._start()
             if wanted is not None:
                 # It stands where it takes a piece, and there is one now, or the end.
