@@ -641,8 +641,8 @@ cdef void _on_relay_end(void *owner, relay_t *r, int how) noexcept nogil:
 
 # --- own answers and the end -------------------------------------------------------------------------
 
-cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil:
-    cdef span_t body
+cdef bint _may_answer(stream_t *s, uint32_t flags, const char *details) noexcept nogil:
+    """Gives the upstream up; False where an answer has begun, which is cut instead."""
     cdef up_t *up = s.up
     s.flags |= flags
     s.details = details
@@ -651,8 +651,15 @@ cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *det
         pool_drop(up)
     if s.bits & (S_ANSWER_HEAD | S_TCP):
         s.down_ops.cut(s)
-        return
+        return False
     s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
+    return True
+
+
+cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil:
+    cdef span_t body
+    if not _may_answer(s, flags, details):
+        return
     if why is NULL or not (s.listener.is_plain_answers and s.down.is_local_peer):
         body = span_of(NULL, 0)
     else:
@@ -662,16 +669,8 @@ cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *det
 
 cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
                              span_t fields, span_t body) noexcept nogil:
-    cdef up_t *up = s.up
-    s.flags |= flags
-    s.details = details
-    if up is not NULL:
-        s.up = NULL
-        pool_drop(up)
-    if s.bits & (S_ANSWER_HEAD | S_TCP):
-        s.down_ops.cut(s)
+    if not _may_answer(s, flags, details):
         return
-    s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
     stream_put_local(s, status, content_type, fields, body)
 
 
