@@ -27,7 +27,7 @@ def wait_for(process: subprocess.Popen[str], words: str) -> None:
 def children(process: subprocess.Popen[str], word: str) -> list[int]:
     """The processes that a demonstration has started with this in their command line."""
     pids = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
-    return [pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_text()]
+    return [pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_text(errors="replace")]
 
 
 def still_running(logs: Path) -> list[str]:
@@ -36,7 +36,7 @@ def still_running(logs: Path) -> list[str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                command = (entry / "cmdline").read_bytes().decode().split("\0")
+                command = (entry / "cmdline").read_text(errors="replace").split("\0")
             except OSError:
                 continue
             if any(str(logs) in word for word in command):
