@@ -14,10 +14,12 @@ FILTERS = ROOT / "bench" / "filters" / "fastmesh.py"
 CLASSES: dict[Work, str] = {
     "mark": "Mark, header: {header}",
     "async": "MarkAsync, header: {header}",
+    "isolated": "Mark, isolated: true, header: {header}",
     "answer": "Answer",
     "look": "Look",
     # Never left alone, however late the machine makes it: it shall take its time from the others.
     "compute": "Compute, quarantine: {{failures: 0}}",
+    "compute-isolated": "Compute, isolated: true, quarantine: {{failures: 0}}",
 }
 
 CONFIG = """
