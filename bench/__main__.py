@@ -1,4 +1,7 @@
-"""`python -m bench`: measure, write JSON, Markdown and pictures.  `python -m bench report FILE`: write these again."""
+"""`python -m bench`: measure, write JSON, Markdown and pictures.
+
+`python -m bench report FILE` writes Markdown and pictures again, `python -m bench agree FILE FILE` compares two runs.
+"""
 
 import argparse
 import shutil
@@ -7,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from bench import machine, noise, plots, report, results, rounds
+from bench import agreement, machine, noise, page, plots, report, results, rounds
 from bench.peers import PEERS
 from bench.scenarios import SCENARIOS, Options
 
@@ -20,6 +23,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m bench",
         description="Measure fastmesh beside nginx, HAProxy and Envoy.",
         epilog="`python -m bench report FILE` writes the Markdown and the pictures of an earlier result again.  "
+        "`python -m bench agree FILE FILE` says which figures of one run another has shown again, "
+        "`python -m bench page RUN.json EARLIER.json` puts figures into docs/performance.md.  "
         "scenarios: "
         + ", ".join(one.name for one in SCENARIOS)
         + ".  peers: "
@@ -102,6 +107,17 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["report"]:
         for name in arguments[1:]:
             print(_write(results.load(Path(name)), Path(name)))
+        return 0
+    if arguments[:1] == ["agree"]:
+        if len(arguments) != 3:
+            raise SystemExit("usage: python -m bench agree FIRST.json SECOND.json")
+        print(agreement.markdown(*(results.load(Path(name)) for name in arguments[1:])))
+        return 0
+    if arguments[:1] == ["page"]:
+        if len(arguments) not in (2, 3):
+            raise SystemExit("usage: python -m bench page RUN.json [EARLIER.json]")
+        run, *earlier = (results.load(Path(name)) for name in arguments[1:])
+        page.write(run, earlier[0] if earlier else None)
         return 0
     parsed = _parser().parse_args(arguments)
     if parsed.list:

@@ -7,6 +7,7 @@ from bench.results import Results
 FOREIGN_LIMIT = 0.03  # of the proxy's core to others, median over all windows
 STEAL_LIMIT = 0.01
 SPIN_LIMIT = 0.10  # spread of the fixed work's CPU time between the quartiles
+LEAST_ROUNDS = 4
 WAIT_LIMIT = 0.10  # of the fixed work's time spent waiting for the core
 
 
@@ -21,13 +22,19 @@ def findings(results: Results) -> list[str]:
         ):
             shares = [window[key] for window in windows]
             said.append(_line(statistics.median(shares), limit, f"{words} (at worst {max(shares):.0%})"))
-    spins = sorted(one.spin_cpu_ms for one in results.rounds)
-    if len(spins) >= 4:
-        low, middle, high = statistics.quantiles(spins, n=4)
-        said.append(_line((high - low) / middle, SPIN_LIMIT, "spread of a fixed piece of work between the rounds"))
+    if len(results.rounds) >= LEAST_ROUNDS:
+        said.append(_line(spread(results), SPIN_LIMIT, "spread of a fixed piece of work between the rounds"))
         waited = statistics.median(1 - one.spin_cpu_ms / one.spin_wall_ms for one in results.rounds)
         said.append(_line(waited, WAIT_LIMIT, "of the time of that work was waiting for the core"))
     return said
+
+
+def spread(results: Results) -> float:
+    """Of the fixed piece of work: between the quartiles, as a part of its median; 0 of fewer than four rounds."""
+    if len(results.rounds) < LEAST_ROUNDS:
+        return 0.0
+    low, middle, high = statistics.quantiles((one.spin_cpu_ms for one in results.rounds), n=4)
+    return (high - low) / middle
 
 
 def noisy(results: Results) -> bool:

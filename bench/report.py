@@ -25,30 +25,36 @@ def markdown(results: Results, pictures: Sequence[tuple[str, Path]] = ()) -> str
     rows = {(row.scenario, row.point, row.peer, row.figure): row for row in summarise(results)}
     for scenario in results.scenarios:
         parts.append(f"## {scenario.title}\n")
-        for figure in scenario.figures:
-            parts.append(_table(results, scenario, figure, rows))
-            if figure.ratio:
-                parts.append(_ratios(results, scenario, figure))
-            if figure.above_floor:
-                parts.append(_above_floor(results, scenario, figure))
-    parts.append(_behind(results, rows))
-    parts.append(_bars(results))
+        parts.extend(figure_tables(results, scenario, figure, rows) for figure in scenario.figures)
+    parts.append(behind(results))
+    parts.append(bar_table(results))
     if results.skipped:
         parts.append("## Not measured\n\n" + "\n".join(f"- {line}" for line in results.skipped) + "\n")
     return "\n".join(part for part in parts if part)
 
 
-def _head(results: Results) -> str:
-    machine, settings = results.machine, results.settings
+def machine_line(results: Results) -> str:
+    machine = results.machine
     virtual = " (virtual machine)" if machine["virtual"] == "yes" else ""
     versions = ", ".join(f"{peer.title} {peer.version}" for peer in results.peers if not peer.floor)
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores{virtual}, {machine['memory']}, Linux {machine['kernel']} "
+        f"(TCP: {machine['tcp']}), {machine['system']}. {versions}."
+    )
+
+
+def method_line(results: Results) -> str:
+    return (
+        f"Medians of {results.settings['rounds']} interleaved rounds of {results.settings['seconds']} s, in brackets "
+        "the lowest and the highest. Ratios are taken within each round, then the median."
+    )
+
+
+def _head(results: Results) -> str:
     lines = [
         f"# Benchmark of {results.date}\n",
-        f"{machine['cpu']}, {machine['cores']} cores{virtual}, {machine['memory']}, Linux {machine['kernel']} "
-        f"(TCP: {machine['tcp']}), "
-        f"{machine['system']}. {versions}.\n",
-        f"Medians of {settings['rounds']} interleaved rounds of {settings['seconds']} s, in brackets the lowest "
-        "and the highest. Ratios are taken within each round, then the median.\n",
+        f"{machine_line(results)}\n",
+        f"{method_line(results)}\n",
     ]
     if results.void:
         lines.append("**VOID: something failed, these numbers prove nothing.**\n")
@@ -59,6 +65,18 @@ def _head(results: Results) -> str:
         verdict = "**The machine was noisy.**" if noise.noisy(results) else "The machine was quiet."
         lines.append(f"{verdict} {'; '.join(found)}.\n")
     return "\n".join(lines)
+
+
+def figure_tables(
+    results: Results, scenario: ScenarioCard, figure: FigureCard, rows: dict[tuple[str, int, str, str], Row]
+) -> str:
+    """As measured; beside the better of nginx and HAProxy; above the bare loop, as far as the figure has these."""
+    parts = [_table(results, scenario, figure, rows)]
+    if figure.ratio:
+        parts.append(_ratios(results, scenario, figure))
+    if figure.above_floor:
+        parts.append(_above_floor(results, scenario, figure))
+    return "\n".join(part for part in parts if part)
 
 
 def _present(results: Results, scenario: ScenarioCard) -> list[PeerCard]:
@@ -115,8 +133,9 @@ def _above_floor(results: Results, scenario: ScenarioCard, figure: FigureCard) -
     return "\n".join(lines) + "\n" if len(lines) > 1 else ""
 
 
-def _behind(results: Results, rows: dict[tuple[str, int, str, str], Row]) -> str:
-    """Every figure in which another proxy has the better median than both engines of fastmesh."""
+def behind(results: Results) -> str:
+    """Every figure in which another proxy has the better median than both engines of fastmesh; less than 0 is 0."""
+    rows = {(row.scenario, row.point, row.peer, row.figure): row for row in summarise(results)}
     own = [peer for peer in results.peers if peer.name.startswith("fastmesh")]
     others = [peer for peer in results.peers if not peer.floor and peer not in own]
     lines = []
@@ -129,7 +148,8 @@ def _behind(results: Results, rows: dict[tuple[str, int, str, str], Row]) -> str
                     _best(figure, [(peer, rows.get((scenario.name, point, peer.name, figure.key))) for peer in group])
                     for group in (own, others)
                 )
-                if ours and theirs and _less(figure, theirs[1].median, ours[1].median):
+                # What is added can come out below nothing, and means nothing then.
+                if ours and theirs and _less(figure, max(theirs[1].median, 0.0), ours[1].median):
                     lines.append(f"- {_compared(scenario, figure, point, ours, theirs)}")
     if not own or not others:
         return ""
@@ -165,7 +185,7 @@ def _name(peer: PeerCard) -> str:
     return f"*{peer.title}*" if peer.floor else peer.title
 
 
-def _bars(results: Results) -> str:
+def bar_table(results: Results) -> str:
     verdicts = bars.judge(results)
     if not verdicts:
         return ""

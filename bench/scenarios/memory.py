@@ -14,7 +14,6 @@ from bench.stage import Stage
 
 MIB = 1 << 20
 SETTLE_SECONDS = 0.5
-ROUNDS = 2  # it hardly varies
 SLOW_BYTES, SLOW_BYTES_QUICK = 1 << 30, 128 << 20
 IDLE = 10_000
 
@@ -37,7 +36,7 @@ class MemoryRest(Scenario):
     )
 
     def rounds(self, options: Options) -> int:
-        return 1 if options.quick else ROUNDS
+        return 1 if options.quick else options.rounds
 
     def sample_seconds(self, options: Options) -> float:
         return 2 * (0.7 + SETTLE_SECONDS)
@@ -57,7 +56,7 @@ class MemoryIdle(Scenario):
     figures = (Figure("growth_mib", "growth", "MiB"),)
 
     def rounds(self, options: Options) -> int:
-        return 1 if options.quick else ROUNDS
+        return 1 if options.quick else options.rounds
 
     def sample_seconds(self, options: Options) -> float:
         return 5
@@ -80,7 +79,7 @@ class MemorySlowReader(Scenario):
     figures = (Figure("growth_mib", "growth at its peak", "MiB", 2),)
 
     def rounds(self, options: Options) -> int:
-        return 1 if options.quick else ROUNDS
+        return 1 if options.quick else options.rounds
 
     def sample_seconds(self, options: Options) -> float:
         return 3 if options.quick else 10

@@ -3,7 +3,7 @@
 from bench.load import http_origin, small_requests, wrk
 from bench.peers import Peer, Service, Work
 from bench.scenarios.h1_filters import FIELDS
-from bench.scenarios.memory import MIB, ROUNDS, settled
+from bench.scenarios.memory import MIB, settled
 from bench.scenarios.scenario import Figure, Measured, Options, Scenario
 from bench.stage import Stage
 
@@ -26,7 +26,7 @@ class MemoryFilters(Scenario):
         return super().takes(peer) and "mark" in peer.works
 
     def rounds(self, options: Options) -> int:
-        return 1 if options.quick else ROUNDS
+        return 1 if options.quick else options.rounds
 
     def sample_seconds(self, options: Options) -> float:
         return 6

@@ -22,7 +22,6 @@ LISTENERS = 12
 CLUSTERS = 12
 LAST_ROUTE = {"match": {"prefix": "/"}, "cluster": "app-0"}
 COUNT = 20
-ROUNDS = 2  # each has many reloads, and a long rest
 REST_SECONDS, REST_SECONDS_QUICK = 20.0, 2.0
 CONNECTIONS = 32
 
@@ -46,9 +45,6 @@ class Reload(Scenario):
     def takes(self, peer: Peer) -> bool:
         # Others say that they have begun, not that they are done.
         return isinstance(peer, Fastmesh)
-
-    def rounds(self, options: Options) -> int:
-        return min(ROUNDS, options.rounds)
 
     def _rest(self, options: Options) -> float:
         return REST_SECONDS_QUICK if options.quick else REST_SECONDS

@@ -34,6 +34,12 @@ def test_each_class_has_a_test():
     assert tested == set(CLASSES)
 
 
+def test_timing(filter_kit):
+    said = re.search(r"-H '([\w-]+): 1' .*\n(server-timing): HeaderRules;dur=", PAGE)
+    timing = filter_kit(CLASSES["HeaderRules"]).get("/", headers={said[1]: "1"}).headers[said[2]]
+    assert re.search(r"(^|, )HeaderRules;dur=\d+\.\d{3}(,|$)", timing)
+
+
 def test_maintenance():
     door = make(CLASSES["Maintenance"], testers=("10.0.0.7",))
     assert run(door).status == 200

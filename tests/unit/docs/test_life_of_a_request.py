@@ -20,7 +20,7 @@ KEY = re.compile(r"`(limits|timeouts)\.(\w+)`")
 
 def functions_of(name: str) -> set[str]:
     text = (CORE / name).read_text()
-    return set(re.findall(r"^(?:cdef|cpdef|    def|def)\b[^=\n(]*?(\w+)\(", text, re.M))
+    return set(re.findall(r"^ *(?:cdef|cpdef|def)\b[^=\n(]*?(\w+)\(", text, re.M))
 
 
 def named(pattern: re.Pattern[str]) -> list[tuple[str, ...]]:
