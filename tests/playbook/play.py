@@ -1,6 +1,6 @@
 """What a test of streams says, and what it is told: the words of the playbook.
 
-A `Play` is one worker on a stage (probes/playbook): its clients and upstreams are the test. What a client or an
+A `Play` is one worker on a kernel of probes/playbook: its clients and upstreams are the test. What a client or an
 upstream does is followed by as many turns as it takes until nothing is left to do; time does not pass meanwhile.
 `with play.batch():` makes several things happen before the next turn instead, in their order.
 
@@ -19,14 +19,15 @@ from unittest import mock
 
 from fastmesh._core.filter.chain import PHASES, Slot, Table
 from fastmesh._core.mem.counter import FLAGS
+from fastmesh._core.play.stage import left
 from fastmesh._core.worker import DRAINED, SnapshotRefused, Worker
 from fastmesh.filters.filter import Filter
 from probes import mem_probe, wire
-from probes.playbook import ECONNRESET, END, Socket, Stage, heads_alive, snapshots_alive
+from probes.playbook import END, CompletionKernel, Kernel, Socket
 
 SECOND = 10**9
 TICK_NS = 1 << 22
-ECONNREFUSED, ETIMEDOUT = 111, 110
+ECONNREFUSED, ECONNRESET, ETIMEDOUT = 111, 104, 110
 UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 LIMITS = ("head_bytes", "line_bytes", "fields", "header_timeout", "body_timeout", "idle_timeout", "tcp_idle",
           "request_timeout", "linger", "max_requests_per_connection", "max_connections", "buffer_bytes",
@@ -148,15 +149,15 @@ class Peer:
 
     def sends(self, *pieces: bytes) -> None:
         """Each piece arrives by itself."""
-        self.socket.feed(*pieces)
+        self.socket.sends(*pieces)
         self.play.settle()
 
     def closes(self) -> None:
-        self.socket.feed(END)
+        self.socket.sends(END)
         self.play.settle()
 
     def resets(self) -> None:
-        self.socket.feed(ECONNRESET)
+        self.socket.sends(ECONNRESET)
         self.play.settle()
 
     def stops_reading(self, after: int = 0) -> None:
@@ -165,7 +166,7 @@ class Peer:
 
     def reads(self, n: int | None = None) -> None:
         """Takes n bytes more; all from now on when none is given."""
-        self.socket.take(n)
+        self.socket.reads(n)
         self.play.settle()
 
     # --- what it sees ----------------------------------------------------------------------------
@@ -196,7 +197,7 @@ class Peer:
     def expect_message(self, has_body: bool = True) -> Message:
         data = bytes(self.socket.wire[self.socket.seen:])
         try:
-            made, n = take_message(data, is_over=self.is_closed or self.socket.was_shut, has_body=has_body)
+            made, n = take_message(data, is_over=self.is_closed or self.socket.is_shut, has_body=has_body)
         except Incomplete:
             self.play.fail(f"{self} has no whole message: {data!r}")
         self.socket.seen += n
@@ -209,10 +210,10 @@ class Peer:
 
     def expect_shut(self) -> None:
         """Half-closed: the proxy says no more and listens on."""
-        self.play.check(not self.is_closed and self.socket.was_shut, f"{self} is not half-closed")
+        self.play.check(not self.is_closed and self.socket.is_shut, f"{self} is not half-closed")
 
     def expect_open(self) -> None:
-        self.play.check(not self.is_closed and not self.socket.was_shut, f"{self} is closed")
+        self.play.check(not self.is_closed and not self.socket.is_shut, f"{self} is closed")
 
 
 class Client(Peer):
@@ -250,9 +251,8 @@ class Play:
 
     def __init__(self, manners: str) -> None:
         self.manners = manners
-        self.before = mem_probe.alive(), snapshots_alive(), descriptors(), heads_alive()
-        self.stage = Stage(manners)
-        self.stage.__enter__()
+        self.before = mem_probe.alive(), left(), descriptors()
+        self.stage = {"ready": Kernel, "completion": CompletionKernel}[manners]()
         self.worker: Worker | None = None
         self.version = 0
         self.log_ops: list[Any] | None = None
@@ -270,7 +270,6 @@ class Play:
         self.ports = 40_000
         self.is_batching = False
         self.is_drained = False
-        self.is_over = False
         self.slots: list[Slot] = []       # filters
         self.rules: list[list[Any]] = []
         self.chains: dict[str, list[int]] = {}
@@ -357,16 +356,12 @@ class Play:
         if self.worker is not None:
             return self
         with mock.patch.object(os, "urandom", lambda n: SEED.to_bytes(n, "little")):
-            self.worker = Worker("epoll", -1, -1, 0)
-        assert self.worker.engine == "scripted"
-        for i in range(self.n_listeners):
-            self.add_door(i)
+            self.worker = self.stage.hire()
+        for i in range(1, self.n_listeners):
+            self.stage.open_door(self.worker, i)
         self.worker.apply(self.snapshot(), self.table())
         self.settle()
         return self
-
-    def add_door(self, number: int) -> None:
-        self.running.add_listener(number, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
     def apply(self) -> None:
         """Swaps in a snapshot of what is configured now."""
@@ -418,7 +413,7 @@ class Play:
         self.ports += 1
         door = next(s for s in self.stage.sockets if s.role == "door")
         seen = len(self.stage.sockets)
-        door.come(address or f"127.0.0.1:{self.ports}")
+        door.visit(address or f"127.0.0.1:{self.ports}")
         was, self.is_batching = self.is_batching, False
         self.settle()
         self.is_batching = was
@@ -605,8 +600,8 @@ class Play:
             # What filters and tests have caught: tracebacks hold frames, and these views.
             self.slots.clear()
             gc.collect()
-        now = mem_probe.alive(), snapshots_alive(), descriptors(), heads_alive()
-        assert now == self.before, f"arenas, snapshots, descriptors, heads: {self.before} at first, {now} at last"
+        now = mem_probe.alive(), left(), descriptors()
+        assert now == self.before, f"arenas, heads and snapshots, descriptors: {self.before} at first, {now} at last"
 
     def leave(self) -> None:
         self.is_batching = False
@@ -621,7 +616,7 @@ class Play:
                 if s.is_connecting:
                     s.connect_done(ECONNREFUSED)
                 else:
-                    s.feed(ECONNRESET)
+                    s.sends(ECONNRESET)
                 self.settle()
         left = self.live()
         doors = sum(s.role == "door" and not s.is_closed for s in self.stage.sockets)
@@ -636,9 +631,6 @@ class Play:
         if self.worker is not None:
             self.worker.close()
             self.worker = None
-        if not self.is_over:
-            self.is_over = True
-            self.stage.__exit__()
 
 
 def ip_of(name: str) -> bytes:

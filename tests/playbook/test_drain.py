@@ -106,7 +106,7 @@ def test_nobody_new_is_let_in_but_who_stands_in_the_backlog_is(play):
     play.connect("a")
     door = next(s for s in play.stage.sockets if s.role == "door")
     with play.batch():
-        door.come("127.0.0.1:50001")
+        door.visit("127.0.0.1:50001")
         play.drain()
     late = [s for s in play.stage.sockets if s.role == "client"][-1]
     assert late.peer == "127.0.0.1:50001"
@@ -139,11 +139,11 @@ def test_leaving_door_takes_nobody_with_it(play):
     client = play.client()
     client.sends(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 655360\r\n\r\n")
     up = play.connect("a")
-    client.socket.feed(*[bytes(65_536)] * 10)
+    client.socket.sends(*[bytes(65_536)] * 10)
     play.stage.turn()
     play.is_batching = True
     play.n_listeners = 2
-    play.add_door(1)
+    play.stage.open_door(play.running, 1)
     play.apply()
     play.drain()
     play.is_batching = False

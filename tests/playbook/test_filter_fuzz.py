@@ -170,9 +170,9 @@ def converse(play: Play, plans: list[dict[str, Any]], is_stream: bool, on_error:
         data = bytes(client.socket.wire)
         while data:
             try:
-                _, n = take_message(data, is_over=client.is_closed or client.socket.was_shut)
+                _, n = take_message(data, is_over=client.is_closed or client.socket.is_shut)
             except Incomplete:
-                assert client.is_closed or client.socket.was_shut, data
+                assert client.is_closed or client.socket.is_shut, data
                 break
             data = data[n:]
 

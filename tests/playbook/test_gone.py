@@ -256,7 +256,7 @@ def test_there_are_no_descriptors_in_any_state(play, state):
     play.pass_time("90s")
     assert not play.counter("streams") and not play.counter("cluster.x.pending"), play.live()
     play.stage.no_descriptors = False
-    if not client.is_closed and not client.socket.was_shut and state is not half_a_head:
+    if not client.is_closed and not client.socket.is_shut and state is not half_a_head:
         client.reads()
         client.expect()
         client.sends(GET)

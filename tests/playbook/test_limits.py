@@ -191,7 +191,7 @@ def test_idle_connections_of_another_listener_stay(play):
     play.client()
     play.pass_time("10s")
     doors = [s for s in play.stage.sockets if s.role == "door"]
-    doors[1].come("127.0.0.1:1")
+    doors[1].visit("127.0.0.1:1")
     play.settle()
     play.first.expect_open()
     play.expect_counter("idle_evicted", 0)
@@ -227,7 +227,7 @@ def test_idle_connections_make_room_when_descriptors_run_out(play):
     play.pass_time("2s")
     play.stage.no_descriptors = True
     door = next(s for s in play.stage.sockets if s.role == "door")
-    door.come("127.0.0.1:1")
+    door.visit("127.0.0.1:1")
     play.settle()
     assert sum(client.is_closed for client in idle) == 16
     play.expect_counter("idle_evicted", 16)
@@ -256,7 +256,7 @@ def test_no_descriptor_for_the_client(play):
     play.start()
     door = next(s for s in play.stage.sockets if s.role == "door")
     play.stage.no_descriptors = True
-    door.come("127.0.0.1:50001")
+    door.visit("127.0.0.1:50001")
     play.settle()
     play.expect_counter("accept_failed", 1)
     before = play.counter("turns")
@@ -276,7 +276,7 @@ def test_no_descriptor_for_a_while(play):
     play.stage.no_descriptors = True
     door = next(s for s in play.stage.sockets if s.role == "door")
     for i in range(5):
-        door.come(f"127.0.0.1:{50_001 + i}")
+        door.visit(f"127.0.0.1:{50_001 + i}")
     play.settle()
     for _ in range(20):
         play.pass_time("50ms")
@@ -305,4 +305,4 @@ def test_heads_beyond_the_limits(play, head, status, counter, step):
     play.expect_answer(status)
     play.expect_counter(counter, 1)
     play.expect_no_connect()
-    assert play.first.is_closed or play.first.socket.was_shut
+    assert play.first.is_closed or play.first.socket.is_shut

@@ -101,7 +101,7 @@ def test_post_looks_before_it_leaps(play):
     play.endpoints("a").pool_has("a")
     stale = play.up("a")
     client = play.client()
-    play.stage.batch_most = 1
+    play.stage.tell_at_a_time(1)
     with play.batch():
         client.sends(EMPTY_POST)
         stale.closes()

@@ -211,7 +211,7 @@ def say_all(play, client, pieces):
     was = {up.socket.fd: len(up.socket.wire) for up in play.upstreams()}
     read = dict(was)
     for piece in pieces:
-        if client.is_closed or client.socket.was_shut:
+        if client.is_closed or client.socket.is_shut:
             break
         client.sends(piece)
         answer_all(play, read)

@@ -1,7 +1,9 @@
 """A new snapshot in the middle of everything: each exchange keeps the rules that it began with."""
 
 import pytest
-from playbook.play import SnapshotRefused, snapshots_alive
+from playbook.play import SnapshotRefused
+
+from fastmesh._core.play.stage import left
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -163,4 +165,4 @@ def test_fifty_swaps_leave_one_snapshot(play):
         ((play.fresh() and play.connect()) or play.asked()).answers()
         client.expect_answer(200)
         play.apply()
-    assert snapshots_alive() <= 2
+    assert left()["snapshots"] <= 2

@@ -95,7 +95,7 @@ def test_end_stands_behind_the_bytes(pair):
     up.stops_reading(0)
     client.sends(bytes(50_000))
     client.closes()
-    assert not up.socket.was_shut
+    assert not up.socket.is_shut
     up.reads()
     up.expect(bytes(50_000))
     up.expect_shut()

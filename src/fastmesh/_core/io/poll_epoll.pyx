@@ -3,7 +3,7 @@
 The receive block is shared: a message that is passed on at once never leaves the same hot memory. Who wants
 to keep received bytes takes a reference, and the engine goes on with another block.
 """
-from fastmesh._core.sys.errno_sys cimport EAGAIN, ECONNABORTED, ECONNRESET, EINPROGRESS, EINTR, EPIPE, errno
+from fastmesh._core.sys.errno_sys cimport EAGAIN, ECONNABORTED, EINPROGRESS, EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport G_ACCEPT_FAILED, G_SENDS_SHORT
@@ -11,10 +11,10 @@ from fastmesh._core.mem.fault cimport FM_ESYS, FM_OK
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FIRST, IO_HANGUP, IO_IN_READY,
-    IO_LISTEN, IO_RX_HUP_SEEN, IO_RX_READY, IO_RX_WANT, IO_TX_BROKEN, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN,
-    READY_OUT, engine_t, io_after_send, io_again, io_drop_queue, io_failed, io_gone, io_keep, io_sent, io_t, reactor_t,
-    scratch_reset, slice_t)
+    ENGINE_EPOLL, IO_CLOSING, IO_CONNECTING, IO_EOF, IO_FIRST, IO_HANGUP, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN,
+    IO_RX_READY, IO_RX_WANT, IO_TX_BROKEN, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t,
+    io_after_send, io_again, io_failed, io_gone, io_keep, io_read_later, io_send_failed, io_sent, io_t, io_take_dirty,
+    reactor_t, scratch_reset, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
@@ -67,10 +67,7 @@ cdef int _add(reactor_t *r, io_t *io) noexcept nogil:
 
 cdef inline void _later(reactor_t *r, io_t *io) noexcept nogil:
     cdef epoll_state_t *e = <epoll_state_t *>r.state
-    if not io.flags & IO_IN_READY:
-        io.flags |= IO_IN_READY
-        io.ready_next = e.ready
-        e.ready = io
+    io_read_later(io, &e.ready)
 
 
 cdef void _rx(reactor_t *r, io_t *io) noexcept nogil:
@@ -151,14 +148,8 @@ cdef void _send(reactor_t *r, io_t *io) noexcept nogil:
                 continue
             if errno == EAGAIN:
                 break
-            if (errno == EPIPE or errno == ECONNRESET) and (io.flags & (IO_RX_WANT | IO_CLOSE_SENT)) == IO_RX_WANT:
-                # The peer reads no more; what it said before that may be an answer that explains it.
-                io.err = errno
-                io.flags |= IO_TX_BROKEN | IO_RX_READY | IO_RX_HUP_SEEN
-                io_drop_queue(io)
+            if io_send_failed(io, errno):
                 _later(r, io)
-                return
-            io_failed(io, errno)
             return
         io_sent(io, <uint32_t>rc)
         if <uint32_t>rc < total:
@@ -173,12 +164,10 @@ cdef void _send(reactor_t *r, io_t *io) noexcept nogil:
 cdef void _flush(reactor_t *r) noexcept nogil:
     cdef io_t *io
     # on_drained may queue more on others: the list grows at its end, until nobody has anything to say.
-    while r.dirty is not NULL:
-        io = r.dirty
-        r.dirty = io.dirty_next
-        if r.dirty is NULL:
-            r.dirty_tail = NULL
-        io.flags &= ~<uint32_t>IO_DIRTY
+    while True:
+        io = io_take_dirty(r)
+        if io is NULL:
+            break
         if io.flags & IO_CLOSING:
             continue
         if io.flags & (IO_TX_WAIT | IO_CONNECTING):

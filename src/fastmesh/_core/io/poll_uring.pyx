@@ -17,10 +17,10 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_FAILED, IO_FIRM,
-    IO_FLUSHING, IO_HANGUP, IO_HANGUP_POLL, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_WANT,
-    IO_SHUT_WANT, IO_TX_POLL, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send,
-    io_drop_queue, io_failed, io_gone, io_keep, io_mark_dirty, io_sent, io_t, reactor_t, scratch_reset, scratch_take,
+    ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_EOF, IO_FAILED, IO_FIRM, IO_FLUSHING,
+    IO_HANGUP, IO_HANGUP_POLL, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_WANT, IO_SHUT_WANT,
+    IO_TX_POLL, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send, io_drop_queue,
+    io_failed, io_gone, io_keep, io_mark_dirty, io_sent, io_t, io_take_dirty, reactor_t, scratch_reset, scratch_take,
     slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.socket cimport (
@@ -336,12 +336,10 @@ cdef inline void _submit_send(reactor_t *r, uring_state_t *u, io_t *io) noexcept
 cdef void _flush(reactor_t *r) noexcept nogil:
     cdef uring_state_t *u = <uring_state_t *>r.state
     cdef io_t *io
-    while r.dirty is not NULL:
-        io = r.dirty
-        r.dirty = io.dirty_next
-        if r.dirty is NULL:
-            r.dirty_tail = NULL
-        io.flags &= ~<uint32_t>IO_DIRTY
+    while True:
+        io = io_take_dirty(r)
+        if io is NULL:
+            break
         if io.flags & (IO_CLOSING | IO_FAILED) or io.out_head is NULL:
             continue
         if io.flags & (IO_TX_WAIT | IO_CONNECTING):

@@ -209,6 +209,8 @@ cdef void io_keep(io_t *io) noexcept nogil                     # ephemeral slice
 cdef void io_drop_queue(io_t *io) noexcept nogil
 cdef void io_after_send(io_t *io) noexcept nogil               # queue empty or shorter: drained, shut, close
 cdef void io_failed(io_t *io, int err) noexcept nogil
+# epoll: a send was refused. True: what the peer said before is to be read first, and then it is reported.
+cdef bint io_send_failed(io_t *io, int err) noexcept nogil
 cdef void scratch_reset(scratch_t *s) noexcept nogil
 
 
@@ -240,6 +242,25 @@ cdef inline void io_mark_dirty(io_t *io) noexcept nogil:
     else:
         r.dirty_tail.dirty_next = io
     r.dirty_tail = io
+
+
+cdef inline io_t *io_take_dirty(reactor_t *r) noexcept nogil:
+    """For the engines: the next whose queue is to be flushed, off the list; NULL when there is none."""
+    cdef io_t *io = r.dirty
+    if io is not NULL:
+        r.dirty = io.dirty_next
+        if r.dirty is NULL:
+            r.dirty_tail = NULL
+        io.flags &= ~<uint32_t>IO_DIRTY
+    return io
+
+
+cdef inline void io_read_later(io_t *io, io_t **ready) noexcept nogil:
+    """For epoll: on its list of ios to read again."""
+    if not io.flags & IO_IN_READY:
+        io.flags |= IO_IN_READY
+        io.ready_next = ready[0]
+        ready[0] = io
 
 
 cdef inline uint8_t *io_reserve(io_t *io, uint32_t n) noexcept nogil:

@@ -8,6 +8,7 @@ from fastmesh._core.mem.fault cimport FM_ESYS, FM_OK
 from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_take
 from fastmesh._core.io.timer cimport wheel_init, wheel_run, wheel_wait
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
+from fastmesh._core.sys.errno_sys cimport ECONNRESET, EPIPE
 from fastmesh._core.sys.socket cimport (
     SHUT_WR, SIOCOUTQ, SO_LINGER, SOL_SOCKET, accept4, close, getpeername, getsockopt, ioctl, recv, send, setsockopt,
     shutdown, sockaddr, sockaddr_storage, socket, socklen_t)
@@ -431,3 +432,14 @@ cdef void io_failed(io_t *io, int err) noexcept nogil:
         io_close(io)
         return
     io.on.on_error(io, err)
+
+
+cdef bint io_send_failed(io_t *io, int err) noexcept nogil:
+    if (err == EPIPE or err == ECONNRESET) and (io.flags & (IO_RX_WANT | IO_CLOSE_SENT)) == IO_RX_WANT:
+        # The peer reads no more; what it said before that may be an answer that explains it.
+        io.err = err
+        io.flags |= IO_TX_BROKEN | IO_RX_READY | IO_RX_HUP_SEEN
+        io_drop_queue(io)
+        return True
+    io_failed(io, err)
+    return False

@@ -12,64 +12,44 @@ from collections import deque
 from libc cimport errno as c_errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_DIRTY, IO_EOF, IO_HANGUP, IO_IN_READY, IO_LISTEN,
-    IO_RX_HUP_SEEN, IO_RX_READY, IO_RX_WANT, IO_TX_BROKEN, engine_t, io_after_send, io_drop_queue,
-    io_failed, io_gone, io_keep, io_sent, io_t, reactor_t, reactor_turn, scratch_reset, slice_t, socket_calls_t)
+    ENGINE_EPOLL, IO_CLOSING, IO_CONNECTING, IO_EOF, IO_FIRST, IO_HANGUP, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN,
+    IO_RX_READY, IO_RX_WANT, IO_TX_BROKEN, IO_TX_WAIT, IO_WATCH, engine_t, io_after_send, io_failed, io_gone, io_keep,
+    io_read_later, io_send_failed, io_sent, io_t, io_take_dirty, reactor_t, reactor_turn, scratch_reset, scratch_t,
+    slice_t, socket_calls_t)
 from fastmesh._core.mem.block cimport BLOCK_LARGE, block_new, block_put, block_t
-from fastmesh._core.mem.counter cimport PHASE_COUNT, STATS_FILTERS, filter_row_t
+from fastmesh._core.mem.counter cimport G_ACCEPT_FAILED, G_SENDS_SHORT, PHASE_COUNT, STATS_FILTERS, filter_row_t
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_from_sockaddr, addr_parse, addr_print, addr_t, addr_to_sockaddr
 from fastmesh._core.http.edit cimport heads_live
 from fastmesh._core.snapshot.snapshot cimport snapshot_live
+from fastmesh._core.sys.errno_sys cimport EAGAIN, ECONNREFUSED, ECONNRESET, EMFILE, ENOTCONN, EOPNOTSUPP, EPIPE
 from fastmesh._core.sys.socket cimport (
-    MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, sockaddr, sockaddr_storage, socklen_t)
+    MSG_PEEK, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET, sockaddr, sockaddr_storage, socklen_t)
 from fastmesh._core.worker import Worker
-
-cdef extern from "<errno.h>" nogil:
-    int EAGAIN_ "EAGAIN"
-    int EOPNOTSUPP_ "EOPNOTSUPP"
-    int ENOTCONN_ "ENOTCONN"
-    int EPIPE_ "EPIPE"
-    int ECONNREFUSED_ "ECONNREFUSED"
-    int ECONNRESET_ "ECONNRESET"
 
 cdef enum:
     FIRST_FD = 0x40000000     # numbers that no descriptor of this process has
-    READS = 8                 # as in io/poll_epoll
-    NEWS_IN = 1
-    NEWS_CONNECT = 2
-    NEWS_ERROR = 4
+    EVENTS = 256              # as in io/poll_epoll
+    READS = 8
+    IOVS = 64
 
-cdef object END = object()    # stands in a receive queue: the peer has closed its side
 cdef dict lines = {}          # descriptor -> Line, while it is open
 cdef int next_fd = FIRST_FD
-cdef uint64_t clock_ns = 1000 * 1000000000
+clock_ns = 1000 * 1000000000
 cdef Stage hiring = None
+cdef list stages = []         # those with a worker; last the one that was hired or has turned last
 cdef bint is_turning_now = False      # of any stage: what filters wait for belongs to one worker at a time
 
 
 cdef class Line:
     """What the worker has a descriptor for, seen from its other end."""
-    cdef io_t *io                     # NULL before engine.add and after the close
-    cdef Stage stage                  # None before engine.add
-    cdef readonly int fd
-    cdef readonly str peer            # of a client its address, of an upstream the endpoint's
-    cdef object inbound               # what is to be received: bytes, END
-    cdef object backlog               # of the door: addresses of who waits
-    cdef bytearray outbound           # what the worker has sent and nobody has taken
-    cdef readonly bint is_connecting
-    cdef readonly bint is_shut        # the worker sends no more
-    cdef readonly bint was_reset
-    cdef readonly bint is_closed
-    cdef int broken                   # errno of every further call
-    cdef int news
 
-    def __cinit__(self, Stage stage, int fd, str peer):
+    def __cinit__(self, Stage stage, str role, str peer, int fd):
         self.stage = stage
         self.fd = fd
+        self.role = role
         self.peer = peer
         self.inbound = deque()
         self.backlog = deque()
@@ -80,34 +60,25 @@ cdef class Line:
 
     def feed(self, bytes piece):
         """Bytes arrive, in one piece."""
-        if piece and not self.is_closed:
-            self.inbound.append(piece)
-            self.tell(NEWS_IN)
+        self.append(piece)
 
     def end(self):
         """Sends no more."""
-        if not self.is_closed:
-            self.inbound.append(END)
-            self.tell(NEWS_IN)
+        self.hang_up()
 
     def reset(self):
         """Is gone."""
-        if not self.is_closed and not self.broken:
-            self.broken = ECONNRESET_
-            self.tell(NEWS_IN | NEWS_ERROR)
+        self.fail(ECONNRESET)
 
     def connected(self, bint is_refused=False):
         """The connect that is under way comes to its end."""
         if self.is_connecting and not self.is_closed:
-            self.is_connecting = False
-            self.broken = ECONNREFUSED_ if is_refused else 0
-            self.io.err = self.broken
-            self.tell(NEWS_CONNECT)
+            self.decide(ECONNREFUSED if is_refused else 0)
 
     def visit(self, str peer):
         """A client connects; its Line is the next of `Stage.guests`."""
         self.backlog.append(peer)
-        self.tell(NEWS_IN)
+        self.stage.tell(self, NEWS_IN)
 
     def take(self):
         """What the worker has sent since."""
@@ -115,64 +86,93 @@ cdef class Line:
         self.outbound.clear()
         return data
 
+    cdef bint is_over(self):
+        """Whoever has ended or is gone says no more."""
+        return self.is_closed or self.has_ended or self.broken != 0
+
+    cdef void append(self, bytes piece):
+        if piece and not self.is_over():
+            self.inbound.append(piece)
+            self.stage.tell(self, NEWS_IN)
+
+    cdef void hang_up(self):
+        if not self.is_over():
+            self.has_ended = True
+            self.stage.tell(self, NEWS_IN)
+
+    cdef void fail(self, int err):
+        """What has arrived before is received first. Who waits for room in the send buffer hears of it too."""
+        if not self.is_closed and not self.broken:
+            self.broken = err
+            self.stage.tell(self, NEWS_IN | NEWS_OUT | NEWS_ERROR)
+
+    cdef void decide(self, int err):
+        self.is_connecting = False
+        self.broken = err
+        self.io.err = err
+        self.stage.tell(self, NEWS_CONNECT | NEWS_OUT)
+
     # --- the kernel's side ---------------------------------------------------------------------------------------
 
-    cdef void tell(self, int what):
-        if not self.news:
-            self.stage.news.append(self)
-        self.news |= what
+    cdef bint is_first(self):
+        return self.io is not NULL and self.io.flags & IO_FIRST != 0
+
+    cdef bint is_readable(self):
+        return bool(self.inbound) or self.has_ended or self.broken != 0
 
     cdef int send(self, const uint8_t *p, size_t n):
         """Bytes taken, or a negative errno. There is always room."""
         if self.broken or self.is_shut:
-            return -(self.broken or EPIPE_)
+            return -(self.broken or EPIPE)
         self.outbound += (<const char *>p)[:n]
         return <int>n
 
     cdef object receive(self, size_t n, bint peek):
-        """Up to n bytes of one piece, END, or a negative errno."""
+        """Up to n bytes of one piece, none at the end of all, or a negative errno."""
         if self.inbound:
             item = self.inbound[0]
-            if item is END:
-                return END
             if not peek:
                 self.inbound.popleft()
                 if len(item) > n:
                     self.inbound.appendleft(item[n:])
             return item[:n]
-        return -(self.broken or EAGAIN_)
+        if self.has_ended:
+            return b""
+        return -(self.broken or EAGAIN)
+
+    cdef void shut(self):
+        self.is_shut = True
 
 
 cdef class Stage:
     """The kernel of one worker."""
-    cdef reactor_t *r                 # of the worker; NULL before and after it
-    cdef readonly Line door           # where clients connect
-    cdef readonly list guests         # clients that were accepted and that nobody has looked at
-    cdef readonly list connects       # connects that have begun and that nobody has looked at
-    cdef list news                    # lines that have some, in order
-    cdef io_t *later                  # to be read again, linked as in io/poll_epoll
-    cdef object error                 # of this file: raised by the next turn
 
     def __init__(self):
         self.guests = []
         self.connects = []
         self.news = []
+        self.batch_most = EVENTS
 
     def hire(self):
         """A worker on this stage, with a door that is listener 0. It is to be closed before the stage goes."""
         global hiring
         cdef const engine_t *was = io_reactor.engine_epoll
         hiring = self
-        io_reactor.engine_epoll = &IN_MEMORY
+        io_reactor.engine_epoll = self.engine()
         try:
             worker = Worker("epoll", -1, -1, 0)
         finally:
             io_reactor.engine_epoll = was
             hiring = None
-        fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)     # a number that can be set non-blocking
-        self.door = Line(self, fd, "")
-        worker.add_listener(0, fd)
+        self.door = self.open_door(worker, 0)
         return worker
+
+    def open_door(self, worker, int number):
+        """Where clients connect to listener `number` of the worker."""
+        fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)     # a number that can be set non-blocking
+        door = self.new_line("door", "", fd)
+        worker.add_listener(number, fd)
+        return door
 
     # --- turns ---------------------------------------------------------------------------------------------------
 
@@ -200,16 +200,23 @@ cdef class Stage:
             reactor_turn(self.alive(), most_ns)
         finally:
             is_turning_now = False
+        self.check()
+
+    def check(self):
+        """Raises what went wrong in the stage itself."""
         if self.error is not None:
             error, self.error = self.error, None
             raise error
 
+    cdef bint has_work(self):
+        cdef reactor_t *r = self.alive()
+        return bool(self.news) or self.later is not NULL or r.dirty is not NULL or r.gone is not NULL or (
+            r.again is not NULL or r.soon is not NULL)
+
     @property
     def is_busy(self):
         """Would another turn do anything, without time passing or news from a peer?"""
-        cdef reactor_t *r = self.alive()
-        return bool(self.news or self.later is not NULL or r.dirty is not NULL or r.gone is not NULL or
-                    r.again is not NULL or r.soon is not NULL)
+        return self.has_work()
 
     @property
     def now_ns(self):
@@ -229,17 +236,21 @@ cdef class Stage:
             overruns += f.phases[i].overruns
         return calls, wall, errors, overruns, f.in_flight
 
-    # --- the engine ----------------------------------------------------------------------------------------------
+    # --- where kernels differ ------------------------------------------------------------------------------------
 
-    cdef void fail(self, object error):
-        if self.error is None:
-            self.error = error
+    cdef const engine_t *engine(self):
+        return &IN_MEMORY
 
-    cdef int add(self, io_t *io) except -1:
-        cdef Line s = <Line>lines[io.fd]
-        s.io = io
-        s.stage = self
-        return FM_OK
+    cdef Line new_line(self, str role, str peer, int fd):
+        return Line(self, role, peer, fd)
+
+    cdef bint has_descriptors(self):
+        return True
+
+    cdef void tell(self, Line s, int what):
+        if not s.news:
+            self.news.append(s)
+        s.news |= what
 
     cdef void forget(self, Line s):
         s.is_closed = True
@@ -248,7 +259,48 @@ cdef class Stage:
         if s.fd < FIRST_FD:
             os.close(s.fd)
 
-    cdef void begin_connect(self, Line s, const sockaddr *to, socklen_t n):
+    cdef void put_block(self, block_t *k):
+        """Gives back the engine's reference."""
+        block_put(k)
+
+    cdef void reset_scratch(self, scratch_t *s):
+        scratch_reset(s)
+
+    cdef ssize_t splice(self, Line s, int fd_in, int fd_out, size_t n):
+        """Between a line and a pipe. Bytes moved, or a negative errno."""
+        return -EOPNOTSUPP
+
+    cdef void watch(self, io_t *io):
+        raise RuntimeError("a stage has no tunnels and no TCP: use a real proxy for that")
+
+    cdef void watched(self, Line s, int news):
+        """News of a line of which not bytes are reported, but readiness."""
+
+    # --- the engine ----------------------------------------------------------------------------------------------
+
+    cdef void fail(self, object error):
+        if self.error is None:
+            self.error = error
+
+    cdef int add(self, io_t *io):
+        cdef Line s = line_of(io)
+        s.io = io
+        s.stage = self
+        return FM_OK
+
+    cdef void rx(self, io_t *io):
+        if io.flags & IO_RX_WANT and io.flags & IO_RX_READY:
+            io_read_later(io, &self.later)
+
+    cdef void listen(self, io_t *io, bint on):
+        if on:
+            io.flags |= IO_RX_WANT | IO_RX_READY
+            io_read_later(io, &self.later)
+        else:
+            io.flags &= ~<uint32_t>IO_RX_WANT
+
+    cdef void connect(self, io_t *io, const sockaddr *to, socklen_t n):
+        cdef Line s = line_of(io)
         cdef addr_t a
         cdef char text[ADDR_TEXT]
         if addr_from_sockaddr(&a, to, n) == FM_OK:
@@ -256,103 +308,118 @@ cdef class Stage:
         s.is_connecting = True
         self.connects.append(s)
 
-    cdef void read_later(self, io_t *io):
+    cdef void drop(self, io_t *io):
+        self.forget(line_of(io))
+        io.fd = -1
         if not io.flags & IO_IN_READY:
-            io.flags |= IO_IN_READY
-            io.ready_next = self.later
-            self.later = io
+            io_gone(io)
 
     cdef void send(self, Line s):
         cdef io_t *io = s.io
         cdef slice_t *q
+        cdef uint32_t n, total, sent
         cdef int rc
         while io.out_head is not NULL:
+            # As one call: so many pieces at a time, and one look at how it went.
             q = io.out_head
-            rc = s.send(q.ptr, q.len)
-            if rc >= 0:
-                io_sent(io, rc)
-                continue
-            if (io.flags & (IO_RX_WANT | IO_CLOSE_SENT)) == IO_RX_WANT:
-                # What the peer has said before it went is read first.
-                io.err = -rc
-                io.flags |= IO_TX_BROKEN | IO_RX_READY | IO_RX_HUP_SEEN
-                io_drop_queue(io)
-                self.read_later(io)
-            else:
-                io_failed(io, -rc)
-            return
+            n = total = sent = 0
+            rc = 0
+            while q is not NULL and n < IOVS:
+                rc = s.send(q.ptr, q.len)
+                total += q.len
+                if rc > 0:
+                    sent += rc
+                if rc < <int>q.len:
+                    break
+                n += 1
+                q = q.next
+            if sent == 0 and rc < 0 and rc != -EAGAIN:
+                if io_send_failed(io, -rc):
+                    io_read_later(io, &self.later)
+                return
+            if sent > 0:
+                io_sent(io, sent)
+            if sent == 0 or sent < total:
+                break
+        if io.out_head is not NULL:
+            self.r.stats.globals[G_SENDS_SHORT] += 1
+            io.flags |= IO_TX_WAIT
+            io_keep(io)
         io_after_send(io)
 
     cdef void flush(self):
         cdef reactor_t *r = self.r
         cdef io_t *io
-        while r.dirty is not NULL:
-            io = r.dirty
-            r.dirty = io.dirty_next
-            if r.dirty is NULL:
-                r.dirty_tail = NULL
-            io.flags &= ~<uint32_t>IO_DIRTY
+        while True:
+            io = io_take_dirty(r)
+            if io is NULL:
+                break
             if io.flags & IO_CLOSING:
                 continue
-            if io.flags & IO_CONNECTING:
+            if io.flags & (IO_TX_WAIT | IO_CONNECTING):
                 io_keep(io)
                 continue
-            self.send(<Line>lines[io.fd])
-        scratch_reset(&r.scratch[0])
+            self.send(line_of(io))
+        self.reset_scratch(&r.scratch[0])
 
     cdef void read(self, Line s):
         cdef io_t *io = s.io
         cdef block_t *k
-        cdef bytes piece
         cdef int turns = 0
-        while (io.flags & (IO_RX_WANT | IO_CLOSING)) == IO_RX_WANT:
+        while (io.flags & (IO_RX_WANT | IO_CLOSING | IO_WATCH)) == IO_RX_WANT:
             if turns == READS:
                 io.flags |= IO_RX_READY
-                self.read_later(io)
+                io_read_later(io, &self.later)
                 return
             turns += 1
             item = s.receive(BLOCK_LARGE, False)
-            if item is END:
-                if io.flags & IO_TX_BROKEN:
-                    io_failed(io, io.err)
-                    return
-                io.flags |= IO_EOF
-                io.flags &= ~<uint32_t>(IO_RX_READY | IO_RX_WANT)
-                io.on.on_eof(io)
-                return
             if isinstance(item, int):
                 io.flags &= ~<uint32_t>IO_RX_READY
-                if item != -EAGAIN_:
+                if item != -EAGAIN:
                     io_failed(io, -item)
                 elif io.flags & IO_TX_BROKEN:
                     io_failed(io, io.err)
                 return
-            piece = item
+            if not item and io.flags & IO_TX_BROKEN:
+                io_failed(io, io.err)
+                return
+            if not item:
+                io.flags |= IO_EOF
+                io.flags &= ~<uint32_t>(IO_RX_READY | IO_RX_WANT)
+                io.on.on_eof(io)
+                return
             k = block_new(&self.r.blocks, BLOCK_LARGE)
-            memcpy(k.bytes, <const char *>piece, len(piece))
-            io.on.on_bytes(io, k.bytes, <uint32_t>len(piece), k)
+            deliver(io, k, item)
             self.flush()
-            block_put(k)
-            if not io.flags & (IO_IN_READY | IO_CLOSING | IO_RX_HUP_SEEN):
+            self.put_block(k)
+            if len(item) < BLOCK_LARGE and not io.flags & (IO_IN_READY | IO_CLOSING | IO_RX_HUP_SEEN):
                 # Another piece counts as having come later: the next turn tells of it.
                 io.flags &= ~<uint32_t>IO_RX_READY
-                if s.inbound or s.broken:
-                    s.tell(NEWS_IN)
+                if s.is_readable():
+                    self.tell(s, NEWS_IN)
                 return
 
     cdef void accept(self, Line s):
         cdef Line guest
         cdef io_t *io = s.io
-        while io.flags & IO_RX_WANT and s.backlog:
-            guest = new_line(self, s.backlog.popleft())
+        while (io.flags & (IO_RX_WANT | IO_CLOSING)) == IO_RX_WANT:
+            if not s.backlog:
+                io.flags &= ~<uint32_t>IO_RX_READY
+                return
+            if not self.has_descriptors():
+                self.r.stats.globals[G_ACCEPT_FAILED] += 1
+                io.flags &= ~<uint32_t>IO_RX_WANT
+                io.flags |= IO_RX_READY
+                io.on.on_accept(io, -EMFILE)
+                return
+            guest = self.new_line("client", s.backlog.popleft(), fresh_fd())
             self.guests.append(guest)
             io.on.on_accept(io, guest.fd)
             self.flush()
-        if not s.backlog:
-            io.flags &= ~<uint32_t>IO_RX_READY
 
     cdef void hangup(self, Line s):
-        if s.io is not NULL and s.broken and (s.io.flags & (IO_HANGUP | IO_RX_WANT | IO_CLOSING)) == IO_HANGUP:
+        if s.io is not NULL and s.broken and (
+                s.io.flags & (IO_HANGUP | IO_RX_WANT | IO_CLOSING | IO_WATCH)) == IO_HANGUP:
             io_failed(s.io, s.broken)
             self.flush()
 
@@ -372,9 +439,18 @@ cdef class Stage:
             self.flush()
             if io.flags & IO_CLOSING:
                 return
+        if io.flags & IO_WATCH:
+            self.watched(s, news)
+            return
+        if news & NEWS_OUT and io.flags & IO_TX_WAIT:
+            io.flags &= ~<uint32_t>IO_TX_WAIT
+            self.send(s)
+            self.flush()
+            if io.flags & IO_CLOSING:
+                return
         if news & (NEWS_IN | NEWS_ERROR):
             io.flags |= IO_RX_READY
-            if s.broken or END in s.inbound:
+            if s.broken or s.has_ended:
                 io.flags |= IO_RX_HUP_SEEN
             if io.flags & IO_RX_WANT:
                 self.read(s)
@@ -391,8 +467,9 @@ cdef class Stage:
         if not self.news and self.later is NULL:
             clock_ns += wait_ns
         self.r.now_ns = clock_ns
-        news, self.news = self.news, []
-        for s in news:
+        news, self.news = self.news[:self.batch_most], self.news[self.batch_most:]
+        # As in io/poll_epoll: idle connections to endpoints first.
+        for s in [s for s in news if (<Line>s).is_first()] + [s for s in news if not (<Line>s).is_first()]:
             what = s.news
             s.news = 0
             self.event(s, what)
@@ -405,9 +482,14 @@ cdef class Stage:
             if io.flags & IO_CLOSING:
                 io_gone(io)
                 continue
-            s = lines[io.fd]
+            s = line_of(io)
             if io.flags & IO_LISTEN:
                 self.accept(s)
+            elif io.flags & IO_CONNECTING:
+                # The connect call itself has decided it.
+                io.flags &= ~<uint32_t>(IO_CONNECTING | IO_RX_READY)
+                s.is_connecting = False
+                io.on.on_connect(io, io.err)
             elif io.flags & IO_RX_WANT:
                 self.read(s)
             self.flush()
@@ -415,22 +497,32 @@ cdef class Stage:
                 self.hangup(s)
 
 
-cdef Line new_line(Stage stage, str peer):
+cdef Line line_of(io_t *io):
+    return <Line>lines[io.fd]
+
+
+cdef int fresh_fd():
     global next_fd
     next_fd = next_fd + 1 if next_fd < 0x7FFFFFFE else FIRST_FD
-    return Line(stage, next_fd, peer)
+    return next_fd
+
+
+cdef void deliver(io_t *io, block_t *k, bytes piece):
+    cdef uint32_t n = <uint32_t>len(piece)
+    cdef const char *p = piece
+    memcpy(k.bytes + k.cap - n, p, n)
+    io.on.on_bytes(io, k.bytes + k.cap - n, n, k)
 
 
 # --- the tables --------------------------------------------------------------------------------------------------
 
-cdef engine_t IN_MEMORY
 cdef socket_calls_t CALLS
 
 
 cdef int _open(reactor_t *r) noexcept with gil:
     r.state = <void *>hiring
     hiring.r = r
-    Py_INCREF(hiring)
+    stages.append(hiring)
     return FM_OK
 
 
@@ -440,7 +532,7 @@ cdef void _close(reactor_t *r) noexcept with gil:
     for s in list(lines.values()):
         if (<Line>s).stage is stage:
             stage.forget(s)
-    Py_DECREF(stage)
+    stages.remove(stage)
 
 
 cdef int _add(reactor_t *r, io_t *io) noexcept with gil:
@@ -448,38 +540,49 @@ cdef int _add(reactor_t *r, io_t *io) noexcept with gil:
 
 
 cdef void _rx(reactor_t *r, io_t *io) noexcept with gil:
-    if io.flags & IO_RX_WANT and io.flags & IO_RX_READY:
-        (<Stage>r.state).read_later(io)
+    try:
+        (<Stage>r.state).rx(io)
+    except BaseException as error:
+        (<Stage>r.state).fail(error)
 
 
 cdef void _listen(reactor_t *r, io_t *io, bint on) noexcept with gil:
-    if on:
-        io.flags |= IO_RX_WANT | IO_RX_READY
-        (<Stage>r.state).read_later(io)
-    else:
-        io.flags &= ~<uint32_t>IO_RX_WANT
+    try:
+        (<Stage>r.state).listen(io, on)
+    except BaseException as error:
+        (<Stage>r.state).fail(error)
 
 
 cdef void _connect(reactor_t *r, io_t *io, const sockaddr *to, socklen_t n) noexcept with gil:
-    (<Stage>r.state).begin_connect(<Line>lines[io.fd], to, n)
+    try:
+        (<Stage>r.state).connect(io, to, n)
+    except BaseException as error:
+        (<Stage>r.state).fail(error)
 
 
 cdef void _watch(reactor_t *r, io_t *io) noexcept with gil:
-    (<Stage>r.state).fail(RuntimeError("a stage has no tunnels and no TCP: use a real proxy for that"))
+    try:
+        (<Stage>r.state).watch(io)
+    except BaseException as error:
+        (<Stage>r.state).fail(error)
 
 
 cdef void _drop(reactor_t *r, io_t *io) noexcept with gil:
-    (<Stage>r.state).forget(<Line>lines[io.fd])
-    io.fd = -1
-    if not io.flags & IO_IN_READY:
-        io_gone(io)
+    try:
+        (<Stage>r.state).drop(io)
+    except BaseException as error:
+        (<Stage>r.state).fail(error)
 
 
 cdef void _turn(reactor_t *r, uint64_t wait_ns) noexcept with gil:
+    stage = <Stage>r.state
+    if stages[len(stages) - 1] is not stage:
+        stages.remove(stage)
+        stages.append(stage)
     try:
-        (<Stage>r.state).run(wait_ns)
+        stage.run(wait_ns)
     except BaseException as error:
-        (<Stage>r.state).fail(error)
+        stage.fail(error)
 
 
 cdef uint64_t _now() noexcept nogil:
@@ -501,13 +604,28 @@ IN_MEMORY.now = _now
 IN_MEMORY.calls = &CALLS
 
 
+cdef ssize_t _said(ssize_t rc) noexcept:
+    """What a call returns, with errno."""
+    cdef int err
+    if rc >= 0:
+        return rc
+    err = <int>-rc
+    c_errno.errno = err
+    return -1
+
+
 cdef int _call_socket(int domain, int kind, int protocol) noexcept with gil:
-    return new_line(None, "").fd
+    stage = <Stage>stages[len(stages) - 1]
+    if not stage.has_descriptors():
+        return <int>_said(-EMFILE)
+    return stage.new_line("upstream", "", fresh_fd()).fd
 
 
 cdef int _call_accept(int fd, int flags) noexcept with gil:
-    c_errno.errno = EAGAIN_
-    return -1
+    cdef Line s = <Line>lines[fd]
+    if not s.backlog:
+        return <int>_said(-EAGAIN)
+    return s.stage.new_line("client", s.backlog.popleft(), fresh_fd()).fd
 
 
 cdef int _call_peer(int fd, sockaddr_storage *to, socklen_t *n) noexcept with gil:
@@ -516,56 +634,54 @@ cdef int _call_peer(int fd, sockaddr_storage *to, socklen_t *n) noexcept with gi
     if addr_parse(&a, text, len(text)) == FM_OK:
         n[0] = addr_to_sockaddr(&a, to)
         return 0
-    c_errno.errno = ENOTCONN_
-    return -1
+    return <int>_said(-ENOTCONN)
 
 
 cdef int _call_setsockopt(int fd, int level, int name, const void *value, socklen_t n) noexcept with gil:
     if level == SOL_SOCKET and name == SO_LINGER:
         (<Line>lines[fd]).was_reset = True
+    else:
+        (<Line>lines[fd]).has_nodelay = True
     return 0
 
 
 cdef int _call_getsockopt(int fd, int level, int name, void *value, socklen_t *n) noexcept with gil:
+    assert level == SOL_SOCKET and name == SO_ERROR
     (<int *>value)[0] = (<Line>lines[fd]).broken
     return 0
 
 
 cdef ssize_t _call_recv(int fd, void *to, size_t n, int flags) noexcept with gil:
-    cdef int err
     cdef const char *p
     item = (<Line>lines[fd]).receive(n, flags & MSG_PEEK != 0)
-    if item is END:
-        return 0
-    if isinstance(item, bytes):
-        p = item
-        memcpy(to, p, len(item))
-        return len(item)
-    err = -item
-    c_errno.errno = err
-    return -1
+    if isinstance(item, int):
+        return _said(item)
+    p = item
+    memcpy(to, p, len(item))
+    return len(item)
 
 
 cdef ssize_t _call_send(int fd, const void *what, size_t n, int flags) noexcept with gil:
-    cdef int rc = (<Line>lines[fd]).send(<const uint8_t *>what, n)
-    if rc >= 0:
-        return rc
-    c_errno.errno = -rc
-    return -1
+    return _said((<Line>lines[fd]).send(<const uint8_t *>what, n))
 
 
-cdef ssize_t _call_splice(int fd_in, int fd_out, size_t n, unsigned int flags) noexcept nogil:
-    c_errno.errno = EOPNOTSUPP_
-    return -1
+cdef ssize_t _call_splice(int fd_in, int fd_out, size_t n, unsigned int flags) noexcept with gil:
+    cdef Line s = <Line>lines[fd_in if fd_in in lines else fd_out]
+    try:
+        return _said(s.stage.splice(s, fd_in, fd_out, n))
+    except BaseException as error:
+        s.stage.fail(error)
+    return _said(-EPIPE)
 
 
 cdef int _call_unsent(int fd) noexcept nogil:
+    """Who is at the other end takes at once what this kernel takes."""
     return 0
 
 
 cdef int _call_shutdown(int fd, int how) noexcept with gil:
     if how == SHUT_WR:
-        (<Line>lines[fd]).is_shut = True
+        (<Line>lines[fd]).shut()
     return 0
 
 
