@@ -69,54 +69,67 @@ cdef void flow_forget(Request r) noexcept:
 
 cdef int flow_request_body(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil:
     with gil:
-        r = <Request>s.run
-        pipe = <Pipe>r.pipe_in
-        if pipe is None:
-            stream_put_request_body(s, p, n, NULL) if n <= SMALL else _put_large(s, p, n, False)
-            return FILTER_GO
-        try:
-            pipe.feed((<const char *>p)[:n])
-            how = pipe.run()
-        except BaseException as error:
-            how = _pipe_broke(pipe, error)
-        _moved(pipe, how)
+        _feed(<Pipe>(<Request>s.run).pipe_in, s, p, n, False)
     return FILTER_GO
+
+
+cdef void _feed(Pipe pipe, stream_t *s, const uint8_t *p, uint32_t n, bint is_out) noexcept:
+    """More of a body has come."""
+    cdef int how
+    if pipe is None:
+        _put_bytes(s, p, n, is_out)
+        return
+    try:
+        pipe.feed((<const char *>p)[:n])
+        how = pipe.run()
+    except BaseException as error:
+        how = _pipe_broke(pipe, error)
+    _moved(pipe, how)
 
 
 cdef int flow_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
     with gil:
-        r = <Request>s.run
-        pipe = <Pipe>r.pipe_in
-        if trailers is not NULL:
-            r._trailers = OwnHead()
-            head_free((<OwnHead>r._trailers).h)
-            (<OwnHead>r._trailers).h = head_copy(trailers)
-        if pipe is None or (pipe.has_ended and not pipe.collects):
-            if pipe is not None:
-                pipe.input_ended = True
-            _end_request(r)
-            return FILTER_GO
-        try:
-            pipe.finish()
-            how = pipe.run()
-        except BaseException as error:
-            how = _pipe_broke(pipe, error)
-        _moved(pipe, how)
+        _end_input(s, trailers, False)
     return FILTER_GO
 
 
-cdef void _end_request(Request r) noexcept:
+cdef void _end_input(stream_t *s, msg_t *trailers, bint is_out) noexcept:
+    """All of a body has come."""
+    cdef Request r = <Request>s.run
+    cdef Pipe pipe = <Pipe>r.pipe_out if is_out else <Pipe>r.pipe_in
+    cdef int how
+    if trailers is not NULL:
+        r._trailers = OwnHead()
+        head_free((<OwnHead>r._trailers).h)
+        (<OwnHead>r._trailers).h = head_copy(trailers)
+    if pipe is None or (pipe.has_ended and not pipe.collects):
+        if pipe is not None:
+            pipe.input_ended = True
+        _end_output(r, is_out)
+        return
+    try:
+        pipe.finish()
+        how = pipe.run()
+    except BaseException as error:
+        how = _pipe_broke(pipe, error)
+    _moved(pipe, how)
+
+
+cdef void _end_output(Request r, bint is_out) noexcept:
     """The body has passed: the trailers, and then the end."""
-    cdef stream_t *s = r.s
-    cdef OwnHead trailers
-    if r._trailers is None:
-        stream_put_request_end(s, NULL)
-        return
-    if s.taps & TAP_REQUEST_TRAILERS and flow_up.trailers(r, False) != FILTER_GO:
-        return
-    trailers = r._trailers
-    r._trailers = None
-    stream_put_request_end(s, &trailers.h.m)
+    cdef OwnHead trailers = None
+    cdef msg_t *m = NULL
+    if r._trailers is not None:
+        if (r.s.taps & (TAP_RESPONSE_TRAILERS if is_out else TAP_REQUEST_TRAILERS)
+                and flow_up.trailers(r, is_out) != FILTER_GO):
+            return
+        trailers = r._trailers
+        r._trailers = None
+        m = &trailers.h.m
+    if is_out:
+        stream_put_answer_end(r.s, m)
+    else:
+        stream_put_request_end(r.s, m)
 
 
 cdef int _pipe_broke(Pipe pipe, BaseException error) noexcept:
@@ -154,18 +167,15 @@ cdef void _room(Pipe pipe, stream_t *s) noexcept:
 
 cdef bint _put(Pipe pipe, bytes data) noexcept:
     """One piece onto the wire. True: it takes no more."""
-    cdef stream_t *s = pipe.r.s
-    cdef const uint8_t *p = <const uint8_t *><char *>data
-    cdef uint32_t n = <uint32_t>len(data)
-    if n <= SMALL:
-        return stream_put_answer_body(s, p, n, NULL) if pipe.is_out else stream_put_request_body(s, p, n, NULL)
-    return _put_large(s, p, n, pipe.is_out)
+    return _put_bytes(pipe.r.s, <const uint8_t *><char *>data, <uint32_t>len(data), pipe.is_out)
 
 
-cdef bint _put_large(stream_t *s, const uint8_t *p, uint32_t n, bint is_out) noexcept nogil:
+cdef bint _put_bytes(stream_t *s, const uint8_t *p, uint32_t n, bint is_out) noexcept nogil:
     cdef block_t *blk
     cdef uint32_t part
     cdef bint full = False
+    if n <= SMALL:
+        return stream_put_answer_body(s, p, n, NULL) if is_out else stream_put_request_body(s, p, n, NULL)
     while n > 0:
         part = n if n < BLOCK_LARGE else BLOCK_LARGE
         blk = block_new(&s.proxy.reactor.blocks, BLOCK_SMALL if part <= BLOCK_SMALL else BLOCK_LARGE)
@@ -216,7 +226,7 @@ cdef void _request_moved(Request r, Pipe pipe, int how) noexcept:
             _send_collected(r, pipe)
         elif pipe.input_ended:
             # One that ended early waits for the client's end: only then is the connection free.
-            _end_request(r)
+            _end_output(r, False)
         elif not s.bits & S_WANT_BODY:
             s.bits |= S_WANT_BODY
             s.down_ops.read(s)
@@ -307,20 +317,10 @@ cdef int flow_answer_body(stream_t *s, const uint8_t *p, uint32_t n) noexcept no
 
 cdef int _feed_answer(stream_t *s, const uint8_t *p, uint32_t n) noexcept:
     cdef Request r = <Request>s.run
-    cdef Pipe pipe = r.pipe_out
-    cdef int how
+    cdef Pipe pipe = <Pipe>r.pipe_out
+    _feed(pipe, s, p, n, True)
     if pipe is None:
-        if n <= SMALL:
-            stream_put_answer_body(s, p, n, NULL)
-        else:
-            _put_large(s, p, n, True)
         return FILTER_GO
-    try:
-        pipe.feed((<const char *>p)[:n])
-        how = pipe.run()
-    except BaseException as error:
-        how = _pipe_broke(pipe, error)
-    _moved(pipe, how)
     if r.s is NULL or r.s.up is NULL:
         return FILTER_OVER
     return FILTER_HELD if s.bits & S_HOLD_OUT else FILTER_GO
@@ -328,27 +328,8 @@ cdef int _feed_answer(stream_t *s, const uint8_t *p, uint32_t n) noexcept:
 
 cdef int flow_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
     with gil:
-        _end_answer_input(s, trailers)
+        _end_input(s, trailers, True)
     return FILTER_OVER
-
-
-cdef void _end_answer_input(stream_t *s, msg_t *trailers) noexcept:
-    cdef Request r = <Request>s.run
-    cdef Pipe pipe = r.pipe_out
-    cdef int how
-    if trailers is not NULL:
-        r._trailers = OwnHead()
-        head_free((<OwnHead>r._trailers).h)
-        (<OwnHead>r._trailers).h = head_copy(trailers)
-    if pipe is None or (pipe.has_ended and not pipe.collects):
-        _end_answer(r)
-        return
-    try:
-        pipe.finish()
-        how = pipe.run()
-    except BaseException as error:
-        how = _pipe_broke(pipe, error)
-    _moved(pipe, how)
 
 
 cdef void _answer_moved(Request r, Pipe pipe, int how) noexcept:
@@ -364,7 +345,7 @@ cdef void _answer_moved(Request r, Pipe pipe, int how) noexcept:
         if pipe.collects:
             _put_collected(r, pipe)
         else:
-            _end_answer(r)
+            _end_output(r, True)
         return
     if how == PIPE_HELD:
         if s.up is not NULL and not was_held:
@@ -394,24 +375,8 @@ cdef void _put_collected(Request r, Pipe pipe) noexcept:
     _set_length(r.response.h, n)
     flow_put_head(r)
     if n:
-        if n <= SMALL:
-            stream_put_answer_body(s, <const uint8_t *><char *>data, n, NULL)
-        else:
-            _put_large(s, <const uint8_t *><char *>data, n, True)
+        _put_bytes(s, <const uint8_t *><char *>data, n, True)
     stream_put_answer_end(s, NULL)
-
-
-cdef void _end_answer(Request r) noexcept:
-    cdef stream_t *s = r.s
-    cdef OwnHead trailers
-    if r._trailers is None:
-        stream_put_answer_end(s, NULL)
-        return
-    if s.taps & TAP_RESPONSE_TRAILERS and flow_up.trailers(r, True) != FILTER_GO:
-        return
-    trailers = r._trailers
-    r._trailers = None
-    stream_put_answer_end(s, &trailers.h.m)
 
 
 cdef void flow_begin() noexcept:
