@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fastmesh._core.filter.answer import answer_body, answer_is_bodiless, answer_status
 from fastmesh.filters.protocol import RESPONSE, STATUS
 from fastmesh.host.headers import Headers
 
 if TYPE_CHECKING:
     from fastmesh.host.request import Request
 
-BODILESS = (204, 205, 304)
 # In which the answer's head has not been sent.
 EDITED_IN = ("on_response", "on_response_body")
 
@@ -24,26 +24,11 @@ class Response:
     def __init__(self, status: int = 200, *, text: str | None = None, json: Any = None, body: bytes | None = None,
                  headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
                  content_type: str | None = None) -> None:
-        if (text is not None) + (json is not None) + (body is not None) > 1:
-            raise TypeError("an answer has one body: give text, json or body")
         self._request: Request | None = None
         self._is_local = True
-        self._status = _checked(status)
-        kind = None
         self._body: bytes | None
-        if json is not None:
-            from json import dumps
-
-            self._body = dumps(json, separators=(",", ":"), ensure_ascii=False).encode()
-            kind = "application/json"
-        elif text is not None:
-            self._body = text.encode()
-            kind = "text/plain; charset=utf-8"
-        elif body is not None:
-            self._body = bytes(body)
-            kind = "application/octet-stream"
-        else:
-            self._body = b""
+        self._body, kind = answer_body(text, json, body)
+        self._status = answer_status(status)
         self._headers = Headers()
         for name, value in (headers.items() if isinstance(headers, Mapping) else headers):
             self._headers.add(name, value)
@@ -51,7 +36,7 @@ class Response:
             self._headers["content-type"] = content_type
         elif kind is not None and "content-type" not in self._headers:
             self._headers["content-type"] = kind
-        if self._body and status in BODILESS:
+        if self._body and answer_is_bodiless(status):
             raise ValueError(f"an answer with status {status} has no body")
 
     @classmethod
@@ -80,9 +65,9 @@ class Response:
 
     @status.setter
     def status(self, value: int) -> None:
-        if value in BODILESS and self._body:
+        if self._body and answer_is_bodiless(value):
             raise ValueError(f"this answer has a body, and one with status {value} must not have any")
-        self._change(STATUS, "", _checked(value))
+        self._change(STATUS, "", answer_status(value))
         self._status = value
 
     @property
@@ -99,11 +84,3 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self._status}>"
-
-
-def _checked(status: object) -> int:
-    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
-        raise ValueError(f"a status of {status!r}: whole numbers from 200 to 599 are allowed")
-    return status
-
-

@@ -57,7 +57,6 @@ cdef class Request(View):
 
 
 cdef class Response(View):
-    cdef int _set_code(self, status) except -1
     cdef Request request      # whose answer it is on; None while it is a filter's own
     cdef head_t *h
     cdef msg_t *m

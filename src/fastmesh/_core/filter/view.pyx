@@ -3,6 +3,7 @@ from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.string cimport memcpy
 from fastmesh._core.filter import headers as headers_module
 from fastmesh._core.filter.headers import HeaderError, ViewClosed  # no-cython-lint
+from fastmesh._core.filter.answer cimport answer_body, answer_is_bodiless, answer_status
 from fastmesh._core.filter.headers cimport headers_of, text_of
 from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait  # no-cython-lint
 from fastmesh._core.filter.chain cimport STAGES_MAX, Slot
@@ -393,27 +394,12 @@ cdef class Response(View):
     """An answer: one that a filter gives, or the upstream's on its way to the client."""
 
     def __init__(self, status=200, *, str text=None, json=None, body=None, headers=(), str content_type=None):
-        cdef str kind = None
         cdef Headers own
-        if (text is not None) + (json is not None) + (body is not None) > 1:
-            raise TypeError("an answer has one body: give text, json or body")
+        self.body, kind = answer_body(text, json, body)
         self.h = head_empty()
         self.m = &self.h.m
         self.is_local = True
-        self._set_code(status)
-        if json is not None:
-            from json import dumps
-
-            self.body = dumps(json, separators=(",", ":"), ensure_ascii=False).encode()
-            kind = "application/json"
-        elif text is not None:
-            self.body = text.encode()
-            kind = "text/plain; charset=utf-8"
-        elif body is not None:
-            self.body = bytes(body)
-            kind = "application/octet-stream"
-        else:
-            self.body = b""
+        self.code = answer_status(status)
         own = headers_of(self)
         for name, value in (headers.items() if hasattr(headers, "items") else headers):
             own.add(name, value)
@@ -421,18 +407,12 @@ cdef class Response(View):
             own["content-type"] = content_type
         elif kind is not None and "content-type" not in own:
             own["content-type"] = kind
-        if self.body and status in (204, 205, 304):
+        if self.body and answer_is_bodiless(status):
             raise ValueError(f"an answer with status {status} has no body")
 
     def __dealloc__(self):
         if self.h is not NULL:
             head_free(self.h)
-
-    cdef int _set_code(self, status) except -1:
-        if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
-            raise ValueError(f"a status of {status!r}: whole numbers from 200 to 599 are allowed")
-        self.code = status
-        return 0
 
     cdef void touch(self) noexcept:
         if self.h is NULL:
@@ -461,9 +441,9 @@ cdef class Response(View):
     @status.setter
     def status(self, value):
         cdef head_t *h = self.edit()
-        if value in (204, 205, 304) and (self.body or (not self.is_local and h.m.framing != FRAME_NONE)):
+        if answer_is_bodiless(value) and (self.body or (not self.is_local and h.m.framing != FRAME_NONE)):
             raise ValueError(f"this answer has a body, and one with status {value} must not have any")
-        self._set_code(value)
+        self.code = answer_status(value)
         h.m.status = self.code
         h.m.bits |= MSG_LINE | MSG_EDITED
 
