@@ -167,22 +167,26 @@ cdef int64_t _whole(object n) except? -1:
     return n
 
 
+cdef inline object _bytes_of(object text, const char **p, Py_ssize_t *n):
+    """Of a `str` its UTF-8, of `bytes` themselves. The bytes are there as long as what is returned."""
+    if isinstance(text, str):
+        try:
+            p[0] = PyUnicode_AsUTF8AndSize(text, n)
+            return text
+        except UnicodeEncodeError:
+            text = text.encode("utf-8", "surrogatepass")
+    p[0] = <bytes>text
+    n[0] = len(<bytes>text)
+    return text
+
+
 cdef int _digest(object key, const segment_t *g, uint64_t *out) except -1:
     """`str` and its UTF-8 are one key."""
     cdef Py_ssize_t n = 0
     cdef const char *p
-    if isinstance(key, str):
-        try:
-            p = PyUnicode_AsUTF8AndSize(key, &n)
-        except UnicodeEncodeError:
-            key = key.encode("utf-8", "surrogatepass")
-            p = <bytes>key
-            n = len(<bytes>key)
-    elif isinstance(key, bytes):
-        p = <bytes>key
-        n = len(<bytes>key)
-    else:
+    if not isinstance(key, (str, bytes)):
         raise TypeError(f"a key is str or bytes, not {type(key).__name__}")
+    key = _bytes_of(key, &p, &n)
     if n > SHARED_KEY:
         raise ValueError(f"a key has at most {SHARED_KEY:,} bytes, this one has {n:,}")
     sip_hash(<const uint8_t *>p, <uint64_t>n, g.seed, out)
@@ -516,22 +520,14 @@ cdef class LruMap(Table):
         cdef uint64_t now
         cdef Py_ssize_t n = 8
         cdef const char *p
-        cdef uint32_t form = VALUE_BYTES
+        cdef uint32_t form
         cdef int64_t number
         cdef entry_t *e
         cdef object_t *o = self._o
         _digest(key, self._segment._g, digest)
-        if isinstance(value, bytes):
-            p = <bytes>value
-            n = len(<bytes>value)
-        elif isinstance(value, str):
-            form = VALUE_STR
-            try:
-                p = PyUnicode_AsUTF8AndSize(value, &n)
-            except UnicodeEncodeError:
-                value = value.encode("utf-8", "surrogatepass")
-                p = <bytes>value
-                n = len(<bytes>value)
+        if isinstance(value, (str, bytes)):
+            form = VALUE_STR if isinstance(value, str) else VALUE_BYTES
+            value = _bytes_of(value, &p, &n)
         elif isinstance(value, int):
             form = VALUE_INT
             number = value
