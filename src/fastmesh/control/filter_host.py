@@ -13,7 +13,7 @@ from fastmesh.control.patience import within
 from fastmesh.control.process import Child
 from fastmesh.control.sight import sight_of
 from fastmesh.observe.stats import StatsFile
-from fastmesh.worker.packet import BadPacket, Message, receive
+from fastmesh.worker.packet import Message, arrived
 
 START_SECONDS = 30.0        # to import the filters, and for their `start`
 LOOK_SECONDS = 0.5
@@ -126,19 +126,10 @@ class FilterHost:
         return f" in filter {self.isolated.names[place - 1]}" if 0 < place <= len(self.isolated.names) else ""
 
     def _read(self) -> None:
-        while self._line is not None:
-            try:
-                packet = receive(self._line)
-            except BlockingIOError:
-                return
-            except (OSError, BadPacket):
-                packet = None
-            if packet is None:
+        for message in arrived(self._line) if self._line is not None else ():
+            if message is None:
                 self._hang_up()
                 return
-            message, fds = packet
-            for fd in fds:
-                os.close(fd)
             op = message["op"]
             if op == "ready" and not self.ready.done():
                 self.ready.set_result(None)

@@ -16,7 +16,7 @@ from fastmesh.control.process import Child, command, worker_environment
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.stats import StatsFile
-from fastmesh.worker.packet import MAX_FDS, BadPacket, Message, receive, send
+from fastmesh.worker.packet import MAX_FDS, Message, arrived, send
 
 HELLO_SECONDS = 10.0    # from the start to the first word
 ACK_SECONDS = 10.0      # a worker that needs longer serves nobody: its loop stands still
@@ -209,22 +209,13 @@ class WorkerProcess:
             self._loop.remove_writer(self._line.fileno())
 
     def _read(self) -> None:
-        while self._line is not None:
-            try:
-                packet = receive(self._line)
-            except BlockingIOError:
-                return
-            except (OSError, BadPacket):
-                packet = None
-            if packet is None:
+        for message in arrived(self._line) if self._line is not None else ():
+            if message is None:
                 # It closed its end without leave, or talks nonsense: a worker that cannot be spoken to must go.
                 self._hang_up()
                 if not self.has_drained:
                     self.kill()
                 return
-            message, fds = packet
-            for fd in fds:          # a worker has none to give
-                os.close(fd)
             self._take(message)
 
     def _take(self, message: Message) -> None:

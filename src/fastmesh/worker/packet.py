@@ -14,6 +14,7 @@ import msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     Message = dict[str, Any]
@@ -62,3 +63,24 @@ def receive(sock: socket) -> tuple[Message, list[int]] | None:
             close(fd)
         raise bad if isinstance(bad, BadPacket) else BadPacket(str(bad)) from None
     return message, fds
+
+
+def arrived(sock: socket) -> Iterator[Message | None]:
+    """What has come from a peer that has no descriptors to give; those that come all the same are closed.
+
+    Ends when there is no more. Last comes None when the peer has closed its end, or talks nonsense.
+    """
+    while True:
+        try:
+            packet = receive(sock)
+        except BlockingIOError:
+            return
+        except (OSError, BadPacket):
+            packet = None
+        if packet is None:
+            yield None
+            return
+        message, fds = packet
+        for fd in fds:
+            close(fd)
+        yield message
