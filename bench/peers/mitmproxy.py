@@ -20,7 +20,7 @@ class Mitmproxy(Peer):
     guest = True
 
     def missing(self, protocol: Protocol) -> str | None:
-        return None if BINARY.exists() else f"{PACKAGE} could not be installed in {place.PLACE.name}"
+        return None if BINARY.exists() else place.why_absent(PACKAGE)
 
     def install(self) -> None:
         if not BINARY.exists():

@@ -7,13 +7,23 @@ from bench.running import ROOT
 
 PLACE = ROOT / ".peers"
 PYTHON = PLACE / "bin" / "python"
+_tried: set[str] = set()
 
 
 def install(*packages: str) -> None:
     """Whether it could be done shows in what is there afterwards."""
+    _tried.update(packages)
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", str(PLACE)], check=False)
     subprocess.run([str(PYTHON), "-m", "pip", "install", "-q", *packages], check=False)
+
+
+def why_absent(*packages: str) -> str:
+    """Of packages that are not there: nobody has tried yet, or it could not be done."""
+    names = ", ".join(packages)
+    if _tried.issuperset(packages):
+        return f"{names} could not be installed in {PLACE.name}"
+    return f"not installed yet: a run installs {names} in {PLACE.name}"
 
 
 def has(module: str) -> bool:
