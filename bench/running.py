@@ -99,6 +99,17 @@ class Running:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
+    def freeze(self) -> None:
+        """None of it runs any more: the kernel goes on accepting connections, and nobody answers."""
+        for pid in self.pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """After `freeze`; else it does nothing."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
     def pids(self) -> list[int]:
         """Master and workers, control and workers: everything that belongs to it."""
         return proc.descendants(self._process.pid)

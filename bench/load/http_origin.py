@@ -34,17 +34,35 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location = {marks} {{ return 200 "{seen}"; }}
-        location / {{ return 200 "{body}"; }}
+        location / {{ {broken} return 200 "{body}"; }}
     }}
 }}
 """
 
 
+# While this file is in its folder, one that can break does not serve.
+BROKEN = "broken"
+
+
 def start(folder: Path, core: int) -> Running:
+    return _start(folder, core, "")
+
+
+def start_breakable(folder: Path, core: int) -> Running:
+    """One more look at the disk for each request: whether it is broken."""
+    return _start(folder, core, f"if (-f {folder / BROKEN}) {{ return 503; }}")
+
+
+def break_down(origin: Running) -> None:
+    """From now on it answers 503 to everything."""
+    (origin.folder / BROKEN).touch()
+
+
+def _start(folder: Path, core: int, broken: str) -> Running:
     port = free_port()
     path = folder / "origin.conf"
     seen = ",".join(f"$http_x_mark_{number}" for number in range(1, MARKS_MOST + 1))
-    path.write_text(CONFIG.format(folder=folder, port=port, body=BODY, marks=MARKS, seen=seen))
+    path.write_text(CONFIG.format(folder=folder, port=port, body=BODY, broken=broken, marks=MARKS, seen=seen))
     command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(path)]
     origin = Running("origin", command, port, core, folder / "origin.log")
     origin.wait_ready(http=True)

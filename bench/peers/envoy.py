@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers import place
-from bench.peers.peer import Peer, Protocol, Service, Work, ask_version
+from bench.peers.peer import PATIENCE_MS, Peer, Protocol, Service, Work, ask_version
 from bench.peers.place import PLACE
 from bench.running import ROOT, Running
 
@@ -98,12 +98,29 @@ TCP = """
 """
 
 
-def _action(cluster: int) -> dict[str, object]:
+# Envoy repeats nothing unless told; so much the others do by default.
+PATIENT: dict[str, object] = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2}
+# As Istio has it, and what was reset too, for that is what an attempt is that takes too long.
+FAILING: dict[str, object] = {
+    "retry_on": "connect-failure,refused-stream,reset-before-request,reset,retriable-status-codes",
+    "retriable_status_codes": [503],
+    "num_retries": 2,
+    "per_try_timeout": f"{PATIENCE_MS / 1000}s",
+    "retry_host_predicate": [  # else one that is tried again may get to the same endpoint
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {"@type": f"{TYPES}.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+        }
+    ],
+    "host_selection_retry_max_attempts": 3,
+}
+
+
+def _action(service: Service, cluster: int) -> dict[str, object]:
     return {
         "cluster": f"app-{cluster}",
         "timeout": "0s",  # the default of 15 s would end the slow reader
-        # Envoy repeats nothing unless told; so much the others do by default.
-        "retry_policy": {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2},
+        "retry_policy": FAILING if service.failing else PATIENT,
     }
 
 
@@ -112,12 +129,17 @@ def _routes(service: Service) -> dict[str, object]:
     first: list[dict[str, object]] = []
     if service.generation:
         first.append({"match": {"path": f"/generation-{service.generation}"}, "direct_response": {"status": 204}})
-    first += [{"match": {"prefix": f"/kind-{k}/"}, "route": _action(0)} for k in range(service.routes - 1)]
+    first += [{"match": {"prefix": f"/kind-{k}/"}, "route": _action(service, 0)} for k in range(service.routes - 1)]
     hosts = [
-        {"name": f"s{k}", "domains": [f"service-{k}.test"], "routes": [{"match": {"prefix": "/"}, "route": _action(k)}]}
+        {
+            "name": f"s{k}",
+            "domains": [f"service-{k}.test"],
+            "routes": [{"match": {"prefix": "/"}, "route": _action(service, k)}],
+        }
         for k in range(1, service.clusters)
     ]
-    rest = {"name": "rest", "domains": ["*"], "routes": [*first, {"match": {"prefix": "/"}, "route": _action(0)}]}
+    last = {"match": {"prefix": "/"}, "route": _action(service, 0)}
+    rest = {"name": "rest", "domains": ["*"], "routes": [*first, last]}
     return {"name": "all", "virtual_hosts": [*hosts, rest]}
 
 

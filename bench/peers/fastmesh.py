@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.peer import Peer, Protocol, Service, Work, ask_version
+from bench.peers.peer import PATIENCE_MS, Peer, Protocol, Service, Work, ask_version
 from bench.running import ROOT, Running, free_port
 
 BINARY = ROOT / ".venv" / "bin" / "fastmesh"
@@ -46,6 +46,8 @@ CLUSTER = """
 """
 # With its own default line, which is Envoy's.
 LOG = "access_log: {{path: {folder}/access.log, format: text}}"
+# By default what broke is repeated, but no answer with 503. The cluster's connect_attempts, 3, are as many as here.
+RETRIES = "{use: retry-safe, attempts: 3, reasons: [connect_failure, connect_timeout, reset, status]}"
 
 
 def _filters(service: Service) -> list[str]:
@@ -70,8 +72,13 @@ def _routes(service: Service) -> str:
     lines += [
         f"{{match: {{prefix: /, hosts: [service-{k}.test]}}, cluster: app-{k}}}" for k in range(1, service.clusters)
     ]
-    lines.append("{match: {prefix: /}, cluster: app-0}")
-    above = f"filters: [{', '.join(_filters(service))}]\n    " if service.filters and not _is_aside(service) else ""
+    # There is no time limit for one attempt: this one is for all of them, and ends in a 504.
+    patience = f", timeout: {PATIENCE_MS}ms" if service.failing else ""
+    lines.append(f"{{match: {{prefix: /}}, cluster: app-0{patience}}}")
+    filters = [] if _is_aside(service) else _filters(service)
+    if service.failing:
+        filters.append(RETRIES)
+    above = f"filters: [{', '.join(filters)}]\n    " if filters else ""
     return f"{above}routes:" + "".join(f"\n      - {line}" for line in lines)
 
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.peer import Peer, Protocol, Service, Work, ask_version
+from bench.peers.peer import PATIENCE_MS, Peer, Protocol, Service, Work, ask_version
 from bench.running import ROOT, Running
 
 LUA = ROOT / "bench" / "filters" / "haproxy.lua"
@@ -35,7 +35,7 @@ HTTP = """
     http-reuse always                       # share idle upstream connections among all clients, also for first requests
     option forwardfor                       # X-Forwarded-For, as the others add it
     option redispatch 1                     # an endpoint that fails: the next attempt goes to another
-    retry-on conn-failure empty-response    # as nginx and fastmesh do; the default repeats only failed connects
+    {failing}
     {log_format}
     {streams}
 frontend web
@@ -48,6 +48,11 @@ frontend web
     {choice}
     default_backend app-0
 """
+# As nginx and fastmesh do; the default repeats only failed connects.
+PATIENT = "retry-on conn-failure empty-response"
+# No answer in time and answers with 503 are repeated too, three times, which is the default.
+FAILING = """retry-on conn-failure empty-response response-timeout 503
+    timeout server {patience_ms}ms"""
 # The fields that Envoy and fastmesh write by default. HAProxy logs to syslog or to an open descriptor, each line by
 # itself: a file is the cheaper of the two.
 LOG_FORMAT = (
@@ -126,6 +131,7 @@ def _http(service: Service, port: int, folder: Path, servers: str) -> str:
         port=port,
         choice=choice,
         generation=generation,
+        failing=FAILING.format(patience_ms=PATIENCE_MS) if service.failing else PATIENT,
         filters="\n    ".join(
             f"http-request lua.mark {header}" if work == "mark" else f"http-response lua.{work}"
             for work, header in zip(service.filters, service.marks(), strict=True)
@@ -133,5 +139,7 @@ def _http(service: Service, port: int, folder: Path, servers: str) -> str:
         log_format=LOG_FORMAT if service.access_log else "",
     )
     # Left alone after three failures, found again by a check each second: without one HAProxy asks a dead one forever.
-    check = "check inter 1s observe layer4 error-limit 3 on-error mark-down" if len(service.origins) > 1 else ""
+    # Layer 7 counts answers with 500 and above, and those that do not come in time; layer 4 failed connects only.
+    layer = "layer7" if service.failing else "layer4"
+    check = f"check inter 1s observe {layer} error-limit 3 on-error mark-down" if len(service.origins) > 1 else ""
     return head + "".join(BACKEND.format(number=k, check=check, servers=servers) for k in range(service.clusters))

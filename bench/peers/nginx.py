@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.peers.peer import Peer, Protocol, Service, ask_version
+from bench.peers.peer import PATIENCE_MS, Peer, Protocol, Service, ask_version
 from bench.running import Running
 
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
@@ -37,7 +37,7 @@ http {{
     client_max_body_size 0;                 # the default refuses bodies above 1 MiB
     proxy_request_buffering off;            # uploads go on as they come; the default writes large ones to disk first
     proxy_max_temp_file_size 0;             # a slow client holds the origin back, nothing is written to disk
-    proxy_read_timeout 1h;
+    {failing}
     {buffering}
     proxy_http_version 1.1;                 # 1.0 has no keep-alive
     proxy_set_header Host $host;
@@ -51,6 +51,12 @@ http {{
 {servers}
 }}
 """
+# A slow reader may hold an answer back for long.
+PATIENT = "proxy_read_timeout 1h;"
+# The default waits for a minute, and repeats what timed out or broke, but no answer with 503. An endpoint is left alone
+# for ten seconds after one failure, which is the default.
+FAILING = """proxy_read_timeout {patience_ms}ms;
+    proxy_next_upstream error timeout http_503;"""
 # Of Connection: the default asks the origin to close.
 KEEP = 'proxy_set_header Connection "";'
 UPGRADE = """map $http_upgrade $to_origin { default upgrade; "" ""; }
@@ -141,6 +147,7 @@ def _http(service: Service, port: int, folder: Path, endpoints: str) -> str:
         access_log=LOG.format(folder=folder) if service.access_log else "access_log off;",
         # Buffering is the cheaper way to pass on what nobody waits for piece by piece.
         buffering="proxy_buffering off;" if service.streams else "proxy_buffers 8 64k; proxy_buffer_size 16k;",
+        failing=FAILING.format(patience_ms=PATIENCE_MS) if service.failing else PATIENT,
         connection=UPGRADE if service.upgrades else KEEP,
         folder=folder,
         upstreams="".join(

@@ -20,6 +20,8 @@ Protocol = Literal["http", "tcp"]
 #   look      sees each piece of the answer's body, and changes none
 #   compute   takes the processor for 2 ms; compute-isolated the same in a process of its own
 Work = Literal["mark", "async", "isolated", "answer", "look", "compute", "compute-isolated"]
+# To the first byte of an answer, of a service whose endpoints may fail: far more than a good one takes.
+PATIENCE_MS = 250
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class Service:
     access_log: bool = False
     # The configuration is going to be replaced; `/generation-N` is answered by 204 and says which one is live.
     generation: int = 0
+    # Its endpoints may fail in any way: one that has not begun an answer in PATIENCE_MS, or answers 503, has failed.
+    # What may be repeated is repeated elsewhere, and who fails again and again is left alone, as far as a proxy can.
+    failing: bool = False
     # Filters in Python or Lua, in this order; what computes is of requests below /slow/ only.
     filters: tuple[Work, ...] = ()
 
