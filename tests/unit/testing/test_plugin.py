@@ -141,39 +141,6 @@ def test_the_plugin_costs_those_nothing_who_do_not_use_it(pytester: pytest.Pytes
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_the_fixtures_have_types(pytester: pytest.Pytester) -> None:
-    """As a checker sees them that is strict."""
-    path = pytester.makepyfile(typed='''
-        from fastmesh import Filter, Request, Response
-        from fastmesh.testing import Answer, Asked, Kit, Reply
-
-        class Typed(Filter):
-            header: str
-            limit: int = 3
-
-            def on_request(self, request: Request) -> Response | None:
-                return None
-
-        def told(asked: Asked) -> Answer:
-            return Answer(200, json={"path": asked.path})
-
-        def test_typed(filter_kit: type[Kit]) -> None:
-            kit = filter_kit(Typed(header="x", limit=4), raises=False)
-            kit.upstream.answers(told).fails("reset", times=1)
-            reply: Reply = kit.get("/", headers={"a": "b"})
-            status: int = reply.status
-            assert status and reply.upstream and reply.upstream.headers.get("x") and kit.cost() < 1
-            Typed(limit=4)
-            Typed(header="x", limt=4)
-            Typed(header=4)
-    ''')
-    result = pytester.run(sys.executable, "-m", "mypy", "--strict", "--config-file", "", path)
-    text = result.stdout.str()
-    assert [line.split(": error: ")[1].split("  [")[1] for line in text.splitlines() if ": error: " in line] == [
-        "call-arg]", "call-arg]", "arg-type]"], text
-    assert Path(path).exists()
-
-
 def test_the_package_that_is_begun_for_an_author(pytester: pytest.Pytester) -> None:
     assert pytester.run(sys.executable, "-m", "fastmesh", "new", "filter", "tenant-guard").ret == 0
     result = pytester.run(sys.executable, "-m", "pytest", "-q", "-W", "error", "-o", "pythonpath=src",
