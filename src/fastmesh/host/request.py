@@ -12,7 +12,7 @@ from collections.abc import Iterator, MutableMapping
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from fastmesh._core.filter.headers import ViewClosed
+from fastmesh._core.filter.headers import ViewClosed, cookies_of
 from fastmesh.filters.protocol import CLUSTER, DISCARD, LABEL, PATH, QUERY, REQUEST, SET, TIMEOUT, UNLABEL
 from fastmesh.host.headers import Headers
 
@@ -242,13 +242,7 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for line in self.headers.get_all("cookie"):
-            for part in line.split(";"):
-                name, equals, value = part.strip(" \t").partition("=")
-                if equals and name not in found:
-                    found[name] = value.strip('"') if value.startswith('"') else value
-        return found
+        return cookies_of(self.headers)
 
     @property
     def params(self) -> dict[str, str]:

@@ -308,3 +308,14 @@ cdef class Headers:
             return f"Headers({self.fields()!r})"
         except ViewClosed:
             return "<Headers, closed>"
+
+
+def cookies_of(headers):
+    """By name; of one that stands there twice the first, as most servers have it."""
+    cdef dict found = {}
+    for line in headers.get_all("cookie"):
+        for part in line.split(";"):
+            name, equals, value = part.strip(" \t").partition("=")
+            if equals and name not in found:
+                found[name] = value.strip('"') if value.startswith('"') else value
+    return found

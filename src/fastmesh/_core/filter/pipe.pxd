@@ -48,6 +48,7 @@ cdef class Stage(Task):
     cdef int _failed(self, BaseException error) except -1
     cdef int _end(self) except -1
     cdef int _give(self, object data) except -1
+    cdef int go_on(self) noexcept
 
 
 cdef class Next(Wait):

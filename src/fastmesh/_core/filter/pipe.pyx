@@ -199,11 +199,7 @@ cdef class Stage(Task):
         self.is_held = False
         if self.limit.next is not NULL:
             timer_unlink(&self.reactor.wheel, &self.limit)
-        try:
-            how = self.pipe.run()
-        except BaseException:
-            self.pipe.fault = self.stage
-            how = PIPE_FAILED
+        how = self.go_on()
         pipe_moved(self.pipe, how)
 
     cdef void finished(self) noexcept:
@@ -225,12 +221,15 @@ cdef class Stage(Task):
             except BaseException:
                 how = PIPE_FAILED
         if how == PIPE_MOVED:
-            try:
-                how = self.pipe.run()
-            except BaseException:
-                self.pipe.fault = self.stage
-                how = PIPE_FAILED
+            how = self.go_on()
         pipe_moved(self.pipe, how)
+
+    cdef int go_on(self) noexcept:
+        try:
+            return self.pipe.run()
+        except BaseException:
+            self.pipe.fault = self.stage
+            return PIPE_FAILED
 
     cdef int _give(self, object data) except -1:
         if data and not self.c.is_shadow or self.is_passing:

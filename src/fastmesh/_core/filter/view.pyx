@@ -2,7 +2,7 @@
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.string cimport memcpy
 from fastmesh._core.filter import headers as headers_module
-from fastmesh._core.filter.headers import HeaderError, ViewClosed  # no-cython-lint
+from fastmesh._core.filter.headers import HeaderError, ViewClosed, cookies_of  # no-cython-lint
 from fastmesh._core.filter.answer cimport answer_body, answer_is_bodiless, answer_status
 from fastmesh._core.filter.headers cimport headers_of, text_of
 from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait  # no-cython-lint
@@ -220,13 +220,7 @@ cdef class Request(View):
 
     @property
     def cookies(self):
-        cdef dict found = {}
-        for line in self.headers.get_all("cookie"):
-            for part in line.split(";"):
-                name, equals, value = part.strip(" \t").partition("=")
-                if equals and name not in found:
-                    found[name] = value.strip('"') if value.startswith('"') else value
-        return found
+        return cookies_of(self.headers)
 
     @property
     def params(self):
