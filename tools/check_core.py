@@ -13,8 +13,9 @@ FORBIDDEN = {"ctx", "data", "info", "manager", "handler", "util", "utils", "help
 
 # What follows the parameters of a signature, up to `nogil`. A nogil function that may "raise" takes the GIL to look.
 SIGNATURE = re.compile(r"\)([ \t]*(?:(?:noexcept|except\??|[-+?*\w])[ \t]*)*)\bnogil\b")
-# A function of the data plane that says neither.
-SILENT = re.compile(r"^cdef (?!class|extern|enum|struct)[^=\n(]*\w\((?:[^()]|\([^()]*\))*\)[ \t]*(?::|$)", re.M)
+# A function of the data plane that says neither. One that returns a Python object is none: it holds the GIL.
+SILENT = re.compile(r"^cdef (?!class|extern|enum|struct|(?:inline )?(?:object|bytes|str|tuple|list|dict) )"
+                    r"[^=\n(]*\w\((?:[^()]|\([^()]*\))*\)[ \t]*(?::|$)", re.M)
 ALLOCATES = re.compile(r"\b(?:malloc|calloc|realloc|free|aligned_alloc|posix_memalign)\s*\(")
 STRUCT = re.compile(r"\bstruct\s+(\w+)")
 EXTERN = re.compile(r"^cdef extern from.*:\n(?:[ \t]+.*\n|\n)*", re.M)     # C never raises

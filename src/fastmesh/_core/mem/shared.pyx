@@ -315,6 +315,13 @@ cdef class Table(Shared):
         object_unlock(self._o)
         return n
 
+    cdef uint64_t _figure(self, const uint64_t *figure) noexcept:
+        cdef uint64_t n
+        object_lock(self._o)
+        n = figure[0]
+        object_unlock(self._o)
+        return n
+
     def clear(self):
         """Forgets every key, for all workers."""
         object_lock(self._o)
@@ -324,20 +331,12 @@ cdef class Table(Shared):
     @property
     def evicted(self):
         """How many keys had to leave, for all time and all workers, because there were too many."""
-        cdef uint64_t n
-        object_lock(self._o)
-        n = self._o.evicted
-        object_unlock(self._o)
-        return n
+        return self._figure(&self._o.evicted)
 
     @property
     def recovered(self):
         """How often it was emptied because a worker was killed in the middle of a change."""
-        cdef uint64_t n
-        object_lock(self._o)
-        n = self._o.recovered
-        object_unlock(self._o)
-        return n
+        return self._figure(&self._o.recovered)
 
 
 cdef class TokenBuckets(Table):
