@@ -2,10 +2,7 @@
 
 import os
 import struct
-from collections.abc import Iterator
 from time import monotonic_ns
-
-import pytest
 
 from fastmesh._core.mem.counter import FILTER_COLUMNS, FILTER_PHASE_COLUMNS, FILTER_PHASES, LAYOUT
 from fastmesh.observe.filter_report import describe_filter
@@ -14,16 +11,6 @@ from fastmesh.observe.prometheus import Scene, exposition
 from fastmesh.observe.stats import StatsFile, StatsShelf
 
 NODE = {"service": "shop", "version": "v1", "namespace": "sales", "workload": "shop-v1", "cluster": ""}
-
-
-@pytest.fixture
-def shelf() -> Iterator[StatsShelf]:
-    made = StatsShelf()
-    made.take(0)
-    made.take(1)
-    yield made
-    for file in made.files:
-        file.close()
 
 
 def put_phase(file: StatsFile, row: int, phase: str, **figures: int) -> None:

@@ -3,10 +3,7 @@
 import os
 import re
 import struct
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from fastmesh._core.mem.counter import CLUSTER_COLUMNS, DURATION_MS_BOUNDS, ENDPOINT_COLUMNS, FLAGS, GLOBALS, LAYOUT
 from fastmesh.observe import families
@@ -33,16 +30,6 @@ def put_series(file: StatsFile, row: int, listener: int, cluster: int, code: int
     words[DURATION_AT + BUCKETS + 3] = count
     words[DURATION_AT + 2 * BUCKETS + 4] = count
     put(file, LAYOUT["series"] + row * LAYOUT["series_stride"], *words)
-
-
-@pytest.fixture
-def shelf() -> Iterator[StatsShelf]:
-    made = StatsShelf()
-    made.take(0)
-    made.take(1)
-    yield made
-    for file in made.files:
-        file.close()
 
 
 def scene_of(shelf: StatsShelf) -> Scene:
