@@ -179,6 +179,16 @@ cdef class Kernel(Stage):
         """How often each phase of a filter was called."""
         return {FILTER_PHASES[i]: self.alive().stats.filters[row].phases[i].calls for i in range(len(FILTER_PHASES))}
 
+    def scratch(self):
+        """The first bytes of the reactor's scratch memory, of which nothing is in use between turns."""
+        cdef scratch_t *s
+        found = []
+        for i in range(2):
+            s = &self.alive().scratch[i]
+            if s.n > 0:
+                found.append((<char *>s.chunks[0])[:16])
+        return found
+
     def log(self):
         """The access log's lines that were not read before."""
         cdef log_ring_t *ring = &self.alive().stats.log
