@@ -15,6 +15,7 @@ CLASSES: dict[Work, str] = {
     "mark": "Mark, header: {header}",
     "async": "MarkAsync, header: {header}",
     "isolated": "Mark, isolated: true, header: {header}",
+    "isolated-async": "MarkAsync, isolated: true, header: {header}",
     "answer": "Answer",
     "look": "Look",
     # Never left alone, however late the machine makes it: it shall take its time from the others.

@@ -15,11 +15,11 @@ Protocol = Literal["http", "tcp"]
 # What a filter does with each request:
 #   mark      reads x-user and x-team, and sets x-mark-1, the second of a chain x-mark-2 and so on, to both of them
 #   async     the same in a coroutine, which waits for nothing
-#   isolated  the same in a process of its own
+#   isolated  the same in a process of its own; isolated-async both
 #   answer    reads content-type of the answer, and sets x-answer to it
 #   look      sees each piece of the answer's body, and changes none
 #   compute   takes the processor for 2 ms; compute-isolated the same in a process of its own
-Work = Literal["mark", "async", "isolated", "answer", "look", "compute", "compute-isolated"]
+Work = Literal["mark", "async", "isolated", "isolated-async", "answer", "look", "compute", "compute-isolated"]
 # To the first byte of an answer, of a service whose endpoints may fail: far more than a good one takes.
 PATIENCE_MS = 250
 

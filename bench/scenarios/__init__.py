@@ -2,6 +2,7 @@
 
 from bench.scenarios.echoes import Echoes
 from bench.scenarios.filters_neighbour import FiltersNeighbour
+from bench.scenarios.filters_rate import FiltersRate
 from bench.scenarios.h1_access_log import H1AccessLog
 from bench.scenarios.h1_bodies import H1Bodies
 from bench.scenarios.h1_clusters import H1Clusters
@@ -34,6 +35,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     H1Clusters(),
     H1AccessLog(),
     H1Filters(),
+    FiltersRate(),
     FiltersNeighbour(),
     H1TwoHops(),
     H1Failing(),

@@ -24,8 +24,9 @@ POINTS: tuple[tuple[str, tuple[Work, ...]], ...] = (
     ("one, isolated", ("isolated",)),
     ("one, of the answer", ("answer",)),
     ("one, looks at the body", ("look",)),
+    ("one, isolated `async`", ("isolated-async",)),
 )
-NONE, ONE, FIVE, ASYNC, ISOLATED, ANSWER, LOOK = range(len(POINTS))
+NONE, ONE, FIVE, ASYNC, ISOLATED, ANSWER, LOOK, ISOLATED_ASYNC = range(len(POINTS))
 FIELDS = {"x-user": "alice", "x-team": "blue"}
 
 
@@ -85,7 +86,7 @@ def _check(port: int, works: tuple[Work, ...]) -> None:
     answer = connection.getresponse()
     body = answer.read().decode()
     connection.close()
-    marks = sum(work in ("mark", "async", "isolated") for work in works)
+    marks = sum(work in ("mark", "async", "isolated", "isolated-async") for work in works)
     wanted = ",".join("alice/blue" if number < marks else "" for number in range(http_origin.MARKS_MOST))
     if body != wanted:
         raise ValueError(f"filters {works}: the origin should see {wanted!r}, it sees {body!r}")
