@@ -30,6 +30,7 @@ ctypedef struct slot_t:
     uint8_t on_error
     uint8_t is_shadow
     uint8_t changes_body
+    uint8_t is_late           # labels that its on_complete sets come after the exchange
     # Quarantine.
     uint32_t failures         # since window_ns began
     uint32_t failures_most

@@ -125,7 +125,8 @@ cdef class Slot:
 
     def __init__(self, filter, dict phases, *, str name="", int row=0, str on_error="open", uint64_t budget_ns=2000000,
                  uint64_t timeout_ns=30000000000, uint32_t body_limit=1048576, bint shadow=False,
-                 bint changes_body=True, quarantine=(20, 10000000000, 5000000000, 300000000000), report=None):
+                 bint changes_body=True, bint is_late=False,
+                 quarantine=(20, 10000000000, 5000000000, 300000000000), report=None):
         cdef int phase, kind
         memset(&self.c, 0, sizeof(slot_t))
         self.filter = filter
@@ -153,6 +154,7 @@ cdef class Slot:
         self.c.body_limit = body_limit
         self.c.is_shadow = shadow
         self.c.changes_body = changes_body
+        self.c.is_late = is_late
         self.c.failures_most, self.c.window_ns, self.c.pause_first_ns, self.c.pause_most_ns = quarantine
         self.c.pause_ns = self.c.pause_first_ns
 

@@ -1,13 +1,15 @@
 """See ending.pxd."""
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.filter.chain cimport Slot, Table, slot_begin, slot_end, slot_t
 from fastmesh._core.filter.enlist cimport TAP_COMPLETE
 from fastmesh._core.filter.flow cimport flow_forget
-from fastmesh._core.filter.view cimport Outcome, Request, outcome_of
+from fastmesh._core.filter.view cimport Labels, Outcome, Request, outcome_of
 from fastmesh._core.filter.wait cimport TASK_HELD, Task
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.mem.counter cimport PHASE_COMPLETE
+from fastmesh._core.proxy.access_log cimport access_log_put_late, late_line_t
+from fastmesh._core.proxy.mux cimport S_LATE_LABELS
 
 cdef extern from "Python.h":
     bint PyCoro_CheckExact(object o)
@@ -18,9 +20,24 @@ cdef enum:
 cdef set detached = set()
 
 
+cdef class Late:
+    """The access log's line of an exchange, while filters may still set labels."""
+    cdef late_line_t *line    # owned; NULL where there is none, or before `ending_release`
+    cdef Labels labels
+    cdef uint32_t waiting     # filters
+
+    cdef void one_less(self) noexcept:
+        cdef late_line_t *line = self.line
+        self.waiting -= 1
+        if self.waiting == 0 and line is not NULL:
+            self.line = NULL
+            access_log_put_late(line, self.labels.packed, self.labels.size)
+
+
 cdef class Detached(Task):
     """An on_complete that waits for something after its exchange."""
     cdef slot_t *c
+    cdef Late late            # None where no labels come
     cdef Table table          # keeps the slot
     cdef uint64_t begun_ns
 
@@ -30,8 +47,18 @@ cdef class Detached(Task):
     cdef void leaving(self) noexcept:
         slot_end(self.c, PHASE_COMPLETE, self.begun_ns, False)
 
+    cdef void dropped(self) noexcept:
+        self.settle_late()
+
+    cdef void settle_late(self) noexcept:
+        cdef Late late = self.late
+        self.late = None
+        if late is not None:
+            late.one_less()
+
     cdef void finished(self) noexcept:
         detached.discard(self)
+        self.settle_late()
         if self.c.row is not NULL:
             self.c.row.in_flight -= 1
         if self.error is not None:
@@ -79,6 +106,13 @@ cdef void _completed(Request r) noexcept:
                     if task.step() == TASK_HELD:
                         detached.add(task)
                         task.arm(c.timeout_ns)
+                        if c.is_late:
+                            if r.late is None:
+                                r.late = Late.__new__(Late)
+                                (<Late>r.late).labels = r.labels
+                                s.bits |= S_LATE_LABELS
+                            task.late = <Late>r.late
+                            task.late.waiting += 1
                         if c.row is not NULL:
                             c.row.in_flight += 1
                     result = task.result
@@ -96,6 +130,10 @@ cdef void ending_release(stream_t *s) noexcept nogil:
         r = <Request>s.run
         s.run = NULL
         s.labels = NULL
+        if r.late is not None:
+            (<Late>r.late).line = <late_line_t *>s.late
+            s.late = NULL
+            r.late = None
         if r.response is not None and r.response.h is NULL:
             r.response.m = NULL
         r.s = NULL
@@ -114,3 +152,13 @@ cdef void ending_close() noexcept:
     for task in list(detached):
         (<Task>task).cancel()
     detached.clear()
+
+
+def set_label(Labels labels not None, name, value):
+    """Of an exchange that is over, by a filter for which its line in the log waits."""
+    labels.put(name, value)
+
+
+def drop_label(Labels labels not None, name):
+    if name in labels.words:
+        labels.drop(name)

@@ -45,6 +45,7 @@ cdef class Request(View):
     cdef void *cluster_of
     cdef UpstreamError _error     # while filters are asked about it
     cdef OwnHead _trailers        # while filters see them
+    cdef object late              # of the ending: labels may come after it
     cdef stream_t *alive(self) except NULL
     cdef void touch(self) noexcept
     cdef str sent_id(self)
@@ -71,6 +72,8 @@ cdef class Labels:
     cdef dict words
     cdef uint8_t *packed      # as the log reads it
     cdef uint32_t size
+    cdef int put(self, name, value) except -1
+    cdef int drop(self, name) except -1
     cdef int pack(self) except -1
 
 

@@ -471,6 +471,9 @@ cdef class Labels:
 
     def __setitem__(self, name, value):
         self.request.alive()
+        self.put(name, value)
+
+    cdef int put(self, name, value) except -1:
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"labels are str: {name!r}: {value!r}")
         if not name or len(name.encode()) > LABEL_NAME_MAX or not name.isprintable():
@@ -478,12 +481,15 @@ cdef class Labels:
         if name not in self.words and len(self.words) >= LABELS_MAX:
             raise ValueError(f"an exchange has at most {LABELS_MAX} labels; {name!r} is one more")
         self.words[name] = value
-        self.pack()
+        return self.pack()
 
     def __delitem__(self, name):
         self.request.alive()
+        self.drop(name)
+
+    cdef int drop(self, name) except -1:
         del self.words[name]
-        self.pack()
+        return self.pack()
 
     def __iter__(self):
         return iter(self.words)

@@ -2,9 +2,10 @@
 
 The worker never waits for a reader: a line that finds no room is dropped and counted.
 """
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
-from fastmesh._core.proxy.mux cimport stream_t
+from fastmesh._core.proxy.mux cimport proxy_t, stream_t
+from fastmesh._core.snapshot.snapshot cimport log_op_t, snapshot_t
 
 # Numbers of the fields, as in the snapshot's log ops.
 cdef enum:
@@ -40,4 +41,24 @@ cdef enum:
 
 # The names of response flags with commas between them, "-" for none; `room` has 160 bytes.
 cdef span_t flags_text(uint32_t flags, char *room) noexcept nogil
+# With S_LATE_LABELS, and labels in the format, the line is not written but left at s.late.
 cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil
+
+cdef enum:
+    LATE_MOST = 16            # places of labels in a line that wait; further ones hold what there is
+
+ctypedef struct late_mark_t:
+    uint32_t at               # the bytes before it
+    const log_op_t *op        # the snapshot's
+
+# A line whose labels are still to come. Owned by whoever took it from the stream.
+ctypedef struct late_line_t:
+    proxy_t *proxy
+    snapshot_t *snap          # one reference
+    uint32_t n
+    uint32_t n_marks
+    late_mark_t marks[16]
+    uint8_t *bytes            # behind this, in the same memory
+
+# Writes it with these labels (as stream_t.labels), and frees it.
+cdef void access_log_put_late(late_line_t *late, const uint8_t *labels, uint32_t labels_len) noexcept nogil

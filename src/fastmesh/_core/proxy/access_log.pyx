@@ -5,12 +5,13 @@ from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request, h1_parse_resp
 from fastmesh._core.http.msg cimport MSG_FIELDS_ROOM, msg_span, msg_t, msg_value
 from fastmesh._core.http.token cimport HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_REQUEST_ID
 from fastmesh._core.mem.counter cimport G_LOG_DROPPED, G_LOG_LINES, STATS_LOG_BYTES, log_ring_t
+from fastmesh._core.mem.raw cimport raw_give, raw_take
 from fastmesh._core.mem.span cimport span_eq, span_ieq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
 from fastmesh._core.proxy.emit cimport put_number
-from fastmesh._core.proxy.mux cimport S_HTTP10, S_TCP, proxy_t
+from fastmesh._core.proxy.mux cimport S_HTTP10, S_LATE_LABELS, S_TCP
 from fastmesh._core.proxy.wall cimport proxy_stamp
-from fastmesh._core.snapshot.snapshot cimport log_op_t
+from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 
 cdef extern from *:
     """
@@ -29,6 +30,7 @@ cdef enum:
     VALUE_MAX = 8192          # bytes of one value that are written; the rest is cut
     TEXT_MAX = 65536          # bytes of a format's own text, which is written whatever the values are
     ABSENT_MAX = 4 * 4096     # of operators that are written as absent
+    LABELS_BYTES = 6 * VALUE_MAX        # more than all labels of an exchange take, however they are written
 
 cdef h1_limits_t ANY
 ANY.head_bytes = 65535
@@ -116,27 +118,27 @@ cdef inline const uint8_t *_next_label(const uint8_t *p, span_t *name, span_t *v
     return p + 2 + value.len
 
 
-cdef span_t _label(const stream_t *s, span_t wanted) noexcept nogil:
-    cdef const uint8_t *p = s.labels
+cdef span_t _label(const uint8_t *labels, uint32_t labels_len, span_t wanted) noexcept nogil:
+    cdef const uint8_t *p = labels
     cdef span_t name, value
-    while p is not NULL and p < s.labels + s.labels_len:
+    while p is not NULL and p < labels + labels_len:
         p = _next_label(p, &name, &value)
         if span_eq(name, wanted):
             return value
     return span_of(NULL, 0)
 
 
-cdef uint8_t *_labels(uint8_t *to, const stream_t *s, bint quote) noexcept nogil:
+cdef uint8_t *_labels(uint8_t *to, const uint8_t *labels, uint32_t labels_len, bint quote) noexcept nogil:
     """At most 16 labels of 64 and 256 bytes."""
-    cdef const uint8_t *p = s.labels
+    cdef const uint8_t *p = labels
     cdef span_t name, value
     cdef bint first = True
-    if s.labels_len == 0:
+    if labels_len == 0:
         return _value(to, span_of(NULL, 0), quote)
     if quote:
         to[0] = c'{'
         to += 1
-    while p < s.labels + s.labels_len:
+    while p < labels + labels_len:
         p = _next_label(p, &name, &value)
         if not first:
             to[0] = c','
@@ -153,14 +155,14 @@ cdef uint8_t *_labels(uint8_t *to, const stream_t *s, bint quote) noexcept nogil
 
 cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
     cdef proxy_t *p = s.proxy
-    cdef log_ring_t *ring = &p.stats.log
     cdef const log_op_t *op
     cdef msg_t *m = NULL
     cdef msg_t *a = NULL
+    cdef late_mark_t marks[16]
+    cdef uint32_t n_marks = 0
     cdef uint8_t *to = line
-    cdef uint32_t i, n, at, part
+    cdef uint32_t i, n
     cdef uint32_t text = TEXT_MAX
-    cdef uint64_t head
     cdef span_t v
     cdef char room[ADDR_TEXT + 40]
     cdef uint64_t number
@@ -178,6 +180,11 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
             continue
         if to - line > LINE_MAX:
             to = _value(to, v, op.quote)
+            continue
+        if s.bits & S_LATE_LABELS and (op.field == LOG_LABEL or op.field == LOG_LABELS) and n_marks < LATE_MOST:
+            marks[n_marks].at = <uint32_t>(to - line)
+            marks[n_marks].op = op
+            n_marks += 1
             continue
         number = 0
         is_number = False
@@ -269,9 +276,9 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
             if m is not NULL:
                 v = msg_value(m, m.at[HEADER_USER_AGENT])
         elif op.field == LOG_LABEL:
-            v = _label(s, op.text)
+            v = _label(s.labels, s.labels_len, op.text)
         elif op.field == LOG_LABELS:
-            to = _labels(to, s, op.quote)
+            to = _labels(to, s.labels, s.labels_len, op.quote)
             continue
         if is_number:
             to = put_number(to, number)
@@ -279,7 +286,51 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
             to = _value(to, v, op.quote)
     to[0] = 10
     n = <uint32_t>(to + 1 - line)
-    head = ring.head
+    if n_marks:
+        s.late = _hold(s, n, marks, n_marks)
+    else:
+        _put(p, n)
+
+
+cdef late_line_t *_hold(stream_t *s, uint32_t n, const late_mark_t *marks, uint32_t n_marks) noexcept nogil:
+    cdef late_line_t *late = <late_line_t *>raw_take(sizeof(late_line_t) + n)
+    late.proxy = s.proxy
+    late.snap = snapshot_get(s.snap)
+    late.n = n
+    late.n_marks = n_marks
+    memcpy(late.marks, marks, n_marks * sizeof(late_mark_t))
+    late.bytes = <uint8_t *>(late + 1)
+    memcpy(late.bytes, line, n)
+    return late
+
+
+cdef void access_log_put_late(late_line_t *late, const uint8_t *labels, uint32_t labels_len) noexcept nogil:
+    cdef const log_op_t *op
+    cdef uint8_t *to = line
+    cdef uint32_t done = 0
+    cdef uint32_t i
+    for i in range(late.n_marks):
+        op = late.marks[i].op
+        memcpy(to, late.bytes + done, late.marks[i].at - done)
+        to += late.marks[i].at - done
+        done = late.marks[i].at
+        if (to - line) + (late.n - done) + LABELS_BYTES + ABSENT_MAX > <int>sizeof(line):
+            to = _value(to, span_of(NULL, 0), op.quote)
+        elif op.field == LOG_LABELS:
+            to = _labels(to, labels, labels_len, op.quote)
+        else:
+            to = _value(to, _label(labels, labels_len, op.text), op.quote)
+    memcpy(to, late.bytes + done, late.n - done)
+    _put(late.proxy, <uint32_t>(to - line) + late.n - done)
+    snapshot_put(late.snap)
+    raw_give(late)
+
+
+cdef void _put(proxy_t *p, uint32_t n) noexcept nogil:
+    """The first bytes of `line`, into the ring."""
+    cdef log_ring_t *ring = &p.stats.log
+    cdef uint64_t head = ring.head
+    cdef uint32_t at, part
     if head + n - fm_load_acquire(<unsigned long *>&ring.tail) > STATS_LOG_BYTES:
         ring.dropped += 1
         p.stats.globals[G_LOG_DROPPED] += 1

@@ -63,6 +63,7 @@ cdef enum:
     S_LOCAL_SEEN = 16777216   # filters have seen the answer of the proxy's own
     S_RETRY_TOLD = 33554432   # filters know of the attempt that is about to begin
     S_CALL = 67108864         # asked by a filter: there is no client
+    S_LATE_LABELS = 134217728 # a filter may set labels after its end: the log's line waits for them
 
     # What filters answer.
     FILTER_GO = 0             # go on at once
@@ -220,6 +221,7 @@ ctypedef struct stream_t:
     uint64_t timeout_ns       # of the request; 0 = none
     const uint8_t *labels     # of filters, for the log: length, name, length, value … (1, n, 2, n bytes); not owned
     uint32_t labels_len
+    void *late                # with S_LATE_LABELS, the line that waits; for `release` to take
     const char *details       # Envoy's response code details; static storage
     endpoint_t *tried[8]
     uint64_t start_ns         # the head was complete

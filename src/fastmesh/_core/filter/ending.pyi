@@ -1,0 +1,6 @@
+"""Labels that come after the end of an exchange; this file is what type checkers read."""
+
+from fastmesh._core.filter.view import Labels
+
+def set_label(labels: Labels, name: str, value: str) -> None: ...
+def drop_label(labels: Labels, name: str) -> None: ...
