@@ -1,6 +1,7 @@
 """Isolated filters in real processes: what they may use, and what they may do without harm to anybody else."""
 
 import contextlib
+import json
 import os
 import signal
 import socketserver
@@ -10,14 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.harness import Answer, Origin, Sidecar, ask, cluster, free_port, http_listener, is_alive, until
+from integration.harness import (
+    Answer,
+    Origin,
+    Sidecar,
+    ask,
+    cluster,
+    free_port,
+    http_listener,
+    is_alive,
+    origins,
+    until,
+)
 
 FILTERS = '''
 import asyncio
 import os
 import time
 
-from fastmesh import Filter, Request, Response, shared
+from fastmesh import CallFailed, Filter, Outcome, Request, Response, shared
 
 VERSION = 1
 
@@ -27,14 +39,22 @@ class Probe(Filter):
 
     isolated = True
     redis_port: int = 0
+    polls: bool = False
 
     def start(self) -> None:
+        if self.polls:
+            self.task = asyncio.get_running_loop().create_task(self.poll())
         self.seen = self.metrics.counter("seen", help="Requests.")
         self.everywhere = shared.Counter("seen")
         self.log.info("starts with %s", VERSION)
         if self.redis_port:
             from redis.asyncio import Redis
             self.redis = Redis(port=self.redis_port)
+
+    async def poll(self) -> None:
+        """Asks for something without having been asked."""
+        reply = await self.mesh.get("other", "/poll")
+        self.log.info("polled %s", reply.text)
 
     async def on_request(self, request: Request) -> Response | None:
         self.seen.inc()
@@ -62,12 +82,41 @@ class Probe(Filter):
             os.write(4, b"\\x93\\x00\\xcd\\xff\\xff\\x90")       # a reply to a call that nobody made
         elif what == "version":
             return Response(200, text=str(VERSION))
+        elif what == "mesh":
+            try:
+                reply = await self.mesh.post(request.query, "/from-host", json={"a": 1}, timeout=2)
+            except CallFailed as failed:
+                return Response(failed.status, text=failed.reason)
+            return Response(reply.status, text=reply.text, headers={"x-length": reply.headers["content-length"]})
+        elif what == "late" or what == "never":
+            request.labels["early"] = "yes"
         return None
 
     def on_response(self, request: Request, response: Response) -> None:
         response.headers["x-path"] = request.state["path"]
         response.headers["x-pid"] = request.headers["x-host"]
         request.labels["path"] = request.state["path"]
+
+
+class Late(Probe):
+    """Thinks about an exchange when it is over."""
+
+    async def on_complete(self, request: Request, outcome: Outcome) -> None:
+        if request.path == "/late":
+            await asyncio.sleep(0.01)
+            request.labels["late"] = "yes"
+        elif request.path == "/never":
+            await asyncio.Event().wait()
+
+
+class Beside(Filter):
+    """In the worker, with what the isolated one counts."""
+
+    def start(self) -> None:
+        self.everywhere = shared.Counter("seen")
+
+    def on_response(self, request: Request, response: Response) -> None:
+        response.headers["x-seen"] = str(self.everywhere.value)
 
 
 class Bodies(Filter):
@@ -306,6 +355,76 @@ def test_a_worker_that_is_replaced_takes_its_host_along(mesh: Mesh) -> None:
     until(lambda: mesh.sidecar.worker_pids() not in ([], [worker]), "another worker")
     assert mesh.back(first) != first
     until(lambda: not is_alive(first), "the end of the dead worker's host")
+
+
+def test_it_calls_clusters_through_its_worker(mesh: Mesh) -> None:
+    with origins("other") as (other,):
+        config = mesh.config()
+        config["clusters"] += [cluster("other", other.address), cluster("gone", f"127.0.0.1:{free_port()}")]
+        mesh.sidecar.reload(config)
+        answer = mesh.ask("/mesh?other")
+        assert answer.text == "other" and answer.headers["x-length"] == "5" and other.requests == 1
+        assert mesh.ask("/mesh?nobody").text == "cluster_not_found"
+    answer = mesh.ask("/mesh?gone")
+    assert answer.status == 503 and "connection_failure" in answer.text
+    found = mesh.sidecar.metrics()
+    assert any("other" in name and "connect" in name and value for name, value in found.items()), found
+
+
+def test_a_task_of_its_own_calls_clusters_too(mesh: Mesh) -> None:
+    with origins("other") as (other,):
+        config = mesh.config(polls="true")
+        config["clusters"].append(cluster("other", other.address))
+        mesh.sidecar.reload(config)
+        mesh.sidecar.wait_log("polled other")
+        assert other.requests == 1
+        (host,) = mesh.hosts()
+        os.kill(host, signal.SIGKILL)
+        # The one that takes its place is heard, too, before anybody has asked it.
+        mesh.sidecar.wait_log("polled other", 2)
+
+
+def test_it_shares_objects_with_filters_in_place(mesh: Mesh) -> None:
+    config = mesh.config()
+    config["listeners"][1]["filters"] = [{"use": "./filters.py:Beside"}]
+    mesh.sidecar.reload(config)
+    for i in range(1, 4):
+        mesh.ask("/")
+        assert ask(mesh.plain, "/").headers["x-seen"] == str(i)
+
+
+def logged(mesh: Mesh) -> list[dict[str, Any]]:
+    path = mesh.filters.with_name("access.log")
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_labels_that_it_sets_when_all_is_over_are_in_the_log(mesh: Mesh) -> None:
+    config = mesh.config("Late", timeout="1h")
+    config["access_log"] = {"path": str(mesh.filters.with_name("access.log")), "format": "json",
+                            "fields": {"path": "%REQ(:PATH)%", "labels": "%LABELS%", "late": "%LABEL(late)%"}}
+    mesh.sidecar.reload(config)
+    mesh.ask("/late")
+    until(lambda: logged(mesh))
+    assert logged(mesh) == [{"path": "/late", "late": "yes",
+                             "labels": {"early": "yes", "path": "/late", "late": "yes"}}]
+    mesh.ask("/never")
+    mesh.ask("/")
+    until(lambda: len(logged(mesh)) == 2)
+    # What a filter still thinks about is written when the worker ends.
+    mesh.sidecar.stop()
+    assert logged(mesh)[2] == {"path": "/never", "late": None, "labels": {"early": "yes", "path": "/never"}}
+
+
+def test_a_host_lets_its_worker_go_first_unless_it_shall_not(mesh: Mesh) -> None:
+    def nice(pid: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+
+    (worker,) = mesh.sidecar.worker_pids()
+    first = mesh.host()
+    assert nice(first) > nice(worker)
+    mesh.sidecar.reload({**mesh.config(), "filter_host": {"priority": "normal"}})
+    second = mesh.host()
+    assert second != first and nice(second) == nice(worker)
 
 
 def test_it_dies_with_control(tmp_path: Path, origin: Origin, reactor: str) -> None:

@@ -29,7 +29,7 @@ class Wire:
     def open(self) -> None:
         raise AssertionError("it is open")
 
-    def send(self, data: bytes) -> bool:
+    def send(self, data: bytes, is_owed: bool = False) -> bool:
         if not self.is_open or self.is_full:
             return False
         self.said.append(data)
@@ -68,6 +68,7 @@ class HostedPlay(Play):
         self.hosted.append(Hosted(made, phases, 1e9))
         stand_in = StandIn(self.host, len(self.hosted) - 1, type(made).__name__, phases)
         settings.setdefault("changes_body", made.changes_body)
+        settings.setdefault("is_late", True)
         super().filter(Only(stand_in), **settings)
         stand_in.slot = self.slots[-1]
         return self
@@ -100,6 +101,10 @@ class HostedPlay(Play):
     async def pump(self) -> None:
         for _ in range(10):
             await asyncio.sleep(0)
+
+    def abandon(self) -> None:
+        super().abandon()
+        self.hosted.clear()     # what filters have caught holds heads
 
     def shut(self) -> None:
         """The loop's own end."""

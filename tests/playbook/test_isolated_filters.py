@@ -1,8 +1,7 @@
 """Isolated filters do what filters in place do: the same tests, with a stand-in in the worker and the filter in a host.
 
 Left out is what cannot be alike: a generator without end is held back by whoever does not take what it gives, not
-counted; a host does not know which clusters there are, so the worker finds out; and labels that are set in
-on_complete come too late.
+counted; and a host does not know which clusters there are, so the worker finds out.
 """
 
 from collections.abc import Iterator
@@ -10,22 +9,28 @@ from typing import Any
 
 import msgpack
 import pytest
-from playbook import conftest, test_filter_bodies, test_filters
+from playbook import conftest, test_filter_bodies, test_filter_calls, test_filters
 from playbook.hosted import HostedPlay
 
-from fastmesh import Filter, Request, Response
-from fastmesh.filters.protocol import DONE, FAILED, GAVE, SET, STATUS, WANTS
+from fastmesh import Filter, Outcome, Request, Response
+from fastmesh.filters.protocol import DONE, FAILED, GAVE, PIECE_MOST, SET, STATUS, WANTS
+from fastmesh.host.mesh import HostMesh
 
-OTHERWISE = {"test_a_generator_without_end_is_stopped", "test_a_cluster_that_is_not_there",
-             "test_state_and_labels_of_an_exchange", "test_an_error_in_a_piece_that_is_forgiven"}
+OTHERWISE = {(test_filter_bodies, "test_a_generator_without_end_is_stopped"),
+             (test_filters, "test_a_cluster_that_is_not_there"),
+             (test_filter_bodies, "test_an_error_in_a_piece_that_is_forgiven"),
+             (test_filter_calls, "test_calls_outside_of_a_worker")}
 
-globals().update({name: test for module in (test_filters, test_filter_bodies) for name, test in vars(module).items()
-                  if name.startswith("test_") and name not in OTHERWISE})
+globals().update({name: test for module in (test_filters, test_filter_bodies, test_filter_calls)
+                  for name, test in vars(module).items()
+                  if name.startswith("test_") and (module, name) not in OTHERWISE})
 
 
 @pytest.fixture(params=["ready", "completion"])
-def play(request: pytest.FixtureRequest, spare_descriptor: None) -> Iterator[HostedPlay]:
+def play(request: pytest.FixtureRequest, spare_descriptor: None,
+         monkeypatch: pytest.MonkeyPatch) -> Iterator[HostedPlay]:
     made = HostedPlay(request.param)
+    monkeypatch.setattr(test_filter_calls, "Mesh", lambda: HostMesh(made.calls.asks))
     try:
         yield made
         if request.node.stash.get(conftest.FAILED, False):
@@ -33,6 +38,8 @@ def play(request: pytest.FixtureRequest, spare_descriptor: None) -> Iterator[Hos
         else:
             made.end()
             assert made.calls.exchanges == {} and made.calls.running == {} and made.host.pending == {}
+            assert made.calls.asks.waiting == {} and made.calls.asks.weight == 0
+            assert made.host.errands.asks == {} and made.host.errands.weight == 0
             assert made.nonsense == []
     finally:
         made.shut()
@@ -92,3 +99,94 @@ def test_an_edit_that_no_filter_may_make_is_an_error_of_the_phase(edit: list[Any
         play.end()
     finally:
         play.shut()
+
+
+class Ask(Filter):
+    """Sends a body to another cluster, and makes the answer its own."""
+
+    def __init__(self, play: HostedPlay, body: bytes) -> None:
+        self.mesh = HostMesh(play.calls.asks)
+        self.body = body
+
+    async def on_request(self, request: Request) -> Response | None:
+        reply = await self.mesh.post("auth", "/check", body=self.body, limit=1 << 24)
+        assert len(reply.headers["x-long"]) == 8000
+        return Response(reply.status, body=reply.body[::-1])
+
+
+@pytest.mark.parametrize("size", [1, PIECE_MOST // 4, PIECE_MOST // 4 + 1, PIECE_MOST, 3 * PIECE_MOST + 5])
+def test_long_bodies_go_and_come_in_pieces(play: HostedPlay, size: int) -> None:
+    body = bytes(i % 251 for i in range(size))
+    play.endpoints("a").cluster("auth").endpoints("b", cluster="auth").filter(Ask(play, body))
+    play.client_sends(GET)
+    auth = play.connect("b")
+    assert auth.expect_request("POST /check").body == body
+    auth.answers(200, body, ["x-long: " + "v" * 8000])
+    play.first.expect_answer(200, body[::-1])
+    play.expect_no_connect()
+
+
+def test_a_host_that_dies_gives_its_calls_up(spare_descriptor: None) -> None:
+    play = HostedPlay("ready")
+    try:
+        play.endpoints("a").cluster("auth").endpoints("b", cluster="auth").filter(Ask(play, b"x"), on_error="open")
+        play.client_sends(GET)
+        auth = play.connect("b")
+        auth.expect_request("POST /check")
+        play.host.lost("it has ended")
+        play.settle()
+        auth.expect_closed()
+        play.connect("a").answers()
+        play.first.expect_answer(200)
+        assert play.host.errands.asks == {}
+        play.calls.asks.end()       # the filter hears of it, too
+        play.settle()
+        play.end()
+    finally:
+        play.shut()
+
+
+class Note(Filter):
+    """Labels an exchange when it is over, after a while."""
+
+    def __init__(self, play: HostedPlay) -> None:
+        self.play = play
+
+    def on_request(self, request: Request) -> None:
+        request.labels["early"] = "yes"
+        request.labels["gone"] = "yes"
+
+    async def on_complete(self, request: Request, outcome: Outcome) -> None:
+        reply = await HostMesh(self.play.calls.asks).get("auth", "/kind")
+        assert dict(request.labels) == {"early": "yes", "gone": "yes"}
+        request.labels["kind"] = reply.text
+        del request.labels["gone"]
+
+
+@pytest.mark.parametrize("kind", ["paid", '"p=a,i"d\\'])
+def test_a_line_of_the_log_waits_for_labels_that_come_late(play: HostedPlay, kind: str) -> None:
+    play.endpoints("a").cluster("auth").endpoints("b", cluster="auth").filter(Note(play))
+    play.logged((5, ""), (26, "kind"), (27, ""), (26, "none"), (5, ""))
+    play.client_sends(GET)
+    play.connect("a").answers()
+    play.first.expect_answer(200)
+    auth = play.connect("b")
+    auth.expect_request("GET /kind")
+    assert play.stage.log() == []
+    auth.answers(200, kind.encode())
+    told = kind.replace("\\", "\\\\").replace('"', '\\"')
+    assert play.stage.log() == [f"200 {told} early=yes,kind={told} - 200"]
+
+
+def test_labels_that_do_not_come_do_not_hold_the_line_for_ever(play: HostedPlay) -> None:
+    play.endpoints("a").cluster("auth").endpoints("b", cluster="auth").filter(Note(play), timeout_ns=50_000_000)
+    play.logged((27, ""))
+    play.client_sends(GET)
+    play.connect("a").answers()
+    play.first.expect_answer(200)
+    auth = play.connect("b")
+    auth.expect_request("GET /kind")
+    assert play.stage.log() == []
+    play.pass_time("60ms")
+    assert play.stage.log() == ["early=yes,gone=yes"]
+    auth.expect_closed()

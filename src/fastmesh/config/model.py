@@ -9,6 +9,7 @@ from fastmesh.config.admin import Admin
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fields import OR_DEFAULT, Choice, Count, Duration, Parsed, Section, shown
 from fastmesh.config.filter import MAX_FILTERS, FilterUse
+from fastmesh.config.filter_host import FilterHost
 from fastmesh.config.listener import Listener
 from fastmesh.config.node import Node
 from fastmesh.errors import WrongValue
@@ -58,6 +59,8 @@ class Config(Section):
     max_connections: Annotated[int, Count(0, MAX_CONNECTIONS), Field(
         description="Client connections per worker. Beyond, an idle one makes room, or the new one is closed. 0 "
                     "derives it from the limit of open files.")] = 0
+    filter_host: Annotated[FilterHost, OR_DEFAULT, Field(
+        description="The processes that isolated filters run in.")] = Field(default_factory=FilterHost)
     access_log: Annotated[AccessLog | None, Field(
         description="The access log. There is none when this section is left out.")] = None
     listeners: Annotated[list[Listener], Field(

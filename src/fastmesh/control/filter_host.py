@@ -57,7 +57,8 @@ class FilterHost:
             os.ftruncate(pulse, PULSE_BYTES)
             self._pulse = mmap.mmap(pulse, PULSE_BYTES, prot=mmap.PROT_READ)
             self._child = Child.spawn(
-                [sys.executable, "-I", "-c", ENTRY, ":".join(paths), *map(str, (slot, at, size, os.getpid()))],
+                [sys.executable, "-I", "-c", ENTRY, ":".join(paths),
+                 *map(str, (slot, at, size, os.getpid(), isolated.priority))],
                 {3: theirs.fileno(), 4: host_end.fileno(), 5: fd, 6: pulse,
                  **({7: shared_fd} if shared_fd >= 0 else {}), **({8: stats.fd} if stats is not None else {})},
                 self._died, os.environ)

@@ -10,3 +10,4 @@ class Isolated:
     key: str                # alike for snapshots that have the same ones
     names: tuple[str, ...]
     timeout: float          # seconds, the longest of theirs
+    priority: str = "low"

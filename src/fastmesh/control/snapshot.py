@@ -115,7 +115,8 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
 
 
 def _isolated(told: dict[str, Any] | None) -> Isolated | None:
-    return None if told is None else Isolated(told["key"], tuple(told["names"]), told["timeout_ns"] / 1e9)
+    return None if told is None else Isolated(told["key"], tuple(told["names"]), told["timeout_ns"] / 1e9,
+                                              told["priority"])
 
 
 def _sentence(problem: dict[str, Any]) -> str:

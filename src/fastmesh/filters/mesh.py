@@ -47,7 +47,8 @@ class Mesh:
     """Requests to the clusters of the configuration, with their load balancing, pools, limits and retries.
 
     No filters see them. `timeout` is in seconds, from the call to the whole answer; `limit` is how many bytes the
-    answer may have. Without an answer `CallFailed` is raised; any status that an upstream gives is an answer.
+    answer may have. Without an answer `CallFailed` is raised; any status that an upstream gives is an answer. In an
+    isolated filter the worker beside it makes them, in a phase and in tasks of the filter's own alike.
     """
 
     async def get(self, cluster: str, path: str, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
@@ -78,20 +79,24 @@ class Mesh:
 
             data = dumps(json, separators=(",", ":"), ensure_ascii=False).encode()
             kind = "application/json"
-        head = _head(method, cluster, path, headers, kind, len(data))
-        return Reply(*await Call(cluster, method.encode(), head, data, timeout, limit))
+        # Names and values are checked where every filter's are.
+        from fastmesh._core.filter.view import Headers
+
+        fields = Headers(headers)
+        if "host" not in fields:
+            fields.add("host", cluster)
+        if kind is not None and "content-type" not in fields:
+            fields.add("content-type", kind)
+        return await self._call(method, cluster, path, fields, data, timeout, limit)
+
+    async def _call(self, method: str, cluster: str, path: str, fields: Headers, body: bytes, timeout: float,
+                    limit: int) -> Reply:
+        """Everything has been checked."""
+        head = _head(method, path, fields, len(body))
+        return Reply(*await Call(cluster, method.encode(), head, body, timeout, limit))
 
 
-def _head(method: str, cluster: str, path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]],
-          kind: str | None, size: int) -> bytes:
-    # Names and values are checked where every filter's are.
-    from fastmesh._core.filter.view import Headers
-
-    fields = Headers(headers)
-    if "host" not in fields:
-        fields.add("host", cluster)
-    if kind is not None and "content-type" not in fields:
-        fields.add("content-type", kind)
+def _head(method: str, path: str, fields: Headers, size: int) -> bytes:
     lines = [f"{method} {path} HTTP/1.1\r\n".encode()]
     for name, value in fields.fields():
         lines.append(f"{name}: ".encode() + value.encode("utf-8") + b"\r\n")

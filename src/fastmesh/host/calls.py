@@ -1,7 +1,8 @@
 """The calls that a worker makes to the filters of a host, from their begin to their reply.
 
-A phase that is a plain function is called at once, and its reply leaves with those of all other calls of the same
-read; one that is a coroutine function becomes a task. What a filter raises is its reply, whatever it is.
+A phase is called at once, and its reply leaves with those of all other calls of the same read; a coroutine takes its
+first step at once, too, and has a task when it waits (fastmesh.host.spare). What a filter raises is its reply, whatever
+it is.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from fastmesh.filters.protocol import (
     GAVE,
     LAST,
     MORE,
+    NEXT,
     OVER,
     PHASES,
     PIECE,
@@ -37,12 +39,16 @@ from fastmesh.filters.protocol import (
     WANTS,
 )
 from fastmesh.host.headers import Headers
+from fastmesh.host.mesh import Asks
 from fastmesh.host.outcome import Outcome, UpstreamError
 from fastmesh.host.request import Connection, Edit, Request
 from fastmesh.host.response import Response
+from fastmesh.host.spare import Spares
 
 LATE = 0.25             # seconds that the worker has to call a phase off itself, before it is ended here
 ANSWERS = ("on_request", "on_route", "on_response")
+STREAMS = frozenset(number for number, phase in enumerate(PHASES) if phase.endswith("_stream"))
+WHOLE = frozenset(number for number, phase in enumerate(PHASES) if phase.endswith("_body"))
 TRACE_LINES = 12
 CPU_EVERY = 32          # calls of which one has its processor time measured: two system calls each
 
@@ -50,37 +56,50 @@ CPU_EVERY = 32          # calls of which one has its processor time measured: tw
 class Exchange:
     """What a host knows of an exchange between two calls."""
 
-    __slots__ = ("request", "response")
+    __slots__ = ("is_kept", "request", "response")
 
-    def __init__(self) -> None:
+    def __init__(self, is_kept: bool) -> None:
+        """`is_kept`: until the worker says that it is over. Else it has one call."""
+        self.is_kept = is_kept
         self.request = Request()
         self.response: Response | None = None
+
+    def end(self) -> None:
+        """No phase begins any more."""
+        self.request.end()
+        self.part()
+
+    def part(self) -> None:
+        """When the last phase has ended: what refers to each other is parted, so that nobody has to look for it."""
+        if self.request.part() and self.response is not None:
+            self.response.part()
 
 
 class Call:
     """One phase of one filter for one exchange."""
 
-    __slots__ = ("argument", "coroutine", "cpu_ns", "due", "edits", "exchange", "filter", "has_begun", "is_measured",
-                 "number", "outbox", "phase", "pieces", "place", "reply", "task", "turn")
+    # What a plain function's call never needs stands at the class.
+    cpu_ns = 0
+    due = 0.0                   # when the task should have come to its end
+    is_open = False             # the views are
+    has_begun = False           # the task
+    is_measured = False         # its processor time is taken, for that of CPU_EVERY calls
+    task: asyncio.Task[None] | None = None
+    coroutine: Coroutine[Any, Any, Any] | None = None       # of the task
+    turn: asyncio.Future[bytes | None] | None = None        # of a stream: what the worker says next
+    pieces: list[bytes] | None = None       # of a whole body that comes in pieces
+    outbox: deque[bytes] | None = None      # what was made and is taken piece by piece
+    reply: tuple[Any, ...] = ()             # behind them
 
-    def __init__(self, number: int, exchange: Exchange, of: Hosted, phase: str, argument: Any, due: float) -> None:
+    def __init__(self, number: int, exchange: Exchange, of: Hosted, place: int, phase: str, argument: Any) -> None:
+        """`place`: of its filter, from 1 on."""
         self.number = number
         self.exchange = exchange
         self.filter = of
+        self.place = place
         self.phase = phase
-        self.place = 0          # of its filter, from 1 on
         self.argument = argument
         self.edits: list[Edit] = []
-        self.cpu_ns = 0
-        self.due = due
-        self.task: asyncio.Task[None] | None = None
-        self.coroutine: Coroutine[Any, Any, Any] | None = None      # of the task
-        self.has_begun = False      # the task
-        self.is_measured = False    # its processor time is taken, for that of CPU_EVERY calls
-        self.turn: asyncio.Future[bytes | None] | None = None      # of a stream: what the worker says next
-        self.pieces: list[bytes] | None = None      # of a whole body that comes in pieces
-        self.outbox: deque[bytes] | None = None     # what was made and is taken piece by piece
-        self.reply: tuple[Any, ...] = ()            # behind them
 
 
 class Hosted:
@@ -97,9 +116,13 @@ class Calls:
     """All calls that are under way."""
 
     def __init__(self, filters: list[Hosted], write: Callable[[bytes], None],
-                 pulse: memoryview | None = None) -> None:
-        """`write` puts bytes into the queue towards the worker; in `pulse` stands which filter runs."""
+                 pulse: memoryview | None = None, asks: Asks | None = None) -> None:
+        """`write` puts bytes into the queue towards the worker; in `pulse` stands which filter runs; `asks` are those
+        through the mesh."""
         self.filters = filters
+        self.asks = Asks() if asks is None else asks
+        self.asks.begin(lambda message: self.write(self._pack(message)))
+        self.spares = Spares()
         self.pulse = memoryview(bytearray(16)).cast("Q") if pulse is None else pulse
         self.write = write
         self.running: dict[int, Call] = {}
@@ -118,7 +141,9 @@ class Calls:
         elif kind == OVER:
             exchange = self.exchanges.pop(number, None)
             if exchange is not None:
-                exchange.request.end()
+                exchange.end()
+        elif kind >= NEXT:
+            self.asks.take(message)
         else:
             call = self.running.get(number)
             if call is None:        # it has ended meanwhile
@@ -136,25 +161,32 @@ class Calls:
                facts: list[Any] | None, answer: list[Any] | None, argument: Any) -> None:
         exchange = self.exchanges.get(exchange_number) if exchange_number else None
         if exchange is None:
-            exchange = Exchange()
+            exchange = Exchange(exchange_number != 0)
             if exchange_number:
                 self.exchanges[exchange_number] = exchange
         request = exchange.request
         request.update(head, facts)
         if answer is not None:
             exchange.response = Response.of(request, answer)
-        of = self.filters[place]
-        call = Call(number, exchange, of, PHASES[phase_number], argument, monotonic() + of.timeout)
-        call.place = place + 1
-        self.running[number] = call
-        if call.phase.endswith("_stream"):
-            request.open(call)
-            call.task = asyncio.get_running_loop().create_task(self._stream(call))
-        elif call.phase.endswith("_body") and argument is None:
+        call = Call(number, exchange, self.filters[place], place + 1, PHASES[phase_number], argument)
+        if phase_number in STREAMS:
+            self._open(call)
+            self._runs(call, asyncio.get_running_loop().create_task(self._stream(call)))
+        elif argument is None and phase_number in WHOLE:
             call.pieces = []
+            self.running[number] = call
             self._say((WANTS, number))
         else:
             self._enter(call)
+
+    def _open(self, call: Call) -> None:
+        call.is_open = True
+        call.exchange.request.open(call)
+
+    def _runs(self, call: Call, task: asyncio.Task[None]) -> None:
+        call.task = task
+        call.due = monotonic() + call.filter.timeout
+        self.running[call.number] = call
 
     def _fed(self, call: Call, piece: bytes | None, is_last: bool) -> None:
         if call.pieces is not None:
@@ -235,36 +267,37 @@ class Calls:
         return request, argument
 
     def _enter(self, call: Call) -> None:
-        call.exchange.request.open(call)
+        self._open(call)
         self.entries += 1
-        call.is_measured = self.entries % CPU_EVERY == 0
-        begun = thread_time_ns() if call.is_measured else 0
+        begun = 0
+        if self.entries % CPU_EVERY == 0:
+            call.is_measured = True
+            begun = thread_time_ns()
         self.pulse[1] = call.place
         try:
             result = call.filter.calls[call.phase](*self._arguments(call))
         except BaseException as error:
+            self.pulse[1] = 0
             self._failed(call, error)
             return
-        finally:
-            self.pulse[1] = 0
-            if begun:
-                call.cpu_ns = (thread_time_ns() - begun) * CPU_EVERY
+        self.pulse[1] = 0
+        if begun:
+            call.cpu_ns = (thread_time_ns() - begun) * CPU_EVERY
         if result is not None and iscoroutine(result):
             call.coroutine = result
-            call.task = asyncio.get_running_loop().create_task(self._drive(call, result))
+            task = self.spares.begin(_measured(call, result, self.pulse),
+                                     lambda value, error: self._came_to(call, value, error))
+            if task is not None:
+                self._runs(call, task)
         else:
             self._finished(call, result)
 
-    async def _drive(self, call: Call, coroutine: Coroutine[Any, Any, Any]) -> None:
-        call.has_begun = True
-        try:
-            result = await _measured(call, coroutine, self.pulse)
-        except BaseException as error:
+    def _came_to(self, call: Call, result: Any, error: BaseException | None) -> None:
+        """A coroutine has ended."""
+        if error is None:
+            self._finished(call, result)
+        else:
             self._failed(call, error)
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            return
-        self._finished(call, result)
 
     def _finished(self, call: Call, result: Any) -> None:
         if result is None and len(call.edits) <= EDITS_MOST:
@@ -282,7 +315,8 @@ class Calls:
         if parts:
             call.task, call.has_begun = None, False
             call.outbox = deque(parts)
-            call.exchange.request.close(call)
+            self.running[call.number] = call
+            self._shut(call)
             self._push(call)
         else:
             self._reply(call)
@@ -291,8 +325,7 @@ class Calls:
         if call.outbox:
             self._say((GAVE, call.number, call.outbox.popleft()))
         else:
-            self._forget(call, is_open=False)
-            self._say(call.reply)
+            self._reply(call)
 
     def _told(self, call: Call, result: Any) -> tuple[Any, list[bytes]]:
         """What a phase returned, as it travels, and the pieces of it that go before. Raises TypeError."""
@@ -331,10 +364,18 @@ class Calls:
         self._forget(call)
         self._say(call.reply)
 
-    def _forget(self, call: Call, is_open: bool = True) -> None:
-        if self.running.pop(call.number, None) is not None and is_open and call.pieces is None and call.outbox is None:
+    def _shut(self, call: Call) -> None:
+        if call.is_open:
+            call.is_open = False
             call.exchange.request.close(call)
-        if not self.running and self.idle is not None:
+            call.exchange.part()
+
+    def _forget(self, call: Call) -> None:
+        self.running.pop(call.number, None)
+        self._shut(call)
+        if not call.exchange.is_kept:
+            call.exchange.end()
+        if self.idle is not None and not self.running:
             self.idle.set()
 
     def _say(self, message: tuple[Any, ...]) -> None:
@@ -390,6 +431,7 @@ def _measured(call: Call, coroutine: Coroutine[Any, Any, Any], pulse: memoryview
     """The coroutine's result; the time that its own code had the thread is added to the call's."""
     send: Callable[[Any], Any] = coroutine.send
     value: Any = None
+    call.has_begun = True
     while True:
         pulse[1] = call.place
         begun = thread_time_ns() if call.is_measured else 0

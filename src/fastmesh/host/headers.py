@@ -16,6 +16,8 @@ OWN = frozenset(("connection", "content-length", "transfer-encoding", "te", "tra
 FIELDS_MOST = 256
 BYTES_MOST = 64512
 VALUE_MOST = 65535
+KNOWN_MOST = 1000
+known: set[str] = set()     # names that filters have set, and that were found to be in order
 
 # Called before each look, and before each change with what is changed.
 Look = Callable[[], object]
@@ -45,7 +47,7 @@ class Headers:
             self.add(name, value)
 
     @classmethod
-    def of(cls, flat: list[Any], look: Look, change: Change) -> Headers:
+    def of(cls, flat: list[Any], look: Look | None = None, change: Change | None = None) -> Headers:
         """Of names and values in turn, as they travel."""
         made = cls.__new__(cls)
         pairs = iter(flat)
@@ -73,14 +75,21 @@ class Headers:
         return [value for known, _, value in self._all() if known == lower]
 
     def __getitem__(self, name: str) -> str:
-        found = self._found(name)
-        if not found:
+        found = self.get(name)
+        if found is None:
             raise KeyError(name)
-        return _text(found[0])
+        return str(found)
 
     def get(self, name: str, default: Any = None) -> Any:
-        found = self._found(name)
-        return _text(found[0]) if found else default
+        if type(name) is not str:
+            raise TypeError(f"a header name is a str, not {type(name).__name__}")
+        if self._look is not None:
+            self._look()
+        lower = name.lower()
+        for known, _, value in self._fields:
+            if known == lower:
+                return value if type(value) is str else _text(value)
+        return default
 
     def get_all(self, name: str) -> list[str]:
         """Every value of the name, in order; an empty list when there is none."""
@@ -139,6 +148,10 @@ class Headers:
 
     def _checked(self, name: str, value: Any) -> str | bytes:
         """The value as it will be sent. Raises HeaderError."""
+        if type(value) is str and value.isascii() and value.isprintable() and type(name) is str and name in known:
+            fit = value.strip(" ")
+            self._make_room(name, len(fit))
+            return fit
         if isinstance(value, str):
             raw = value.encode()
         elif isinstance(value, bytes):
@@ -155,11 +168,16 @@ class Headers:
             raise HeaderError(f"the value {value!r} of header {name!r} cannot be sent: line breaks, NUL and other "
                               "control characters are not allowed")
         raw = raw.strip(b" \t")
-        if self._bytes < 0:
-            self._bytes = sum(len(name) + len(value) + 4 for _, name, value in self._fields)
-        if len(self._fields) >= FIELDS_MOST or self._bytes + len(name) + len(raw) + 4 > BYTES_MOST:
-            raise _does_not_fit(name)
+        self._make_room(name, len(raw))
+        if len(known) < KNOWN_MOST:
+            known.add(name)
         return raw.decode() if raw.isascii() else raw
+
+    def _make_room(self, name: str, size: int) -> None:
+        if self._bytes < 0:
+            self._bytes = sum([len(name) + len(value) + 4 for _, name, value in self._fields])
+        if len(self._fields) >= FIELDS_MOST or self._bytes + len(name) + size + 4 > BYTES_MOST:
+            raise _does_not_fit(name)
 
     @staticmethod
     def _check_name(name: str) -> None:

@@ -1,7 +1,8 @@
 """A filter host's end of the line to its worker.
 
-What one read brings is answered with one write. A read that brings much work is interrupted after a few milliseconds,
-so that the loop turns. While the worker does not take what is said to it, nothing is read.
+What one read brings is answered with one write. Under load more has come by then: it is read at once, which spares a
+turn of the loop, as long as that pays. Much work is interrupted after a few milliseconds, so that the loop turns. While
+the worker does not take what is said to it, nothing is read.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from fastmesh.filters.protocol import CALLS_MOST, MESSAGE_MOST
 READ_BYTES = 262144
 UNSENT_MOST = 1048576
 GO_SECONDS = 0.005      # of work between two turns of the loop
+READS_MOST = 4          # of one turn: tasks wait for it
+MISSES_MOST = 4         # looks for more that found nothing, after which there is none for a while
+TRY_EVERY = 16          # turns, meanwhile
 
 
 class Line:
@@ -36,6 +40,9 @@ class Line:
                                           max_ext_len=0)
         self._out: list[bytes] = []
         self._rest = b""
+        self._room = memoryview(bytearray(READ_BYTES))
+        self._turns = 0
+        self._misses = 0
         self._is_reading = False
         self._is_working = False
         self._is_flush_due = False
@@ -60,19 +67,32 @@ class Line:
             self._socket.close()
 
     def _readable(self) -> None:
+        self._turns += 1
+        for i in range(READS_MOST):
+            if not self._read():
+                return
+            if i:
+                self._misses = 0
+            elif self._misses >= MISSES_MOST and self._turns % TRY_EVERY:
+                return
+
+    def _read(self) -> bool:
+        """Takes what has come. Whether there may be more."""
         try:
-            data = self._socket.recv(READ_BYTES)
+            size = self._socket.recv_into(self._room)
         except (BlockingIOError, InterruptedError):
-            return
+            self._misses += 1
+            return False
         except OSError as error:
             self.why = str(error.strerror)
             self.close()
-            return
-        if not data:
+            return False
+        if not size:
             self.close()
-            return
-        self._unpacker.feed(data)
+            return False
+        self._unpacker.feed(self._room[:size])
         self._work()
+        return self._is_reading and not self.is_over.is_set()
 
     def _work(self) -> None:
         if self.is_over.is_set():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import mmap
 import os
 import signal
@@ -26,6 +27,8 @@ from fastmesh.filters.blob import unpack
 from fastmesh.filters.protocol import TEXT_MOST
 from fastmesh.host.calls import Calls, Hosted
 from fastmesh.host.line import Line
+from fastmesh.host.mesh import Asks
+from fastmesh.host.priority import yield_to_worker
 from fastmesh.host.surroundings import furnish, hosted_of, offer_names
 from fastmesh.worker.filters import Filters
 from fastmesh.worker.packet import Message, receive, send
@@ -40,7 +43,6 @@ STATS_FD = 8
 PULSE_BYTES = 4096
 PULSE_SECONDS = 0.25
 GRACE_SECONDS = 5.0     # for what is under way when the worker is gone
-NICE = 5                # a worker that waits for the processor gets it first
 OOM_SCORE = 500         # when memory ends, this process goes before any worker
 PR_SET_PDEATHSIG = 1
 # Control decides when this process ends. What reaches a whole process group is control's to answer.
@@ -65,6 +67,7 @@ class HostProcess:
         self.loop = asyncio.get_running_loop()
         self.beats: asyncio.TimerHandle | None = None
         self.calls: Calls | None = None
+        self.asks = Asks()
 
     async def run(self) -> int:
         """Until the worker or control is gone. Returns the exit status."""
@@ -77,16 +80,20 @@ class HostProcess:
             self.tell({"op": "failed", "text": str(error)[-TEXT_MOST:]})
             return 1
         line = Line(socket.socket(fileno=LINE_FD))
-        calls = self.calls = Calls(self.hosted, line.write, self.pulse)
+        calls = self.calls = Calls(self.hosted, line.write, self.pulse, self.asks)
         line.begin(calls.take)
         for hosted in self.hosted:
             hosted.instance.metrics.renew()
+        # What is there by now stays: nobody need look through it again for what can go.
+        gc.collect()
+        gc.freeze()
         self.tell({"op": "ready", "pid": os.getpid()})
         waiting = [self.loop.create_task(event.wait()) for event in (self.end, line.is_over)]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
         line.close()
+        self.asks.end()
         await calls.end(GRACE_SECONDS)
         self.stop()
         return 0
@@ -99,7 +106,7 @@ class HostProcess:
             metrics.attach(STATS_FD)
         with contextlib.suppress(OSError, shared.SharedError):
             shared.attach(SHARED_FD)
-        loader = Filters(self.tell, furnish)
+        loader = Filters(self.tell, lambda instance, spec: furnish(instance, spec, self.asks))
         for spec in self.filters["slots"]:
             if not spec["isolated"]:
                 continue
@@ -162,15 +169,16 @@ def _die_with(control_pid: int) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """`argv`: slot of the worker, where the filters begin in their descriptor, their bytes, pid of control."""
-    slot, at, size, control_pid = argv[:4]
+    """`argv`: slot of the worker, where the filters begin in their descriptor, their bytes, pid of control, low or
+    normal priority."""
+    slot, at, size, control_pid, priority = argv[:5]
     _die_with(int(control_pid))
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     name_process("fastmesh-filter")
     name_command(f"fastmesh-filters-{slot}")
-    with contextlib.suppress(OSError):
-        os.nice(NICE)
+    if priority == "low":
+        yield_to_worker()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     filters = unpack(os.pread(FILTERS_FD, int(size), int(at)))

@@ -92,6 +92,7 @@ class Request:
 
     # What many requests never need is made when it is asked for.
     _is_over = False
+    _elapsed = 0.0          # when it was told
     _head: list[Any] | None = None
     _flat: list[Any] | None = None          # header fields that nobody has looked at
     _told: list[Any] | None = None          # of the connection, likewise
@@ -104,7 +105,7 @@ class Request:
     _timeout: float | None = None
     _endpoint: str | None = None
     _attempts = 0
-    _began = 0.0
+    _told_at = 0.0
 
     def __init__(self) -> None:
         self._active: list[Editor] = []
@@ -118,8 +119,8 @@ class Request:
             self._flat = head.pop()
             self._head = head
         if facts is not None:
-            self._route, self._cluster, self._timeout, self._endpoint, self._attempts, elapsed, labels = facts
-            self._began = monotonic() - elapsed
+            self._route, self._cluster, self._timeout, self._endpoint, self._attempts, self._elapsed, labels = facts
+            self._told_at = monotonic()
             if labels is not None:
                 if self._labels is None:
                     self._labels = Labels(self)
@@ -134,6 +135,13 @@ class Request:
     def end(self) -> None:
         """Its exchange is over: no phase begins any more."""
         self._is_over = True
+
+    def part(self) -> bool:
+        """Lets its parts go, which refer back to it, when nobody will look at them any more: whether that is so."""
+        if self._active or not self._is_over:
+            return False
+        self._headers = self._labels = None
+        return True
 
     def alive(self) -> Editor:
         if not self._active:
@@ -155,10 +163,7 @@ class Request:
         raise RuntimeError(why_not)
 
     def label(self, which: int, name: str, value: str) -> None:
-        active = self.alive()
-        if active.phase == "on_complete":
-            raise RuntimeError("the exchange is over already: labels can be set until on_response_trailers")
-        active.edits.append((which, REQUEST, name, value))
+        self.alive().edits.append((which, REQUEST, name, value))
 
     def _edits(self) -> list[Edit]:
         for active in self._active:
@@ -189,7 +194,7 @@ class Request:
             raise ValueError(f"{value!r} cannot stand in a request line: a path begins with '/' and has visible ASCII "
                              "characters, others percent-encoded (urllib.parse.quote)")
         edits.append((PATH, REQUEST, "", value))
-        head[1], head[3] = value, f"{value}?{head[2]}" if "?" in head[3] else value
+        head[1], head[3] = value, f"{value}?{head[2]}" if "?" in self.target else value
 
     @property
     def query(self) -> str:
@@ -202,12 +207,15 @@ class Request:
             raise ValueError(f"{head[1]!r} with the query {value!r} cannot stand in a request line: visible ASCII "
                              "characters are allowed, others percent-encoded (urllib.parse.quote)")
         edits.append((QUERY, REQUEST, "", value))
-        path = head[3].partition("?")[0]
+        path = self.target.partition("?")[0]
         head[2], head[3] = value, f"{path}?{value}" if value else path
 
     @property
     def target(self) -> str:
-        return str(self.look()[3])
+        head = self.look()
+        if head[3] is None:     # path and query say it
+            head[3] = f"{head[1]}?{head[2]}" if head[2] else head[1]
+        return str(head[3])
 
     @property
     def host(self) -> str:
@@ -353,7 +361,7 @@ class Request:
     @property
     def elapsed(self) -> float:
         self.alive()
-        return monotonic() - self._began
+        return self._elapsed + monotonic() - self._told_at
 
     @property
     def is_upgrade(self) -> bool:

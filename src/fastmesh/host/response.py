@@ -48,6 +48,11 @@ class Response:
         made._headers = Headers.of(flat, made._look, made._change)
         return made
 
+    def part(self) -> None:
+        """Nobody will look at it any more. Of a view: its headers refer back to it."""
+        if self._request is not None:
+            self._headers = Headers()
+
     def _look(self) -> Request | None:
         if self._request is not None:
             self._request.alive()
@@ -72,6 +77,7 @@ class Response:
 
     @property
     def headers(self) -> Headers:
+        self._look()
         return self._headers
 
     @property

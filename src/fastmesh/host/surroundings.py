@@ -10,9 +10,11 @@ from fastmesh.filters.filter import Filter
 from fastmesh.filters.metrics import Metrics
 from fastmesh.host.calls import Hosted
 from fastmesh.host.headers import Headers
+from fastmesh.host.mesh import Asks, HostMesh
 from fastmesh.host.outcome import Outcome, UpstreamError
 from fastmesh.host.request import Connection, Labels, Request
 from fastmesh.host.response import Response
+from fastmesh.host.signal import Signal
 
 SLEEP_MOST = 86400
 
@@ -28,22 +30,14 @@ def offer_names() -> None:
     """Lets `from fastmesh import Request` give what filters see here. Before the first filter is imported."""
     for name, made in (("Request", Request), ("Response", Response), ("Headers", Headers), ("Labels", Labels),
                        ("Connection", Connection), ("Outcome", Outcome), ("UpstreamError", UpstreamError),
-                       ("sleep", sleep)):
+                       ("Signal", Signal), ("Cancelled", asyncio.CancelledError), ("sleep", sleep)):
         setattr(fastmesh, name, made)
 
 
-def furnish(instance: object, spec: dict[str, Any]) -> None:
+def furnish(instance: object, spec: dict[str, Any], asks: Asks) -> None:
     """Give a filter what it calls by `self.`, besides its settings."""
-    instance.mesh = NoMesh()        # type: ignore[attr-defined]
+    instance.mesh = HostMesh(asks)      # type: ignore[attr-defined]
     instance.metrics = Metrics(spec["name"])        # type: ignore[attr-defined]
-
-
-class NoMesh:
-    """In place of `self.mesh`: calls through the mesh are a worker's."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise RuntimeError("self.mesh works in filters that run in place; an isolated one has asyncio, and may use any "
-                           "HTTP client, or the sidecar's own listener")
 
 
 def hosted_of(instance: Filter, spec: dict[str, Any]) -> Hosted:

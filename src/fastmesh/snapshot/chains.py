@@ -37,6 +37,7 @@ class Chains:
         self._of: dict[Path, int] = {}          # a list of filters → its chain
         self._files: dict[str, str] = {}
         self._found = found
+        self._priority = config.filter_host.priority
         lists = [(path, owner, uses) for path, owner, uses in lists_of(config) if uses]
         if lists and found is None:
             raise ValueError("the configuration has filters, and their classes were not looked at")
@@ -83,8 +84,8 @@ class Chains:
         return pack({"slots": self.slots, "files": self._files, "paths": import_paths()})
 
     def isolated(self) -> dict[str, Any] | None:
-        """For control, of the filters that run in a host: a key that changes when any of them does, their names, and
-        the longest of their timeouts."""
+        """For control, of the filters that run in a host: a key that changes when any of them or their host does,
+        their names, the longest of their timeouts, and the host's priority."""
         slots = [slot for slot in self.slots if slot["isolated"]]
         if not slots:
             return None
@@ -94,8 +95,9 @@ class Chains:
 
         # Rows and error policies are the worker's business.
         told = [{key: value for key, value in slot.items() if key in HOSTED} for slot in slots]
-        return {"key": hashlib.sha256(pack([told, import_paths()])).hexdigest()[:32],
-                "names": [slot["name"] for slot in slots], "timeout_ns": max(slot["timeout_ns"] for slot in slots)}
+        return {"key": hashlib.sha256(pack([told, import_paths(), self._priority])).hexdigest()[:32],
+                "names": [slot["name"] for slot in slots], "timeout_ns": max(slot["timeout_ns"] for slot in slots),
+                "priority": self._priority}
 
     def hide_secrets(self, written: dict[str, Any]) -> None:
         """Takes out of a configuration as it is shown what nobody is shown."""

@@ -140,7 +140,7 @@ class Filters:
             budget_ns=STAND_IN_BUDGET_NS if spec["isolated"] else spec["budget_ns"],
             timeout_ns=spec["timeout_ns"], body_limit=spec["body_limit"], shadow=spec["shadow"],
             quarantine=tuple(spec["quarantine"]), changes_body=bool(getattr(instance, "changes_body", True)),
-            report=self._report_of(name))
+            is_late=spec["isolated"], report=self._report_of(name))
         return Entry(spec, instance, slot)
 
     def _report_of(self, name: str) -> Callable[[str, str, str], None]:

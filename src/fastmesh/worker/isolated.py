@@ -12,11 +12,14 @@ from os import close
 
 import msgpack
 
+from fastmesh._core.filter.ending import drop_label, set_label
+from fastmesh._core.filter.errand import close_errands
 from fastmesh._core.filter.line import Line, close_lines, count_cpu
-from fastmesh._core.filter.travel import answer_of, facts_of, head_of, is_sent
+from fastmesh._core.filter.travel import call_of, is_sent
 from fastmesh._core.filter.view import Response, Signal
 from fastmesh.filters.protocol import (
     ADD,
+    ASK,
     CALL,
     CALLS_MOST,
     CANCEL,
@@ -47,6 +50,7 @@ from fastmesh.filters.protocol import (
     UNLABEL,
     WANTS,
 )
+from fastmesh.worker.errands import Errands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +83,7 @@ class Nonsense(IsolatedError):
 
 
 kinds: dict[tuple[str, int], type[IsolatedError]] = {}
+NUMBERS = {phase: number for number, phase in enumerate(PHASES)}
 pack = msgpack.Packer(autoreset=True).pack
 
 
@@ -114,6 +119,7 @@ class Host:
         self.report = report
         self.keeps = False          # filters have more than one phase: what they know of an exchange is kept
         self.needs: tuple[bytes, ...] | None = None     # the headers that they want to see, all of them together
+        self.is_serving = False     # its filters are in use: it is heard, whether or not it was asked
         self.why = NO_HOST
         self.users = 0              # stand-ins
         self.line: Line | None = None
@@ -122,6 +128,7 @@ class Host:
         self.ending: list[int] = []
         self.last_call = 0
         self.last_exchange = 0
+        self.errands = Errands(self.owe, pack, self.nonsense)
         if fd >= 0:
             self.attach(fd)
 
@@ -134,6 +141,17 @@ class Host:
     def attach(self, fd: int) -> None:
         """Another process takes the place of the one before."""
         self.connect(lambda *answers: Line(fd, *answers))
+        if self.is_serving:
+            self.serve()
+
+    def serve(self) -> None:
+        """Its filters are in use. They may ask for something before they are asked."""
+        self.is_serving = True
+        if self.line is not None and not self.line.is_open:
+            try:
+                self.line.open()
+            except OSError as error:
+                self.lost(str(error))
 
     def connect(self, make: Callable[..., Line]) -> None:
         """`make` gets what is called when bytes come, when the line is lost, and at the end of a turn."""
@@ -150,6 +168,7 @@ class Host:
             return
         self.line.close()
         self.line = None
+        self.errands.close()
         self.why = f"the filter host is not there: {why}"
         waiting, self.pending = self.pending, {}
         for signal in waiting.values():
@@ -163,17 +182,16 @@ class Host:
 
     # --- to the host ---
 
-    def begin(self, number: int, message: tuple[Any, ...]) -> Signal[Reply]:
-        """Sends something of a call that the host has to reply to."""
+    def begin(self, number: int, packed: bytes | None) -> Signal[Reply]:
+        """Sends something of a call that the host has to reply to. None is what is too large to be packed at all."""
         line = self.line
         if line is None:
             raise HostGone(self.why)
         if len(self.pending) >= CALLS_MOST:
             raise HostBusy(f"{CALLS_MOST} calls wait for the filter host already: it is too slow, or its filters are")
-        packed: bytes = pack(message)
-        if len(packed) > MESSAGE_MOST:
-            raise IsolatedError(f"{len(packed)} bytes are too much for one message to the filter host: declare with "
-                                "`needs` which headers it has to see")
+        if packed is None or len(packed) > MESSAGE_MOST:
+            raise IsolatedError(f"more than {MESSAGE_MOST} bytes are too much for one message to the filter host: "
+                                "declare with `needs` which headers it has to see")
         if not line.is_open:
             line.open()
         if not line.send(packed):
@@ -187,6 +205,11 @@ class Host:
         self.pending.pop(number, None)
         if self.line is not None:
             self.line.send(pack((CANCEL, number)))
+
+    def owe(self, packed: bytes) -> None:
+        """Says what the host has asked for."""
+        if self.line is not None and not self.line.send(packed, True):
+            self.lost("it does not take what it has asked for")
 
     def exchange(self, request: Request) -> Exchange:
         known = self.exchanges.get(id(request))
@@ -215,6 +238,8 @@ class Host:
             self.unpacker.feed(data)
             for message in self.unpacker:
                 self.take(message)
+                if self.line is None:
+                    break
         except Exception as error:
             if self.line is not None:
                 self.nonsense(f"{type(error).__name__}: {error}"[:200])
@@ -223,6 +248,9 @@ class Host:
         if type(message) is not list or len(message) < 2:
             raise Nonsense("no message")
         number = message[1]
+        if type(message[0]) is int and message[0] >= ASK:
+            self.errands.take(message)
+            return
         signal = self.pending.pop(number, None) if type(number) is int else None
         if signal is not None:
             signal.finish(message)
@@ -255,50 +283,47 @@ class StandIn:
     # --- one call ---
 
     def message(self, phase: str, request: Request, response: Response | None,
-                argument: object, is_final: bool) -> tuple[Any, ...]:
-        """`is_final`: the answer's head does not change any more."""
+                argument: object, is_final: bool) -> tuple[int, bytes | None]:
+        """The next call, and its number. `is_final`: the answer's head does not change any more."""
         host = self.host
         host.last_call += 1
-        head: object = None
-        answer: object = None
         number = 0
+        has_head = True
         if host.keeps:
             known = host.exchange(request)
             number = known.number
-            if not known.has_head:
-                head = head_of(request, host.needs)
+            has_head = not known.has_head
+            if has_head:
                 known.has_head = is_sent(request)
-            if response is not None and known.answer is not response:
-                answer = answer_of(response, host.needs)
-                known.answer = response if is_final else None
-        else:
-            head = head_of(request, host.needs)
             if response is not None:
-                answer = answer_of(response, host.needs)
-        return CALL, host.last_call, number, self.place, PHASES.index(phase), head, facts_of(request), answer, argument
+                if known.answer is response:
+                    response = None
+                else:
+                    known.answer = response if is_final else None
+        return host.last_call, call_of(CALL, host.last_call, number, self.place, NUMBERS[phase], request, has_head,
+                                       response, host.needs, argument)
 
     async def ask(self, phase: str, request: Request, response: Response | None = None, argument: object = None,
                   trailers: Headers | None = None, body: bytes | None = None, is_final: bool = False) -> Any:
         """One call from its begin to its end; `body` goes piece by piece as the host wants it."""
         host = self.host
-        message = self.message(phase, request, response, argument, is_final)
-        number: int = message[1]
+        number, packed = self.message(phase, request, response, argument, is_final)
         made: list[bytes] = []
         size = at = 0
         try:
-            reply = await host.begin(number, message)
+            reply = await host.begin(number, packed)
             while reply[0] == GAVE or reply[0] == WANTS:
                 if reply[0] == GAVE:
                     size += len(self.piece(reply))
                     if size > RESULT_MOST:
                         raise IsolatedError(f"made a body of more than {RESULT_MOST >> 20} MiB in one piece")
                     made.append(reply[2])
-                    reply = await host.begin(number, (MORE, number))
+                    reply = await host.begin(number, pack((MORE, number)))
                 elif body is None:
                     raise host.nonsense("it wants a body where there is none")
                 else:
                     piece, at = body[at:at + PIECE_MOST], at + PIECE_MOST
-                    reply = await host.begin(number, (PIECE if at < len(body) else LAST, number, piece))
+                    reply = await host.begin(number, pack((PIECE if at < len(body) else LAST, number, piece)))
         except BaseException:
             host.forget(number)
             raise
@@ -312,11 +337,11 @@ class StandIn:
     def finish(self, phase: str, reply: Reply, request: Request, response: Response | None, trailers: Headers | None,
                made: list[bytes]) -> Any:
         """Carries out what the host's filter did, and returns what it returned, or raises."""
-        if len(reply) < 5 or type(reply[2]) is not list or type(reply[3]) is not int or reply[3] < 0:
+        if len(reply) < 5 or type(reply[3]) is not int or reply[3] < 0:
             raise self.host.nonsense("no reply")
         if self.slot is not None:
             count_cpu(self.slot, phase, min(reply[3], 1 << 40))
-        for edit in reply[2]:
+        for edit in self.edits(reply):
             self.carry_out(edit, request, response, trailers)
         result = reply[4]
         if reply[0] == FAILED:
@@ -345,11 +370,18 @@ class StandIn:
             headers.add(fields[i], fields[i + 1])
         return answer
 
-    def carry_out(self, edit: list[Any], request: Request, response: Response | None,
-                  trailers: Headers | None) -> None:
+    def edits(self, reply: Reply) -> list[Any]:
+        if len(reply) < 3 or type(reply[2]) is not list:
+            raise self.host.nonsense("no reply")
+        return reply[2]
+
+    def edit(self, edit: Any) -> list[Any]:
         if type(edit) is not list or len(edit) != 4 or type(edit[0]) is not int or type(edit[2]) is not str:
             raise self.host.nonsense("no edit")
-        which, target, name, value = edit
+        return edit
+
+    def carry_out(self, edit: Any, request: Request, response: Response | None, trailers: Headers | None) -> None:
+        which, target, name, value = self.edit(edit)
         if which <= DISCARD:
             headers = (request.headers if target == REQUEST else
                        response.headers if target == RESPONSE and response is not None else
@@ -387,8 +419,8 @@ class StandIn:
         host.last_call += 1
         number = host.last_call
         try:
-            reply = await host.begin(number, (CALL, number, 0, self.place, 0, None, None, None, (
-                connection.peer, connection.port, connection.listener, connection.id)))
+            reply = await host.begin(number, pack((CALL, number, 0, self.place, 0, None, None, None, (
+                connection.peer, connection.port, connection.listener, connection.id))))
         except BaseException:
             host.forget(number)
             raise
@@ -437,16 +469,25 @@ class StandIn:
     async def on_complete(self, request: Request, outcome: Outcome) -> None:
         # All that is needed of the request is taken before the first wait: the exchange is over then.
         host = self.host
-        message = self.message("on_complete", request, None, (
+        number, packed = self.message("on_complete", request, None, (
             outcome.status, outcome.flags, outcome.details, outcome.duration, outcome.upstream_time, outcome.received,
             outcome.sent, outcome.endpoint), False)
         host.over(request)
-        number: int = message[1]
+        labels = request.labels
         try:
-            reply = await host.begin(number, message)
+            reply = await host.begin(number, packed)
         except BaseException:
             host.forget(number)
             raise
+        for edit in self.edits(reply):
+            which, _, name, value = self.edit(edit)
+            if which == LABEL:
+                set_label(labels, name, value)
+            elif which == UNLABEL:
+                drop_label(labels, name)
+            else:
+                raise host.nonsense("an edit of an exchange that is over")
+        reply[2] = []
         self.finish_bare("on_complete", reply)
 
     def completed(self, request: Request, outcome: Outcome) -> None:
@@ -484,24 +525,23 @@ class StandIn:
                      chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The host's generator is at work; this one carries pieces to and fro."""
         host = self.host
-        message = self.message(phase, request, response, None, True)
-        number: int = message[1]
+        number, packed = self.message(phase, request, response, None, True)
         rest = b""
         try:
-            reply = await host.begin(number, message)
+            reply = await host.begin(number, packed)
             while reply[0] == GAVE or reply[0] == WANTS:
                 if reply[0] == GAVE:
                     yield self.piece(reply)
-                    reply = await host.begin(number, (MORE, number))
+                    reply = await host.begin(number, pack((MORE, number)))
                     continue
                 if not rest:
                     try:
                         rest = await chunks.__anext__()
                     except StopAsyncIteration:
-                        reply = await host.begin(number, (LAST, number, None))
+                        reply = await host.begin(number, pack((LAST, number, None)))
                         continue
                 piece, rest = rest[:PIECE_MOST], rest[PIECE_MOST:]
-                reply = await host.begin(number, (PIECE, number, piece))
+                reply = await host.begin(number, pack((PIECE, number, piece)))
         except BaseException:
             host.forget(number)
             raise
@@ -529,6 +569,8 @@ class Hosts:
         """The snapshot was taken, or refused."""
         if is_taken:
             self.current = self.coming
+            if self.current is not None:
+                self.current.serve()
         elif self.coming is not None and self.coming is not self.current:
             self.coming.lost("its filters were refused")
         self.coming = None
@@ -543,6 +585,7 @@ class Hosts:
 
     def close(self) -> None:
         """The worker ends: its reactor waits for nobody."""
+        close_errands()
         close_lines()
 
     def stand_in(self, specs: list[dict[str, Any]], place: int) -> StandIn:

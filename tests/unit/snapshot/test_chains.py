@@ -106,6 +106,16 @@ def test_what_the_worker_is_told(directory):
     assert told["paths"] == import_paths() and not any("lib-dynload" in path for path in told["paths"])
 
 
+def test_what_control_is_told(directory):
+    _, chains, _ = made(directory)
+    told = chains.isolated()
+    assert (told["names"], told["timeout_ns"], told["priority"]) == (["guard"], 10**9, "low")
+    _, again, _ = made(directory)
+    _, other, _ = made(directory, TEXT + "\nfilter_host: {priority: normal}\n")
+    assert again.isolated() == told
+    assert other.isolated()["priority"] == "normal" and other.isolated()["key"] != told["key"]
+
+
 def test_rows_follow_names(directory):
     registry = Registry()
     made(directory, registry=registry)

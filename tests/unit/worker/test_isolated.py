@@ -7,7 +7,21 @@ import msgpack
 import pytest
 from playbook.hosted import Wire
 
-from fastmesh.filters.protocol import CALL, CALLS_MOST, CANCEL, DONE
+from fastmesh.filters.protocol import (
+    ASK,
+    ASKED_MOST,
+    ASKS_MOST,
+    BRING,
+    CALL,
+    CALLS_MOST,
+    CANCEL,
+    DONE,
+    DROP,
+    FETCH,
+    NEXT,
+    NO_ANSWER,
+    PIECE_MOST,
+)
 from fastmesh.worker.isolated import Host, HostBusy, HostGone, IsolatedError, kind_of, kinds
 
 
@@ -25,7 +39,7 @@ class Line:
 
     def call(self) -> Any:
         self.host.last_call += 1
-        return self.host.begin(self.host.last_call, (CALL, self.host.last_call))
+        return self.host.begin(self.host.last_call, msgpack.packb((CALL, self.host.last_call)))
 
     def said(self) -> list[Any]:
         unpacker = msgpack.Unpacker()
@@ -100,8 +114,83 @@ def test_a_host_that_takes_nothing(line: Line) -> None:
 
 def test_what_is_too_long_for_a_message(line: Line) -> None:
     line.host.last_call = 1
-    with pytest.raises(IsolatedError, match="needs"):
-        line.host.begin(1, (CALL, 1, "x" * 100_000))
+    for packed in (msgpack.packb((CALL, 1, "x" * 100_000)), None):
+        with pytest.raises(IsolatedError, match="needs"):
+            line.host.begin(1, packed)
+
+
+GOOD = ["GET", "app", "/", ["host", "x"], 1.0, 100, 0]
+
+
+def ask(line: Line, *message: Any) -> None:
+    line.wire.receive(msgpack.packb(list(message)))
+
+
+@pytest.mark.parametrize("message", [
+    [ASK, 1], [ASK, 0, *GOOD], [ASK, -1, *GOOD], [ASK, "1", *GOOD], [ASK, 2**64 - 1, *GOOD], [ASK, 1, *GOOD, 7],
+    [ASK, 1, b"GET", *GOOD[1:]], [ASK, 1, "GET", None, *GOOD[2:]], [ASK, 1, "GET", "app", 7, *GOOD[3:]],
+    [ASK, 1, "GET", "app", "/", ["odd"], 1.0, 100, 0], [ASK, 1, "GET", "app", "/", ["a", 7], 1.0, 100, 0],
+    [ASK, 1, "GET", "app", "/", ["a", "b"] * 300, 1.0, 100, 0], [ASK, 1, "GET", "app", "/", [], "soon", 100, 0],
+    [ASK, 1, "GET", "app", "/", [], 1.0, -1, 0], [ASK, 1, "GET", "app", "/", [], 1.0, 1.5, 0],
+    [ASK, 1, "GET", "app", "/", [], 1.0, 100, -1], [8, 1], [127, 1]])
+def test_an_ask_that_is_none_closes_the_line(line: Line, message: list[Any]) -> None:
+    ask(line, ASK, 1, "POST", "app", "/", [], 1.0, 100, 10)
+    if message[0] == ASK:
+        ask(line, DROP, 1)
+    ask(line, *message)
+    assert len(line.reports) == 1 and not line.wire.is_open and line.host.errands.asks == {}
+    assert line.host.errands.weight == 0
+
+
+@pytest.mark.parametrize("piece", [None, "text", b"", bytes(11), bytes(PIECE_MOST + 1)])
+def test_a_piece_that_is_none_closes_the_line(line: Line, piece: Any) -> None:
+    ask(line, ASK, 1, "POST", "app", "/", [], 1.0, 100, 10)
+    assert line.said() == [[NEXT, 1]]
+    ask(line, BRING, 1, piece)
+    assert len(line.reports) == 1 and not line.wire.is_open
+
+
+def test_a_host_that_asks_for_the_same_twice(line: Line) -> None:
+    for _ in range(2):
+        ask(line, ASK, 1, "POST", "app", "/", [], 1.0, 100, 10)
+    assert len(line.reports) == 1 and not line.wire.is_open
+
+
+def test_a_host_that_wants_more_of_an_answer_than_there_is(line: Line) -> None:
+    ask(line, ASK, 1, "POST", "app", "/", [], 1.0, 100, 10)
+    ask(line, FETCH, 1)
+    assert len(line.reports) == 1 and not line.wire.is_open
+
+
+def test_what_is_said_of_an_ask_that_is_over_is_let_pass(line: Line) -> None:
+    for message in ([BRING, 5, b"x"], [FETCH, 5], [DROP, 5]):
+        ask(line, *message)
+    assert line.reports == [] and line.said() == []
+
+
+def test_without_a_worker_that_serves_there_is_no_answer(line: Line) -> None:
+    ask(line, ASK, 1, *GOOD)
+    assert line.said() == [[NO_ANSWER, 1, 503, "no_worker", "there is no worker that serves"]]
+    assert line.host.errands.asks == {} and line.host.errands.weight == 0
+
+
+def test_only_so_much_is_asked_for_at_a_time(line: Line) -> None:
+    for number in range(1, ASKS_MOST + 1):
+        ask(line, ASK, number, "POST", "app", "/", [], 1.0, 100, 10)
+    line.said()
+    ask(line, ASK, 1000, *GOOD)
+    assert line.said()[0][:4] == [NO_ANSWER, 1000, 503, "overflow"]
+    for number in range(1, ASKS_MOST + 1):
+        ask(line, DROP, number)
+    ask(line, ASK, 1001, "POST", "app", "/", [], 1.0, ASKED_MOST, 10)
+    assert line.said()[0][:4] == [NO_ANSWER, 1001, 503, "overflow"]
+    assert line.host.errands.weight == 0 and line.reports == []
+
+
+def test_a_host_that_does_not_take_what_it_asked_for(line: Line) -> None:
+    line.wire.is_full = True
+    ask(line, ASK, 1, *GOOD)
+    assert not line.wire.is_open and "asked for" in line.host.why
 
 
 def test_another_process_takes_over(line: Line) -> None:

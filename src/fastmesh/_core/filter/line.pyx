@@ -19,7 +19,8 @@ from fastmesh._core.io.reactor cimport (
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.fault cimport FM_OK
 
-UNSENT_MOST = 4194304         # bytes that the host has not taken yet, from which on nothing more is sent
+UNSENT_MOST = 4194304         # bytes that the host has not taken yet, from which on no more calls are sent
+OWED_MOST = 33554432          # and from which on it is not even told what it has asked for
 MESSAGE_MOST = 98304          # bytes of one message
 
 cdef set open_lines = set()
@@ -77,11 +78,13 @@ cdef class Line:
         open_lines.add(self)
         io_rx(&self.core.io, True)
 
-    def send(self, bytes data):
-        """Puts a message into the queue. False: the queue is full, or the line is over."""
+    def send(self, bytes data, bint is_owed=False):
+        """Puts a message into the queue. False: the queue is full, or the line is over. `is_owed`: the host has asked
+        for it, which it can do only so often at a time."""
         cdef uint32_t n = <uint32_t>len(data)
         cdef uint8_t *room
-        if not self.is_open or n > SCRATCH_CHUNK or self.core.io.out_bytes > <uint32_t>UNSENT_MOST:
+        if (not self.is_open or n > SCRATCH_CHUNK
+                or self.core.io.out_bytes > <uint32_t>(OWED_MOST if is_owed else UNSENT_MOST)):
             return False
         room = io_reserve(&self.core.io, n)
         memcpy(room, <const uint8_t *><char *>data, n)
