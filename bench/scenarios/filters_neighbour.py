@@ -4,6 +4,7 @@ Requests at a fixed rate, open loop, first alone and then beside others to /slow
 2 ms each.  Inline, everybody waits for it; isolated, it has a process of its own.
 """
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ from bench.stage import Stage
 
 RATE, CONNECTIONS = 2_000, 32
 SLOW_RATE, SLOW_CONNECTIONS = 50, 4  # a tenth of the processor
+START_SECONDS = 0.5  # until the program that sends them, which starts on the client's core, does nothing else
 POINTS: tuple[tuple[str, Work], ...] = (("inline", "compute"), ("isolated", "compute-isolated"))
 
 
@@ -41,7 +43,7 @@ class FiltersNeighbour(Scenario):
         return POINTS[point][1] in peer.works
 
     def sample_seconds(self, options: Options) -> float:
-        return 2 * options.seconds + 1.5
+        return 2 * options.seconds + 2.0
 
     def measure(self, stage: Stage, peer: Peer, point: int, options: Options) -> Measured:
         running = stage.proxy(peer, Service(self.protocol, filters=(POINTS[point][1],)), http_origin.start)
@@ -51,9 +53,10 @@ class FiltersNeighbour(Scenario):
         with ThreadPoolExecutor(1) as pool, stage.window(running) as window:
             # It begins before the others and ends after them.
             slow = pool.submit(
-                fixed_rate.run, running.port, SLOW_RATE, SLOW_CONNECTIONS, options.seconds + 0.6, stage.cores.load,
-                "/slow/",
+                fixed_rate.run, running.port, SLOW_RATE, SLOW_CONNECTIONS, options.seconds + START_SECONDS + 0.6,
+                stage.cores.load, "/slow/",
             )  # fmt: skip
+            time.sleep(START_SECONDS)
             beside = fixed_rate.run(*client)
             theirs = slow.result()
         figures = {

@@ -1,8 +1,8 @@
 """Who goes first where a worker and its filter host share a processor: the worker, as soon as it can run.
 
 A lower weight (nice) decides over the long run only. A worker that wakes up while a filter computes would still wait
-until the host's slice is over, 3 ms and more. Linux 6.12 and later let a task with a shorter slice go first: so the
-host has a long one. Where that is not known, the weight is what there is.
+until the host's slice is over, a millisecond and more. Linux 6.12 and later let a task with a shorter slice go first:
+so the host has a long one. Where that is not known, the weight is what there is.
 """
 
 from __future__ import annotations

@@ -86,7 +86,10 @@ class Spares:
             self._more(loop)
         else:
             self.ready.append(spare)
-        end(result, error)
+        try:
+            end(result, error)
+        finally:
+            error = None        # its traceback holds this frame
         return None
 
     def _next(self) -> Spare | None:
