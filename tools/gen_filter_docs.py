@@ -18,6 +18,8 @@ PARTS: list[tuple[str, str, tuple[str, ...]]] = [
     ("What may be awaited", "_core/filter/view.pyi", ("Wait", "Sleep", "Signal")),
     ("Errors", "_core/filter/view.pyi", ("ViewClosed", "HeaderError", "Cancelled", "FilterTimeout")),
     ("Policies", "filters/policies.py", ("Authorizer", "RateLimitKey", "RetryPolicy", "AccessLogger")),
+    ("Load balancers", "filters/balancer.py", ("LoadBalancer",)),
+    ("What load balancers are given", "_core/filter/balance.pyi", ("Endpoint",)),
     ("Tests without sockets", "testing/kit.py", ("Kit",)),
     ("What became of an exchange", "testing/reply.py", ("Reply",)),
     ("Upstreams of tests", "testing/upstream.py", ("Cluster", "Answer", "Asked")),

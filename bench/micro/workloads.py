@@ -79,6 +79,15 @@ def _filters(name: str, count: int) -> Callable[[int], object]:
     return run
 
 
+def _balanced(name: str, count: int, what: str) -> Callable[[int], object]:
+    def run(loops: int) -> None:
+        from bench.micro.filters import balanced
+
+        balanced(name, count, loops, what)
+
+    return run
+
+
 # By name: what runs, how often, and how many operations one of these is.
 WORKLOADS: dict[str, tuple[Callable[[int], object], int, int]] = {
     **{f"parse: {name}": (_parse(*head), 5_000, 1) for name, head in HEADS.items()},
@@ -102,6 +111,10 @@ WORKLOADS: dict[str, tuple[Callable[[int], object], int, int]] = {
     "filters: a header set": (_filters("Set", 1), 200, 10),
     "filters: a header added": (_filters("Add", 1), 200, 10),
     "filters: a Response made": (_filters("Make", 1), 20, 100),
+    "filters: a pick of 100, compiled": (_balanced("First", 100, "compiled"), 20_000, 1),
+    "filters: a pick of 100": (_balanced("First", 100, "pick"), 2_000, 1),
+    "filters: a pick by a header": (_balanced("ByHeader", 100, "pick"), 2_000, 1),
+    "filters: weights of 100": (_balanced("LeastLatency", 100, "weights"), 20, 1),
 }
 
 

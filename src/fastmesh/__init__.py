@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastmesh._core.filter.balance import Endpoint as Endpoint
     from fastmesh._core.filter.view import Cancelled as Cancelled
     from fastmesh._core.filter.view import Connection as Connection
     from fastmesh._core.filter.view import FilterTimeout as FilterTimeout
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fastmesh._core.filter.view import ViewClosed as ViewClosed
     from fastmesh._core.filter.view import Wait as Wait
     from fastmesh.filters import shared as shared
+    from fastmesh.filters.balancer import LoadBalancer as LoadBalancer
     from fastmesh.filters.filter import Filter as Filter
     from fastmesh.filters.mesh import CallFailed as CallFailed
     from fastmesh.filters.policies import AccessLogger as AccessLogger
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
 # Name -> the module that has it, and its name there.
 _PLACES = {
     "CallFailed": ("fastmesh.filters.mesh", "CallFailed"),
+    "Endpoint": ("fastmesh._core.filter.balance", "Endpoint"),
     "Filter": ("fastmesh.filters.filter", "Filter"),
+    "LoadBalancer": ("fastmesh.filters.balancer", "LoadBalancer"),
     "shared": ("fastmesh.filters.shared", ""),
     "sleep": ("fastmesh._core.filter.view", "Sleep"),
     **{name: ("fastmesh.filters.policies", name) for name in (
@@ -50,9 +54,10 @@ _PLACES = {
         "Response", "Signal", "UpstreamError", "ViewClosed", "Wait")},
 }  # fmt: skip
 __all__ = [
-    "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Duration", "Filter", "FilterTimeout",
-    "HeaderError", "Headers", "Labels", "Outcome", "RateLimitKey", "Request", "Response", "RetryPolicy", "Secret",
-    "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait", "__version__", "shared", "sleep",
+    "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Duration", "Endpoint", "Filter",
+    "FilterTimeout", "HeaderError", "Headers", "Labels", "LoadBalancer", "Outcome", "RateLimitKey", "Request",
+    "Response", "RetryPolicy", "Secret", "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait",
+    "__version__", "shared", "sleep",
 ]  # fmt: skip
 
 

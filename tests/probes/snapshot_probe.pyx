@@ -10,7 +10,7 @@ from fastmesh._core.http.token cimport METHOD_OTHER
 from fastmesh._core.route.route_table cimport (
     route_add_method, route_find, route_scan, route_t, route_table_t)
 from fastmesh._core.lb.cluster cimport (
-    cluster_live_t, cluster_pick, cluster_t, endpoint_connect_failed, endpoint_connect_ok)
+    cluster_live_t, cluster_pick, cluster_t, cluster_weigh, endpoint_connect_failed, endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
 from fastmesh._core.snapshot.unpack cimport (
@@ -265,6 +265,7 @@ cdef class Snapshot:
             "max_connect_attempts": c.max_connect_attempts, "avoid_base": c.avoid_base_ns,
             "avoid_max": c.avoid_max_ns, "pending_timeout": c.pending_timeout_ns, "endpoints": endpoints,
             "live_id": c.live.id, "live_refs": c.live.refs, "chain": c.chain,
+            "balancer": (c.balancer_slot, c.balancer_interval_ns) if c.balancer_slot >= 0 else None,
         }
 
     # --- picks: endpoints are told by their index ---
@@ -331,6 +332,21 @@ cdef class Snapshot:
 
     def set_active(self, uint32_t i, uint32_t active, uint32_t cluster=0):
         self.endpoint(cluster, i).live.active = active
+
+    def weigh(self, weights, uint32_t cluster=0):
+        """Other weights; None: those of the configuration. True when that changes any."""
+        cdef cluster_t *c = self.cluster(cluster)
+        cdef uint32_t *room
+        cdef uint32_t i
+        if weights is None:
+            return cluster_weigh(c, NULL)
+        assert len(weights) == c.n
+        room = <uint32_t *>heap_array(c.n, sizeof(uint32_t))
+        for i in range(c.n):
+            room[i] = weights[i]
+        changed = cluster_weigh(c, room)
+        heap_free(room)
+        return changed
 
     def set_avoid(self, uint32_t i, uint64_t until, uint32_t cluster=0):
         self.endpoint(cluster, i).live.avoid_until_ns = until

@@ -26,9 +26,9 @@ def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
 
 
 def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
-            avoid_max: int = 30 * SECOND, chain: int = -1) -> list[Any]:
+            avoid_max: int = 30 * SECOND, chain: int = -1, balancer: list[int] | None = None) -> list[Any]:
     return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints,
-            chain]
+            chain, balancer]
 
 
 def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (), methods: Iterable[str] = (),
@@ -48,7 +48,7 @@ def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l",
 
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
              log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = ()) -> list[Any]:
-    return ["fmsn", 3, version, [0, log_ops], list(listeners), list(clusters), [list(rules), list(chains)]]
+    return ["fmsn", 4, version, [0, log_ops], list(listeners), list(clusters), [list(rules), list(chains)]]
 
 
 def pack(value: Any) -> bytes:

@@ -184,6 +184,8 @@ cdef class Worker:
             new.filters = <void *>filters
             Py_INCREF(filters)
         p.snap = new
+        if p.filters is not NULL:
+            p.filters.applied(p, old)
         p.max_downs = new.max_connections if new.max_connections != 0 else _connections_allowed()
         k = p.doors
         while k is not NULL:
@@ -419,7 +421,7 @@ cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
         io_close(wake)
     # The kernel gives back what it holds within a turn or two.
     if p.filters is not NULL:
-        p.filters.close()
+        p.filters.close(p)
     while p.reactor.n_open > 0 and turns < 1000:
         reactor_turn(p.reactor, 1000000)
         turns += 1

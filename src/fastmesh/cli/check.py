@@ -46,13 +46,16 @@ def run(args: argparse.Namespace) -> int:
     failed = args.strict and bool(loaded.warnings)
     if args.format == "json":
         _print_json({"ok": not failed, "errors": [], "warnings": [item.to_dict() for item in loaded.warnings],
-                     "summary": _summary(loaded), "chains": list(_chains(loaded))})
+                     "summary": _summary(loaded), "chains": list(_chains(loaded)),
+                     **({"load_balancers": balancers} if (balancers := list(_balancers(loaded))) else {})})
     else:
         print_problems(loaded.warnings)
         words = [_count(count, noun) for noun, count in _summary(loaded).items()]
         print(f"{file}: {'refused for its warnings' if failed else 'ok'}: {', '.join(words)}")
         for chain in _chains(loaded):
             print(f"  {chain['of']}: {' → '.join(_filter(one) for one in chain['filters'])}")
+        for one in _balancers(loaded):
+            print(f"  {one['of']}: balanced by {_filter(one)}, {one['pick_by']}")
     return _leave(1 if failed else 0)
 
 
@@ -73,7 +76,10 @@ def _leave(code: int) -> int:
 
 def _summary(loaded: Loaded) -> dict[str, int]:
     config = loaded.config
-    filters = {"filter": len(loaded.filters.by_place)} if loaded.filters is not None else {}
+    policies = sum(1 for cluster in config.clusters if cluster.load_balancer.is_policy)
+    filters = {"filter": len(loaded.filters.by_place) - policies} if loaded.filters is not None else {}
+    if policies:
+        filters["load balancer"] = policies
     return {"listener": len(config.listeners),
             "route": sum(len(listener.routes) for listener in config.listeners),
             "cluster": len(config.clusters),
@@ -95,6 +101,16 @@ def _chains(loaded: Loaded) -> Iterator[dict[str, Any]]:
         if chain:
             kind = "route" if "routes" in path else str(path[0]).removesuffix("s")
             yield {"of": f"{kind} {owner}", "filters": chain}
+
+
+def _balancers(loaded: Loaded) -> Iterator[dict[str, Any]]:
+    """Which cluster is balanced by a policy, and what that is asked."""
+    for i, cluster in enumerate(loaded.config.clusters):
+        policy = cluster.load_balancer
+        if policy.is_policy:
+            found = loaded.filters.by_place["clusters", i, "load_balancer"]
+            yield {"of": f"cluster {cluster.name}", "name": policy.name, "class": found.loaded.cls.__name__,
+                   "phases": list(found.phases), "pick_by": policy.pick_by}
 
 
 def _filter(one: dict[str, Any]) -> str:

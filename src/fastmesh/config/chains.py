@@ -38,6 +38,14 @@ def chains_of(root: dict[str, Value]) -> Iterator[Chain]:
         yield Chain(("clusters", i, "filters"), _items(cluster), "cluster", False)
 
 
+def balancers_of(root: dict[str, Value]) -> Iterator[tuple[Path, dict[str, Value]]]:
+    """Every policy that balances a cluster, and where it stands. As filters they have names, rows and a quarantine."""
+    for i, cluster in maps_of(root, "clusters"):
+        policy = cluster.get("load_balancer")
+        if isinstance(policy, dict):
+            yield ("clusters", i, "load_balancer"), policy
+
+
 def named_of(root: dict[str, Value]) -> dict[str, tuple[int, dict[str, Value]]]:
     """The filters of the top level by name, the first of each, with their places."""
     named: dict[str, tuple[int, dict[str, Value]]] = {}
@@ -63,11 +71,15 @@ def check_filters(tree: Tree) -> list[Problem]:
     for path, item in [*((("filters", i), item) for i, item in maps_of(root, "filters")), *_in_place(chains)]:
         check_match(find, (*path, "match"), map_of(item.get("match")))
         _quarantine(find, (*path, "quarantine"), map_of(item.get("quarantine")))
+    balancers = list(balancers_of(root))
+    for path, item in balancers:
+        _balancer(find, path, item)
     _lengths(find, root)
-    total = sum(1 for _ in maps_of(root, "filters")) + sum(1 for _ in _in_place(chains))
+    total = sum(1 for _ in maps_of(root, "filters")) + sum(1 for _ in _in_place(chains)) + len(balancers)
     if total > MAX_FILTERS:
-        at: Path = ("filters",) if "filters" in root else chains[-1].path
-        find.add(at, f"there are {total:,} filters", allowed=f"at most {MAX_FILTERS}, those in place included",
+        at: Path = ("filters",) if "filters" in root else chains[-1].path if chains else balancers[-1][0]
+        find.add(at, f"there are {total:,} filters",
+                 allowed=f"at most {MAX_FILTERS}, those in place and load balancers included",
                  hint="name a filter once at the top level, and refer to it")
     return find.problems
 
@@ -99,7 +111,7 @@ def _named(find: Finder, root: dict[str, Value]) -> None:
 def _names(find: Finder, root: dict[str, Value], chains: list[Chain]) -> None:
     seen: dict[str, Path] = {}
     places: list[tuple[Path, dict[str, Value]]] = [(("filters", i), item) for i, item in maps_of(root, "filters")]
-    for path, item in [*places, *_in_place(chains)]:
+    for path, item in [*places, *_in_place(chains), *balancers_of(root)]:
         name = text_of(item, "name")
         if name is None:
             continue
@@ -142,6 +154,15 @@ def _unknown(find: Finder, path: Path, name: str, named: dict[str, dict[str, Val
         f"{{use: {name[:60]}}}")
     some = ", ".join(list(named)[:8]) + (f" and {len(named) - 8:,} more" if len(named) > 8 else "")
     find.add(path, f"there is no filter {shown(name)}", allowed=some, hint=hint)
+
+
+def _balancer(find: Finder, path: Path, item: dict[str, Value]) -> None:
+    _quarantine(find, (*path, "quarantine"), map_of(item.get("quarantine")))
+    if "isolated" in item:
+        find.add((*path, "isolated"), "a load balancer is not isolated: it is asked within the worker, and answers "
+                 "before the next request goes out", key=True,
+                 hint="remove it; what takes long or needs other libraries belongs into an isolated filter or another "
+                      "process, which puts what it found into fastmesh.shared for the load balancer to read")
 
 
 def _quarantine(find: Finder, path: Path, quarantine: dict[str, Value]) -> None:

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from fastmesh.config import address, fields
-from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Choice, Count, Duration, Name, Section, shown
+from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Count, Duration, Name, Section, shown
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
+from fastmesh.config.load_balancer import LoadBalancer, plain
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
@@ -50,10 +51,12 @@ class Cluster(Section):
     name: Annotated[Name, Field(
         description="Name of the cluster, for routes, metrics and logs. What is known of its endpoints is kept over "
                     "a reload by this name.", examples=["app"])]
-    load_balancer: Annotated[str, Choice("round_robin", "random", "least_request"), Field(
-        description="How an endpoint is picked. `least_request`: of two drawn at random, the one with fewer requests "
-                    "in flight; `round_robin`: in turn, weights interleaved; `random`: by weight alone.")
-    ] = "least_request"
+    load_balancer: Annotated[LoadBalancer, Field(
+        description="How an endpoint is picked. `least_request` (the default): of two drawn at random, the one with "
+                    "fewer requests in flight; `round_robin`: in turn, weights interleaved; `random`: by weight alone; "
+                    "or a policy in Python, as a mapping with `use`.",
+        examples=["round_robin", {"use": "least-latency"}])
+    ] = Field(default_factory=lambda: plain("least_request"))
     endpoints: Annotated[list[Endpoint], LIST, Field(
         description="The instances. With none, requests get 503.", max_length=MAX_ENDPOINTS,
         examples=[["127.0.0.1:9000", {"address": "127.0.0.1:9001", "weight": 2}]])]

@@ -32,8 +32,11 @@ _BY_NAME = _ByName()
 
 
 def _use(value: object) -> str:
-    if isinstance(value, _ByName):
-        return ""
+    return "" if isinstance(value, _ByName) else read_use(value)
+
+
+def read_use(value: object) -> str:
+    """What says where a class is."""
     if isinstance(value, str) and value and len(value) <= 1024 and value.isprintable() and value == value.strip():
         return value
     raise WrongValue(shown(value), USE_ALLOWED)

@@ -37,6 +37,12 @@ def json_schema(version: str) -> dict[str, Any]:
         "anyOf": [reference, {key: value for key, value in use.items() if key != "description"}]}
     schema["properties"]["filters"]["items"] = {
         "allOf": [{"$ref": "#/$defs/FilterUse"}, {"type": "object", "required": ["name"]}]}
+    # A cluster's algorithm is most often named alone.
+    policy = definitions["LoadBalancer"]
+    definitions["LoadBalancer"] = {
+        "description": policy["description"],
+        "anyOf": [{"anyOf": policy["properties"]["pick_by"]["anyOf"]},
+                  {key: value for key, value in policy.items() if key != "description"}]}
     definitions["FilterMatch"]["not"] = {"required": ["prefix", "path"]}
     definitions["Route"]["oneOf"] = [{"required": ["cluster"]}, {"required": ["response"]}]
     definitions["Match"]["not"] = {"required": ["prefix", "path"]}

@@ -209,8 +209,8 @@ class Slot:
         self._ground.events.take(self.index, {
             "what": "filter_quarantined", "filter": name,
             "text": f"worker {self.index} {'stood still' if worker.has_hung else 'died'} while it ran: it is bypassed "
-                    f"for {pause:g} s, as its on_error says. Let it run isolated (`isolated: true`): no filter can end "
-                    "a worker then"})
+                    f"for {pause:g} s, as its on_error says. A filter that runs isolated (`isolated: true`) cannot end "
+                    "a worker"})
 
     def _host_restarts(self) -> None:
         self._ground.host_restarts += 1

@@ -1,37 +1,44 @@
-"""All filters of a configuration: their classes imported, their settings read, everything that is wrong in one go.
+"""All filters and load balancers of a configuration: their classes imported, their settings read, everything that is
+wrong in one go.
 
 It works on what the file says, as the checks of the configuration do, so that it finds everything even where another
 part of the file is wrong.
 """
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastmesh.config.chains import Chain, chains_of, named_of
+from fastmesh.config.chains import Chain, balancers_of, chains_of, named_of
 from fastmesh.config.checks import Finder, map_of, maps_of, text_of
 from fastmesh.config.fields import closest, read_flag, shown
 from fastmesh.config.filter import FilterUse
 from fastmesh.config.load import Looked
-from fastmesh.config.report import Path, path_text, wrong_at
+from fastmesh.config.load_balancer import LoadBalancer as LoadBalancerUse
+from fastmesh.config.report import Path, anchor, path_text, wrong_at
 from fastmesh.config.yaml_tree import MapMark, Tree, Value
 from fastmesh.errors import WrongValue
+from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.filter import Filter
-from fastmesh.filters.loading import CannotLoad, Loaded, Loader
-from fastmesh.filters.phases import PHASES, TCP_PHASES, BadClass, phases_of
+from fastmesh.filters.loading import FILTER, LOAD_BALANCER, CannotLoad, Kind, Loaded, Loader
+from fastmesh.filters.phases import PHASES, QUESTIONS, TCP_PHASES, BadClass, phases_of, questions_of
 from fastmesh.filters.settings import KINDS, Setting, read, settings_of
-from fastmesh.units import parse_duration, parse_size
+from fastmesh.units import format_duration, parse_duration, parse_size
 
 # What the operator writes beside the settings, and what every instance has already.
 RESERVED = frozenset((*FilterUse.OPERATORS, "log", "metrics", "mesh", "security", "needs", "changes_body", "start",
                       "stop", *PHASES))
+BALANCER_RESERVED = frozenset((*LoadBalancerUse.OPERATORS, *LoadBalancerUse.REFUSED, "log", "metrics", "start", "stop",
+                               *QUESTIONS))
 POLICIES = ("closed", "open", "skip")
+BALANCER_POLICIES = ("closed", "open")
 
 
 class Found(NamedTuple):
-    """One filter of the file that can be used, with what its class has decided."""
+    """One filter or load balancer of the file that can be used, with what its class has decided."""
 
     loaded: Loaded
-    phases: dict[str, str]          # and their kinds
+    phases: dict[str, str]          # and their kinds; of a load balancer, what it can be asked
     settings: dict[str, Any]        # every one that the class declares
     secrets: frozenset[str]         # names of those that nobody is shown
     security: bool
@@ -41,10 +48,12 @@ class Found(NamedTuple):
     on_error: str | None
     budget: int                     # nanoseconds
     body_limit: int                 # bytes
+    interval: int = 0               # nanoseconds, of a load balancer
 
 
 class Inspected(NamedTuple):
-    """All filters by their places: `("filters", 0)`, `("listeners", 1, "filters", 0)`, …"""
+    """All of them by their places: `("filters", 0)`, `("listeners", 1, "filters", 0)`, `("clusters", 0,
+    "load_balancer")`, …"""
 
     by_place: dict[Path, Found]
     files: list[str]                # that filters come from, whether or not they could be loaded
@@ -84,48 +93,54 @@ class _Look:
                     self.place(chain, here, *named[entry])
                 elif isinstance(entry, dict):
                     self.place(chain, here, here, entry)
+        for path, item in balancers_of(root):
+            self.one(path, item, self.look_at_balancer)
 
-    # --- one filter ---
+    # --- one of them ---
 
-    def one(self, path: Path, item: dict[str, Value]) -> None:
+    def one(self, path: Path, item: dict[str, Value],
+            look: Callable[[Path, dict[str, Value]], None] | None = None) -> None:
         """What a class makes of being looked at is its author's: a property, a metaclass or a default may raise."""
         try:
-            self.look(path, item)
+            (look or self.look)(path, item)
         except Exception as error:
             self.find.add((*path, "use"), f"the class cannot be looked at: {type(error).__name__}: {error}",
                           hint="make it a plain class with plain attributes")
 
-    def look(self, path: Path, item: dict[str, Value]) -> None:
+    def load(self, path: Path, item: dict[str, Value], kind: Kind) -> Loaded | None:
+        """None when there is no such class, which is reported."""
         use = text_of(item, "use")
         if not use or not use.isprintable():
-            return
+            return None
         try:
-            loaded = self.loader.load(use)
+            loaded = self.loader.load(use, kind)
         except CannotLoad as cannot:
             self.find.add((*path, "use"), cannot.reason, allowed=cannot.allowed, hint=cannot.hint)
-            return
+            return None
         if loaded.printed.strip() and loaded.module not in self.printed:
             self.printed.add(loaded.module)
             first = loaded.printed.strip().splitlines()[0]
             self.warn.add((*path, "use"), f"{loaded.cls.__name__}'s module prints while it is imported: "
                           f"{shown(first)}", severity="warning", hint="say it in start, with self.log.info")
+        return loaded
+
+    def look(self, path: Path, item: dict[str, Value]) -> None:
+        loaded = self.load(path, item, FILTER)
+        if loaded is None:
+            return
         cls = loaded.cls
         is_new, before = cls not in self.seen, len(self.find.problems)
         self.seen.add(cls)
         phases, bad = phases_of(cls)
         settings, bad_settings = settings_of(cls, Filter)
-        bad += [_bad_setting(cls, name, reason) for name, reason in bad_settings if name not in RESERVED]
-        bad += [BadClass(f"{cls.__name__}.{name} has the name of what every filter has", "another name",
-                         f"write {name} = … without an annotation to decide it for the class, or choose another name")
-                for name in (*(setting.name for setting in settings), *(name for name, _ in bad_settings))
-                if name in RESERVED]
+        bad += _bad_settings(cls, settings, bad_settings, RESERVED, "filter")
         budget = self.decided(bad, cls, "budget", parse_duration)
         body_limit = self.decided(bad, cls, "body_limit", parse_size)
         policy = cls.on_error
         if policy is not None and policy not in POLICIES:
             bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open, skip or None"))
         needs = self.needed(bad, cls)
-        values = self.read(path, item, cls, settings, bad)
+        values = self.read(path, item, cls, settings, bad, FilterUse.OPERATORS, RESERVED)
         for problem in bad if is_new else ():
             self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
         if bad or len(self.find.problems) > before:
@@ -136,8 +151,48 @@ class _Look:
             loaded, phases, values, frozenset(setting.name for setting in settings if setting.is_secret),
             bool(cls.security), bool(cls.isolated), needs, bool(cls.changes_body), policy, budget, body_limit)
 
+    def look_at_balancer(self, path: Path, item: dict[str, Value]) -> None:
+        loaded = self.load(path, item, LOAD_BALANCER)
+        if loaded is None:
+            return
+        cls = loaded.cls
+        is_new, before = cls not in self.seen, len(self.find.problems)
+        self.seen.add(cls)
+        questions, bad = questions_of(cls)
+        settings, bad_settings = settings_of(cls, LoadBalancer)
+        bad += _bad_settings(cls, settings, bad_settings, BALANCER_RESERVED, "load balancer")
+        budget = self.decided(bad, cls, "budget", parse_duration)
+        interval = self.decided(bad, cls, "interval", parse_duration)
+        if interval and not LoadBalancerUse.SHORTEST <= interval <= LoadBalancerUse.LONGEST:
+            bad.append(BadClass(f"{cls.__name__}.interval is {cls.interval!r}",
+                                f"{format_duration(LoadBalancerUse.SHORTEST)} to "
+                                f"{format_duration(LoadBalancerUse.LONGEST)}"))
+        policy = cls.on_error
+        if policy is not None and policy not in BALANCER_POLICIES:
+            bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open or None"))
+        if getattr(cls, "isolated", False):
+            bad.append(BadClass(f"{cls.__name__}.isolated is True, and a load balancer is asked within the worker", "",
+                                "remove it; let an isolated filter or another process put what it found into "
+                                "fastmesh.shared, and read it here"))
+        values = self.read(path, item, cls, settings, bad, LoadBalancerUse.OPERATORS, BALANCER_RESERVED,
+                           LoadBalancerUse.REFUSED)
+        for problem in bad if is_new else ():
+            self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
+        written = text_of(item, "on_error")
+        if "closed" in (written, policy if written is None else None) and questions and "pick" not in questions:
+            at: Path = (*path, "on_error") if written else (*path, "use")
+            says = "on_error: closed" if written else f"{cls.__name__}.on_error = 'closed'"
+            self.find.add(at, f"{cls.__name__} has no pick, and {says} refuses requests that pick fails for",
+                          allowed="open",
+                          hint="weights that fail are replaced by those of the configuration; remove it")
+        if bad or len(self.find.problems) > before:
+            return
+        self.found[path] = Found(
+            loaded, questions, values, frozenset(setting.name for setting in settings if setting.is_secret), False,
+            False, None, True, policy, budget, 0, interval)
+
     @staticmethod
-    def decided(bad: list[BadClass], cls: type[Filter], name: str, parse: Any) -> int:
+    def decided(bad: list[BadClass], cls: type, name: str, parse: Any) -> int:
         text = getattr(cls, name)
         try:
             if not isinstance(text, str):
@@ -158,18 +213,18 @@ class _Look:
             return None
         return tuple(name.lower() for name in cls.needs)
 
-    def read(self, path: Path, item: dict[str, Value], cls: type[Filter], settings: list[Setting],
-             bad: list[BadClass]) -> dict[str, Any]:
+    def read(self, path: Path, item: dict[str, Value], cls: type, settings: list[Setting], bad: list[BadClass],
+             operators: tuple[str, ...], reserved: frozenset[str], refused: tuple[str, ...] = ()) -> dict[str, Any]:
         """The settings' values; what is wrong with those of the file is reported at once."""
         values: dict[str, Any] = {}
-        given = {key: value for key, value in item.items() if key not in FilterUse.OPERATORS}
-        known = [setting.name for setting in settings if setting.name not in RESERVED]
+        given = {key: value for key, value in item.items() if key not in (*operators, *refused)}
+        known = [setting.name for setting in settings if setting.name not in reserved]
         meant: set[str] = set()
         for key in given:
             if key not in known:
-                meant.add(self.unknown(path, key, cls, known, given))
+                meant.add(self.unknown(path, key, cls, known, given, operators))
         for setting in settings:
-            if setting.name in RESERVED:
+            if setting.name in reserved:
                 continue
             if setting.name in given:
                 mark, taken = self.tree.find((*path, setting.name))
@@ -189,19 +244,20 @@ class _Look:
                               hint=f"add {setting.name}")
         return values
 
-    def unknown(self, path: Path, key: str, cls: type[Filter], known: list[str], given: dict[str, Value]) -> str:
+    def unknown(self, path: Path, key: str, cls: type, known: list[str], given: dict[str, Value],
+                operators: tuple[str, ...]) -> str:
         """Reports a key; returns the one that was probably meant."""
         mark, _ = self.tree.find(path)
         start, end = mark.keys[key] if isinstance(mark, MapMark) and key in mark.keys else (mark.start, 0)
         # The operator's keys are meant as often as the class's own.
-        hint = closest(key, (*known, *FilterUse.OPERATORS))
+        hint = closest(key, (*known, *operators))
         meant = hint.removeprefix("write ")
         if meant in given:
             hint = f"{meant} is there already; remove this one"
         self.find.problems.append(self.tree.source.problem(
             f"unknown key {shown(key)}: {cls.__name__} has no such setting", start, end,
-            path=path_text(path), found=shown(key), allowed=", ".join((*known, *FilterUse.OPERATORS)),
-            hint=hint or "remove it", anchor="filters"))
+            path=path_text(path), found=shown(key), allowed=", ".join((*known, *operators)),
+            hint=hint or "remove it", anchor="filters" if operators is FilterUse.OPERATORS else anchor(path)))
         return meant
 
     def policy(self, path: Path, item: dict[str, Value], cls: type[Filter]) -> None:
@@ -243,6 +299,14 @@ class _Look:
                     self.find.add((*path, "match", key), f"{name} has the phase on_connection, and a connection has no "
                                   f"{key} to match", allowed="a match with share alone", key=True,
                                   hint="make two filters of it, one of them with on_connection alone")
+
+
+def _bad_settings(cls: type, settings: list[Setting], bad: list[tuple[str, str]], reserved: frozenset[str],
+                  word: str) -> list[BadClass]:
+    return [*(_bad_setting(cls, name, reason) for name, reason in bad if name not in reserved),
+            *(BadClass(f"{cls.__name__}.{name} has the name of what every {word} has", "another name",
+                       f"write {name} = … without an annotation to decide it for the class, or choose another name")
+              for name in (*(setting.name for setting in settings), *(name for name, _ in bad)) if name in reserved)]
 
 
 def _bad_setting(cls: type, name: str, reason: str) -> BadClass:

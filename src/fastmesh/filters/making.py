@@ -1,17 +1,20 @@
-"""Filters made by hand: settings as keywords, checked as those of a configuration are.
+"""Filters and load balancers made by hand: settings as keywords, checked as those of a configuration are.
 
-For tests, and for whoever else calls a filter's class himself. A worker makes its filters without it.
+For tests, and for whoever else calls such a class himself. A worker makes its own without it.
 """
 
 from __future__ import annotations
 
 from fastmesh.config.fields import closest
+from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.settings import Setting, read, settings_of
 
+Made = Filter | LoadBalancer
 
-def set_settings(made: Filter, given: dict[str, object]) -> None:
-    """Sets these settings of a filter. Raises TypeError for unknown ones and for values that cannot be used."""
+
+def set_settings(made: Made, given: dict[str, object]) -> None:
+    """Sets these settings. Raises TypeError for unknown ones and for values that cannot be used."""
     known = {setting.name: setting for setting in _declared(type(made))}
     for name, value in given.items():
         if name not in known:
@@ -21,8 +24,8 @@ def set_settings(made: Filter, given: dict[str, object]) -> None:
         _set(made, known[name], value)
 
 
-def complete(made: Filter) -> None:
-    """Gives a filter its defaults, each instance its own. Raises TypeError when a setting is missing."""
+def complete(made: Made) -> None:
+    """Gives it its defaults, each instance its own. Raises TypeError when a setting is missing."""
     for setting in _declared(type(made)):
         if setting.name in getattr(made, "__dict__", ()):
             continue
@@ -34,7 +37,7 @@ def complete(made: Filter) -> None:
         _set(made, setting, setting.default)
 
 
-def secrets_of(made: Filter) -> list[str]:
+def secrets_of(made: Made) -> list[str]:
     """The texts among its settings that nobody is shown."""
     return [text for setting in _declared(type(made)) if setting.is_secret
             for text in _texts(getattr(made, setting.name))]
@@ -48,8 +51,8 @@ def put(made: object, name: str, value: object) -> None:
         object.__setattr__(made, name, value)
 
 
-def _declared(cls: type[Filter]) -> list[Setting]:
-    settings, bad = settings_of(cls, Filter)
+def _declared(cls: type[Made]) -> list[Setting]:
+    settings, bad = settings_of(cls, LoadBalancer if issubclass(cls, LoadBalancer) else Filter)
     for name, reason in bad:
         raise TypeError(f"{cls.__name__}.{name} is no setting: {reason}; write {name}: ClassVar[…] = … for what is no "
                         "setting, or set it in start")
@@ -64,7 +67,7 @@ def _texts(value: object) -> list[str]:
     return [str(value)] if isinstance(value, str) else []
 
 
-def _set(made: Filter, setting: Setting, value: object) -> None:
+def _set(made: Made, setting: Setting, value: object) -> None:
     taken, wrong = read(setting.annotation, value)
     for one in wrong:
         where = "".join(f"[{step!r}]" for step in one.at)

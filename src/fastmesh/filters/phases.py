@@ -1,10 +1,12 @@
-"""The phases that a filter's class has, and whether each can be called as it will be."""
+"""What classes are asked, the phases of a filter and the questions to a load balancer, and whether each method can be
+called as it will be."""
 
 import difflib
 import inspect
 import types
 from typing import Any, NamedTuple
 
+from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.filter import Filter
 
 # In the order in which an exchange comes to them.
@@ -17,6 +19,7 @@ STREAMS = ("on_request_stream", "on_response_stream")
 BODIES = {"request": ("on_request_chunk", "on_request_body", "on_request_stream"),
           "answer": ("on_response_chunk", "on_response_body", "on_response_stream")}
 DEF, ASYNC, GENERATOR = "def", "async", "generator"
+QUESTIONS = ("weights", "pick")     # to a load balancer
 
 
 class BadClass(NamedTuple):
@@ -52,14 +55,51 @@ def phases_of(cls: type[Filter]) -> tuple[dict[str, str], list[BadClass]]:
     if not found and not bad:
         bad.append(BadClass(f"{cls.__name__} has no phase, so it would never be called",
                             "at least one of " + ", ".join(PHASES), f"write {_head('on_request')}"))
+    bad += _life(cls, Filter)
+    bad += _constructor(cls)
+    return found, bad
+
+
+def questions_of(cls: type[LoadBalancer]) -> tuple[dict[str, str], list[BadClass]]:
+    """What a load balancer can be asked, as `phases_of`."""
+    found: dict[str, str] = {}
+    bad: list[BadClass] = []
+    for name in QUESTIONS:
+        method = inspect.getattr_static(cls, name)
+        if method is inspect.getattr_static(LoadBalancer, name):
+            continue
+        head = f"write {_head(name, LoadBalancer)}"
+        if not isinstance(method, types.FunctionType):
+            bad.append(BadClass(f"{_of(cls, name)} is {_kind_of(method)}", "a method with def", head))
+        elif inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+            bad.append(BadClass(
+                f"{_of(cls, name)} is async def{_line(method)}, and a load balancer is asked between two requests, "
+                "where nothing can be waited for", "a method with def",
+                f"{head}; let a filter or another process fetch what has to be waited for, put it into "
+                "fastmesh.shared, and read it here"))
+        elif inspect.isgeneratorfunction(method):
+            bad.append(BadClass(f"{_of(cls, name)} is a generator: it has a yield", "a method that returns its answer",
+                                "return a list" if name == "weights" else head))
+        else:
+            found[name] = DEF
+            bad += _signature(cls, name, method, LoadBalancer)
+    if not found and not bad:
+        bad.append(BadClass(f"{cls.__name__} has neither {' nor '.join(QUESTIONS)}, so it would never be asked",
+                            "one of them, or both", f"write {_head('weights', LoadBalancer)}"))
+    bad += _life(cls, LoadBalancer)
+    bad += _constructor(cls)
+    return found, bad
+
+
+def _life(cls: type, base: type) -> list[BadClass]:
+    bad = []
     for name in ("start", "stop"):
         method = inspect.getattr_static(cls, name)
-        if method is not inspect.getattr_static(Filter, name) and (
+        if method is not inspect.getattr_static(base, name) and (
                 not isinstance(method, types.FunctionType) or inspect.iscoroutinefunction(method)):
             bad.append(BadClass(f"{_of(cls, name)} is {_kind_of(method)}", "a method with def",
                                 f"write def {name}(self) -> None"))
-    bad += _constructor(cls)
-    return found, bad
+    return bad
 
 
 def _of(cls: type, name: str) -> str:
@@ -67,12 +107,16 @@ def _of(cls: type, name: str) -> str:
     return f"{owner.__name__}.{name}"
 
 
-def _parameters(name: str) -> list[str]:
-    return list(inspect.signature(getattr(Filter, name)).parameters)
+def _parameters(name: str, base: type = Filter) -> list[str]:
+    return list(inspect.signature(getattr(base, name)).parameters)
 
 
-def _head(name: str) -> str:
-    return f"{'async ' if name in STREAMS else ''}def {name}({', '.join(_parameters(name))})"
+def _head(name: str, base: type = Filter) -> str:
+    return f"{'async ' if name in STREAMS else ''}def {name}({', '.join(_parameters(name, base))})"
+
+
+def _line(method: types.FunctionType) -> str:
+    return f" on line {method.__code__.co_firstlineno}"
 
 
 def _kind_of(value: Any) -> str:
@@ -83,8 +127,8 @@ def _kind_of(value: Any) -> str:
     return f"of type {type(value).__name__}"
 
 
-def _signature(cls: type, name: str, method: types.FunctionType) -> list[BadClass]:
-    wanted = _parameters(name)
+def _signature(cls: type, name: str, method: types.FunctionType, base: type = Filter) -> list[BadClass]:
+    wanted = _parameters(name, base)
     given = inspect.signature(method).parameters.values()
     positional = [p for p in given if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p for p in positional if p.default is p.empty]
@@ -93,9 +137,8 @@ def _signature(cls: type, name: str, method: types.FunctionType) -> list[BadClas
     if len(needed) <= len(wanted) and (takes_all or len(positional) >= len(wanted)) and not unfilled:
         return []
     found = ", ".join(str(p).split(":")[0].split("=")[0].strip() for p in given)
-    where = f" on line {method.__code__.co_firstlineno}"
-    return [BadClass(f"{_of(cls, name)}({found}){where} cannot be called as it will be",
-                     f"the parameters {', '.join(wanted)}", f"write {_head(name)}")]
+    return [BadClass(f"{_of(cls, name)}({found}){_line(method)} cannot be called as it will be",
+                     f"the parameters {', '.join(wanted)}", f"write {_head(name, base)}")]
 
 
 def _shape(cls: type, name: str, method: types.FunctionType) -> list[BadClass]:
@@ -126,9 +169,9 @@ def _misspelled(cls: type[Filter]) -> list[BadClass]:
     return bad
 
 
-def _constructor(cls: type[Filter]) -> list[BadClass]:
+def _constructor(cls: type) -> list[BadClass]:
     """An instance is made without arguments, then given its settings, then started."""
-    method = cls.__init__
+    method = inspect.getattr_static(cls, "__init__")
     if not isinstance(method, types.FunctionType):
         return []
     needed = [p.name for p in list(inspect.signature(method).parameters.values())[1:]

@@ -113,7 +113,8 @@ FILTER_PHASES = {
 FILTERS = {
     "quarantined": _filter("quarantined", "gauge", "Workers that bypass the filter after too many errors or overruns."),
     "quarantines": _filter("quarantines_total", "counter", "Times a worker began to bypass the filter."),
-    "skipped": _filter("skipped_total", "counter", "Exchanges that the filter's match or share left out."),
+    "skipped": _filter("skipped_total", "counter", "Exchanges that the filter's match or share left out; of a load "
+                                                   "balancer, picks that were not taken."),
     "in_flight": _filter("in_flight", "gauge", "Phases of the filter that wait for something now."),
 }
 FILTER_OVERFLOW = Family("fastmesh_filter_series_overflow_total", "counter",
@@ -240,7 +241,8 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, PROXY_TIME, UPSTREAM_TIME)),
     ("Filters",
-     "Seconds are those of the worker's own thread. Phases that were never called have no row. What a filter counts "
+     "Load balancers in Python count as filters, with the phases `weights` and `pick`. Seconds are those of the "
+     "worker's own thread. Phases that were never called have no row. What a filter counts "
      "for itself, with `self.metrics`, is `fastmesh_filter_<filter>_<name>`, with the labels that it declared: at most "
      "200 sets of them for each metric and 2,048 in all, per worker; what comes beyond is counted under `other`. Such "
      "labels may be taken from requests.",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastmesh.config.filter import SHARE_ALL, FilterUse
+from fastmesh.config.load_balancer import LoadBalancer
 from fastmesh.config.model import Config
 from fastmesh.config.report import Path
 from fastmesh.snapshot import wire
@@ -35,17 +36,20 @@ class Chains:
         self.slots: list[dict[str, Any]] = []
         self.rows: dict[int, str] = {}
         self._of: dict[Path, int] = {}          # a list of filters → its chain
+        self._balancers: dict[int, list[int]] = {}      # a cluster → its policy's slot and interval
         self._files: dict[str, str] = {}
         self._found = found
         self._priority = config.filter_host.priority
         lists = [(path, owner, uses) for path, owner, uses in lists_of(config) if uses]
-        if lists and found is None:
+        policies = [(i, cluster) for i, cluster in enumerate(config.clusters) if cluster.load_balancer.is_policy]
+        if (lists or policies) and found is None:
             raise ValueError("the configuration has filters, and their classes were not looked at")
         taken = {use.name for use in config.filters} | {
-            use.name for _, _, uses in lists for use in uses if use.name is not None}
+            use.name for _, _, uses in lists for use in uses if use.name is not None} | {
+            cluster.load_balancer.name for _, cluster in policies}
         referred = {use.name for _, _, uses in lists for use in uses if use.is_reference}
         slots: dict[str, int] = {}              # of the top level, by name
-        wanted: list[tuple[str, FilterUse, Path]] = []
+        wanted: list[tuple[str, FilterUse | LoadBalancer, Path]] = []
         for i, use in enumerate(config.filters):
             if use.name in referred:
                 slots[use.name or ""] = len(wanted)
@@ -65,15 +69,31 @@ class Chains:
                 known[tuple(chain)] = len(self.chains)
                 self.chains.append(chain)
             self._of[path] = known[tuple(chain)]
+        for i, cluster in policies:
+            path = ("clusters", i, "load_balancer")
+            policy, seen = cluster.load_balancer, self._at(path)
+            name = policy.name or _own_name(seen.loaded.cls.__name__, cluster.name, taken)
+            taken.add(name)
+            self._balancers[i] = [len(wanted), policy.interval or seen.interval]
+            wanted.append((name, policy, path))
         rows = registry.filters.assign(name for name, _, _ in wanted)
-        for name, use, path in wanted:
+        for name, one, path in wanted:
             self.rows[rows[name]] = name
-            self.rules.append([_match(use), SHARE_ALL if use.match is None else use.match.share])
-            self.slots.append(self._slot(rows[name], name, use, self._at(path)))
+            if isinstance(one, LoadBalancer):
+                self.rules.append([None, SHARE_ALL])
+                self.slots.append(self._balancer_slot(rows[name], name, one, self._at(path)))
+            else:
+                self.rules.append([_match(one), SHARE_ALL if one.match is None else one.match.share])
+                self.slots.append(self._slot(rows[name], name, one, self._at(path)))
 
     def of(self, *path: int | str) -> int:
         """The chain of a listener, route or cluster, by its place in the configuration."""
         return self._of.get((*path, "filters"), wire.NO_CHAIN)
+
+    def balancer(self, cluster: int) -> list[int] | None:
+        """Of a cluster, by its place: the slot of the policy that balances it, and the nanoseconds between two of its
+        weights."""
+        return self._balancers.get(cluster)
 
     def blob(self) -> bytes:
         """For the worker's Python; empty when there is no filter."""
@@ -114,19 +134,30 @@ class Chains:
         return self._found.by_place[path]
 
     def _slot(self, row: int, name: str, use: FilterUse, found: Found) -> dict[str, Any]:
-        loaded, quarantine = found.loaded, use.quarantine
-        if loaded.kind == "file":
-            self._files[loaded.fingerprint] = loaded.source
         isolated = found.isolated if use.isolated is None else use.isolated
-        on_error = use.on_error or found.on_error or ("closed" if found.security else "open")
         return {
-            "row": row, "name": name, "use": use.use, "kind": loaded.kind, "module": loaded.module,
-            "qualname": loaded.qualname, "file": loaded.file, "fingerprint": loaded.fingerprint,
-            "settings": found.settings, "phases": found.phases, "on_error": on_error, "security": found.security,
-            "budget_ns": found.budget if use.budget is None else use.budget,
+            **self._any_slot(row, name, use, found, "closed" if found.security else "open"),
             "timeout_ns": use.timeout or (_ISOLATED_TIMEOUT if isolated else _TIMEOUT),
             "body_limit": found.body_limit if use.body_limit is None else use.body_limit,
             "isolated": isolated, "needs": None if found.needs is None else list(found.needs),
+        }
+
+    def _balancer_slot(self, row: int, name: str, use: LoadBalancer, found: Found) -> dict[str, Any]:
+        # It waits for nothing and collects no body.
+        return {**self._any_slot(row, name, use, found, "open"), "timeout_ns": _TIMEOUT, "body_limit": 0,
+                "isolated": False, "needs": None}
+
+    def _any_slot(self, row: int, name: str, use: FilterUse | LoadBalancer, found: Found,
+                  on_error: str) -> dict[str, Any]:
+        loaded, quarantine = found.loaded, use.quarantine
+        if loaded.kind == "file":
+            self._files[loaded.fingerprint] = loaded.source
+        return {
+            "row": row, "name": name, "use": use.use, "kind": loaded.kind, "module": loaded.module,
+            "qualname": loaded.qualname, "file": loaded.file, "fingerprint": loaded.fingerprint,
+            "settings": found.settings, "phases": found.phases,
+            "on_error": use.on_error or found.on_error or on_error, "security": found.security,
+            "budget_ns": found.budget if use.budget is None else use.budget,
             "changes_body": found.changes_body, "shadow": use.mode == "shadow",
             "quarantine": [quarantine.failures, quarantine.window, quarantine.pause, quarantine.longest],
         }

@@ -77,7 +77,8 @@ def describe(config: Config, registry: Registry, open_files: int = 0,
             "protocol": listener.protocol, "direction": listener.direction, "backlog": listener.backlog,
         } for listener in config.listeners],
         "clusters": [{
-            "id": clusters[cluster.name], "name": cluster.name, "lb": cluster.load_balancer,
+            "id": clusters[cluster.name], "name": cluster.name,
+            "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
             "endpoints": [{"row": rows[endpoint_key(cluster.name, text)], "address": text, "weight": endpoint.weight}
                           for endpoint in cluster.endpoints for text in (str(endpoint.address),)],
         } for cluster in config.clusters],
@@ -182,8 +183,8 @@ def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains) ->
         endpoints.append([rows[endpoint_key(name, text)], address.family, address.port, address.packed,
                           endpoint.weight, text])
     return [
-        numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer], cluster.connect_timeout,
+        numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer.pick_by], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
-        cluster.pending_timeout, endpoints, chains.of("clusters", index),
+        cluster.pending_timeout, endpoints, chains.of("clusters", index), chains.balancer(index),
     ]

@@ -16,8 +16,9 @@ FORMAT.
                  content_type, timeout, chain]
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
-                 endpoints, chain]
+                 endpoints, chain, balancer]
     endpoint  = [row, family, port, address, weight, text]
+    balancer  = nil, or [slot, interval]        the policy that gives weights and picks, a place in the list of rules
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200; share in millionths
     chain     = [slot, …]                       places in the list of rules, in the order of the way in
@@ -30,7 +31,7 @@ never 0: no limit is UNLIMITED.
 from typing import Any, NotRequired, TypedDict
 
 MAGIC = "fmsn"
-FORMAT = 3
+FORMAT = 4
 UNLIMITED = (1 << 32) - 1
 NO_CHAIN = -1
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastmesh.testing.kit import Kit, Leftover
+    from fastmesh.testing.made_up import endpoint
     from fastmesh.testing.message import Fields, Message
     from fastmesh.testing.origin import Origin
     from fastmesh.testing.proxy import Proxy, ProxyFailed
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 # Fetched when they are asked for: pytest imports this package wherever fastmesh is installed.
 _PLACES = {
-    "kit": ("Kit", "Leftover"), "message": ("Fields", "Message"), "origin": ("Origin",),
+    "made_up": ("endpoint",), "kit": ("Kit", "Leftover"), "message": ("Fields", "Message"), "origin": ("Origin",),
     "proxy": ("Proxy", "ProxyFailed"), "reply": ("LogLine", "Reply", "Report", "Unanswered"),
     "upstream": ("Answer", "Asked", "Cluster")}
 
 __all__ = ["Answer", "Asked", "Cluster", "Fields", "Kit", "Leftover", "LogLine", "Message", "Origin", "Proxy",
-           "ProxyFailed", "Reply", "Report", "Unanswered"]  # fmt: skip
+           "ProxyFailed", "Reply", "Report", "Unanswered", "endpoint"]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

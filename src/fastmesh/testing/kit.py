@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypedDict, Unpack
@@ -13,19 +14,22 @@ from fastmesh._core.filter.chain import Slot, Table
 from fastmesh._core.filter.view import Outcome, Request
 from fastmesh._core.filter.wait import Cancelled
 from fastmesh._core.mem.metric import MetricTable
+from fastmesh._core.play.numbers import set_numbers
 from fastmesh._core.play.stage import Line, Stage, is_turning
 from fastmesh._core.worker import Worker
+from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.making import complete, put, secrets_of
 from fastmesh.filters.mesh import Mesh
 from fastmesh.filters.metrics import Metrics
-from fastmesh.filters.phases import phases_of
+from fastmesh.filters.phases import phases_of, questions_of
 from fastmesh.filters.reporter import Reporter
+from fastmesh.snapshot.wire import LOAD_BALANCERS
 from fastmesh.testing.cuts import cut_answer, cuts, essence, same
 from fastmesh.testing.message import FieldsLike, Incomplete, body_of, pairs_of, read, request_line, write
 from fastmesh.testing.reply import LogLine, Reply, Report, Sent
 from fastmesh.testing.upstream import Answer, Asked, Cluster
-from fastmesh.testing.wiring import PLACES, SECOND, Match, Route, rule, snapshot
+from fastmesh.testing.wiring import PLACES, SECOND, Match, Policy, Route, rule, snapshot
 from fastmesh.testing.wiring import quarantine as quarantine_of
 from fastmesh.units import parse_duration, parse_size
 
@@ -109,7 +113,10 @@ class Kit:
         self._slots: list[Slot] = []
         self._rules: list[list[Any]] = []
         self._chains: dict[str, list[int]] = {place: [] for place in PLACES}
-        self._made: list[Filter] = []
+        self._policies: dict[str, Policy] = {}
+        self._pretended: dict[tuple[str, str], dict[str, Any]] = {}     # cluster, endpoint → its numbers
+        self._table: Table | None = None
+        self._made: list[Filter | LoadBalancer] = []
         self._unraised: list[BaseException] = []    # raised by filters, not yet in the test
         self._open: list[Reply] = []
         self._by_port: dict[int, Reply] = {}
@@ -163,13 +170,76 @@ class Kit:
         self._is_stale = True
         return self
 
-    def cluster(self, name: str, *, endpoints: int = 1) -> Cluster:
+    def cluster(self, name: str, *, endpoints: int | None = None, weights: Sequence[int] = ()) -> Cluster:
         """The cluster of this name, made when there is none: for routes, for filters that choose it, and for calls of
-        `self.mesh`."""
-        if name not in self._clusters:
-            self._clusters[name] = Cluster(name, len(self._clusters), endpoints)
+        `self.mesh`. It has one endpoint, unless `endpoints` says how many or `weights` has one for each; said of a
+        cluster that is there, it has those from then on."""
+        found = self._clusters.get(name)
+        if found is None:
+            found = self._clusters[name] = Cluster(name, len(self._clusters))
             self._is_stale = True
-        return self._clusters[name]
+        if weights or endpoints is not None:
+            found.has(weights or [1] * (endpoints or 0))
+            self._is_stale = True
+        return found
+
+    def balance(self, balancer: LoadBalancer | type[LoadBalancer], cluster: str = "upstream", *,
+                endpoints: int | None = None, weights: Sequence[int] = (), interval: str | None = None,
+                pick_by: str = "round_robin", on_error: str | None = None, budget: str | None = None,
+                quarantine: Mapping[str, Any] | None = None, mode: str = "active") -> Kit:
+        """Lets a load balancer balance a cluster, which gets so many endpoints, or one for each of `weights`.
+
+        It is asked for weights before the first request and then whenever `interval` has passed: `pass_time`. The rest
+        is what an operator may write beside it, `budget` and `quarantine` as in `use`.
+        """
+        made = balancer() if isinstance(balancer, type) else balancer
+        if not isinstance(made, LoadBalancer):
+            raise TypeError(f"{balancer!r} is no load balancer: instances and classes of fastmesh.LoadBalancer are "
+                            "allowed")
+        if pick_by not in LOAD_BALANCERS:
+            raise ValueError(f"pick_by={pick_by!r}: allowed are {', '.join(LOAD_BALANCERS)}")
+        if mode not in ("active", "shadow"):
+            raise ValueError(f"mode {mode!r}: allowed are active and shadow")
+        policy = on_error or type(made).on_error or "open"
+        if policy not in ("closed", "open"):
+            raise ValueError(f"on_error={policy!r}: allowed are closed and open")
+        if cluster in self._policies:
+            raise ValueError(f"the cluster {cluster!r} is balanced already")
+        self.cluster(cluster, endpoints=endpoints, weights=weights)
+        self._policies[cluster] = Policy(len(self._slots), parse_duration(interval or type(made).interval), pick_by)
+        self._add(made, "", {
+            "on_error": policy, "budget_ns": parse_duration(budget) if budget else NO_BUDGET,
+            "shadow": mode == "shadow", "quarantine": quarantine_of(quarantine)})
+        self._is_stale = True
+        return self
+
+    def pretend(self, endpoint: int | str, cluster: str = "upstream", **numbers: Any) -> Kit:
+        """Makes the worker out to have seen this of an endpoint of a cluster that is balanced, by its place or address:
+        `latency` and `answer_time` in seconds, `active`, `requests`, `failures`, `connect_failures`, `answers`,
+        `is_avoided`. It holds, whatever traffic there is, until it is said otherwise."""
+        self._ready()
+        address = self._clusters[cluster].endpoints[endpoint] if isinstance(endpoint, int) else endpoint
+        known = self._pretended.setdefault((cluster, address), {})
+        known.update(numbers)
+        try:
+            self._tell_numbers()
+        except (ValueError, TypeError):
+            del self._pretended[cluster, address]
+            raise
+        return self
+
+    def shares(self, n: int = 1000, *, cluster: str = "upstream", method: str = "GET", path: str = "/",
+               **request: Unpack[Parts]) -> dict[str, float]:
+        """Sends n requests, one after the other, and says which part of them each endpoint of the cluster got."""
+        __tracebackhide__ = True
+        if n < 1:
+            raise ValueError(f"n={n}: 1 or more is allowed")
+        asked = self._clusters[cluster].requests
+        before = len(asked)
+        for _ in range(n):
+            self.request(method, path, **request)
+        got = Counter(one.endpoint for one in asked[before:])
+        return {address: got[address] / max(1, got.total()) for address in self._clusters[cluster].endpoints}
 
     def route(self, *, prefix: str | None = None, path: str | None = None, cluster: str = "upstream",
               timeout: str = "0s", name: str = "") -> Kit:
@@ -185,7 +255,7 @@ class Kit:
     @property
     def filters(self) -> list[Filter]:
         """The instances, in the order in which they were given."""
-        return list(self._made)
+        return [made for made in self._made if isinstance(made, Filter)]
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -301,6 +371,7 @@ class Kit:
         meanwhile."""
         __tracebackhide__ = True
         self._ready()
+        self._tell_numbers()
         until = self._stage.now_ns + round(seconds * SECOND)
         self._settle()
         while self._stage.now_ns < until:
@@ -419,6 +490,7 @@ class Kit:
         if worker is None:
             return
         worker.close()
+        self._table = None
         self._open.clear()
         self._by_port.clear()
         for made in self._made:
@@ -442,14 +514,14 @@ class Kit:
 
     # --- filters -------------------------------------------------------------------------------------------------
 
-    def _add(self, made: Filter, at: str, settings: dict[str, Any], match: Match | None = None) -> None:
-        cls = type(made)
+    def _add(self, made: Filter | LoadBalancer, at: str, settings: dict[str, Any], match: Match | None = None) -> None:
+        cls: type[Any] = type(made)
         if len(self._slots) >= 64:
             raise ValueError("a kit takes at most 63 filters")
         if isinstance(made, Witness):
             phases, name = {"on_complete": "def"}, "witness"
         else:
-            phases, bad = phases_of(cls)
+            phases, bad = questions_of(cls) if isinstance(made, LoadBalancer) else phases_of(cls)
             if bad:
                 raise TypeError("; ".join(f"{one.reason}: allowed is {one.allowed}; {one.hint}" for one in bad))
             if "on_connection" in phases and at != "listener":
@@ -458,7 +530,7 @@ class Kit:
             complete(made)
             self._furnish(made, name)
         calls = {phase: getattr(made, phase) for phase in phases}
-        if cls.isolated:
+        if getattr(cls, "isolated", False):
             self._loop = self._loop or asyncio.new_event_loop()
             calls = {phase: _on_loop(self._loop, call) if phases[phase] == "async" else call
                      for phase, call in calls.items()}
@@ -466,7 +538,8 @@ class Kit:
         slot = Slot(made, calls, row=len(self._slots), name=name,
                     report=lambda what, phase, text: report(Report(what, name, phase, text)), **settings)
         slot.witness = _weakly(self._on_error)
-        self._chains[at].append(len(self._slots))
+        if at:
+            self._chains[at].append(len(self._slots))
         self._slots.append(slot)
         self._rules.append(rule(match))
         if name != "witness":
@@ -477,7 +550,7 @@ class Kit:
                 raise
             self._made.append(made)
 
-    def _furnish(self, made: Filter, name: str) -> None:
+    def _furnish(self, made: Filter | LoadBalancer, name: str) -> None:
         put(made, "name", name)
         put(made, "log", _Reporter(name, _weakly(self._say), secrets_of(made)))
         put(made, "mesh", Mesh())
@@ -536,17 +609,24 @@ class Kit:
         if self._is_stale:
             self._is_stale = False
             self._version += 1
+            self._table = Table(self._slots)
             self._worker.apply(
-                snapshot(self._version, self._clusters.values(), self._routes, self._rules, self._chains),
-                Table(self._slots))
+                snapshot(self._version, self._clusters.values(), self._routes, self._rules, self._chains,
+                         self._policies), self._table)
         self._worker.take_filters_over()
         return self._worker
+
+    def _tell_numbers(self) -> None:
+        for (cluster, address), numbers in self._pretended.items():
+            assert self._table is not None
+            set_numbers(self._table, cluster, address, numbers)
 
     # --- an exchange ---------------------------------------------------------------------------------------------
 
     def _begin(self, sent: Sent) -> Reply:
         __tracebackhide__ = True
         self._ready()
+        self._tell_numbers()
         for talk in self._talks:
             if talk.cluster.will_fail:
                 talk.line.end()     # a failure of a connection that was used before is not held against the endpoint

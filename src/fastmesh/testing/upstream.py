@@ -98,16 +98,23 @@ class Cluster:
     name: str
     endpoints: list[str]
     """Their addresses."""
+    weights: list[int]
+    """Those of the configuration."""
     requests: list[Asked]
     """All that it was asked, in order; also by filters."""
 
     def __init__(self, name: str, number: int, endpoints: int = 1) -> None:
         self.name = name
         self.number = number
-        self.endpoints = [f"10.0.{number}.{i + 1}:80" for i in range(endpoints)]
+        self.has([1] * endpoints)
         self.requests = []
         self._always: Answers | str = lambda asked: Answer()
         self._next: list[Answers | str] = []
+
+    def has(self, weights: Iterable[int]) -> None:
+        """An endpoint for each of these weights. For the kit, which has to tell the worker."""
+        self.weights = list(weights)
+        self.endpoints = [f"10.0.{self.number}.{i + 1}:80" for i in range(len(self.weights))]
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name}, asked {len(self.requests)} times>"

@@ -31,9 +31,18 @@ class Route(NamedTuple):
     timeout_ns: int
 
 
+class Policy(NamedTuple):
+    """What balances a cluster of a kit's."""
+
+    rule: int
+    interval_ns: int
+    pick_by: str
+
+
 def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route], rules: list[list[Any]],
-             filters: Mapping[str, list[int]]) -> bytes:
-    """One listener, all routes and clusters alike. `filters`: numbers of rules by the place where they are."""
+             filters: Mapping[str, list[int]], policies: Mapping[str, Policy]) -> bytes:
+    """One listener, all routes and clusters alike. `filters`: numbers of rules by the place where they are;
+    `policies`: by the names of clusters."""
     chains = [chain for chain in filters.values() if chain]
     of = {place: chains.index(chain) if chain else wire.NO_CHAIN for place, chain in filters.items()}
     known = list(clusters)
@@ -48,13 +57,15 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     records = []
     for cluster in known:
         members = []
-        for address in cluster.endpoints:
+        for address, weight in zip(cluster.endpoints, cluster.weights, strict=True):
             host, _, port = address.partition(":")
             ip = bytes(int(part) for part in host.split("."))
-            members.append([next(rows), 4, int(port), ip, 1, address])
+            members.append([next(rows), 4, int(port), ip, weight, address])
+        policy = policies.get(cluster.name)
         records.append([
-            cluster.number, cluster.name, wire.LOAD_BALANCERS["round_robin"], SECOND, 60 * SECOND, 0, 1024,
-            wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"]])
+            cluster.number, cluster.name, wire.LOAD_BALANCERS[policy.pick_by if policy else "round_robin"], SECOND,
+            60 * SECOND, 0, 1024, wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"],
+            [policy.rule, policy.interval_ns] if policy else None])
     listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
                 of["listener"]]
     packed: bytes = msgpack.packb(

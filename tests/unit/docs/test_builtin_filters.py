@@ -8,27 +8,29 @@ from typing import Any
 
 import pytest
 
-from fastmesh import Filter
-from fastmesh.filters.builtin import NAMES
+from fastmesh import Filter, LoadBalancer
+from fastmesh.filters.builtin import LOAD_BALANCERS, NAMES
 from fastmesh.units import parse_duration, parse_percent, parse_size
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "filters" / "builtin.md").read_text()
 SECTIONS: dict[str, str] = dict(re.findall(r"^## ([a-z-]+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 REQUIRED = object()
+ALL = {**NAMES, **LOAD_BALANCERS}
 
 
-def class_of(name: str) -> type[Filter]:
-    module, _, found = NAMES[name].partition(":")
+def class_of(name: str) -> type[Filter] | type[LoadBalancer]:
+    module, _, found = ALL[name].partition(":")
     made = getattr(import_module(module), found)
-    assert issubclass(made, Filter)
+    assert issubclass(made, Filter if name in NAMES else LoadBalancer)
     return made
 
 
-def fields_of(filter_class: type[Filter]) -> dict[str, tuple[Any, Any]]:
+def fields_of(filter_class: type[Filter] | type[LoadBalancer]) -> dict[str, tuple[Any, Any]]:
     """Type and default of each field, as an operator may set it."""
     found: dict[str, tuple[Any, Any]] = {}
-    own = [base for base in filter_class.__mro__ if issubclass(base, Filter) and base is not Filter]
+    own = [base for base in filter_class.__mro__
+           if issubclass(base, (Filter, LoadBalancer)) and base not in (Filter, LoadBalancer)]
     for base in own:
         for field, kind in get_annotations(base, eval_str=True).items():
             found.setdefault(field, (kind, getattr(filter_class, field, REQUIRED)))
@@ -56,11 +58,11 @@ def told(kind: Any, default: Any, text: str) -> bool:
 
 
 def test_each_has_a_section_and_a_line():
-    assert set(SECTIONS) == set(NAMES)
-    assert re.findall(r"^\| \[([a-z-]+)\]\(#\1\)", PAGE, re.M) == sorted(NAMES)
+    assert set(SECTIONS) == set(ALL)
+    assert re.findall(r"^\| \[([a-z-]+)\]\(#\1\)", PAGE, re.M) == [*sorted(NAMES), *sorted(LOAD_BALANCERS)]
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("name", sorted(ALL))
 def test_the_table_has_each_field_and_its_default(name):
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| ", SECTIONS[name], re.M)
     fields = fields_of(class_of(name))
@@ -71,7 +73,9 @@ def test_the_table_has_each_field_and_its_default(name):
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_whether_it_fails_closed(name):
-    assert SECTIONS[name].lstrip().startswith("**closed.**") is class_of(name).security
+    made = class_of(name)
+    assert issubclass(made, Filter)
+    assert SECTIONS[name].lstrip().startswith("**closed.**") is made.security
 
 
 def test_a_wrong_default_would_be_noticed():

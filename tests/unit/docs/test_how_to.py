@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from filtering import FakeMesh, Reply, asked_again, finished, make, run
 
-from fastmesh import Filter, Response, shared
+from fastmesh import Filter, LoadBalancer, Response, shared
 
 PAGE = (Path(__file__).parents[3] / "docs" / "filters" / "how-to.md").read_text()
 
@@ -20,7 +20,8 @@ def classes():
         module = ModuleType(f"how_to_{n}")
         exec(compile(block, f"how-to.md, block {n}", "exec"), module.__dict__)
         here = [each for each in vars(module).values()
-                if isinstance(each, type) and issubclass(each, Filter) and each.__module__ == module.__name__]
+                if isinstance(each, type) and issubclass(each, (Filter, LoadBalancer))
+                and each.__module__ == module.__name__]
         assert len(here) == 1, block
         found[here[0].__name__] = here[0]
     return found
@@ -77,6 +78,21 @@ def test_by_tenant():
     by = make(CLASSES["ByTenant"], clusters={"big": "own"})
     assert run(by, headers={"x-tenant": "big"}, clusters=("own",)).cluster == "own"
     assert run(by, headers={"x-tenant": "small"}, clusters=("own",)).cluster != "own"
+
+
+def test_by_user(filter_kit):
+    kit = filter_kit().balance(CLASSES["ByUser"], endpoints=4)
+    users = [f"user-{i}" for i in range(40)]
+
+    def homes():
+        return {user: kit.get(headers={"x-user": user}).upstream.endpoint for user in users}
+
+    before = homes()
+    assert homes() == before and len(set(before.values())) == 4
+    assert len({kit.get().upstream.endpoint for _ in range(8)}) == 4
+    kit.pretend(0, is_avoided=True)
+    moved = {user for user, home in homes().items() if home != before[user]}
+    assert moved == {user for user, home in before.items() if home == kit.upstream.endpoints[0]}
 
 
 @pytest.mark.parametrize(("target", "told", "timeout"), [

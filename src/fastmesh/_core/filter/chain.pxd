@@ -15,6 +15,7 @@ cdef enum:
     KIND_STREAM = 4
 
     STAGES_MAX = 64           # filters of one exchange: their bits fit a word
+    OVERRUN_TIMES = 4         # budgets, from which on an overrun counts towards a quarantine
 
 ctypedef struct slot_t:
     PyObject *owner           # the Slot, which the table keeps
@@ -55,6 +56,7 @@ cdef class Slot:
     cdef void shadowed(self, int phase, list would) noexcept
     cdef void overran(self, int phase, uint64_t took_ns, uint64_t now_ns) noexcept
     cdef void _count(self, uint64_t now_ns, str why) noexcept
+    cdef void quarantine(self, uint64_t now_ns, str why) noexcept
 
 
 cdef class Table:
@@ -63,6 +65,7 @@ cdef class Table:
     cdef slot_t **c
     cdef uint32_t n
     cdef readonly object on_free      # called when no snapshot and no exchange uses it any more
+    cdef readonly list balancers      # those of the snapshot's clusters: balance.pyx
     cdef void attach(self, stats_t *stats) noexcept
 
 

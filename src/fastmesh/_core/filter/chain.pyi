@@ -1,6 +1,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from fastmesh._core.filter.balance import Balancer
+
 PHASES: dict[str, tuple[int, int]]
 POLICIES: dict[str, int]
 
@@ -23,6 +25,8 @@ class Slot:
 
 class Table:
     slots: list[Slot]
+    @property
+    def balancers(self) -> list[Balancer]: ...
     on_free: Callable[[Table], None] | None
     def __init__(self, slots: Iterable[Slot], on_free: Callable[[Table], None] | None = None) -> None: ...
 

@@ -3,8 +3,9 @@ from libc.string cimport memset
 from fastmesh._core.filter.wait cimport wait_reactor
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.mem.counter cimport (
-    PHASE_COMPLETE, PHASE_CONNECTION, PHASE_REQUEST, PHASE_REQUEST_BODY, PHASE_REQUEST_TRAILERS, PHASE_RESPONSE,
-    PHASE_RESPONSE_BODY, PHASE_RESPONSE_TRAILERS, PHASE_RETRY, PHASE_ROUTE, PHASE_UPSTREAM_ERROR, STATS_FILTERS)
+    PHASE_COMPLETE, PHASE_CONNECTION, PHASE_PICK, PHASE_REQUEST, PHASE_REQUEST_BODY, PHASE_REQUEST_TRAILERS,
+    PHASE_RESPONSE, PHASE_RESPONSE_BODY, PHASE_RESPONSE_TRAILERS, PHASE_RETRY, PHASE_ROUTE, PHASE_UPSTREAM_ERROR,
+    PHASE_WEIGHTS, STATS_FILTERS)
 
 cdef extern from *:
     """
@@ -79,7 +80,6 @@ cdef extern from *:
 cdef enum:
     TICK_US = 25000
     HANG_LEAST_NS = 50000000
-    OVERRUN_TIMES = 4         # budgets, from which on an overrun counts towards a quarantine
     HANG_TIMES = 10           # budgets, before a filter that runs on is interrupted
     CPU_EVERY = 32            # calls of which one has its processor time measured, by a system call
     KINDS_MOST = 200          # kinds of errors whose traceback is told
@@ -103,6 +103,9 @@ PHASES = {
     "on_response_stream": (PHASE_RESPONSE_BODY, KIND_STREAM),
     "on_response_trailers": (PHASE_RESPONSE_TRAILERS, KIND_PLAIN),
     "on_complete": (PHASE_COMPLETE, KIND_PLAIN),
+    # Of load balancers, which stand in no chain.
+    "weights": (PHASE_WEIGHTS, KIND_PLAIN),
+    "pick": (PHASE_PICK, KIND_PLAIN),
 }
 POLICIES = {"closed": ON_ERROR_CLOSED, "open": ON_ERROR_OPEN, "skip": ON_ERROR_SKIP}
 cdef dict NAMES = {place: name for name, place in PHASES.items()}
@@ -214,7 +217,8 @@ cdef class Slot:
                 self.report("overrun", called,
                             f"{called} took {took_ns / 1e6:.1f} ms in one go, its budget is "
                             f"{self.c.budget_ns / 1e6:g} ms. All other traffic of this worker waited meanwhile: "
-                            "let it run isolated (`isolated: true`), or raise `budget`")
+                            + ("do less in it" if phase >= PHASE_WEIGHTS else "let it run isolated (`isolated: true`)")
+                            + ", or raise `budget`")
         except BaseException:
             pass
         # A little over may be the machine's doing: something else had the processor.
@@ -227,15 +231,19 @@ cdef class Slot:
             c.since_ns = now_ns
             c.failures = 0
         c.failures += 1
-        if c.failures_most == 0 or c.failures < c.failures_most or c.bypassed_until_ns:
+        if c.failures_most != 0 and c.failures >= c.failures_most:
+            self.quarantine(now_ns, f"{c.failures} failures within {c.window_ns / 1e9:g} s, at last: {why}")
+
+    cdef void quarantine(self, uint64_t now_ns, str why) noexcept:
+        cdef slot_t *c = &self.c
+        if c.bypassed_until_ns:
             return
         c.bypassed_until_ns = now_ns + c.pause_ns
         if c.row is not NULL:
             c.row.quarantined = 1
             c.row.quarantines += 1
         try:
-            self.report("quarantine", "", f"{c.failures} failures within {c.window_ns / 1e9:g} s, at last: {why}. "
-                        f"It is bypassed for {c.pause_ns / 1e9:g} s: requests "
+            self.report("quarantine", "", f"{why}. It is bypassed for {c.pause_ns / 1e9:g} s: requests "
                         + ("get 503" if c.on_error == ON_ERROR_CLOSED else "go on without it"))
         except BaseException:
             pass
@@ -303,6 +311,7 @@ cdef class Table:
         cdef Slot slot
         cdef uint32_t i
         self.slots = list(slots)
+        self.balancers = []
         self.on_free = on_free
         self.n = <uint32_t>len(self.slots)
         self.c = <slot_t **>raw_zeroed((self.n + 1) * sizeof(slot_t *))

@@ -11,6 +11,7 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.filter cimport flow as flow_module
 from fastmesh._core.filter cimport wait as wait_module
+from fastmesh._core.filter.balance cimport balance_applied, balance_close, balance_free, balance_pick
 from fastmesh._core.filter.call cimport calls_begin
 from fastmesh._core.filter.chain cimport ON_ERROR_OPEN, ON_ERROR_SKIP, Slot, Table, slot_begin, slot_end, slot_t
 from fastmesh._core.filter.ending cimport ending_close, ending_complete, ending_release
@@ -666,6 +667,7 @@ OPS.accept = entry_accept
 OPS.left = entry_left
 OPS.request = _request
 OPS.routed = _routed
+OPS.pick = balance_pick
 OPS.request_body = flow_request_body
 OPS.request_end = flow_request_end
 OPS.request_room = flow_request_room
@@ -678,11 +680,13 @@ OPS.answer_room = flow_answer_room
 OPS.local = _local
 OPS.complete = ending_complete
 OPS.release = ending_release
+OPS.applied = balance_applied
 OPS.close = _close
 
 
-cdef void _close() noexcept nogil:
+cdef void _close(proxy_t *p) noexcept nogil:
     with gil:
+        balance_close(p)
         ending_close()
         calls_begin(NULL)
         wait_module.wait_reactor = NULL
@@ -691,6 +695,7 @@ cdef void _close() noexcept nogil:
 cdef void _free_table(void *filters) noexcept nogil:
     with gil:
         table = <Table>filters
+        balance_free(table)
         Py_DECREF(table)
         try:
             if table.on_free is not None:

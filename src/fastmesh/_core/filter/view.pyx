@@ -37,7 +37,7 @@ ANY.fields = MSG_FIELDS_ROOM
 
 cdef list PHASE_WORDS = [
     "on_connection", "on_request", "on_route", "the request's body", "on_request_trailers", "on_upstream_error",
-    "on_retry", "on_response", "the answer's body", "on_response_trailers", "on_complete"]
+    "on_retry", "on_response", "the answer's body", "on_response_trailers", "on_complete", "weights", "pick"]
 cdef dict REASONS = {
     FAULT_CONNECT: "connect_failure", FAULT_CONNECT_TIMEOUT: "connect_timeout", FAULT_RESET: "reset",
     FAULT_PROTOCOL: "protocol", FAULT_STATUS: "status"}

@@ -20,6 +20,8 @@ ctypedef struct lb_ops_t:
     # An endpoint that is neither in `tried` nor avoided at `now`, or NULL.
     endpoint_t *(*pick)(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                         endpoint_t **tried, uint32_t n_tried) noexcept nogil
+    # The weights are others now, and so is their sum: what picks go by follows, in place where that can be.
+    void (*weigh)(cluster_t *c) noexcept nogil
     void (*drop)(cluster_t *c) noexcept nogil
 
 # State of a cluster that outlives snapshots, in this worker: counted, carried over by name.
@@ -43,6 +45,11 @@ ctypedef struct cluster_t:
     void *lb_state            # owned by ops.build / ops.drop
     endpoint_t *endpoints     # n of them, contiguous
     uint32_t n
+    uint32_t *given           # weights that count in place of those of endpoints, n of them, owned; NULL = none do
+    int32_t balancer_slot     # index into snapshot_t.rules of the policy that is asked, or -1
+    bint is_picked_for        # it is asked about each request
+    uint64_t balancer_interval_ns
+    void *balancer            # of the filters (floor 9), borrowed; NULL = nobody is asked
     uint64_t connect_timeout_ns
     uint64_t idle_timeout_ns      # of pooled connections
     uint32_t max_connections      # per endpoint and worker; 0 = no limit
@@ -59,8 +66,12 @@ ctypedef struct cluster_t:
 # Sets c.ops from c.lb and builds c.lb_state. FM_OK, or FM_EPROTO for an unknown lb.
 cdef int cluster_build(cluster_t *c) noexcept nogil
 cdef void cluster_drop(cluster_t *c) noexcept nogil      # legal on a cluster that was never built
+# Other weights from now on: n of them, copied; one of 0 gets no request. NULL, and all of them 0: as configured.
+# True when they are others than before. O(n).
+cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil
 # Chooses an endpoint: ops.pick first; when every untried endpoint is avoided, the untried one whose avoidance ends
-# first (better a doubtful endpoint than none). NULL when the cluster is empty or all were tried.
+# first (better a doubtful endpoint than none). NULL when the cluster is empty, or all that
+# have a weight were tried.
 cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                               endpoint_t **tried, uint32_t n_tried) noexcept nogil
 # After a connect failed: counts it and sets live.avoid_until_ns (exponential from avoid_base_ns to avoid_max_ns,
@@ -81,9 +92,14 @@ cdef inline bint endpoint_is_usable(const endpoint_t *e, uint64_t now_ns, endpoi
     return True
 
 
+cdef inline uint32_t cluster_weight(const cluster_t *c, uint32_t i) noexcept nogil:
+    """What counts: up to 2**31, and 0 only where it was given."""
+    return c.endpoints[i].weight if c.given is NULL else c.given[i]
+
+
 cdef inline bint weights_are_equal(const cluster_t *c) noexcept nogil:
     cdef uint32_t i
     for i in range(1, c.n):
-        if c.endpoints[i].weight != c.endpoints[0].weight:
+        if cluster_weight(c, i) != cluster_weight(c, 0):
             return False
     return True

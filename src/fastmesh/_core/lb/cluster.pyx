@@ -1,5 +1,7 @@
 """The pick of an endpoint, and the avoidance of those that could not be connected to."""
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.lb.endpoint cimport endpoint_t
@@ -26,6 +28,30 @@ cdef void cluster_drop(cluster_t *c) noexcept nogil:
     if c.ops is not NULL:
         c.ops.drop(c)
         c.ops = NULL
+    heap_free(c.given)
+    c.given = NULL
+
+
+cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil:
+    cdef size_t size = <size_t>c.n * sizeof(uint32_t)
+    cdef uint32_t i = 0
+    if weights is not NULL:
+        while i < c.n and weights[i] == 0:
+            i += 1
+    if weights is NULL or i == c.n:
+        if c.given is NULL:
+            return False
+        heap_free(c.given)
+        c.given = NULL
+    elif c.given is not NULL:
+        if memcmp(c.given, weights, size) == 0:
+            return False
+        memcpy(c.given, weights, size)
+    else:
+        c.given = <uint32_t *>heap_array(c.n, sizeof(uint32_t))
+        memcpy(c.given, weights, size)
+    c.ops.weigh(c)
+    return True
 
 
 cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
@@ -41,7 +67,7 @@ cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
         return e
     for i in range(c.n):
         e = &c.endpoints[i]
-        if ((found is NULL or e.live.avoid_until_ns < found.live.avoid_until_ns) and
+        if ((found is NULL or e.live.avoid_until_ns < found.live.avoid_until_ns) and cluster_weight(c, i) != 0 and
                 endpoint_is_usable(e, <uint64_t>-1, tried, n_tried)):
             found = e
     return found

@@ -17,9 +17,9 @@ ctypedef struct turn_t:
 
 ctypedef struct edf_t:
     void *block               # owned; turns point into it
-    turn_t *turns             # [0, n_heap) a 4-ary heap, [n_heap, n) parked
-    uint64_t *strides         # by slot: virtual time between two turns
-    uint32_t n
+    turn_t *turns             # [0, n_heap) a 4-ary heap, [n_heap, n) parked; room for every endpoint
+    uint64_t *strides         # by slot: virtual time between two turns; 0 = its weight is 0, it has no turn
+    uint32_t n                # endpoints that have turns
     uint32_t n_heap
     uint32_t cursor           # which parked one is looked at next
     uint32_t is_started       # the first pick sets the phase, from its rng
@@ -30,6 +30,9 @@ ctypedef struct edf_t:
 # `active_max`: a turn may be stretched by 1 + the requests in flight, up to this factor; 1 = never.
 cdef edf_t *edf_new(const cluster_t *c, uint32_t active_max) noexcept nogil
 cdef void edf_free(edf_t *q) noexcept nogil
+# The weights are others now. Who was next stays next where that is fair: what is left until a turn is stretched or
+# shrunk as its stride is.
+cdef void edf_weigh(edf_t *q, const cluster_t *c) noexcept nogil
 # The usable endpoint with the earliest deadline, or NULL. Its next turn is set to one stride later, times
 # (live.active + 1) when `by_load`.
 cdef endpoint_t *edf_pick(edf_t *q, cluster_t *c, bint by_load, uint64_t now_ns, uint64_t *rng,

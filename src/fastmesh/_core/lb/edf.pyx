@@ -3,7 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
 from fastmesh._core.mem.hash cimport fm_mul_high
 from fastmesh._core.mem.rng cimport rng_next
-from fastmesh._core.lb.cluster cimport endpoint_is_usable
+from fastmesh._core.lb.cluster cimport cluster_weight, endpoint_is_usable
 
 cdef enum:
     TURNS_PAD = 3             # turns[1], the first of four children, begins a cache line
@@ -12,17 +12,52 @@ cdef enum:
 
 cdef edf_t *edf_new(const cluster_t *c, uint32_t active_max) noexcept nogil:
     cdef edf_t *q = <edf_t *>heap_new(sizeof(edf_t))
+    cdef uint32_t weight
     cdef uint32_t i
-    q.n = c.n
     q.block = heap_array(<size_t>c.n + TURNS_PAD, sizeof(turn_t))
     q.turns = <turn_t *>q.block + TURNS_PAD
     q.strides = <uint64_t *>heap_array(c.n, sizeof(uint64_t))
     # Deadlines stay below 2**63: at most 2**62 before they are rebased, plus one stretched stride.
     q.unit = (<uint64_t>1 << 61) // active_max
     for i in range(c.n):
-        q.strides[i] = q.unit // c.endpoints[i].weight
-        q.turns[i].slot = i
+        weight = cluster_weight(c, i)
+        if weight != 0:
+            q.strides[i] = q.unit // weight
+            q.turns[q.n].slot = i
+            q.n += 1
     return q
+
+
+cdef void edf_weigh(edf_t *q, const cluster_t *c) noexcept nogil:
+    cdef uint32_t before = q.n
+    cdef uint32_t kept = 0
+    cdef uint32_t weight, slot, i
+    cdef uint64_t stride
+    cdef turn_t turn
+    if q.is_started:
+        rebase(q)
+    for i in range(before):
+        turn = q.turns[i]
+        weight = cluster_weight(c, turn.slot)
+        if weight == 0:
+            continue
+        stride = q.unit // weight
+        # Parked ones come back as if they had been served just now; whoever is to be avoided still is parked again.
+        # Below 2**53 of stride the quotient is exact enough; and the product is at most active_max strides.
+        turn.deadline = (stride if i >= q.n_heap else
+                         <uint64_t>(<double>turn.deadline * (<double>stride / <double>q.strides[turn.slot])))
+        q.turns[kept] = turn
+        kept += 1
+    q.n = kept
+    for slot in range(c.n):
+        weight = cluster_weight(c, slot)
+        if weight != 0 and q.strides[slot] == 0:
+            q.turns[q.n].slot = slot
+            q.turns[q.n].deadline = q.unit // weight
+            q.n += 1
+        q.strides[slot] = q.unit // weight if weight != 0 else 0
+    if q.is_started:
+        heapify(q)
 
 
 cdef void edf_free(edf_t *q) noexcept nogil:
@@ -90,12 +125,18 @@ cdef void start(edf_t *q, uint64_t *rng) noexcept nogil:
             first += ((began - first + stride - 1) // stride) * stride
         q.turns[i].deadline = first
     q.now = began
+    heapify(q)
+    q.is_started = 1
+
+
+cdef void heapify(edf_t *q) noexcept nogil:
+    """All of them into the heap."""
+    cdef uint32_t i = q.n // 4 + 1
     q.n_heap = q.n
-    i = q.n // 4 + 1
     while i > 0:
         i -= 1
-        sift_down(q.turns, q.n, i)
-    q.is_started = 1
+        if i < q.n:
+            sift_down(q.turns, q.n, i)
 
 
 cdef inline void swap(turn_t *t, uint32_t i, uint32_t j) noexcept nogil:

@@ -21,6 +21,8 @@ ctypedef struct endpoint_live_t:
     void *idle                # the pool's list of idle connections (upstream/pool owns the meaning)
     uint32_t n_idle
     uint32_t waiting          # streams queued for a connection
+    uint64_t answers          # heads of answers
+    uint64_t answers_ns       # all that was waited for them, to the first byte
     uint32_t held             # references of connections, those included that are closing
     void *queue               # the pool's queue of waiting streams
     void *cluster_live        # cluster_live_t of lb/cluster, which lives longer

@@ -19,16 +19,25 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.rng cimport rng_below
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.lb.cluster cimport cluster_t, endpoint_is_usable, weights_are_equal
-from fastmesh._core.lb.edf cimport edf_free, edf_new, edf_pick, edf_t
+from fastmesh._core.lb.edf cimport edf_free, edf_new, edf_pick, edf_t, edf_weigh
 
 cdef enum:
     SCAN_MAX = 4
+    ACTIVE_MAX = 4096         # requests in flight by which a turn is put off, at most
     DRAWS = 8                 # to find two that are usable, before all are looked at
 
 
 cdef int build(cluster_t *c) noexcept nogil:
-    c.lb_state = NULL if weights_are_equal(c) else edf_new(c, 4096)
+    c.lb_state = NULL if weights_are_equal(c) else edf_new(c, ACTIVE_MAX)
     return FM_OK
+
+
+cdef void weigh(cluster_t *c) noexcept nogil:
+    if c.lb_state is NULL or weights_are_equal(c):
+        drop(c)
+        build(c)
+    else:
+        edf_weigh(<edf_t *>c.lb_state, c)
 
 
 cdef void drop(cluster_t *c) noexcept nogil:
@@ -87,6 +96,7 @@ cdef lb_ops_t ops
 ops.name = b"least_request"
 ops.build = build
 ops.pick = pick
+ops.weigh = weigh
 ops.drop = drop
 
 

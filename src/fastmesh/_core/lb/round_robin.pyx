@@ -9,7 +9,7 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.rng cimport rng_below
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.lb.cluster cimport cluster_t, endpoint_is_usable, weights_are_equal
-from fastmesh._core.lb.edf cimport edf_free, edf_new, edf_pick, edf_t
+from fastmesh._core.lb.edf cimport edf_free, edf_new, edf_pick, edf_t, edf_weigh
 
 ctypedef struct rotation_t:
     edf_t *edf                # NULL when all weights are equal
@@ -23,6 +23,17 @@ cdef int build(cluster_t *c) noexcept nogil:
         r.edf = edf_new(c, 1)
     c.lb_state = r
     return FM_OK
+
+
+cdef void weigh(cluster_t *c) noexcept nogil:
+    cdef rotation_t *r = <rotation_t *>c.lb_state
+    if weights_are_equal(c):
+        edf_free(r.edf)
+        r.edf = NULL
+    elif r.edf is NULL:
+        r.edf = edf_new(c, 1)
+    else:
+        edf_weigh(r.edf, c)
 
 
 cdef void drop(cluster_t *c) noexcept nogil:
@@ -57,6 +68,7 @@ cdef lb_ops_t ops
 ops.name = b"round_robin"
 ops.build = build
 ops.pick = pick
+ops.weigh = weigh
 ops.drop = drop
 
 

@@ -10,7 +10,7 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport fm_mul_high
 from fastmesh._core.mem.rng cimport rng_below, rng_next
 from fastmesh._core.lb.endpoint cimport endpoint_t
-from fastmesh._core.lb.cluster cimport cluster_t, endpoint_is_usable, lb_ops_t, weights_are_equal
+from fastmesh._core.lb.cluster cimport cluster_t, cluster_weight, endpoint_is_usable, lb_ops_t, weights_are_equal
 
 cdef enum:
     DRAWS = 8                 # before all are looked at
@@ -34,10 +34,10 @@ cdef int build(cluster_t *c) noexcept nogil:
     t = <alias_t *>heap_array(c.n, sizeof(alias_t))
     order = <uint32_t *>heap_array(c.n, sizeof(uint32_t))
     for i in range(c.n):
-        total += c.endpoints[i].weight
+        total += cluster_weight(c, i)
     for i in range(c.n):
         # Times n, so that the mean is `total`: below 2**31 * 2**32.
-        t[i].keep = <uint64_t>c.endpoints[i].weight * c.n
+        t[i].keep = <uint64_t>cluster_weight(c, i) * c.n
         t[i].total = total
         t[i].alias = i
         if t[i].keep < total:
@@ -63,6 +63,11 @@ cdef int build(cluster_t *c) noexcept nogil:
     return FM_OK
 
 
+cdef void weigh(cluster_t *c) noexcept nogil:
+    drop(c)
+    build(c)
+
+
 cdef void drop(cluster_t *c) noexcept nogil:
     heap_free(c.lb_state)
     c.lb_state = NULL
@@ -81,12 +86,13 @@ cdef endpoint_t *scan(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                       endpoint_t **tried, uint32_t n_tried) noexcept nogil:
     # One pass: each usable endpoint replaces the choice with probability weight / (weights so far).
     cdef uint64_t total = 0
-    cdef uint32_t i
+    cdef uint32_t i, weight
     cdef endpoint_t *found = NULL
     for i in range(c.n):
-        if endpoint_is_usable(&c.endpoints[i], now_ns, tried, n_tried):
-            total += c.endpoints[i].weight
-            if fm_mul_high(rng_next(rng), total) < c.endpoints[i].weight:
+        weight = cluster_weight(c, i)
+        if weight != 0 and endpoint_is_usable(&c.endpoints[i], now_ns, tried, n_tried):
+            total += weight
+            if fm_mul_high(rng_next(rng), total) < weight:
                 found = &c.endpoints[i]
     return found
 
@@ -109,6 +115,7 @@ cdef lb_ops_t ops
 ops.name = b"random"
 ops.build = build
 ops.pick = pick
+ops.weigh = weigh
 ops.drop = drop
 
 

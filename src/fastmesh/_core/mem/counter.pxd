@@ -36,6 +36,8 @@ cdef enum:
     PHASE_RESPONSE_BODY
     PHASE_RESPONSE_TRAILERS
     PHASE_COMPLETE
+    PHASE_WEIGHTS                 # of a load balancer
+    PHASE_PICK
     PHASE_COUNT
 
 # Process-wide counters; the names are in counter.pyx, in this order.

@@ -129,6 +129,8 @@ ctypedef struct filter_ops_t:
     int (*request)(stream_t *s, msg_t **m) noexcept nogil          # of the listener, before routing
     # A route and its cluster are chosen. `path`: the normal form, absent when the head's own path is.
     int (*routed)(stream_t *s, msg_t **m, span_t *path) noexcept nogil
+    # The policy of the stream's cluster chooses an endpoint; NULL: the compiled pick does. FILTER_OVER: refused.
+    int (*pick)(stream_t *s, endpoint_t **e) noexcept nogil
     int (*request_body)(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil
     int (*request_end)(stream_t *s, msg_t *trailers) noexcept nogil
     void (*request_room)(stream_t *s) noexcept nogil               # the upstream takes more
@@ -142,7 +144,8 @@ ctypedef struct filter_ops_t:
     int (*local)(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil
     void (*complete)(stream_t *s) noexcept nogil                   # before it is counted and logged
     void (*release)(stream_t *s) noexcept nogil                    # s.run is to be given back
-    void (*close)() noexcept nogil                                 # the worker ends: what still waits is ended
+    void (*applied)(proxy_t *p, snapshot_t *old) noexcept nogil    # p.snap is new; `old` is NULL for the first
+    void (*close)(proxy_t *p) noexcept nogil                       # the worker ends: what still waits is ended
 
 ctypedef struct door_t:       # a listening socket
     io_t io

@@ -111,8 +111,12 @@ cdef void _connect(stream_t *s) noexcept nogil:
 cdef void stream_connect(stream_t *s) noexcept nogil:
     """Picks an endpoint and asks the pool. `s` may be gone afterwards."""
     cdef proxy_t *p = s.proxy
-    cdef endpoint_t *e = cluster_pick(s.cluster, p.reactor.now_ns, &p.rng, s.tried, s.n_tried)
+    cdef endpoint_t *e = NULL
     cdef int flags = 0
+    if s.cluster.is_picked_for and p.filters.pick(s, &e) != FILTER_GO:
+        return
+    if e is NULL:
+        e = cluster_pick(s.cluster, p.reactor.now_ns, &p.rng, s.tried, s.n_tried)
     if e is NULL:
         p.stats.globals[G_NO_ENDPOINT] += 1
         p.stats.clusters[s.cluster.id].no_endpoint += 1
@@ -326,6 +330,8 @@ cdef int stream_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     else:
         s.endpoint.live.ewma_ns += took // 8 - s.endpoint.live.ewma_ns // 8
     s.endpoint.live.row.ewma_ns = s.endpoint.live.ewma_ns
+    s.endpoint.live.answers += 1
+    s.endpoint.live.answers_ns += took
     if m.status >= 500:
         s.endpoint.live.row.failures += 1
     if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):

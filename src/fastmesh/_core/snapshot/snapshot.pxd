@@ -12,12 +12,13 @@ from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
 cdef enum:
-    SNAPSHOT_FORMAT = 3
+    SNAPSHOT_FORMAT = 4
     PROTOCOL_HTTP = 0
     PROTOCOL_TCP = 1
     FILTER_SLOTS_MAX = 256    # rules of a snapshot
     FILTER_CHAIN_MAX = 64     # slots of a chain, and of those of a listener, a route and any cluster together
     SHARE_ALL = 1000000
+    BALANCER_INTERVAL_NS = 1000000    # the shortest between two questions to a policy that balances
 
 # One piece of an access-log line: a literal, or a field with its escaping.
 ctypedef struct log_op_t:

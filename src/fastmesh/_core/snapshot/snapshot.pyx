@@ -352,11 +352,31 @@ cdef bint decode_endpoint(decode_t *d, cluster_t *c, endpoint_t *e) noexcept nog
     return True
 
 
+cdef bint decode_balancer(decode_t *d, cluster_t *c) noexcept nogil:
+    """Its slot is compared with the number of rules once that is known."""
+    cdef take_t *t = &d.t
+    cdef uint32_t slot = 0
+    if unpack_nil(&t.u):
+        return True
+    if not take_record(t, b"balancer", 2):
+        return False
+    take_enter(t, b"balancer")
+    if not (take_u32(t, b"slot", 0, FILTER_SLOTS_MAX - 1, &slot) and
+            take_duration(t, b"interval", &c.balancer_interval_ns)):
+        return False
+    if c.balancer_interval_ns < BALANCER_INTERVAL_NS:
+        return take_refuse(t, b"interval", b"must be at least 1 ms")
+    c.balancer_slot = <int32_t>slot
+    take_leave(t)
+    return True
+
+
 cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     cdef take_t *t = &d.t
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 15) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+    c.balancer_slot = -1
+    if not (take_record(t, NULL, 16) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
             take_u8(t, b"lb", LB_LEAST_REQUEST, &c.lb) and
             take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
@@ -381,7 +401,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
         if not decode_endpoint(d, c, &c.endpoints[i]):
             return False
     take_leave(t)
-    if not decode_chain(d, &c.chain):
+    if not (decode_chain(d, &c.chain) and decode_balancer(d, c)):
         return False
     cluster_build(c)
     return True
@@ -555,6 +575,7 @@ cdef bint check_chain(decode_t *d, int32_t chain, uint32_t *n) noexcept nogil:
 
 cdef bint check_clusters(decode_t *d, uint32_t *longest) noexcept nogil:
     cdef snapshot_t *s = d.s
+    cdef char text[TEXT]
     cdef uint32_t i, n
     take_enter(&d.t, b"clusters")
     for i in range(s.n_clusters):
@@ -562,6 +583,9 @@ cdef bint check_clusters(decode_t *d, uint32_t *longest) noexcept nogil:
         n = 0
         if not check_chain(d, s.clusters[i].chain, &n):
             return False
+        if s.clusters[i].balancer_slot >= <int32_t>s.n_rules:
+            snprintf(text, TEXT, b"found %d, but there are %u rules", s.clusters[i].balancer_slot, s.n_rules)
+            return take_refuse(&d.t, b"balancer", text)
         if n > longest[0]:
             longest[0] = n
     take_leave(&d.t)
@@ -620,7 +644,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
         if not decode_listener(d, &s.listeners[i]):
             return False
     take_leave(t)
-    if not take_list(t, b"clusters", 15, 1 << 20, &n):
+    if not take_list(t, b"clusters", 16, 1 << 20, &n):
         return False
     s.clusters = <cluster_t *>arena_array(s.arena, n, sizeof(cluster_t))
     s.n_clusters = n

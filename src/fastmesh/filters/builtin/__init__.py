@@ -1,4 +1,5 @@
-"""Filters that come with fastmesh, each written on nothing but the public API: take them as they are, or as examples.
+"""Filters and load balancers that come with fastmesh, each written on nothing but the public API: take them as they
+are, or as examples.
 
 The configuration names them by the words on the left: `{use: cors, origins: [...]}`.
 """
@@ -20,4 +21,8 @@ NAMES = {
     "retry-safe": "fastmesh.filters.builtin.retry_safe:RetrySafe",
     "tenant-limit": "fastmesh.filters.builtin.tenant_limit:TenantLimit",
     "token-budget": "fastmesh.filters.builtin.token_budget:TokenBudget",
+}
+# Load balancers, which a cluster names: `load_balancer: {use: least-latency}`.
+LOAD_BALANCERS = {
+    "least-latency": "fastmesh.filters.builtin.least_latency:LeastLatency",
 }

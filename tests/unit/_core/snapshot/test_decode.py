@@ -43,7 +43,7 @@ def rich() -> list[Any]:
             cluster([endpoint(3, 8080, text="one"), endpoint(4, 443, bytes(15) + b"\1", 2**31, "two", family=6),
                      endpoint(5, 0, b"/run/x.sock", 5, "three", family=1),
                      endpoint(6, 0, b"\0abstract", 5, "four", family=1)], 12, "alpha", RANDOM),
-            cluster([], 13, "beta", chain=2),
+            cluster([], 13, "beta", chain=2, balancer=[1, 2 * SECOND]),
         ],
         version=2**63, log_ops=[[0, 0, "["], [2, 1, ""], [12, 0, "x-id"], [0, 0, "]\n"]],
         rules=[[None, 1_000_000], [route("/a", hosts=["h.test"], methods=["GET"], headers=[("x-a", "1")], status=200),
@@ -88,8 +88,9 @@ def test_everything_arrives():
         "pending_timeout": 0,
         "endpoints": [(3, b"127.0.0.1:8080", 1, b"one"), (4, b"[::1]:443", 2**31, b"two"),
                       (5, b"unix:/run/x.sock", 5, b"three"), (6, b"unix:@abstract", 5, b"four")],
-        "live_id": 12, "live_refs": 5, "chain": -1}
+        "live_id": 12, "live_refs": 5, "chain": -1, "balancer": None}
     assert (beta["name"], beta["index"], beta["endpoints"], beta["chain"]) == (b"beta", 1, [], 2)
+    assert beta["balancer"] == (1, 2 * SECOND)
     assert got["chains"] == [[0, 1], [1], [2, 0, 1], []]
     assert [share for _, share in got["rules"]] == [1_000_000, 100_000, 0]
     (every, _), (some, _), _ = got["rules"]
@@ -125,8 +126,8 @@ L, C, F = 4, 5, 6     # places of listeners, clusters and filters
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
-    ((1,), 4, "format: found 4, must be at most 3"),
-    ((1,), 2, "format: found 2, must be at least 3"),
+    ((1,), 5, "format: found 5, must be at most 4"),
+    ((1,), 3, "format: found 3, must be at least 4"),
     ((2,), -1, "version: found a signed number, must be a number"),
     ((3,), [], "settings: found an array of 0, must be of 2"),
     ((3,), {}, "settings: found a map, must be an array"),
@@ -207,6 +208,11 @@ REFUSED = [
     ((L, 0, 9, 0, 11), 2**40, "listeners[0].routes[0].chain: found 2147483647, but there are 4 chains"),
     ((C, 1, 14), 4, "clusters[1].chain: found 4, but there are 4 chains"),
     ((C, 1, 14), None, "clusters[1].chain: found nil, must be a number"),
+    ((C, 1, 15), 1, "clusters[1].balancer: found a number, must be an array"),
+    ((C, 1, 15), [1], "clusters[1].balancer: found an array of 1, must be of 2"),
+    ((C, 1, 15), [256, SECOND], "clusters[1].balancer.slot: found 256, must be at most 255"),
+    ((C, 1, 15), [3, SECOND], "clusters[1].balancer: found 3, but there are 3 rules"),
+    ((C, 1, 15), [1, 999_999], "clusters[1].balancer.interval: must be at least 1 ms"),
     ((F,), [], "filters: found an array of 0, must be of 2"),
     ((F, 0), {}, "filters.rules: found a map, must be an array"),
     ((F, 0, 0), [None], "filters.rules[0]: found an array of 1, must be of 2"),
@@ -245,7 +251,7 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 3, 1, [0, None]])[1:]
+    head = pack(["fmsn", 4, 1, [0, None]])[1:]
     assert refusal(b"\x97" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
     assert refusal(b"\x97" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
@@ -332,7 +338,7 @@ def test_mutations(seed):
 def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 7):
-        parts: list[Any] = ["fmsn", 3, 1, [0, None], [], [], [[], []]]
+        parts: list[Any] = ["fmsn", 4, 1, [0, None], [], [], [[], []]]
         parts[place] = value
         with registry() as r:
             try:

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 import fastmesh
-from fastmesh.filters.builtin import NAMES
+from fastmesh.filters.builtin import LOAD_BALANCERS, NAMES
 
 HEAVY = {"asyncio", "dataclasses", "importlib.metadata", "inspect", "logging", "pydantic", "threading", "typing",
          "uvloop"}
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); __import__(sys.argv[2]); print(*sys.modules)"
 
 
-@pytest.mark.parametrize("module", sorted({place.partition(":")[0] for name, place in NAMES.items() if name != "jwt"}))
+@pytest.mark.parametrize("module", sorted({
+    place.partition(":")[0] for name, place in {**NAMES, **LOAD_BALANCERS}.items() if name != "jwt"}))
 def test_it_loads_nothing_heavy(module):
     src = str(Path(fastmesh.__file__).parents[1])
     done = subprocess.run([sys.executable, "-I", "-S", "-c", PROGRAM, src, module], capture_output=True, text=True,

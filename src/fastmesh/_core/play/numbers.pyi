@@ -1,0 +1,9 @@
+from typing import Any
+
+from fastmesh._core.filter.balance import Endpoint
+from fastmesh._core.filter.chain import Table
+
+NUMBERS: tuple[str, ...]
+
+def set_numbers(table: Table, cluster: str, address: str, numbers: dict[str, Any]) -> None: ...
+def made_endpoint(address: str, weight: int, numbers: dict[str, Any]) -> Endpoint: ...

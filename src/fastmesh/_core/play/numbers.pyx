@@ -1,0 +1,78 @@
+"""What endpoints are made out to be, for tests of load balancers."""
+from libc.stdint cimport uint32_t, uint64_t
+from fastmesh._core.filter.balance cimport Balancer, Endpoint
+from fastmesh._core.filter.chain cimport Table
+from fastmesh._core.lb.cluster cimport cluster_t
+from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+
+ctypedef struct made_t:       # a cluster of one endpoint, which belongs to no worker
+    cluster_t cluster
+    endpoint_t endpoint
+    endpoint_live_t live
+    endpoint_row_t row
+
+NUMBERS = ("active", "requests", "failures", "connect_failures", "latency", "answers", "answer_time", "is_avoided")
+
+
+cdef int _set(endpoint_live_t *live, dict numbers) except -1:
+    for name, value in numbers.items():
+        if name == "active":
+            live.active = <uint32_t>value
+        elif name == "requests":
+            live.row.total = <uint64_t>value
+        elif name == "failures":
+            live.row.failures = <uint64_t>value
+        elif name == "connect_failures":
+            live.row.connect_failures = <uint64_t>value
+        elif name == "latency":
+            live.ewma_ns = <uint64_t>(<double>(value or 0) * 1e9)
+            live.answers = 0 if value is None else max(live.answers, 1)
+        elif name == "answers":
+            live.answers = <uint64_t>value
+        elif name == "answer_time":
+            live.answers_ns = <uint64_t>(<double>value * 1e9)
+        elif name == "is_avoided":
+            live.avoid_until_ns = <uint64_t>-1 if value else 0
+        else:
+            raise ValueError(f"an endpoint has no {name!r} that could be set: {', '.join(NUMBERS)}")
+    return 0
+
+
+def set_numbers(Table table, str cluster, str address, dict numbers):
+    """From now on, until traffic says otherwise. Raises ValueError."""
+    cdef Balancer balancer
+    cdef bytes name = cluster.encode()
+    cdef bytes text = address.encode()
+    cdef endpoint_t *e
+    cdef uint32_t i
+    for each in table.balancers:
+        balancer = <Balancer>each
+        if balancer.cluster is NULL or balancer.cluster.name.ptr[:balancer.cluster.name.len] != name:
+            continue
+        for i in range(balancer.cluster.n):
+            e = &balancer.cluster.endpoints[i]
+            if e.text.ptr[:e.text.len] == text:
+                _set(e.live, numbers)
+                return
+    raise ValueError(f"there is no endpoint {address!r} in a cluster {cluster!r} that is balanced")
+
+
+def made_endpoint(str address, uint32_t weight, dict numbers):
+    """An endpoint that may be looked at any time. Raises ValueError."""
+    cdef Balancer owner = Balancer.__new__(Balancer)
+    cdef Endpoint view = Endpoint.__new__(Endpoint)
+    cdef bytearray room = bytearray(sizeof(made_t))
+    cdef made_t *made = <made_t *><char *>room
+    owner.kept = room
+    owner.cluster = &made.cluster
+    owner.depth = 1
+    made.cluster.endpoints = &made.endpoint
+    made.cluster.n = 1
+    made.endpoint.weight = weight
+    made.endpoint.live = &made.live
+    made.live.row = &made.row
+    view.owner = owner
+    view.e = &made.endpoint
+    view.text = address
+    _set(&made.live, numbers)
+    return view

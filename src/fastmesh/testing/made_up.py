@@ -1,0 +1,31 @@
+"""Made-up endpoints, for tests that call a load balancer's methods themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from fastmesh._core.play.numbers import made_endpoint
+
+if TYPE_CHECKING:
+    from fastmesh import Endpoint
+
+
+class Numbers(TypedDict, total=False):
+    """What has been seen of an endpoint; what is left out is 0, None or False."""
+
+    active: int
+    requests: int
+    failures: int
+    connect_failures: int
+    latency: float | None
+    answers: int
+    answer_time: float
+    is_avoided: bool
+
+
+def endpoint(address: str = "10.0.0.1:80", *, weight: int = 1, **numbers: Unpack[Numbers]) -> Endpoint:
+    """An endpoint of which this has been seen; it may be looked at any time::
+
+        assert Fastest().weights([endpoint(latency=0.01), endpoint(latency=0.03)]) == [3, 1]
+    """
+    return made_endpoint(address, weight, dict(numbers))
