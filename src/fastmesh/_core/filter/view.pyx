@@ -18,9 +18,9 @@ from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.proxy.access_log cimport flags_text
-from fastmesh._core.proxy.mux cimport (
-    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, S_TCP, proxy_t)
-
+from fastmesh._core.proxy.mux cimport S_TCP, proxy_t
+from fastmesh._core.resil.retry cimport (
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT)
 from fastmesh._core.sys.socket cimport AF_UNIX
 
 cdef enum:
@@ -39,7 +39,7 @@ cdef list PHASE_WORDS = [
     "on_retry", "on_response", "the answer's body", "on_response_trailers", "on_complete"]
 cdef dict REASONS = {
     FAULT_CONNECT: "connect_failure", FAULT_CONNECT_TIMEOUT: "connect_timeout", FAULT_RESET: "reset",
-    FAULT_PROTOCOL: "protocol", FAULT_STATUS: "status"}
+    FAULT_PROTOCOL: "protocol", FAULT_STATUS: "status", FAULT_TIMEOUT: "timeout"}
 
 
 cdef inline str _ascii(span_t s):
