@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fastmesh._core.filter.retry_rule import Retry as Retry
     from fastmesh._core.filter.view import Cancelled as Cancelled
     from fastmesh._core.filter.view import Connection as Connection
     from fastmesh._core.filter.view import FilterTimeout as FilterTimeout
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "CallFailed": ("fastmesh.filters.mesh", "CallFailed"),
     "Filter": ("fastmesh.filters.filter", "Filter"),
+    "Retry": ("fastmesh._core.filter.retry_rule", "Retry"),
     "shared": ("fastmesh.filters.shared", ""),
     "sleep": ("fastmesh._core.filter.view", "Sleep"),
     **{name: ("fastmesh.filters.policies", name) for name in (
@@ -51,8 +53,8 @@ _PLACES = {
 }  # fmt: skip
 __all__ = [
     "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Duration", "Filter", "FilterTimeout",
-    "HeaderError", "Headers", "Labels", "Outcome", "RateLimitKey", "Request", "Response", "RetryPolicy", "Secret",
-    "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait", "__version__", "shared", "sleep",
+    "HeaderError", "Headers", "Labels", "Outcome", "RateLimitKey", "Request", "Response", "Retry", "RetryPolicy",
+    "Secret", "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait", "__version__", "shared", "sleep",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from os import close
 import msgpack
 
 from fastmesh._core.filter.line import Line, close_lines, count_cpu
+from fastmesh._core.filter.retry_rule import retry_heard
 from fastmesh._core.filter.travel import answer_of, facts_of, head_of, is_sent
 from fastmesh._core.filter.view import Response, Signal
 from fastmesh.filters.protocol import (
@@ -39,7 +40,9 @@ from fastmesh.filters.protocol import (
     REQUEST,
     RESPONSE,
     RESULT_MOST,
+    RETRY,
     SET,
+    SPLIT,
     STATUS,
     TEXT_MOST,
     TIMEOUT,
@@ -372,6 +375,14 @@ class StandIn:
             request.cluster = value
         elif which == TIMEOUT:
             request.timeout = value
+        elif which == SPLIT:
+            if type(value) is not list or len(value) != 2 or type(value[0]) is not list:
+                raise self.host.nonsense("no split")
+            request.split(dict(value[0]), by=value[1])
+        elif which == RETRY:
+            if value is not None and type(value) is not list:
+                raise self.host.nonsense("no retry")
+            request.retry = None if value is None else retry_heard(value)
         elif which == LABEL:
             request.labels[name] = value
         elif which == UNLABEL:

@@ -96,6 +96,7 @@ cdef void ending_release(stream_t *s) noexcept nogil:
         r = <Request>s.run
         s.run = NULL
         s.labels = NULL
+        s.retry = NULL
         if r.response is not None and r.response.h is NULL:
             r.response.m = NULL
         r.s = NULL
@@ -107,6 +108,7 @@ cdef void ending_release(stream_t *s) noexcept nogil:
         r._connection = None
         r._error = None
         r._trailers = None
+        r._retry = None
         Py_DECREF(r)
 
 

@@ -11,6 +11,7 @@ from fastmesh._core.http.edit cimport head_find
 from fastmesh._core.http.msg cimport FIELD_DROP, field_t, msg_t, msg_value
 from fastmesh._core.http.token cimport HEADER_X_REQUEST_ID
 from fastmesh._core.io.reactor cimport reactor_clock
+from fastmesh._core.resil.retry cimport RETRY_ATTEMPTS_MOST
 
 cdef enum:
     FIELD_OURS = 2
@@ -77,7 +78,14 @@ def facts_of(Request r not None):
     """What may be another in each phase."""
     cdef dict labels = r._labels.words if r._labels is not None else None
     return (r.route, r.cluster, r.timeout, r.endpoint, r.attempts,
-            (reactor_clock(r.s.proxy.reactor) - r.s.start_ns) / 1e9, labels)
+            (reactor_clock(r.s.proxy.reactor) - r.s.start_ns) / 1e9, labels, _rule_of(r))
+
+
+cdef object _rule_of(Request r):
+    """That of the request, None for a single attempt, or how many endpoints its cluster's settings give it."""
+    if r.s.retry is NULL:
+        return min(r.s.cluster.max_connect_attempts, RETRY_ATTEMPTS_MOST) if r.s.cluster is not NULL else None
+    return r._retry._told() if r._retry is not None else None
 
 
 def answer_of(Response given not None, tuple needs):
