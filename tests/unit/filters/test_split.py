@@ -67,7 +67,8 @@ def test_splits_of_other_clusters_are_independent():
 
 def test_the_choice_is_the_same_for_ever():
     """Whoever changes these moves the users of everybody who upgrades."""
-    assert [i for i in range(64) if choose({"app": 80, "next": 20}, f"user-{i}") == "next"] == [3, 5, 6, 9, 14, 20, 24, 27, 28, 32, 40, 41, 42, 55, 62]
+    moved = [i for i in range(64) if choose({"app": 80, "next": 20}, f"user-{i}") == "next"]
+    assert moved == [3, 5, 6, 9, 14, 20, 24, 27, 28, 32, 40, 41, 42, 55, 62]
 
 
 def test_str_and_bytes_are_the_same_key():

@@ -32,8 +32,8 @@ class Retry:
 
     Before the n-th further attempt there is a pause, drawn between 0 and `backoff` times 2ⁿ - 1, at most
     `backoff_max`: 10 times `backoff` unless it is given. `backoff=0` makes none. Endpoints that were not tried come
-    first. `per_try_timeout` are the seconds that an attempt may take until its answer begins, connecting included; while the
-    client sends its body they do not run. `request.timeout` goes on over all attempts and the pauses between.
+    first. `per_try_timeout` are the seconds that an attempt may take until its answer begins, connecting included;
+    while the client sends its body they do not run. `request.timeout` goes on over all attempts and the pauses between.
 
     Each further attempt takes from the budget of its cluster: a fifth of its requests, and ten a second, in each
     worker, reckoned over ten seconds. When that is spent, the failure or the answer that there is goes to the client.

@@ -148,8 +148,8 @@ class Request:
     """Seconds from the request received to the answer sent; None is no limit. May be set as `cluster`."""
     retry: Retry | None
     """After which failures it is tried again, and how often. None: it is not, whatever failed, a connect that was
-    refused included. Before anybody sets it: as the settings of the cluster say, which is after a connect that failed or a
-    connection that was lost, at endpoints that were not tried yet, `connect_attempts` in all. May be set as
+    refused included. Before anybody sets it: as the settings of the cluster say, which is after a connect that failed
+    or a connection that was lost, at endpoints that were not tried yet, `connect_attempts` in all. May be set as
     `cluster`. A filter that decides in `on_upstream_error` comes before it."""
     def split(self, weights: Mapping[str, float], by: str | bytes | None = None) -> str:
         """Choose one of several clusters by weight, set `cluster` to it, and return its name::
@@ -157,8 +157,8 @@ class Request:
             request.labels["version"] = request.split({"app": 95, "app-next": 5}, by=request.headers.get("x-user"))
 
         Without `by` each request is drawn for itself. With it the same key gives the same cluster for as long as the
-        weights are the same, in every worker and on every machine; when a cluster's share grows by 5 %, about 5 % of the
-        keys move to it, and no key that it has leaves it. Weights are relative: their sum may be anything. One of 0
+        weights are the same, in every worker and on every machine; when a cluster's share grows by 5 %, about 5 % of
+        the keys move to it, and no key that it has leaves it. Weights are relative: their sum may be anything. One of 0
         gives a cluster nothing.
 
         It is a method, not a mapping that is assigned to `cluster`, as it takes a key and has a result: what `cluster`
