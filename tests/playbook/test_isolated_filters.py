@@ -20,7 +20,7 @@ OTHERWISE = {"test_a_generator_without_end_is_stopped", "test_a_cluster_that_is_
              "test_state_and_labels_of_an_exchange", "test_an_error_in_a_piece_that_is_forgiven",
              "test_a_split_with_a_cluster_that_is_not_there", "test_an_answer_that_was_dropped_while_a_filter_thought",
              "test_an_answer_of_the_proxys_own_ends_all_attempts",
-             "test_a_piece_that_a_filter_gives_between_two_attempts"}
+             "test_a_piece_that_a_filter_gives_between_two_attempts", "test_large_pieces_between_two_attempts"}
 
 globals().update({name: test for module in (
     test_filters, test_filter_bodies, test_steering) for name, test in vars(module).items()

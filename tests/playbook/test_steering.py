@@ -294,6 +294,27 @@ def test_a_piece_that_a_filter_gives_between_two_attempts(play: Play) -> None:
     play.first.expect_answer(200)
 
 
+@pytest.mark.parametrize(("size", "again"), [(3_000_000, True), ((1 << 26) + 1, False)])
+def test_large_pieces_between_two_attempts(play: Play, size: int, again: bool) -> None:
+    class Blows(Filter):
+        async def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> bytes:
+            await sleep(0.1)
+            return b"x" * size if last else b""
+
+    play.endpoints("a", "b").filter(Tried(at_once())).filter(Blows())
+    play.client_sends(b"PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n")
+    play.connect("a")
+    play.first.sends(b"body")
+    play.up("a").resets()
+    slow = play.expect_connect("b")
+    play.pass_time("300ms")
+    slow.connected()
+    if again:
+        assert slow.expect_request("PUT").body == b"x" * size
+        slow.answers()
+    play.first.expect_answer(200 if again else 503)
+
+
 # --- pauses and times ---------------------------------------------------------------------------------------------
 
 def test_there_is_a_pause_before_the_next_attempt(play: Play) -> None:

@@ -26,6 +26,9 @@ from fastmesh._core.resil.budget cimport budget_earn
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take, up_t
 
+cdef enum:
+    PIECE_MOST = 1 << 26      # bytes of a body that filters may give while there is no connection
+
 
 cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil:
     cdef proxy_t *p = d.proxy
@@ -150,10 +153,19 @@ cdef inline bint _may_be_sent_again(const stream_t *s) noexcept nogil:
     return s.up.is_reused or s.taps & TAP_ERROR or (s.retry is not NULL and s.retry.attempts > 1)
 
 
+cdef inline bint _is_lost(const stream_t *s) noexcept nogil:
+    """Part of its body is nowhere any more."""
+    return s.bits & (S_BODY_SENT | S_KEEP_REPLAY) == S_BODY_SENT
+
+
 cdef void stream_send(stream_t *s) noexcept nogil:
     cdef bint full = False
     if s.bits & S_TCP:
         _tunnel(s)
+        return
+    if _is_lost(s):
+        stream_answer(s, 503, FLAG_UC, b"request_body_not_kept",
+                      b"a filter made more of the request's body than is kept from one attempt for the next")
         return
     s.up_ops.head(s)
     if not s.bits & S_REQUEST_DONE:
@@ -210,14 +222,21 @@ cdef void _keep_for_next(stream_t *s, const uint8_t *p, uint32_t n) noexcept nog
     """A filter gives a piece that it has thought about, and the attempt that it was for has failed meanwhile. Nothing
     more comes until there is room at the next one."""
     cdef uint32_t size = s.replay_len + n
-    cdef block_t *blk = block_new(&s.proxy.reactor.blocks, BLOCK_LARGE if size <= BLOCK_LARGE else size)
-    if s.replay is not NULL:
-        memcpy(blk.bytes, s.replay.bytes, s.replay_len)
-        block_put(s.replay)
-    memcpy(blk.bytes + s.replay_len, p, n)
-    s.replay = blk
-    s.replay_len = size
+    cdef block_t *blk
+    if _is_lost(s):
+        return
     s.bits |= S_KEEP_REPLAY | S_BODY_SENT
+    if n > PIECE_MOST or size > PIECE_MOST:
+        _forget_replay(s)
+        return
+    if s.replay is NULL or size > s.replay.cap:
+        blk = block_new(&s.proxy.reactor.blocks, BLOCK_LARGE if size <= BLOCK_LARGE else 2 * size)
+        if s.replay is not NULL:
+            memcpy(blk.bytes, s.replay.bytes, s.replay_len)
+            block_put(s.replay)
+        s.replay = blk
+    memcpy(s.replay.bytes + s.replay_len, p, n)
+    s.replay_len = size
 
 
 cdef void _forget_replay(stream_t *s) noexcept nogil:
