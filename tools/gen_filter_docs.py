@@ -15,6 +15,7 @@ PARTS: list[tuple[str, str, tuple[str, ...]]] = [
     ("The filter", "filters/filter.py", ("Filter",)),
     ("What phases are given", "_core/filter/view.pyi",
      ("Request", "Response", "Headers", "Labels", "Connection", "UpstreamError", "Outcome")),
+    ("What is said of further attempts", "_core/filter/retry_rule.pyi", ("Retry",)),
     ("What may be awaited", "_core/filter/view.pyi", ("Wait", "Sleep", "Signal")),
     ("Errors", "_core/filter/view.pyi", ("ViewClosed", "HeaderError", "Cancelled", "FilterTimeout")),
     ("Policies", "filters/policies.py", ("Authorizer", "RateLimitKey", "RetryPolicy", "AccessLogger")),

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fastmesh._core.filter.balance import Endpoint as Endpoint
+    from fastmesh._core.filter.retry_rule import Retry as Retry
     from fastmesh._core.filter.view import Cancelled as Cancelled
     from fastmesh._core.filter.view import Connection as Connection
     from fastmesh._core.filter.view import FilterTimeout as FilterTimeout
@@ -44,6 +45,7 @@ _PLACES = {
     "Endpoint": ("fastmesh._core.filter.balance", "Endpoint"),
     "Filter": ("fastmesh.filters.filter", "Filter"),
     "LoadBalancer": ("fastmesh.filters.balancer", "LoadBalancer"),
+    "Retry": ("fastmesh._core.filter.retry_rule", "Retry"),
     "shared": ("fastmesh.filters.shared", ""),
     "sleep": ("fastmesh._core.filter.view", "Sleep"),
     **{name: ("fastmesh.filters.policies", name) for name in (
@@ -56,7 +58,7 @@ _PLACES = {
 __all__ = [
     "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Duration", "Endpoint", "Filter",
     "FilterTimeout", "HeaderError", "Headers", "Labels", "LoadBalancer", "Outcome", "RateLimitKey", "Request",
-    "Response", "RetryPolicy", "Secret", "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait",
+    "Response", "Retry", "RetryPolicy", "Secret", "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait",
     "__version__", "shared", "sleep",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playbook.play import Incomplete, Play, take_message
 
-from fastmesh import Filter, Request, Response, sleep
+from fastmesh import Filter, Request, Response, Retry, sleep
 
 NAMES = st.sampled_from(["host", "x-a", "X-A", "content-length", "transfer-encoding", "connection", "te", "upgrade",
                          "x-request-id", "x-forwarded-for", "expect", "cookie", "date", "", " ", "a b", "x:y"]
@@ -39,6 +39,14 @@ ACTS: list[Callable[..., Any]] = [
     lambda r, a, n, v, p, s: setattr(r, "cluster", v),
     lambda r, a, n, v, p, s: setattr(r, "cluster", "x"),
     lambda r, a, n, v, p, s: setattr(r, "timeout", v),
+    lambda r, a, n, v, p, s: r.split({"x": 1, n: 0}, by=v),
+    lambda r, a, n, v, p, s: r.split({"x": v}, by=n),
+    lambda r, a, n, v, p, s: r.split({"x": 2.5}),
+    lambda r, a, n, v, p, s: setattr(r, "retry", Retry(3, {"5xx", 404}, per_try_timeout=0.02)),
+    lambda r, a, n, v, p, s: setattr(r, "retry", Retry(8, {"5xx"}, backoff=0, non_idempotent=True)),
+    lambda r, a, n, v, p, s: setattr(r, "retry", Retry(attempts=v, on={s})),
+    lambda r, a, n, v, p, s: setattr(r, "retry", v),
+    lambda r, a, n, v, p, s: kept.append((r, r.headers, r.retry)),
     lambda r, a, n, v, p, s: (r.path, r.query, r.target, r.host, r.scheme, r.id, r.cookies, r.params, r.method),
     lambda r, a, n, v, p, s: (r.peer, r.connection, r.listener, r.route, r.cluster, r.endpoint, r.attempts, r.elapsed),
     lambda r, a, n, v, p, s: r.labels.__setitem__(n, v),

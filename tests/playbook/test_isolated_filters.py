@@ -9,19 +9,24 @@ from typing import Any
 
 import msgpack
 import pytest
-from playbook import conftest, test_filter_bodies, test_filter_calls, test_filters
+from playbook import conftest, test_filter_bodies, test_filter_calls, test_filters, test_steering
 from playbook.hosted import HostedPlay
 
 from fastmesh import Filter, Outcome, Request, Response
-from fastmesh.filters.protocol import DONE, FAILED, GAVE, PIECE_MOST, SET, STATUS, WANTS
+from fastmesh.filters.protocol import DONE, FAILED, GAVE, PIECE_MOST, RETRY, SET, SPLIT, STATUS, WANTS
 from fastmesh.host.mesh import HostMesh
 
 OTHERWISE = {(test_filter_bodies, "test_a_generator_without_end_is_stopped"),
              (test_filters, "test_a_cluster_that_is_not_there"),
              (test_filter_bodies, "test_an_error_in_a_piece_that_is_forgiven"),
-             (test_filter_calls, "test_calls_outside_of_a_worker")}
+             (test_filter_calls, "test_calls_outside_of_a_worker"),
+             (test_steering, "test_a_split_with_a_cluster_that_is_not_there"),
+             (test_steering, "test_an_answer_that_was_dropped_while_a_filter_thought"),
+             (test_steering, "test_an_answer_of_the_proxys_own_ends_all_attempts"),
+             (test_steering, "test_a_piece_that_a_filter_gives_between_two_attempts"),
+             (test_steering, "test_large_pieces_between_two_attempts")}
 
-globals().update({name: test for module in (test_filters, test_filter_bodies, test_filter_calls)
+globals().update({name: test for module in (test_filters, test_filter_bodies, test_filter_calls, test_steering)
                   for name, test in vars(module).items()
                   if name.startswith("test_") and (module, name) not in OTHERWISE})
 
@@ -67,7 +72,9 @@ GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
     (DONE, [], 0, "text"), (DONE, [], 0, {}), (DONE, [], 0, [200]), (DONE, [], 0, [200, ["a"], b""]),
     (DONE, [], 0, [200, [], "text"]), (DONE, [7], 0, None), (DONE, [[]], 0, None), (DONE, [[99, 0, "", ""]], 0, None),
     (DONE, [[-1, 0, "a", "b"]], 0, None), (DONE, [[SET, 2, "a", "b"]], 0, None), (DONE, [[SET, 1, "a", "b"]], 0, None),
-    (DONE, [[STATUS, 1, "", 200]], 0, None), (DONE, [[SET, 0, 5, "b"]], 0, None), (FAILED, [], 0, "E", 1),
+    (DONE, [[STATUS, 1, "", 200]], 0, None),
+    (DONE, [[SPLIT, 0, "", None]], 0, None), (DONE, [[SPLIT, 0, "", [[]]]], 0, None),
+    (DONE, [[RETRY, 0, "", 3]], 0, None), (DONE, [[SET, 0, 5, "b"]], 0, None), (FAILED, [], 0, "E", 1),
     (FAILED, [], 0, "E", 1, None), (GAVE,), (GAVE, "text"), (GAVE, bytes(65537)), (WANTS,)])
 def test_a_host_that_says_nonsense_loses_its_line(reply: tuple[Any, ...], spare_descriptor: None) -> None:
     play = HostedPlay("ready")
@@ -87,7 +94,10 @@ def test_a_host_that_says_nonsense_loses_its_line(reply: tuple[Any, ...], spare_
 @pytest.mark.parametrize("edit", [
     [SET, 0, "a b", "c"], [SET, 0, "a", "b\r\nc: d"], [SET, 0, "content-length", "5"], [SET, 0, "a", None],
     [SET, 0, "a", [1]], [3, 0, "", "no path"], [3, 0, "", None], [4, 0, "", " "], [5, 0, "", "z"], [6, 0, "", -1],
-    [6, 0, "", "soon"], [7, 0, "", "x"], [7, 0, "a", 5]])
+    [6, 0, "", "soon"], [7, 0, "", "x"], [7, 0, "a", 5],
+    [10, 0, "", [[["x", -1]], "k"]], [10, 0, "", [[["z", 1]], "k"]], [10, 0, "", [[["x", 1]], 7]],
+    [10, 0, "", [[["x"]], "k"]], [10, 0, "", [[7], "k"]], [11, 0, "", []], [11, 0, "", [0, ["5xx"], 0, 0, None, False]],
+    [11, 0, "", [2, ["all"], 0, 0, None, False]], [11, 0, "", [2, [[]], 0, 0, None, False]]])
 def test_an_edit_that_no_filter_may_make_is_an_error_of_the_phase(edit: list[Any], spare_descriptor: None) -> None:
     play = HostedPlay("ready")
     try:

@@ -83,8 +83,8 @@ class Filter:
         and filters behind this one are not asked. `on_complete` follows in any case."""
 
     def on_route(self, request: Request) -> Response | Awaitable[Response | None] | None:
-        """The route is known and nothing is sent yet; `request.cluster` and `request.timeout` may be changed. Not
-        called for a filter of a cluster, nor where the route gives a fixed answer."""
+        """The route is known and nothing is sent yet; `request.cluster`, `request.timeout` and `request.retry` may be
+        changed. Not called for a filter of a cluster, nor where the route gives a fixed answer."""
 
     def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> (
             bytes | Response | Awaitable[bytes | Response | None] | None):
@@ -104,8 +104,8 @@ class Filter:
         """Fields behind a chunked body."""
 
     def on_upstream_error(self, request: Request, error: UpstreamError) -> bool | Awaitable[bool | None] | None:
-        """An attempt failed. True: try again, if `error.may_repeat`; False: do not; None: whatever the proxy does by
-        itself. The first filter that decides has decided."""
+        """An attempt failed. True: try again, if `error.may_repeat`; False: do not; None: as `request.retry` says, or
+        the settings of the cluster. The first filter that decides has decided."""
 
     def on_retry(self, request: Request, attempt: int) -> Awaitable[None] | None:
         """The request is about to be sent for the `attempt`-th time, 2 and up."""

@@ -118,10 +118,12 @@ class RateLimitKey(Filter):
 
 
 class RetryPolicy(Filter):
-    """Whether an attempt that failed is made again: True, False, or None for what the proxy does by itself.
+    """Whether an attempt that failed is made again: True, False, or None for what `request.retry` says, or the settings
+    of the cluster where no filter has set that.
 
-    True counts only where `error.may_repeat` says that nothing was sent that cannot be sent twice, and within the
-    cluster's `connect_attempts`.
+    True counts only where `error.may_repeat` says that nothing was sent that cannot be sent twice, up to 8 attempts,
+    and while the cluster's budget for them lasts (see `Retry`). The pause before is that of `request.retry`, if it is
+    set. Where a rule does, set that: it is read without entering Python.
     """
 
     def again(self, request: Request, error: UpstreamError) -> bool | None:

@@ -42,6 +42,8 @@ TIMEOUT = 6
 LABEL = 7
 UNLABEL = 8
 STATUS = 9
+SPLIT = 10      # value: [[cluster, weight], …], key
+RETRY = 11      # value: as retry_told has it, or nil
 
 # On what.
 REQUEST = 0

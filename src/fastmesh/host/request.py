@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from fastmesh._core.filter.headers import ViewClosed, cookies_of
-from fastmesh.filters.protocol import CLUSTER, DISCARD, LABEL, PATH, QUERY, REQUEST, SET, TIMEOUT, UNLABEL
+from fastmesh._core.filter.retry_rule import Retry, retry_heard, retry_told
+from fastmesh._core.filter.split import choose
+from fastmesh.filters.protocol import (
+    CLUSTER,
+    DISCARD,
+    LABEL,
+    PATH,
+    QUERY,
+    REQUEST,
+    RETRY,
+    SET,
+    SPLIT,
+    TIMEOUT,
+    UNLABEL,
+)
 from fastmesh.host.headers import Headers
 
 TARGET_PATH = re.compile(r"\*|/[!\"$->@-~]*")
@@ -103,6 +117,7 @@ class Request:
     _route: str | None = None
     _cluster: str | None = None
     _timeout: float | None = None
+    _rule: Any = None                       # of further attempts, as it travels
     _endpoint: str | None = None
     _attempts = 0
     _told_at = 0.0
@@ -119,7 +134,8 @@ class Request:
             self._flat = head.pop()
             self._head = head
         if facts is not None:
-            self._route, self._cluster, self._timeout, self._endpoint, self._attempts, self._elapsed, labels = facts
+            (self._route, self._cluster, self._timeout, self._endpoint, self._attempts, self._elapsed, labels,
+             self._rule) = facts
             self._told_at = monotonic()
             if labels is not None:
                 if self._labels is None:
@@ -305,16 +321,44 @@ class Request:
 
     @cluster.setter
     def cluster(self, name: str) -> None:
-        self.alive()
-        if self._route is None:
-            raise RuntimeError("no route is chosen yet: set the cluster in on_route, or in on_request of a filter that "
-                               "stands at a route")
-        edits = self.edit_of(STEERED_IN, "the request is on its way already: the cluster can be changed in on_request "
-                             "and on_route")
+        edits = self._steered("the cluster")
         if not isinstance(name, str):
             raise TypeError(f"the name of a cluster is a str, not {type(name).__name__}")
         edits.append((CLUSTER, REQUEST, "", name))
         self._cluster = name
+
+    def _steered(self, what: str) -> list[Edit]:
+        """The edits of a phase in which it can still be said where the request goes."""
+        self.alive()
+        if self._route is None:
+            raise RuntimeError(f"no route is chosen yet: set {what} in on_route, or in on_request of a filter that "
+                               "stands at a route")
+        return self.edit_of(STEERED_IN, f"the request is on its way already: {what} can be changed in on_request and "
+                            "on_route")
+
+    def split(self, weights: Mapping[str, float], by: str | bytes | None = None) -> str:
+        edits = self._steered("the cluster")
+        # The worker, which knows what clusters there are, chooses as it is done here: by the same key.
+        key = os.urandom(8) if by is None else by
+        chosen = choose(weights, key)
+        edits.append((SPLIT, REQUEST, "", ([list(pair) for pair in weights.items()], key)))
+        self._cluster = chosen
+        return chosen
+
+    @property
+    def retry(self) -> Retry | None:
+        self.alive()
+        if isinstance(self._rule, int):
+            return Retry(self._rule, backoff=0)     # by the settings of the cluster: so many endpoints
+        return None if self._rule is None else retry_heard(list(self._rule))
+
+    @retry.setter
+    def retry(self, rule: Retry | None) -> None:
+        edits = self._steered("retry")
+        if rule is not None and not isinstance(rule, Retry):
+            raise TypeError(f"retry = {rule!r}: a Retry is allowed, or None for a single attempt")
+        self._rule = None if rule is None else retry_told(rule)
+        edits.append((RETRY, REQUEST, "", self._rule))
 
     @property
     def timeout(self) -> float | None:

@@ -84,6 +84,13 @@ CLUSTERS = {
                            "Bytes sent to endpoints; those of TCP and upgraded connections every 5 s."),
     "bytes_received": _cluster("received_bytes_total", "counter",
                                "Bytes received from endpoints; those of TCP and upgraded connections every 5 s."),
+    "retry_success": _cluster("retry_success_total", "counter",
+                              "Further attempts that were answered with a status below 500."),
+    "retry_limit_exceeded": _cluster("retry_limit_exceeded_total", "counter",
+                                     "Failures that were not tried again, as there had been all the attempts allowed."),
+    "retry_overflow": _cluster("retry_overflow_total", "counter",
+                               "Failures that were not tried again, as the budget for that was spent."),
+    "try_timeouts": _cluster("try_timeouts_total", "counter", "Attempts that took longer than one may."),
 }
 RESPONSES = Family("fastmesh_cluster_responses_total", "counter",
                    "Answers of endpoints by class; \"none\" for requests that got none of theirs.",

@@ -572,6 +572,8 @@ class Kit:
             reply.outcome = outcome
             reply.labels = dict(request.labels)
             reply.state = dict(request.state)
+            reply.cluster = request.cluster
+            reply.retry = request.retry
             reply.upstream = self._asked_as.get(request.id, reply.upstream)
 
     def _say(self, event: dict[str, Any]) -> None:

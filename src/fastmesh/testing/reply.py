@@ -10,6 +10,7 @@ from fastmesh.testing.upstream import Asked
 from fastmesh.units import parse_duration
 
 if TYPE_CHECKING:
+    from fastmesh._core.filter.retry_rule import Retry
     from fastmesh._core.filter.view import Outcome
     from fastmesh._core.play.stage import Line
     from fastmesh.testing.kit import Kit
@@ -59,6 +60,10 @@ class Reply:
     """What filters have set in `request.labels`."""
     state: dict[str, Any]
     """What filters have left in `request.state`."""
+    cluster: str | None
+    """The cluster that was chosen for it, by the route or by filters."""
+    retry: Retry | None
+    """How often it was to be tried, as `request.retry` had it at the end."""
     outcome: Outcome | None
     """How it ended, as `on_complete` is told; None when there was no exchange: the connection was turned away, or what
     was sent is no request."""
@@ -85,6 +90,8 @@ class Reply:
         self.upstream = None
         self.labels = {}
         self.state = {}
+        self.cluster = None
+        self.retry = None
         self.outcome = None
         self.errors = []
         self.reports = []

@@ -15,6 +15,7 @@ import msgpack
 from fastmesh._core.filter.ending import drop_label, set_label
 from fastmesh._core.filter.errand import close_errands
 from fastmesh._core.filter.line import Line, close_lines, count_cpu
+from fastmesh._core.filter.retry_rule import retry_heard
 from fastmesh._core.filter.travel import call_of, is_sent
 from fastmesh._core.filter.view import Response, Signal
 from fastmesh.filters.protocol import (
@@ -42,7 +43,9 @@ from fastmesh.filters.protocol import (
     REQUEST,
     RESPONSE,
     RESULT_MOST,
+    RETRY,
     SET,
+    SPLIT,
     STATUS,
     TEXT_MOST,
     TIMEOUT,
@@ -404,6 +407,14 @@ class StandIn:
             request.cluster = value
         elif which == TIMEOUT:
             request.timeout = value
+        elif which == SPLIT:
+            if type(value) is not list or len(value) != 2 or type(value[0]) is not list:
+                raise self.host.nonsense("no split")
+            request.split(dict(value[0]), by=value[1])
+        elif which == RETRY:
+            if value is not None and type(value) is not list:
+                raise self.host.nonsense("no retry")
+            request.retry = None if value is None else retry_heard(value)
         elif which == LABEL:
             request.labels[name] = value
         elif which == UNLABEL:

@@ -93,6 +93,19 @@ def test_by_user(filter_kit):
     kit.pretend(0, is_avoided=True)
     moved = {user for user, home in homes().items() if home != before[user]}
     assert moved == {user for user, home in before.items() if home == kit.upstream.endpoints[0]}
+def test_next_version(filter_kit):
+    kit = filter_kit(CLASSES["NextVersion"](to="next", share=0.3))
+    kit.cluster("next")
+    found = {}
+    for i in range(200):
+        reply = kit.get(headers={"x-user": f"user-{i}"})
+        found[i] = reply.cluster
+        assert reply.labels == {"version": reply.cluster} and reply.upstream.cluster == reply.cluster
+    assert all(kit.get(headers={"x-user": f"user-{i}"}).cluster == found[i] for i in range(20))
+    assert 30 <= sum(name == "next" for name in found.values()) <= 90
+    nobody = filter_kit(CLASSES["NextVersion"](to="next", share=0.0))
+    nobody.cluster("next")
+    assert {nobody.get().cluster for _ in range(20)} == {"upstream"}
 
 
 @pytest.mark.parametrize(("target", "told", "timeout"), [
@@ -152,6 +165,21 @@ def test_profile():
 def test_slow_down():
     got = run(make(CLASSES["SlowDown"], seconds=0.2), pause="250ms")
     assert got.status == 200 and got.waited
+
+
+def test_safe_retries(filter_kit):
+    kit = filter_kit(CLASSES["SafeRetries"])
+    kit.upstream.answers(503, times=2)
+    reply = kit.get("/users")
+    assert reply.status == 200 and len(reply.requests) == 3 and reply.retry.attempts == 3
+    kit.upstream.fails("silence", times=1)
+    reply = kit.get("/users")
+    assert reply.status == 200 and 1.0 <= reply.elapsed < 1.5
+    for method, path in (("GET", "/payments/1"), ("POST", "/users")):
+        kit.upstream.answers(503, times=1)
+        reply = kit.request(method, path)
+        assert reply.status == 503 and len(reply.requests) == 1
+    assert kit.get("/payments/1").retry is None
 
 
 def test_no_second_order():

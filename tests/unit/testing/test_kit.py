@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastmesh import Connection, Filter, Outcome, Request, Response, UpstreamError, sleep
+from fastmesh import Connection, Filter, Outcome, Request, Response, Retry, UpstreamError, sleep
 from fastmesh._core.play.stage import left
 from fastmesh.filters.types import Secret
 from fastmesh.testing import Answer, Asked, Kit, Leftover, Unanswered
@@ -56,6 +56,35 @@ def test_a_class_that_needs_no_settings_and_a_chain() -> None:
         assert [made.name for made in kit.filters] == ["RequireTenant", "After"]
         asked = kit.get("/", headers={"x-tenant": "a"}).upstream
         assert asked is not None and asked.headers["x-twice"] == "aa"
+
+
+def test_where_it_goes_and_how_often_it_is_tried() -> None:
+    class Steer(Filter):
+        def start(self) -> None:
+            self.rule = Retry(attempts=3, on={503, "timeout"}, backoff=1.0, per_try_timeout=2.0)
+
+        def on_route(self, request: Request) -> None:
+            if request.path == "/":
+                request.retry = self.rule
+                request.split({"upstream": 1, "next": 1}, by=request.headers.get("x-user", "nobody"))
+            else:
+                request.retry = None
+
+    with Kit(Steer()) as kit:
+        kit.cluster("next", endpoints=2)
+        replies = [kit.get("/", headers={"x-user": f"user-{i}"}) for i in range(50)]
+        assert {reply.cluster for reply in replies} == {"upstream", "next"}
+        assert all(reply.upstream is not None and reply.upstream.cluster == reply.cluster for reply in replies)
+        user = next(i for i, reply in enumerate(replies) if reply.cluster == "next")
+        kit.cluster("next").answers(503, times=1).fails("silence", times=1)
+        reply = kit.get("/", headers={"x-user": f"user-{user}"})
+        assert reply.status == 200 and reply.retry == Retry(attempts=3, on={503, "timeout"}, backoff=1.0,
+                                                            per_try_timeout=2.0)
+        assert 2.0 <= reply.elapsed < 6.0 and len({asked.endpoint for asked in reply.requests}) == 2
+        kit.upstream.fails("connect_failure", times=1)
+        once = kit.get("/once")
+        assert once.status == 503 and once.retry is None and once.requests == []
+        assert once.outcome is not None and once.outcome.flags == "UF"
 
 
 def test_what_a_filter_raises_is_raised() -> None:

@@ -33,14 +33,16 @@ from fastmesh._core.mem.counter cimport (
     PHASE_REQUEST, PHASE_REQUEST_TRAILERS, PHASE_RESPONSE, PHASE_RESPONSE_TRAILERS, PHASE_RETRY, PHASE_ROUTE,
     PHASE_UPSTREAM_ERROR)
 from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.proxy.attempt cimport attempt_after_fault, attempt_again, attempt_is_granted
 from fastmesh._core.proxy.mux cimport (
-    FAULT_STATUS, FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GIVE_UP, FILTER_GO, FILTER_HELD, FILTER_OVER,
-    S_HOLD_IN, S_HOLD_OUT, S_LOCAL, S_LOCAL_SEEN, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_RESPONSE_TRAILERS,
+    FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GIVE_UP, FILTER_GO, FILTER_HELD, FILTER_OVER,
+    S_HOLD_IN, S_HOLD_OUT, S_LOCAL, S_LOCAL_SEEN, S_WANT_BODY, TAP_REQUEST_BODY, TAP_RESPONSE_TRAILERS,
     filter_ops_t, proxy_t, stream_t)
 from fastmesh._core.proxy.routing cimport routing_go_on
 from fastmesh._core.proxy.stream cimport (
-    stream_after_fault, stream_answer, stream_answer_with, stream_connect, stream_go, stream_put_answer_end,
-    stream_put_local, stream_put_request_end, stream_send_again)
+    stream_answer, stream_answer_with, stream_connect, stream_go, stream_put_answer_end, stream_put_local,
+    stream_put_request_end)
+from fastmesh._core.resil.retry cimport FAULT_STATUS
 from fastmesh._core.snapshot.snapshot cimport snapshot_on_free
 
 cdef extern from "Python.h":
@@ -491,7 +493,7 @@ cdef void _arrived(Request r, int at, int how) noexcept:
     if at == AT_FAILED:
         s.bits &= ~<uint32_t>S_HOLD_OUT
         if how != FILTER_OVER:
-            stream_after_fault(s, FILTER_DEFAULT if how == FILTER_GO else how)
+            attempt_after_fault(s, FILTER_DEFAULT if how == FILTER_GO else how)
         return
     if how == FILTER_OVER:
         return
@@ -505,9 +507,7 @@ cdef void _arrived(Request r, int at, int how) noexcept:
         if _depart(r) == FILTER_GO:
             stream_go(s, r.m, span_of(NULL, 0))
     elif at == AT_STATUS:
-        if how == FILTER_AGAIN and s.fault_may_repeat:
-            _again(r)
-        else:
+        if not _again(r, how):
             how = _answer_head(r)
             if how == FILTER_GO:
                 flow_put_head(r)
@@ -582,14 +582,13 @@ cdef int _answered(stream_t *s, msg_t **m) noexcept:
     cdef int how
     r.response = response_of(r, m[0])
     r.is_local = False
-    if s.taps & TAP_ERROR and m[0].status >= 500:
-        s.fault_why = b"the upstream answered with a server error"
+    if s.fault_status != 0:
+        s.fault_why = b"the upstream answered with an error"
         r._error = error_of(s, FAULT_STATUS, s.endpoint.text.ptr[:s.endpoint.text.len].decode())
         how = _walk(r, AT_STATUS, 0, -1)
         if how == FILTER_HELD or how == FILTER_OVER:
             return how
-        if how == FILTER_AGAIN and s.fault_may_repeat:
-            _again(r)
+        if _again(r, how):
             return FILTER_OVER
     how = _answer_head(r)
     if how == FILTER_GO:
@@ -611,9 +610,13 @@ cdef void _let_go(Request r) noexcept:
             r.response.m = NULL
 
 
-cdef void _again(Request r) noexcept:
+cdef bint _again(Request r, int how) noexcept:
+    """An error that was answered: True when the request is on its way again."""
+    if not attempt_is_granted(r.s, FILTER_DEFAULT if how == FILTER_GO else how):
+        return False
     r.response = None
-    stream_send_again(r.s)
+    attempt_again(r.s)
+    return True
 
 
 cdef int _answer_head(Request r) noexcept:

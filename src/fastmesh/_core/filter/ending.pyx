@@ -134,6 +134,7 @@ cdef void ending_release(stream_t *s) noexcept nogil:
             (<Late>r.late).line = <late_line_t *>s.late
             s.late = NULL
             r.late = None
+        s.retry = NULL
         if r.response is not None and r.response.h is NULL:
             r.response.m = NULL
         r.s = NULL
@@ -145,6 +146,7 @@ cdef void ending_release(stream_t *s) noexcept nogil:
         r._connection = None
         r._error = None
         r._trailers = None
+        r._retry = None
         Py_DECREF(r)
 
 

@@ -1,10 +1,12 @@
 """A filter that only watches: what it must not change is put aside before it, put back after it, and compared."""
 from libc.stdint cimport uint16_t, uint64_t
 from fastmesh._core.filter.chain cimport slot_t
+from fastmesh._core.filter.retry_rule cimport Retry
 from fastmesh._core.filter.view cimport Labels, Request, Response
 from fastmesh._core.http.edit cimport head_t
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.lb.cluster cimport cluster_t
+from fastmesh._core.resil.retry cimport retry_t
 
 
 cdef class Shadow:
@@ -17,6 +19,8 @@ cdef class Shadow:
     cdef uint16_t code
     cdef cluster_t *cluster
     cdef uint64_t timeout_ns
+    cdef const retry_t *retry
+    cdef Retry rule
     cdef object state
     cdef Labels labels
     cdef Response response

@@ -17,6 +17,7 @@ cdef class Shadow:
             r.m = &r.h.m
             r.m.bits &= ~<uint32_t>(MSG_EDITED | MSG_LINE)
         self.cluster, self.timeout_ns = r.s.cluster, r.s.timeout_ns
+        self.retry, self.rule = r.s.retry, r._retry
         self.state, self.labels = r._state, r._labels
         r._state = dict(r._state) if r._state is not None else None
         r._labels = None
@@ -42,12 +43,16 @@ cdef class Shadow:
                 would.append("route it in another way")
             r.s.cluster = self.cluster
             r.s.timeout_ns = self.timeout_ns
+            if r.s.retry is not self.retry:
+                would.append("try it again by another rule")
+            r.s.retry = self.retry
             r.s.labels = NULL
             r.s.labels_len = 0
             if self.labels is not None:
                 r.s.labels = self.labels.packed
                 r.s.labels_len = self.labels.size
         r._state, r._labels = self.state, self.labels
+        r._retry = self.rule
         if self.response is not None:
             if self.response.h is not NULL:
                 if self.response.h.m.bits & (MSG_EDITED | MSG_LINE):

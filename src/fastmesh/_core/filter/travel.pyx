@@ -15,6 +15,7 @@ from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.mem.raw cimport raw_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.mux cimport down_t, stream_t
+from fastmesh._core.resil.retry cimport RETRY_ATTEMPTS_MOST
 from fastmesh._core.sys.socket cimport AF_UNIX
 
 import msgpack
@@ -272,7 +273,7 @@ cdef int _head(Request r, tuple needs) except -1:
 cdef int _facts(Request r) except -1:
     """What may be another in each phase."""
     cdef stream_t *s = r.s
-    _byte(0x97)
+    _byte(0x98)
     if s.route is NULL:
         _byte(NIL)
     else:
@@ -297,6 +298,22 @@ cdef int _facts(Request r) except -1:
         _byte(NIL)
     else:
         _packed(pack(r._labels.words))
+    _rule(r)
+    return 0
+
+
+cdef int _rule(Request r) except -1:
+    """That of the request, nil for a single attempt, or how many endpoints its cluster's settings give it."""
+    cdef stream_t *s = r.s
+    if s.retry is not NULL:
+        if r._retry is None:
+            _byte(NIL)
+        else:
+            _packed(pack(r._retry._told()))
+    elif s.cluster is NULL:
+        _byte(NIL)
+    else:
+        _uint(min(s.cluster.max_connect_attempts, <uint32_t>RETRY_ATTEMPTS_MOST))
     return 0
 
 

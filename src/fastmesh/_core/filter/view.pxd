@@ -6,6 +6,7 @@ The Request is also the filters' record of the exchange: which of them take part
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.filter.chain cimport Table, slot_t
 from fastmesh._core.filter.headers cimport Headers, OwnHead, View
+from fastmesh._core.filter.retry_rule cimport Retry
 from fastmesh._core.filter.wait cimport Task
 from fastmesh._core.http.edit cimport head_t
 from fastmesh._core.http.msg cimport msg_t
@@ -46,7 +47,9 @@ cdef class Request(View):
     cdef UpstreamError _error     # while filters are asked about it
     cdef OwnHead _trailers        # while filters see them
     cdef object late              # of the ending: labels may come after it
+    cdef Retry _retry             # that a filter has set: the stream points into it
     cdef stream_t *alive(self) except NULL
+    cdef stream_t *steered(self, str what) except NULL
     cdef void touch(self) noexcept
     cdef str sent_id(self)
     cdef int read_again(self) except -1

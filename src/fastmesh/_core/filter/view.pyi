@@ -3,6 +3,8 @@
 from collections.abc import Generator, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Generic, TypeVar, overload
 
+from fastmesh._core.filter.retry_rule import Retry
+
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 
@@ -140,9 +142,29 @@ class Request:
     def route(self) -> str | None:
         """The route's name, once there is one."""
     cluster: str | None
-    """The cluster that answers, once the route is known. May be set from then on, until the request is sent."""
+    """The cluster that answers, once the route is known. May be set from then on, until the request is sent; of several
+    filters that do so, the last one has decided."""
     timeout: float | None
     """Seconds from the request received to the answer sent; None is no limit. May be set as `cluster`."""
+    retry: Retry | None
+    """After which failures it is tried again, and how often. None: it is not, whatever failed, a connect that was
+    refused included. Before anybody sets it: as the settings of the cluster say, which is after a connect that failed
+    or a connection that was lost, at endpoints that were not tried yet, `connect_attempts` in all. May be set as
+    `cluster`. A filter that decides in `on_upstream_error` comes before it."""
+    def split(self, weights: Mapping[str, float], by: str | bytes | None = None) -> str:
+        """Choose one of several clusters by weight, set `cluster` to it, and return its name::
+
+            request.labels["version"] = request.split({"app": 95, "app-next": 5}, by=request.headers.get("x-user"))
+
+        Without `by` each request is drawn for itself. With it the same key gives the same cluster for as long as the
+        weights are the same, in every worker and on every machine; when a cluster's share grows by 5 %, about 5 % of
+        the keys move to it, and no key that it has leaves it. Weights are relative: their sum may be anything. One of 0
+        gives a cluster nothing.
+
+        It is a method, not a mapping that is assigned to `cluster`, as it takes a key and has a result: what `cluster`
+        reads is always a name. Raises ValueError for a cluster that there is not, a weight below 0, or nothing above 0;
+        may be called where `cluster` may be set.
+        """
     @property
     def endpoint(self) -> str | None:
         """Address of the endpoint that was chosen last."""
@@ -166,7 +188,8 @@ class UpstreamError:
 
     @property
     def reason(self) -> str:
-        """connect_failure, connect_timeout, reset, protocol, or status."""
+        """connect_failure, connect_timeout, reset, protocol, timeout (of one attempt, as `request.retry` has it), or
+        status."""
     @property
     def message(self) -> str: ...
     @property

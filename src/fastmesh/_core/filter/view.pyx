@@ -5,6 +5,8 @@ from fastmesh._core.filter import headers as headers_module
 from fastmesh._core.filter.headers import HeaderError, ViewClosed, cookies_of  # no-cython-lint
 from fastmesh._core.filter.answer cimport answer_body, answer_is_bodiless, answer_status
 from fastmesh._core.filter.headers cimport headers_of, text_of
+from fastmesh._core.filter.retry_rule cimport Retry, retry_by_settings, retry_never
+from fastmesh._core.filter.split cimport cluster_place, split_choose
 from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait  # no-cython-lint
 from fastmesh._core.filter.chain cimport STAGES_MAX, Slot
 from fastmesh._core.http.edit cimport head_add_own, head_copy, head_empty, head_free, head_set_target
@@ -19,9 +21,9 @@ from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.proxy.access_log cimport flags_text
-from fastmesh._core.proxy.mux cimport (
-    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, S_TCP, proxy_t)
-
+from fastmesh._core.proxy.mux cimport S_TCP, proxy_t
+from fastmesh._core.resil.retry cimport (
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT)
 from fastmesh._core.sys.socket cimport AF_UNIX
 
 cdef enum:
@@ -40,7 +42,7 @@ cdef list PHASE_WORDS = [
     "on_retry", "on_response", "the answer's body", "on_response_trailers", "on_complete", "weights", "pick"]
 cdef dict REASONS = {
     FAULT_CONNECT: "connect_failure", FAULT_CONNECT_TIMEOUT: "connect_timeout", FAULT_RESET: "reset",
-    FAULT_PROTOCOL: "protocol", FAULT_STATUS: "status"}
+    FAULT_PROTOCOL: "protocol", FAULT_STATUS: "status", FAULT_TIMEOUT: "timeout"}
 
 
 cdef inline str _ascii(span_t s):
@@ -134,6 +136,16 @@ cdef class Request(View):
             raise RuntimeError("the request is on its way already: its head can be changed in on_request, on_route and "
                                "on_request_body, not in " + PHASE_WORDS[self.phase])
         return self.h
+
+    cdef stream_t *steered(self, str what) except NULL:
+        """Where the request goes can still be changed."""
+        cdef stream_t *s = self.alive()
+        if s.route is NULL:
+            raise RuntimeError(f"no route is chosen yet: set {what} in on_route, or in on_request of a filter that "
+                               "stands at a route")
+        if self.is_sent:
+            raise RuntimeError(f"the request is on its way already: {what} can be changed in on_request and on_route")
+        return s
 
     # --- the request line --------------------------------------------------------------------------------------------
 
@@ -277,27 +289,13 @@ cdef class Request(View):
 
     @cluster.setter
     def cluster(self, str name not None):
-        cdef stream_t *s = self.alive()
-        cdef snapshot_t *snap = s.snap
-        cdef bytes wanted = name.encode()
-        cdef const unsigned char *p = <const unsigned char *><char *>wanted
-        cdef uint32_t n = <uint32_t>len(wanted)
-        cdef uint32_t i, k
-        if s.route is NULL:
-            raise RuntimeError("no route is chosen yet: set the cluster in on_route, or in on_request of a filter that "
-                               "stands at a route")
-        if self.is_sent:
-            raise RuntimeError("the request is on its way already: the cluster can be changed in on_request and "
-                               "on_route")
-        for i in range(snap.n_clusters):
-            if snap.clusters[i].name.len == n:
-                for k in range(n):
-                    if snap.clusters[i].name.ptr[k] != p[k]:
-                        break
-                else:
-                    s.cluster = &snap.clusters[i]
-                    return
-        raise ValueError(f"there is no cluster {name!r} in the configuration")
+        cdef stream_t *s = self.steered("the cluster")
+        s.cluster = &s.snap.clusters[cluster_place(s.snap, name.encode())]
+
+    def split(self, weights, by=None):
+        cdef stream_t *s = self.steered("the cluster")
+        s.cluster = split_choose(s, weights, by)
+        return s.cluster.name.ptr[:s.cluster.name.len].decode()
 
     @property
     def timeout(self):
@@ -317,6 +315,21 @@ cdef class Request(View):
         s.timeout_ns = <uint64_t>(value * 1e9)
         if seconds is not None and s.timeout_ns == 0:
             s.timeout_ns = 1
+
+    @property
+    def retry(self):
+        cdef stream_t *s = self.alive()
+        if s.retry is NULL and s.cluster is not NULL:
+            return retry_by_settings(s.cluster.max_connect_attempts)
+        return self._retry
+
+    @retry.setter
+    def retry(self, rule):
+        cdef stream_t *s = self.steered("retry")
+        if rule is not None and not isinstance(rule, Retry):
+            raise TypeError(f"retry = {rule!r}: a Retry is allowed, or None for a single attempt")
+        self._retry = rule
+        s.retry = retry_never() if rule is None else &self._retry.c
 
     @property
     def endpoint(self):

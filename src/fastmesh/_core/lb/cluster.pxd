@@ -4,6 +4,7 @@
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.mem.window cimport window_t
 from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_live_t
 
 cdef enum lb_kind_t:
@@ -33,6 +34,7 @@ ctypedef struct cluster_live_t:
     uint32_t id
     uint32_t name_len
     char name[128]
+    window_t retries          # resil/budget
     cluster_live_t *next      # in its registry
 
 ctypedef struct cluster_t:

@@ -121,7 +121,11 @@ ctypedef struct cluster_row_t:
     uint64_t bytes_sent           # to the upstream
     uint64_t bytes_received
     uint64_t class_[6]            # answers by hundred: [0] none, 1xx is never counted
-    uint64_t reserved[11]
+    uint64_t retry_success        # further attempts that were answered with less than 500
+    uint64_t retry_limit_exceeded     # failures that would have been retried, but for the number of attempts
+    uint64_t retry_overflow       # … but for the budget
+    uint64_t try_timeouts         # attempts that took longer than one may
+    uint64_t reserved[7]
     uint64_t proxy_count, proxy_sum_ns      # time spent in this process
     uint64_t proxy[24]                      # buckets of STATS_TIME_BOUNDS + 1
     uint64_t wait_count, wait_sum_ns        # time waiting for the upstream, to the first byte

@@ -20,6 +20,7 @@ from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.route_table cimport route_t
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_t
 from fastmesh._core.upstream.pool cimport pool_t, pool_user_ops_t, pool_wait_t, up_t
@@ -64,6 +65,7 @@ cdef enum:
     S_RETRY_TOLD = 33554432   # filters know of the attempt that is about to begin
     S_CALL = 67108864         # asked by a filter: there is no client
     S_LATE_LABELS = 134217728 # a filter may set labels after its end: the log's line waits for them
+    S_PAUSED = 268435456      # waits for its next attempt: try_timer says when
 
     # What filters answer.
     FILTER_GO = 0             # go on at once
@@ -83,13 +85,6 @@ cdef enum:
     TAP_RESPONSE = 16
     TAP_RESPONSE_BODY = 32
     TAP_RESPONSE_TRAILERS = 64
-
-    # Why an attempt failed, as filters are told.
-    FAULT_CONNECT = 1
-    FAULT_CONNECT_TIMEOUT = 2
-    FAULT_RESET = 3
-    FAULT_PROTOCOL = 4
-    FAULT_STATUS = 5
 
     TRIED_MAX = 8
     HEAD_INLINE = 1024
@@ -119,6 +114,7 @@ ctypedef struct up_ops_t:
     void (*end)(stream_t *s, msg_t *trailers) noexcept nogil
     void (*read)(stream_t *s, bint on) noexcept nogil              # let the answer's body come, or not
     void (*resume)(stream_t *s) noexcept nogil                     # S_HOLD_OUT is over: go on with what is here
+    void (*late)(timer_t *t, void *owner) noexcept nogil           # stream_t.try_timer fires
     const pool_user_ops_t *user
 
 # What streams and doors ask of the filters (floor 9); proxy_t.filters is NULL while no snapshot has any. `m` is
@@ -214,14 +210,16 @@ ctypedef struct stream_t:
     uint16_t status
     uint8_t framing           # of the request
     uint8_t up_ended          # while S_HOLD_OUT: 1 = the upstream has ended, 2 = reset
-    # A failed attempt, while filters are asked about it.
-    uint8_t fault_default     # there will be another one if nobody decides
+    # A failed attempt, while it is decided what becomes of the request.
+    uint8_t fault             # FAULT_*
+    uint8_t fault_default     # if no filter decides: see attempt.pyx
     uint8_t fault_may_repeat
-    uint16_t fault_status
+    uint16_t fault_status     # of the answer that tells of it; of an upstream's answer, 0 = filters are not asked
     uint32_t fault_flags
     const char *fault_details
     const char *fault_why
     uint64_t timeout_ns       # of the request; 0 = none
+    const retry_t *retry      # borrowed; NULL = further attempts are made as the cluster's settings say
     const uint8_t *labels     # of filters, for the log: length, name, length, value … (1, n, 2, n bytes); not owned
     uint32_t labels_len
     void *late                # with S_LATE_LABELS, the line that waits; for `release` to take
@@ -235,6 +233,7 @@ ctypedef struct stream_t:
     uint64_t head_bytes       # of that, the head
     uint64_t sent             # to the client: body
     timer_t timer             # request time-out
+    timer_t try_timer         # time-out of an attempt; while S_PAUSED, the pause before the next one
     # The request as it goes upstream, kept while it may have to be sent again.
     uint8_t *wire
     uint32_t wire_len

@@ -16,13 +16,14 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
+from fastmesh._core.proxy.attempt cimport (
+    attempt_on_answer, attempt_on_fault, attempt_on_pool, attempt_on_stale, attempt_on_timer)
 from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t, proxy_t,
     stream_t, up_ops_t)
 from fastmesh._core.proxy.stream cimport (
-    stream_on_answer, stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_pool,
-    stream_on_stale, stream_on_upstream_drained, stream_on_upstream_fault, stream_wire_room)
+    stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_upstream_drained, stream_wire_room)
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.upstream.pool cimport pool_user_ops_t, up_t
 
@@ -320,34 +321,34 @@ cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t sca
         if rc == H1_AGAIN:
             return STEP_WAIT
         if rc < 0:
-            stream_on_upstream_fault(s, True, m.fault)
+            attempt_on_fault(s, True, m.fault)
             return STEP_OVER
         used[0] = <uint32_t>rc
-        if m.status == 408 and m.bits & MSG_CLOSE and up.is_reused and up.interims == 0 and stream_on_stale(s):
+        if m.status == 408 and m.bits & MSG_CLOSE and up.is_reused and up.interims == 0 and attempt_on_stale(s):
             return STEP_OVER
         if m.status < 200 and m.status != 101:
             up.interims += 1
             if up.interims > INTERIM_MAX:
-                stream_on_upstream_fault(s, True, b"the upstream sent too many interim answers")
+                attempt_on_fault(s, True, b"the upstream sent too many interim answers")
                 return STEP_OVER
             stream_on_interim(s, m)
             return STEP_ON
         if m.status == 101 and not (s.bits & S_UPGRADE and _was_offered(s, msg_value(m, m.at[HEADER_UPGRADE]))):
-            stream_on_upstream_fault(s, True, b"the upstream switched to a protocol that nobody asked for")
+            attempt_on_fault(s, True, b"the upstream switched to a protocol that nobody asked for")
             return STEP_OVER
         up.has_head = 1
         if m.status == 101:
-            return _held(stream_on_answer(s, m), STEP_TUNNEL)
+            return _held(attempt_on_answer(s, m), STEP_TUNNEL)
         body_init(&up.body, m.framing, m.length)
         if (m.framing == FRAME_LENGTH and m.length > BULK) or m.framing == FRAME_CLOSE:
             io_bulk(&up.x.io, True)
-        rc = _held(stream_on_answer(s, m), STEP_ON)
+        rc = _held(attempt_on_answer(s, m), STEP_ON)
         if rc != STEP_ON:
             return rc
     elif up.body.state == BODY_OPEN:
         rc = body_step(&up.body, p, n, &payload)
         if rc < 0:
-            stream_on_upstream_fault(s, True, b"the upstream broke the chunked coding")
+            attempt_on_fault(s, True, b"the upstream broke the chunked coding")
             return STEP_OVER
         used[0] = <uint32_t>rc
         if payload.len != 0:
@@ -359,7 +360,7 @@ cdef int _step(stream_t *s, up_t *up, const uint8_t *p, uint32_t n, uint32_t sca
         if rc == H1_AGAIN:
             return STEP_WAIT
         if rc < 0:
-            stream_on_upstream_fault(s, True, x.trailers.fault)
+            attempt_on_fault(s, True, x.trailers.fault)
             return STEP_OVER
         used[0] = <uint32_t>rc
         if n > used[0]:
@@ -381,11 +382,11 @@ cdef void _on_bytes(up_t *up, const uint8_t *p, uint32_t n, block_t *blk) noexce
     cdef int how = STEP_TUNNEL if s.bits & S_TUNNEL else STEP_ON
     if up.x.io.tx_total == up.tx_mark and not up.x.io.flags & IO_FLUSHING and how == STEP_ON:
         # Nothing of the request has left: this is no answer to it, but what an idle connection is told at its end.
-        stream_on_upstream_fault(s, not up.is_reused, b"the upstream answered before it was asked")
+        attempt_on_fault(s, not up.is_reused, b"the upstream answered before it was asked")
         return
     if up.inbox.len > 0 or how == STEP_TUNNEL or s.bits & S_HOLD_OUT:
         if inbox_add(&up.inbox, &s.proxy.reactor.blocks, p, n) != FM_OK:
-            stream_on_upstream_fault(s, True, b"the upstream sent more than it was asked for")
+            attempt_on_fault(s, True, b"the upstream sent more than it was asked for")
             return
         if how == STEP_TUNNEL or s.bits & S_HOLD_OUT:
             return
@@ -460,15 +461,15 @@ cdef void _on_eof(up_t *up) noexcept nogil:
         s.bits |= S_CLOSE_UP
         stream_on_answer_end(s, NULL)
         return
-    stream_on_upstream_fault(s, _in_head(up), b"the upstream closed the connection before its answer was complete")
+    attempt_on_fault(s, _in_head(up), b"the upstream closed the connection before its answer was complete")
 
 
 cdef void _on_error(up_t *up, int err) noexcept nogil:
     if (<stream_t *>up.user).bits & S_HOLD_OUT:
         (<stream_t *>up.user).up_ended = 2
         return
-    stream_on_upstream_fault(<stream_t *>up.user, _in_head(up),
-                             b"the connection to the upstream was reset before its answer was complete")
+    attempt_on_fault(<stream_t *>up.user, _in_head(up),
+                     b"the connection to the upstream was reset before its answer was complete")
 
 
 cdef void _on_drained(up_t *up) noexcept nogil:
@@ -482,7 +483,7 @@ cdef void _on_watch(up_t *up, int events) noexcept nogil:
 
 
 cdef pool_user_ops_t USER
-USER.on_ready = stream_on_pool
+USER.on_ready = attempt_on_pool
 USER.on_bytes = _on_bytes
 USER.on_eof = _on_eof
 USER.on_error = _on_error
@@ -497,6 +498,7 @@ H1_UP.body = _body
 H1_UP.end = _end
 H1_UP.read = _read
 H1_UP.resume = _resume
+H1_UP.late = attempt_on_timer
 H1_UP.user = &USER
 
 

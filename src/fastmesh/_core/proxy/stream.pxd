@@ -7,7 +7,6 @@ from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport down_ops_t, down_t, proxy_t, stream_t
-from fastmesh._core.upstream.pool cimport pool_wait_t, up_t
 
 cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil
 # The head comes by routing.pxd.
@@ -19,19 +18,17 @@ cdef void stream_on_client_gone(stream_t *s) noexcept nogil
 cdef void stream_on_client_drained(stream_t *s) noexcept nogil
 # Opaque bytes from the start: picks and connects.
 cdef void stream_on_tcp(stream_t *s) noexcept nogil
-# --- from the upstream's side --------------------------------------------------------------------
+# --- from the upstream's side; the answer's head, and what goes wrong, come by attempt.pxd -------------
 cdef void stream_on_interim(stream_t *s, msg_t *m) noexcept nogil
-# Both return FILTER_GO; FILTER_HELD: nothing more is to be read before up_ops.resume; FILTER_OVER: the connection is no
-# longer this stream's, and the stream may be gone.
-cdef int stream_on_answer(stream_t *s, msg_t *m) noexcept nogil
+# FILTER_GO; FILTER_HELD: nothing more is to be read before up_ops.resume; FILTER_OVER: the connection is no longer this
+# stream's, and the stream may be gone.
 cdef int stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
 cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil
-# What came on a reused connection is most likely what the upstream tells a connection that was idle for too long. True:
-# the request is on its way again, on another connection. False: it may not be repeated.
-cdef bint stream_on_stale(stream_t *s) noexcept nogil
-# The upstream connection ended or broke before the answer was complete. `is_protocol`: what came was not HTTP.
-cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil
 cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil
+# --- an attempt, for attempt.pyx; `s` may be gone afterwards -------------------------------------------
+cdef void stream_try(stream_t *s) noexcept nogil              # asks filters first, unless it is the first attempt
+cdef void stream_send(stream_t *s) noexcept nogil             # s.up is there
+cdef void stream_overflow(stream_t *s) noexcept nogil         # a limit of the cluster is reached
 # --- own answers and the end ---------------------------------------------------------------------
 # `why` is a sentence for people, shown when the listener allows plain answers; `details` goes to the log.
 cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
@@ -42,8 +39,6 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil
 cdef bint stream_put_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
 cdef void stream_put_request_end(stream_t *s, msg_t *trailers) noexcept nogil
 cdef void stream_connect(stream_t *s) noexcept nogil
-cdef void stream_after_fault(stream_t *s, int how) noexcept nogil
-cdef void stream_send_again(stream_t *s) noexcept nogil        # drops the answer that has begun
 cdef void stream_put_answer_head(stream_t *s, msg_t *m) noexcept nogil
 cdef bint stream_put_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil
 cdef void stream_put_answer_end(stream_t *s, msg_t *trailers) noexcept nogil
@@ -56,5 +51,9 @@ cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char
 # A request of a filter's own: `s` has its cluster, its time-out and its head (in wire) already, and a body in replay.
 cdef void stream_on_call(stream_t *s) noexcept nogil
 cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil
-# The pool's answer: for the table of pool users.
-cdef void stream_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept nogil
+
+
+cdef inline void stream_leave_endpoint(stream_t *s) noexcept nogil:
+    if s.endpoint is not NULL:
+        s.endpoint.live.active -= 1
+        s.endpoint.live.row.active = s.endpoint.live.active

@@ -2,35 +2,32 @@
 from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from fastmesh._core.http.h1 cimport h1_copy_fields
-from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_EDITED, MSG_KEEPALIVE
+from fastmesh._core.http.msg cimport FRAME_NONE, MSG_EDITED
 from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
-from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
+from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
-    FLAG_DC, FLAG_OM, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT, G_DOWNSTREAM_RESET,
-    G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW, G_PENDING_TIMEOUT, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_RETRY_CONNECT,
-    G_RETRY_REUSED, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, SERIES_HTTP,
+    FLAG_DC, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DOWNSTREAM_RESET, G_LOCAL_ANSWERS,
+    G_NO_ENDPOINT, G_OVERFLOW, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, SERIES_HTTP,
     SERIES_TCP, cluster_row_t, series_observe, series_row, series_row_t, times_observe)
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.mux cimport (
-    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT,
-    FILTER_GO, FILTER_HELD, FILTER_OVER, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL,
-    S_CLOSE_DOWN, S_CLOSE_UP, S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_REQUEST_DONE,
-    S_TCP, S_TUNNEL, S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS,
-    TAP_RESPONSE, TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY, TRIED_MAX)
+    FILTER_GO, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN, S_CLOSE_UP,
+    S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_PAUSED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
+    S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS,
+    TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY)
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
+from fastmesh._core.resil.budget cimport budget_earn
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
-from fastmesh._core.upstream.pool cimport (
-    POOL_FAILED, POOL_FULL, POOL_LATE, POOL_TIMEOUT, TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give,
-    pool_take)
+from fastmesh._core.upstream.pool cimport TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take, up_t
 
 cdef enum:
-    REUSE_RETRIES = 3         # stale connections a request may meet before that counts as a failure
+    PIECE_MOST = 1 << 26      # bytes of a body that filters may give while there is no connection
 
 
 cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil:
@@ -47,6 +44,7 @@ cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil:
     s.wire = s.inline_
     s.wire_cap = HEAD_INLINE
     timer_init(&s.timer, _on_timer, s)
+    timer_init(&s.try_timer, s.up_ops.late, s)
     p.stats.globals[G_STREAMS] += 1
     return s
 
@@ -72,12 +70,12 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         _answer_locally(s, s.route.status, s.route.content_type, s.route.body)
         return
     if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
-        _overflow(s)
+        stream_overflow(s)
         return
     _enter_cluster(s)
     if s.bits & S_REQUEST_DONE:
         _await_answer(s)
-    _connect(s)
+    stream_try(s)
 
 
 cdef inline void _await_answer(stream_t *s) noexcept nogil:
@@ -86,22 +84,29 @@ cdef inline void _await_answer(stream_t *s) noexcept nogil:
         timer_arm(&s.proxy.reactor.wheel, &s.timer, s.proxy.reactor.now_ns + s.timeout_ns)
 
 
+cdef inline void _await_attempt(stream_t *s) noexcept nogil:
+    """The same for an attempt."""
+    if s.retry is not NULL and s.retry.try_ns != 0:
+        timer_arm(&s.proxy.reactor.wheel, &s.try_timer, s.proxy.reactor.now_ns + s.retry.try_ns)
+
+
 cdef void _enter_cluster(stream_t *s) noexcept nogil:
     cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
     s.bits |= S_MEASURED
     s.cluster.live.active += 1
     row.active = s.cluster.live.active
     row.requests += 1
+    budget_earn(&s.cluster.live.retries, s.proxy.reactor.now_ns)
 
 
-cdef void _overflow(stream_t *s) noexcept nogil:
+cdef void stream_overflow(stream_t *s) noexcept nogil:
     s.proxy.stats.globals[G_OVERFLOW] += 1
     s.proxy.stats.clusters[s.cluster.id].overflow += 1
     stream_answer(s, 503, FLAG_UO, b"overflow",
                   b"the cluster has as many requests or waiting connections as it is allowed")
 
 
-cdef void _connect(stream_t *s) noexcept nogil:
+cdef void stream_try(stream_t *s) noexcept nogil:
     if s.taps & TAP_RETRY and s.attempts != 0:
         if s.proxy.filters.retry(s) != FILTER_GO:
             return
@@ -139,83 +144,42 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
     elif not method_is_idempotent(s.method) or s.framing != FRAME_NONE:
         flags = TAKE_VERIFY
     s.bits |= S_WAITING
+    _await_attempt(s)
     pool_take(&p.pool, &s.wait, flags)
-
-
-cdef inline void _leave_endpoint(stream_t *s) noexcept nogil:
-    if s.endpoint is not NULL:
-        s.endpoint.live.active -= 1
-        s.endpoint.live.row.active = s.endpoint.live.active
-
-
-cdef void stream_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept nogil:
-    cdef stream_t *s = <stream_t *>w
-    cdef proxy_t *p = s.proxy
-    cdef bint is_timeout = result == POOL_TIMEOUT
-    s.bits &= ~<uint32_t>S_WAITING
-    if up is not NULL:
-        s.up = up
-        _send(s)
-        return
-    _leave_endpoint(s)
-    if result == POOL_FULL:
-        s.endpoint = NULL
-        _overflow(s)
-        return
-    if result == POOL_LATE:
-        s.endpoint = NULL
-        p.stats.globals[G_PENDING_TIMEOUT] += 1
-        p.stats.clusters[s.cluster.id].overflow += 1
-        stream_answer(s, 503, FLAG_UO, b"pending_timeout",
-                      b"no connection to the endpoint came free within pending_timeout")
-        return
-    if result == POOL_FAILED:
-        s.endpoint = NULL
-        stream_answer(s, 503, FLAG_UF | FLAG_OM, b"out_of_descriptors",
-                      b"this proxy has no descriptor left for a connection")
-        return
-    if s.n_tried < TRIED_MAX:
-        s.tried[s.n_tried] = s.endpoint
-        s.n_tried += 1
-    if s.taps & TAP_ERROR:
-        s.endpoint = NULL
-        _ask(s, FAULT_CONNECT_TIMEOUT if is_timeout else FAULT_CONNECT, True, _may_try_another(s, s.n_tried),
-             504 if is_timeout else 503, FLAG_UF | FLAG_URX,
-             b"upstream_reset_before_response_started{connection_timeout}" if is_timeout else
-             b"upstream_reset_before_response_started{connection_failure}",
-             b"connecting to the upstream took longer than connect_timeout" if is_timeout else
-             b"the upstream refused the connection")
-        return
-    if _may_try_another(s, s.n_tried):
-        p.stats.globals[G_RETRY_CONNECT] += 1
-        p.stats.clusters[s.cluster.id].retries += 1
-        s.endpoint = NULL
-        _connect(s)
-        return
-    # The endpoint stays named in the log, but is no longer counted.
-    s.endpoint = NULL
-    if is_timeout:
-        stream_answer(s, 504, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_timeout}",
-                      b"connecting to the upstream took longer than connect_timeout")
-    else:
-        stream_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
-                      b"the upstream refused the connection")
 
 
 # --- the request on its way ------------------------------------------------------------------------
 
-cdef void _send(stream_t *s) noexcept nogil:
+cdef inline bint _may_be_sent_again(const stream_t *s) noexcept nogil:
+    """This connection may turn out to be one that closed while it was idle; or there is more to be tried."""
+    if not method_is_idempotent(s.method) and (s.retry is NULL or not s.retry.non_idempotent):
+        return False
+    return s.up.is_reused or s.taps & TAP_ERROR or (s.retry is not NULL and s.retry.attempts > 1)
+
+
+cdef inline bint _is_lost(const stream_t *s) noexcept nogil:
+    """Part of its body is nowhere any more."""
+    return s.bits & (S_BODY_SENT | S_KEEP_REPLAY) == S_BODY_SENT
+
+
+cdef void stream_send(stream_t *s) noexcept nogil:
     cdef bint full = False
     if s.bits & S_TCP:
         _tunnel(s)
         return
+    if _is_lost(s):
+        stream_answer(s, 503, FLAG_UC, b"request_body_not_kept",
+                      b"a filter made more of the request's body than is kept from one attempt for the next")
+        return
     s.up_ops.head(s)
+    if not s.bits & S_REQUEST_DONE:
+        # How long the client takes is not the endpoint's fault: the time begins anew with the end of the request.
+        timer_cancel(&s.try_timer)
     s.sent_ns = reactor_clock(s.proxy.reactor)
     s.proxy_ns += s.sent_ns - s.proxy.reactor.now_ns
     if s.framing == FRAME_NONE:
         return
-    # Kept while this connection may turn out to be one that closed while it was idle.
-    if s.up.is_reused and method_is_idempotent(s.method) and not s.bits & S_BODY_SENT:
+    if not s.bits & S_BODY_SENT and _may_be_sent_again(s):
         s.bits |= S_KEEP_REPLAY
     if s.replay is not NULL and s.replay_len > 0:
         full = s.up_ops.body(s, s.replay.bytes, s.replay_len, s.replay)
@@ -239,6 +203,9 @@ cdef void stream_on_request_body(stream_t *s, const uint8_t *p, uint32_t n, bloc
 
 
 cdef bint stream_put_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
+    if s.up is NULL:
+        _keep_for_next(s, p, n)
+        return True
     if s.bits & S_KEEP_REPLAY:
         if s.replay_len + n <= REPLAY_MAX:
             if s.replay is NULL:
@@ -255,6 +222,27 @@ cdef bint stream_put_request_body(stream_t *s, const uint8_t *p, uint32_t n, blo
     return False
 
 
+cdef void _keep_for_next(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil:
+    """A filter gives a piece that it has thought about, and the attempt that it was for has failed meanwhile. Nothing
+    more comes until there is room at the next one."""
+    cdef uint32_t size = s.replay_len + n
+    cdef block_t *blk
+    if _is_lost(s):
+        return
+    s.bits |= S_KEEP_REPLAY | S_BODY_SENT
+    if n > PIECE_MOST or size > PIECE_MOST:
+        _forget_replay(s)
+        return
+    if s.replay is NULL or size > s.replay.cap:
+        blk = block_new(&s.proxy.reactor.blocks, BLOCK_LARGE if size <= BLOCK_LARGE else 2 * size)
+        if s.replay is not NULL:
+            memcpy(blk.bytes, s.replay.bytes, s.replay_len)
+            block_put(s.replay)
+        s.replay = blk
+    memcpy(s.replay.bytes + s.replay_len, p, n)
+    s.replay_len = size
+
+
 cdef void _forget_replay(stream_t *s) noexcept nogil:
     s.bits &= ~<uint32_t>S_KEEP_REPLAY
     if s.replay is not NULL:
@@ -268,6 +256,8 @@ cdef void stream_on_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
         return
     s.bits |= S_REQUEST_DONE
     _await_answer(s)
+    if s.endpoint is not NULL:
+        _await_attempt(s)
     if s.taps & TAP_REQUEST_BODY or (s.taps & TAP_REQUEST_TRAILERS and trailers is not NULL):
         s.proxy.filters.request_end(s, trailers)
         return
@@ -276,8 +266,10 @@ cdef void stream_on_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
 
 cdef void stream_put_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
     s.bits |= S_UP_ENDED
-    if trailers is not NULL and trailers.n_fields != 0:
+    if trailers is not NULL and trailers.n_fields != 0 and s.up is not NULL:
+        # They are not kept: without them it would be another request.
         _forget_replay(s)
+        s.bits |= S_BODY_SENT
     if s.up is not NULL:
         s.up_ops.end(s, trailers)
 
@@ -314,35 +306,6 @@ cdef void stream_on_client_gone(stream_t *s) noexcept nogil:
 cdef void stream_on_interim(stream_t *s, msg_t *m) noexcept nogil:
     if not s.bits & S_HTTP10:
         s.down_ops.interim(s, m)
-
-
-cdef int stream_on_answer(stream_t *s, msg_t *m) noexcept nogil:
-    cdef proxy_t *p = s.proxy
-    cdef uint64_t took
-    cdef int how
-    s.first_ns = p.reactor.now_ns
-    s.status = m.status
-    s.proxy.stats.clusters[s.cluster.id].class_[m.status // 100 if m.status < 600 else 0] += 1
-    took = s.first_ns - s.sent_ns if s.first_ns > s.sent_ns else 0
-    # An eighth of the difference, as TCP smooths its round trips (RFC 6298).
-    if s.endpoint.live.ewma_ns == 0:
-        s.endpoint.live.ewma_ns = took
-    else:
-        s.endpoint.live.ewma_ns += took // 8 - s.endpoint.live.ewma_ns // 8
-    s.endpoint.live.row.ewma_ns = s.endpoint.live.ewma_ns
-    s.endpoint.live.answers += 1
-    s.endpoint.live.answers_ns += took
-    if m.status >= 500:
-        s.endpoint.live.row.failures += 1
-    if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):
-        s.bits |= S_CLOSE_UP
-    if s.taps & (TAP_RESPONSE | TAP_RESPONSE_BODY) or (s.taps & TAP_ERROR and m.status >= 500):
-        s.fault_may_repeat = _may_send_again(s, s.up) and s.attempts < TRIED_MAX
-        how = p.filters.response(s, &m)
-        if how != FILTER_GO:
-            return FILTER_GO if how == FILTER_COLLECT else how
-    stream_put_answer_head(s, m)
-    return FILTER_GO
 
 
 cdef void stream_put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
@@ -442,129 +405,6 @@ cdef void _finish_down(stream_t *s, msg_t *trailers) noexcept nogil:
     s.down_ops.end(s, trailers)
 
 
-cdef bint _may_send_again(stream_t *s, up_t *up) noexcept nogil:
-    """Not a byte of it left this process, or the method is one that may be repeated (RFC 9110 section 9.2.2)."""
-    cdef bint unsent = up.x.io.tx_total == up.tx_mark and not up.x.io.flags & IO_FLUSHING
-    if s.bits & S_BODY_SENT and not s.bits & S_KEEP_REPLAY:
-        return False
-    return unsent or method_is_idempotent(s.method)
-
-
-cdef bint _may_try_another(stream_t *s, uint32_t tried) noexcept nogil:
-    return tried < s.cluster.max_connect_attempts and tried < TRIED_MAX and tried < s.cluster.n
-
-
-cdef void _send_again(stream_t *s, up_t *up) noexcept nogil:
-    s.proxy.stats.clusters[s.cluster.id].retries += 1
-    s.up = NULL
-    s.bits &= ~<uint32_t>S_WANT_BODY
-    _leave_endpoint(s)
-    s.endpoint = NULL
-    pool_drop(up)
-    _connect(s)
-
-
-cdef void stream_send_again(stream_t *s) noexcept nogil:
-    # The status counts as the endpoint's failure already.
-    if s.n_tried < TRIED_MAX:
-        s.tried[s.n_tried] = s.endpoint
-        s.n_tried += 1
-    if s.n_tried >= s.cluster.n:
-        s.n_tried = 0
-    _send_again(s, s.up)
-
-
-cdef void _ask(stream_t *s, int fault, bint may_repeat, bint by_default, uint16_t status, uint32_t flags,
-               const char *details, const char *why) noexcept nogil:
-    """An attempt failed and nothing hangs on it any more: filters decide what becomes of the request."""
-    cdef int how
-    s.fault_default = by_default
-    s.fault_may_repeat = may_repeat and s.attempts < TRIED_MAX
-    s.fault_status = status
-    s.fault_flags = flags
-    s.fault_details = details
-    s.fault_why = why
-    how = s.proxy.filters.failed(s, fault)
-    if how != FILTER_HELD and how != FILTER_OVER:
-        stream_after_fault(s, how)
-
-
-cdef void stream_after_fault(stream_t *s, int how) noexcept nogil:
-    cdef bint again = s.fault_default if how == FILTER_DEFAULT else how == FILTER_AGAIN and s.fault_may_repeat
-    if not again:
-        stream_answer(s, s.fault_status, s.fault_flags, s.fault_details, s.fault_why)
-        return
-    s.proxy.stats.clusters[s.cluster.id].retries += 1
-    if s.n_tried >= s.cluster.n or s.n_tried >= TRIED_MAX:
-        # Decided by a filter: better the same endpoint once more than none.
-        s.n_tried = 0
-    _connect(s)
-
-
-cdef bint stream_on_stale(stream_t *s) noexcept nogil:
-    cdef up_t *up = s.up
-    if s.retried_reused >= REUSE_RETRIES or not _may_send_again(s, up):
-        return False
-    s.proxy.stats.globals[G_RETRY_REUSED] += 1
-    s.retried_reused += 1
-    _send_again(s, up)
-    return True
-
-
-cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil:
-    cdef proxy_t *p = s.proxy
-    cdef up_t *up = s.up
-    cdef bint may_repeat
-    if s.bits & S_ANSWER_HEAD:
-        p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
-        p.stats.clusters[s.cluster.id].resets += 1
-        s.endpoint.live.row.failures += 1
-        s.flags |= FLAG_UPE if is_protocol else FLAG_UC
-        s.details = b"upstream_reset_after_response_started{connection_termination}"
-        s.down_ops.cut(s)
-        return
-    if not is_protocol and not up.has_head and up.interims == 0 and up.inbox.len == 0 and _may_send_again(s, up):
-        if up.is_reused and s.retried_reused < REUSE_RETRIES:
-            # The endpoint did nothing wrong: it closed an idle connection while the request was on its way.
-            p.stats.globals[G_RETRY_REUSED] += 1
-            s.retried_reused += 1
-            _send_again(s, up)
-            return
-        if not s.taps & TAP_ERROR and _may_try_another(s, s.n_tried + 1):
-            # It died with the request in its hands: what may be done twice is done by another.
-            p.stats.clusters[s.cluster.id].resets += 1
-            s.endpoint.live.row.failures += 1
-            s.tried[s.n_tried] = s.endpoint
-            s.n_tried += 1
-            _send_again(s, up)
-            return
-    p.stats.clusters[s.cluster.id].resets += 1
-    s.endpoint.live.row.failures += 1
-    if s.taps & TAP_ERROR and not up.has_head:
-        p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
-        may_repeat = up.interims == 0 and _may_send_again(s, up)
-        if s.n_tried < TRIED_MAX:
-            s.tried[s.n_tried] = s.endpoint
-            s.n_tried += 1
-        s.up = NULL
-        s.bits &= ~<uint32_t>S_WANT_BODY
-        _leave_endpoint(s)
-        s.endpoint = NULL
-        pool_drop(up)
-        _ask(s, FAULT_PROTOCOL if is_protocol else FAULT_RESET, may_repeat,
-             may_repeat and not is_protocol and _may_try_another(s, s.n_tried), 502 if is_protocol else 503,
-             FLAG_UPE if is_protocol else FLAG_UC,
-             b"upstream_reset_before_response_started{protocol_error}" if is_protocol else
-             b"upstream_reset_before_response_started{connection_termination}", why)
-        return
-    if is_protocol:
-        p.stats.globals[G_UPSTREAM_PROTOCOL] += 1
-        stream_answer(s, 502, FLAG_UPE, b"upstream_reset_before_response_started{protocol_error}", why)
-    else:
-        p.stats.globals[G_UPSTREAM_RESET] += 1
-        stream_answer(s, 503, FLAG_UC, b"upstream_reset_before_response_started{connection_termination}", why)
-
-
 # --- opaque bytes ----------------------------------------------------------------------------------
 
 cdef void stream_on_tcp(stream_t *s) noexcept nogil:
@@ -573,22 +413,22 @@ cdef void stream_on_tcp(stream_t *s) noexcept nogil:
         s.proxy.filters.request(s, NULL)
     s.cluster = &s.snap.clusters[s.listener.cluster]
     if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
-        _overflow(s)
+        stream_overflow(s)
         return
     _enter_cluster(s)
     # Protocols differ in who speaks first: nothing may be assumed of a connection used before.
     s.retried_reused = 1
-    _connect(s)
+    stream_try(s)
 
 
 cdef void stream_on_call(stream_t *s) noexcept nogil:
     s.bits |= S_CALL | S_REQUEST_DONE | S_UP_ENDED
     if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
-        _overflow(s)
+        stream_overflow(s)
         return
     _enter_cluster(s)
     _await_answer(s)
-    _connect(s)
+    stream_try(s)
 
 
 cdef void _tunnel(stream_t *s) noexcept nogil:
@@ -652,9 +492,15 @@ cdef bint _may_answer(stream_t *s, uint32_t flags, const char *details) noexcept
     cdef up_t *up = s.up
     s.flags |= flags
     s.details = details
+    s.bits &= ~<uint32_t>S_PAUSED
+    timer_cancel(&s.try_timer)
     if up is not NULL:
         s.up = NULL
         pool_drop(up)
+    elif s.bits & S_WAITING:
+        # Filters may still think about the answer when there is a connection.
+        s.bits &= ~<uint32_t>S_WAITING
+        pool_cancel(&s.proxy.pool, &s.wait, not s.bits & S_TCP)
     if s.bits & (S_ANSWER_HEAD | S_TCP):
         s.down_ops.cut(s)
         return False
@@ -735,6 +581,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         pool_drop(up)
     if s.timer.next is not NULL:
         timer_unlink(&p.reactor.wheel, &s.timer)
+    if s.try_timer.next is not NULL:
+        timer_unlink(&p.reactor.wheel, &s.try_timer)
     if s.bits & S_CALL:
         pass
     elif s.bits & S_TCP:
@@ -748,7 +596,7 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         access_log_put(s, now)
     if s.run is not NULL:
         p.filters.release(s)
-    _leave_endpoint(s)
+    stream_leave_endpoint(s)
     if s.bits & S_MEASURED:
         if s.first_ns == 0 and not s.bits & S_TCP:
             p.stats.clusters[s.cluster.id].class_[0] += 1

@@ -1,0 +1,324 @@
+"""See attempt.pxd."""
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from fastmesh._core.http.msg cimport FRAME_CLOSE, MSG_CLOSE, MSG_KEEPALIVE
+from fastmesh._core.http.token cimport method_is_idempotent
+from fastmesh._core.io.reactor cimport IO_FLUSHING
+from fastmesh._core.io.timer cimport timer_arm, timer_cancel
+from fastmesh._core.lb.cluster cimport endpoint_is_usable
+from fastmesh._core.mem.counter cimport (
+    FLAG_OM, FLAG_UC, FLAG_UF, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT, G_PENDING_TIMEOUT, G_RETRY_CONNECT,
+    G_RETRY_REUSED, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
+from fastmesh._core.proxy.mux cimport (
+    FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
+    S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_RESPONSE, TAP_RESPONSE_BODY,
+    TRIED_MAX, proxy_t)
+from fastmesh._core.proxy.stream cimport (
+    stream_answer, stream_leave_endpoint, stream_overflow, stream_put_answer_head, stream_send, stream_try)
+from fastmesh._core.resil.budget cimport budget_spend
+from fastmesh._core.resil.retry cimport (
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT, retry_names,
+    retry_pause, retry_t)
+from fastmesh._core.upstream.pool cimport (
+    POOL_FULL, POOL_LATE, POOL_REFUSED, POOL_TIMEOUT, pool_cancel, pool_drop)
+
+cdef enum:
+    REUSE_RETRIES = 3         # stale connections a request may meet before that counts as a failure
+
+    # stream_t.fault_default
+    NO = 0
+    AGAIN = 1
+    USED_UP = 2               # there would be another attempt, had there not been so many
+
+
+# --- what is decided ------------------------------------------------------------------------------------------------
+
+cdef inline uint32_t _attempts(const stream_t *s) noexcept nogil:
+    # A connection that had been closed while it was idle was none.
+    return <uint32_t>(s.attempts - s.retried_reused)
+
+
+cdef inline bint _is_connect(int fault) noexcept nogil:
+    return fault == FAULT_CONNECT or fault == FAULT_CONNECT_TIMEOUT
+
+
+cdef bint _may_send_again(const stream_t *s, const up_t *up) noexcept nogil:
+    """Not a byte of it left this process, or the method is one that may be repeated (RFC 9110 section 9.2.2), or it was
+    said that this one may."""
+    cdef bint unsent = up.x.io.tx_total == up.tx_mark and not up.x.io.flags & IO_FLUSHING
+    if s.bits & S_BODY_SENT and not s.bits & S_KEEP_REPLAY:
+        return False
+    return unsent or method_is_idempotent(s.method) or (s.retry is not NULL and s.retry.non_idempotent)
+
+
+cdef uint8_t _by_itself(const stream_t *s, int fault, uint16_t status, bint may_repeat) noexcept nogil:
+    """What the proxy does if no filter decides. The endpoint that has failed is in `tried` already, unless it has
+    answered."""
+    cdef const retry_t *r = s.retry
+    if not may_repeat:
+        return NO
+    if r is NULL:
+        if fault != FAULT_RESET and not _is_connect(fault):
+            return NO
+        return AGAIN if s.n_tried < s.cluster.max_connect_attempts and s.n_tried < TRIED_MAX and (
+            s.n_tried < s.cluster.n) else NO
+    if not retry_names(r, fault, status):
+        return NO
+    if _attempts(s) < r.attempts:
+        return AGAIN
+    return USED_UP if r.attempts > 1 else NO
+
+
+cdef bint attempt_is_granted(stream_t *s, int how) noexcept nogil:
+    cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
+    cdef bint wants = s.fault_default == AGAIN if how == FILTER_DEFAULT else how == FILTER_AGAIN
+    if wants and s.fault_may_repeat:
+        if s.retry is NULL and s.fault_default == AGAIN and _is_connect(s.fault):
+            return True
+        if budget_spend(&s.cluster.live.retries, s.proxy.reactor.now_ns):
+            return True
+        row.retry_overflow += 1
+        s.flags |= FLAG_UO
+    elif how == FILTER_DEFAULT and s.fault_default == USED_UP:
+        row.retry_limit_exceeded += 1
+        s.flags |= FLAG_URX
+    return False
+
+
+# --- from one attempt to the next -------------------------------------------------------------------------------------
+
+cdef void _set_aside(stream_t *s) noexcept nogil:
+    """The endpoint has failed: it is not picked again while there is another, and nothing hangs on it any more."""
+    cdef up_t *up = s.up
+    timer_cancel(&s.try_timer)
+    if s.n_tried < TRIED_MAX:
+        s.tried[s.n_tried] = s.endpoint
+        s.n_tried += 1
+    _let_go(s, up)
+
+
+cdef void _let_go(stream_t *s, up_t *up) noexcept nogil:
+    stream_leave_endpoint(s)
+    s.endpoint = NULL
+    if up is not NULL:
+        s.up = NULL
+        s.bits &= ~<uint32_t>(S_WANT_BODY | S_CLOSE_UP)
+        pool_drop(up)
+
+
+cdef void _begin_anew(stream_t *s) noexcept nogil:
+    """All endpoints were tried: better one of them once more than none. Not the one that has just failed, if there is
+    another that is not avoided."""
+    cdef uint32_t n = s.n_tried
+    cdef uint32_t i
+    s.n_tried = 0
+    if n == 0:
+        return
+    s.tried[0] = s.tried[n - 1]
+    for i in range(s.cluster.n):
+        if endpoint_is_usable(&s.cluster.endpoints[i], s.proxy.reactor.now_ns, s.tried, 1):
+            s.n_tried = 1
+            return
+
+
+cdef void attempt_again(stream_t *s) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef uint64_t pause = 0
+    p.stats.clusters[s.cluster.id].retries += 1
+    if s.endpoint is not NULL:
+        _set_aside(s)
+    s.up_ended = 0
+    s.status = 0
+    if s.n_tried >= s.cluster.n or s.n_tried >= TRIED_MAX:
+        _begin_anew(s)
+    if s.retry is not NULL:
+        pause = retry_pause(s.retry, _attempts(s), &p.rng)
+    if pause == 0:
+        stream_try(s)
+        return
+    s.bits |= S_PAUSED
+    timer_arm(&p.reactor.wheel, &s.try_timer, p.reactor.now_ns + pause)
+
+
+cdef void _fresh(stream_t *s, up_t *up) noexcept nogil:
+    """The same once more, on another connection: the endpoint did nothing wrong."""
+    s.proxy.stats.globals[G_RETRY_REUSED] += 1
+    s.proxy.stats.clusters[s.cluster.id].retries += 1
+    s.retried_reused += 1
+    timer_cancel(&s.try_timer)
+    _let_go(s, up)
+    stream_try(s)
+
+
+# --- an attempt that brought no answer --------------------------------------------------------------------------------
+
+cdef void _failed(stream_t *s, int fault, bint may_repeat, uint16_t status, uint32_t flags, const char *details,
+                  const char *why) noexcept nogil:
+    """Nothing hangs on it any more; it is decided what becomes of the request."""
+    cdef int how = FILTER_DEFAULT
+    s.fault = <uint8_t>fault
+    s.fault_default = _by_itself(s, fault, 0, may_repeat)
+    s.fault_may_repeat = may_repeat and _attempts(s) < TRIED_MAX
+    s.fault_status = status
+    s.fault_flags = flags
+    s.fault_details = details
+    s.fault_why = why
+    if s.taps & TAP_ERROR:
+        how = s.proxy.filters.failed(s, fault)
+        if how == FILTER_HELD or how == FILTER_OVER:
+            return
+    attempt_after_fault(s, how)
+
+
+cdef void attempt_after_fault(stream_t *s, int how) noexcept nogil:
+    if not attempt_is_granted(s, how):
+        stream_answer(s, s.fault_status, s.fault_flags, s.fault_details, s.fault_why)
+        return
+    if _is_connect(s.fault):
+        s.proxy.stats.globals[G_RETRY_CONNECT] += 1
+    attempt_again(s)
+
+
+cdef void attempt_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept nogil:
+    cdef stream_t *s = <stream_t *>w
+    cdef proxy_t *p = s.proxy
+    cdef uint32_t flags = FLAG_UF
+    s.bits &= ~<uint32_t>S_WAITING
+    if up is not NULL:
+        s.up = up
+        stream_send(s)
+        return
+    if result == POOL_REFUSED or result == POOL_TIMEOUT:
+        _set_aside(s)
+        if s.retry is NULL:
+            # Whatever there was to be tried by the settings of the cluster.
+            flags |= FLAG_URX
+        if result == POOL_TIMEOUT:
+            _failed(s, FAULT_CONNECT_TIMEOUT, True, 504, flags,
+                    b"upstream_reset_before_response_started{connection_timeout}",
+                    b"connecting to the upstream took longer than connect_timeout")
+        else:
+            _failed(s, FAULT_CONNECT, True, 503, flags,
+                    b"upstream_reset_before_response_started{connection_failure}",
+                    b"the upstream refused the connection")
+        return
+    _let_go(s, NULL)
+    if result == POOL_FULL:
+        stream_overflow(s)
+    elif result == POOL_LATE:
+        p.stats.globals[G_PENDING_TIMEOUT] += 1
+        p.stats.clusters[s.cluster.id].overflow += 1
+        stream_answer(s, 503, FLAG_UO, b"pending_timeout",
+                      b"no connection to the endpoint came free within pending_timeout")
+    else:
+        stream_answer(s, 503, FLAG_UF | FLAG_OM, b"out_of_descriptors",
+                      b"this proxy has no descriptor left for a connection")
+
+
+cdef bint attempt_on_stale(stream_t *s) noexcept nogil:
+    cdef up_t *up = s.up
+    if s.retried_reused >= REUSE_RETRIES or not _may_send_again(s, up):
+        return False
+    _fresh(s, up)
+    return True
+
+
+cdef void attempt_on_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef up_t *up = s.up
+    cdef bint may_repeat = not up.has_head and up.interims == 0 and _may_send_again(s, up)
+    if (may_repeat and not is_protocol and up.inbox.len == 0 and up.is_reused and
+            s.retried_reused < REUSE_RETRIES):
+        # It closed an idle connection while the request was on its way.
+        _fresh(s, up)
+        return
+    p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
+    p.stats.clusters[s.cluster.id].resets += 1
+    s.endpoint.live.row.failures += 1
+    if s.bits & S_ANSWER_HEAD:
+        s.flags |= FLAG_UPE if is_protocol else FLAG_UC
+        s.details = b"upstream_reset_after_response_started{connection_termination}"
+        s.down_ops.cut(s)
+        return
+    if up.has_head:
+        # The answer waits for a filter: attempts are over.
+        may_repeat = False
+        s.taps &= ~<uint32_t>TAP_ERROR
+    _set_aside(s)
+    if is_protocol:
+        _failed(s, FAULT_PROTOCOL, may_repeat, 502, FLAG_UPE,
+                b"upstream_reset_before_response_started{protocol_error}", why)
+    else:
+        _failed(s, FAULT_RESET, may_repeat, 503, FLAG_UC,
+                b"upstream_reset_before_response_started{connection_termination}", why)
+
+
+cdef void attempt_on_timer(timer_t *t, void *owner) noexcept nogil:
+    cdef stream_t *s = <stream_t *>owner
+    cdef up_t *up = s.up
+    cdef bint may_repeat
+    if s.bits & S_PAUSED:
+        s.bits &= ~<uint32_t>S_PAUSED
+        stream_try(s)
+        return
+    if s.bits & (S_ANSWER_HEAD | S_LOCAL) or s.endpoint is NULL or (up is not NULL and up.has_head):
+        return
+    s.proxy.stats.clusters[s.cluster.id].try_timeouts += 1
+    s.endpoint.live.row.failures += 1
+    if s.bits & S_WAITING:
+        s.bits &= ~<uint32_t>S_WAITING
+        pool_cancel(&s.proxy.pool, &s.wait, True)
+    may_repeat = up is NULL or (up.interims == 0 and _may_send_again(s, up))
+    _set_aside(s)
+    _failed(s, FAULT_TIMEOUT, may_repeat, 504, FLAG_UT, b"upstream_per_try_timeout",
+            b"the upstream did not begin to answer within the time that an attempt may take")
+
+
+# --- an attempt that was answered -------------------------------------------------------------------------------------
+
+cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
+    cdef proxy_t *p = s.proxy
+    cdef cluster_row_t *row = &p.stats.clusters[s.cluster.id]
+    cdef uint64_t took
+    cdef int how
+    timer_cancel(&s.try_timer)
+    s.first_ns = p.reactor.now_ns
+    s.status = m.status
+    row.class_[m.status // 100 if m.status < 600 else 0] += 1
+    took = s.first_ns - s.sent_ns if s.first_ns > s.sent_ns else 0
+    # An eighth of the difference, as TCP smooths its round trips (RFC 6298).
+    if s.endpoint.live.ewma_ns == 0:
+        s.endpoint.live.ewma_ns = took
+    else:
+        s.endpoint.live.ewma_ns += took // 8 - s.endpoint.live.ewma_ns // 8
+    s.endpoint.live.row.ewma_ns = s.endpoint.live.ewma_ns
+    s.endpoint.live.answers += 1
+    s.endpoint.live.answers_ns += took
+    if m.status >= 500:
+        s.endpoint.live.row.failures += 1
+    if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):
+        s.bits |= S_CLOSE_UP
+    s.fault_status = 0
+    if m.status >= 400 and (s.taps & TAP_ERROR or s.retry is not NULL) and _is_repeated(s, m.status):
+        attempt_again(s)
+        return FILTER_OVER
+    if m.status < 500 and _attempts(s) > 1 and (s.retry is NULL or not retry_names(s.retry, FAULT_STATUS, m.status)):
+        row.retry_success += 1
+    if s.taps & (TAP_RESPONSE | TAP_RESPONSE_BODY) or s.fault_status != 0:
+        how = p.filters.response(s, &m)
+        if how != FILTER_GO:
+            return FILTER_GO if how == FILTER_COLLECT else how
+    stream_put_answer_head(s, m)
+    return FILTER_GO
+
+
+cdef bint _is_repeated(stream_t *s, uint16_t status) noexcept nogil:
+    """Whether this answer is none, and the request is to be made again. Where filters are to be asked first, they are
+    asked later, and fault_status is set."""
+    cdef bint may_repeat = _may_send_again(s, s.up)
+    s.fault = FAULT_STATUS
+    s.fault_default = _by_itself(s, FAULT_STATUS, status, may_repeat)
+    s.fault_may_repeat = may_repeat and _attempts(s) < TRIED_MAX
+    if s.taps & TAP_ERROR and (status >= 500 or (s.retry is not NULL and retry_names(s.retry, FAULT_STATUS, status))):
+        s.fault_status = status
+        return False
+    return attempt_is_granted(s, FILTER_DEFAULT)

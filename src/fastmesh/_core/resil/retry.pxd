@@ -1,0 +1,50 @@
+"""Which failures of an attempt are answered by another one, how often, and after which pause.
+
+A retry_t is plain and constant. Whoever makes one keeps it as long as streams point to it.
+"""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fastmesh._core.mem.hash cimport fm_mul_high
+from fastmesh._core.mem.rng cimport rng_next
+
+cdef enum:
+    RETRY_ATTEMPTS_MOST = 8
+    RETRY_STATUS_FIRST = 400
+    RETRY_STATUS_LAST = 599
+
+    # Why an attempt failed.
+    FAULT_CONNECT = 1
+    FAULT_CONNECT_TIMEOUT = 2
+    FAULT_RESET = 3
+    FAULT_PROTOCOL = 4
+    FAULT_STATUS = 5
+    FAULT_TIMEOUT = 6         # the attempt took longer than retry_t.try_ns
+
+ctypedef struct retry_t:
+    uint64_t statuses[4]      # a bit for each from RETRY_STATUS_FIRST on
+    uint64_t backoff_ns       # the first pause is at most this
+    uint64_t backoff_most_ns  # every pause is at most this
+    uint64_t try_ns           # that an attempt may take until its answer begins; 0 = no limit
+    uint8_t faults            # a bit for each FAULT_* but FAULT_STATUS
+    uint8_t attempts          # in all, the first one counted: 1 to RETRY_ATTEMPTS_MOST
+    uint8_t non_idempotent    # whatever the method is (RFC 9110 section 9.2.2)
+
+
+cdef inline bint retry_names(const retry_t *r, int fault, uint32_t status) noexcept nogil:
+    """Whether it is about such a failure. `status` counts with FAULT_STATUS only."""
+    if fault != FAULT_STATUS:
+        return r.faults >> fault & 1
+    if not RETRY_STATUS_FIRST <= status <= RETRY_STATUS_LAST:
+        return False
+    status -= RETRY_STATUS_FIRST
+    return r.statuses[status >> 6] >> (status & 63) & 1
+
+
+cdef inline uint64_t retry_pause(const retry_t *r, uint32_t n, uint64_t *rng) noexcept nogil:
+    """Nanoseconds before the n-th further attempt, n from 1 on: full jitter, below (2**n - 1) times the base.
+
+    Clients that failed together do not come back together (Brooker, "Exponential Backoff And Jitter", 2015).
+    """
+    cdef uint64_t most = r.backoff_ns * ((<uint64_t>1 << (n if n < 16 else 16)) - 1)
+    if most > r.backoff_most_ns:
+        most = r.backoff_most_ns
+    return fm_mul_high(rng_next(rng), most)
