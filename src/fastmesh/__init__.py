@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fastmesh._core.filter.view import ViewClosed as ViewClosed
     from fastmesh._core.filter.view import Wait as Wait
     from fastmesh.filters import shared as shared
+    from fastmesh.filters.discovery import Discovery as Discovery
+    from fastmesh.filters.discovery import Endpoints as Endpoints
     from fastmesh.filters.filter import Filter as Filter
     from fastmesh.filters.mesh import CallFailed as CallFailed
     from fastmesh.filters.policies import AccessLogger as AccessLogger
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 # Name -> the module that has it, and its name there.
 _PLACES = {
     "CallFailed": ("fastmesh.filters.mesh", "CallFailed"),
+    "Discovery": ("fastmesh.filters.discovery", "Discovery"),
+    "Endpoints": ("fastmesh.filters.discovery", "Endpoints"),
     "Filter": ("fastmesh.filters.filter", "Filter"),
     "shared": ("fastmesh.filters.shared", ""),
     "sleep": ("fastmesh._core.filter.view", "Sleep"),
@@ -50,9 +54,10 @@ _PLACES = {
         "Response", "Signal", "UpstreamError", "ViewClosed", "Wait")},
 }  # fmt: skip
 __all__ = [
-    "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Duration", "Filter", "FilterTimeout",
-    "HeaderError", "Headers", "Labels", "Outcome", "RateLimitKey", "Request", "Response", "RetryPolicy", "Secret",
-    "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait", "__version__", "shared", "sleep",
+    "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Discovery", "Duration", "Endpoints",
+    "Filter", "FilterTimeout", "HeaderError", "Headers", "Labels", "Outcome", "RateLimitKey", "Request", "Response",
+    "RetryPolicy", "Secret", "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait", "__version__",
+    "shared", "sleep",
 ]  # fmt: skip
 
 

@@ -73,12 +73,14 @@ def _leave(code: int) -> int:
 
 def _summary(loaded: Loaded) -> dict[str, int]:
     config = loaded.config
-    filters = {"filter": len(loaded.filters.by_place)} if loaded.filters is not None else {}
+    found = loaded.filters
+    classes = {} if found is None else {noun: len(those) for noun, those in (
+        ("filter", found.by_place), ("discovery policy", found.discoveries)) if those}
     return {"listener": len(config.listeners),
             "route": sum(len(listener.routes) for listener in config.listeners),
             "cluster": len(config.clusters),
-            "endpoint": sum(len(cluster.endpoints) for cluster in config.clusters),
-            **filters,
+            "endpoint": sum(len(cluster.listed) for cluster in config.clusters),
+            **classes,
             "warning": len(loaded.warnings)}
 
 
@@ -103,7 +105,7 @@ def _filter(one: dict[str, Any]) -> str:
 
 
 def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun if count == 1 else noun.removesuffix('y') + 'ies' if noun.endswith('y') else noun + 's'}"
 
 
 def _print_json(value: object) -> None:

@@ -20,10 +20,9 @@ from typing import Any, NamedTuple
 
 import fastmesh
 from fastmesh.errors import OutOfTime
+from fastmesh.filters.discovery import Discovery
 from fastmesh.filters.filter import Filter
 
-GROUP = "fastmesh.filters"
-BUILT_IN = "fastmesh.filters.builtin"
 MAX_FILE = 1 << 20
 _MAX_PACKAGE = 64 << 20     # bytes of a package that are looked at to tell its versions apart
 _MAX_PRINTED = 4096
@@ -39,10 +38,23 @@ class CannotLoad(Exception):
         self.hint = hint
 
 
-class Loaded(NamedTuple):
-    """A filter's class, and how a worker finds the very same."""
+class Kind(NamedTuple):
+    """What is loaded: a subclass of `base`, known by a name where packages say so, or where it is built in."""
 
-    cls: type[Filter]
+    base: type
+    noun: str
+    group: str              # of entry points
+    built_in: str           # the module whose NAMES has those that come with fastmesh
+
+
+FILTER = Kind(Filter, "filter", "fastmesh.filters", "fastmesh.filters.builtin")
+DISCOVERY = Kind(Discovery, "discovery policy", "fastmesh.discovery", "fastmesh.discovery")
+
+
+class Loaded(NamedTuple):
+    """A class, and how a worker finds the very same."""
+
+    cls: type[Any]
     kind: str               # "module" or "file"
     module: str             # its name; of a file, made of the fingerprint
     qualname: str
@@ -64,20 +76,20 @@ class Loader:
         # What was installed since this process looked around is found.
         importlib.invalidate_caches()
 
-    def load(self, use: str) -> Loaded:
+    def load(self, use: str, kind: Kind = FILTER) -> Loaded:
         """Raises CannotLoad."""
         place, colon, qualname = use.rpartition(":")
         if not colon:
             place, qualname = use, ""
         if place.endswith(".py") or "/" in place:
-            return self._load_file(place, qualname)
+            return self._load_file(place, qualname, kind)
         if not qualname:
-            place, qualname = _installed(use)
-        return self._load_module(place, qualname)
+            place, qualname = _installed(use, kind)
+        return self._load_module(place, qualname, kind)
 
     # --- files ---
 
-    def _load_file(self, place: str, qualname: str) -> Loaded:
+    def _load_file(self, place: str, qualname: str, kind: Kind) -> Loaded:
         path = os.path.normpath(os.path.join(self.base, place))
         if path not in self.files:
             self.files.append(path)
@@ -85,17 +97,17 @@ class Loader:
         fingerprint = hashlib.sha256(path.encode("utf-8", "surrogateescape") + b"\0" + source).hexdigest()[:32]
         name = f"fastmesh_file_{fingerprint}"
         module, printed = self._import(name, lambda: _run_file(name, path, source), path)
-        return Loaded(_class_of(module, qualname, place), "file", name, qualname, path, fingerprint,
+        return Loaded(_class_of(module, qualname, place, kind), "file", name, qualname, path, fingerprint,
                       source.decode("utf-8", "surrogateescape"), printed)
 
     # --- modules ---
 
-    def _load_module(self, name: str, qualname: str) -> Loaded:
+    def _load_module(self, name: str, qualname: str, kind: Kind) -> Loaded:
         if not all(part.isidentifier() for part in name.split(".")):
             raise CannotLoad(f"found {name!r}, which is no name of a module",
-                             "my_package.module:Class, ./file.py:Class, or the name of an installed filter")
+                             f"my_package.module:Class, ./file.py:Class, or the name of an installed {kind.noun}")
         module, printed = self._import(name, lambda: importlib.import_module(name), name)
-        cls = _class_of(module, qualname, name)
+        cls = _class_of(module, qualname, name, kind)
         return Loaded(cls, "module", name, qualname, getattr(module, "__file__", None) or "",
                       self._fingerprint(name.partition(".")[0]), "", printed)
 
@@ -158,12 +170,13 @@ def _run_file(name: str, path: str, source: bytes) -> ModuleType:
     return module
 
 
-def _class_of(module: ModuleType, qualname: str, place: str) -> type[Filter]:
-    names = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, Filter)
-             and value is not Filter and value.__module__ == module.__name__]
+def _class_of(module: ModuleType, qualname: str, place: str, kind: Kind) -> type[Any]:
+    base = kind.base
+    names = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, base)
+             and value is not base and value.__module__ == module.__name__]
     some = ", ".join(names[:8])
     if not qualname:
-        hint = f"write {place}:{names[0]}" if names else "define a class that inherits from fastmesh.Filter"
+        hint = f"write {place}:{names[0]}" if names else f"define a class that inherits from fastmesh.{base.__name__}"
         raise CannotLoad(f"{place} names no class", f"one of {some}" if names else "", hint)
     found: Any = module
     for part in qualname.split("."):
@@ -173,21 +186,21 @@ def _class_of(module: ModuleType, qualname: str, place: str) -> type[Filter]:
         raise CannotLoad(f"there is no {qualname} in {place}", some, f"write {place}:{close[0]}" if close else "")
     if not isinstance(found, type):
         raise CannotLoad(f"{place}:{qualname} is no class, it is of type {type(found).__name__}", some)
-    if not issubclass(found, Filter) or found is Filter:
-        raise CannotLoad(f"{place}:{qualname} does not inherit from fastmesh.Filter", some,
-                         f"write class {found.__name__}(Filter), with from fastmesh import Filter")
+    if not issubclass(found, base) or found is base:
+        raise CannotLoad(f"{place}:{qualname} does not inherit from fastmesh.{base.__name__}", some,
+                         f"write class {found.__name__}({base.__name__}), with from fastmesh import {base.__name__}")
     return found
 
 
-def _installed(name: str) -> tuple[str, str]:
-    """Module and class of a filter that is known by a name."""
+def _installed(name: str, kind: Kind) -> tuple[str, str]:
+    """Module and class of one that is known by a name."""
     from importlib.metadata import entry_points
 
     known: dict[str, str] = {}
-    if importlib.util.find_spec(BUILT_IN) is not None:
-        known = dict(getattr(importlib.import_module(BUILT_IN), "NAMES", {}))
+    if importlib.util.find_spec(kind.built_in) is not None:
+        known = dict(getattr(importlib.import_module(kind.built_in), "NAMES", {}))
     # A package cannot take the place of one that is built in.
-    known = {**{point.name: point.value for point in entry_points(group=GROUP)}, **known}
+    known = {**{point.name: point.value for point in entry_points(group=kind.group)}, **known}
     if name in known:
         module, _, qualname = known[name].partition(":")
         return module, qualname
@@ -199,7 +212,7 @@ def _installed(name: str) -> tuple[str, str]:
         hint = f"write {head}:{tail}"
     else:
         hint = "install the package that brings it, or write my_package.module:Class or ./file.py:Class"
-    raise CannotLoad(f"there is no filter {name!r} built in or installed", ", ".join(sorted(known)[:20]), hint)
+    raise CannotLoad(f"there is no {kind.noun} {name!r} built in or installed", ", ".join(sorted(known)[:20]), hint)
 
 
 def _fingerprint_of(top: ModuleType) -> str:

@@ -1,4 +1,4 @@
-"""Filters made by hand: settings as keywords, checked as those of a configuration are.
+"""Filters and discovery policies made by hand: settings as keywords, checked as those of a configuration are.
 
 For tests, and for whoever else calls a filter's class himself. A worker makes its filters without it.
 """
@@ -6,11 +6,12 @@ For tests, and for whoever else calls a filter's class himself. A worker makes i
 from __future__ import annotations
 
 from fastmesh.config.fields import closest
+from fastmesh.filters.discovery import Discovery
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.settings import Setting, read, settings_of
 
 
-def set_settings(made: Filter, given: dict[str, object]) -> None:
+def set_settings(made: Filter | Discovery, given: dict[str, object]) -> None:
     """Sets these settings of a filter. Raises TypeError for unknown ones and for values that cannot be used."""
     known = {setting.name: setting for setting in _declared(type(made))}
     for name, value in given.items():
@@ -21,7 +22,7 @@ def set_settings(made: Filter, given: dict[str, object]) -> None:
         _set(made, known[name], value)
 
 
-def complete(made: Filter) -> None:
+def complete(made: Filter | Discovery) -> None:
     """Gives a filter its defaults, each instance its own. Raises TypeError when a setting is missing."""
     for setting in _declared(type(made)):
         if setting.name in getattr(made, "__dict__", ()):
@@ -34,7 +35,7 @@ def complete(made: Filter) -> None:
         _set(made, setting, setting.default)
 
 
-def secrets_of(made: Filter) -> list[str]:
+def secrets_of(made: Filter | Discovery) -> list[str]:
     """The texts among its settings that nobody is shown."""
     return [text for setting in _declared(type(made)) if setting.is_secret
             for text in _texts(getattr(made, setting.name))]
@@ -48,8 +49,8 @@ def put(made: object, name: str, value: object) -> None:
         object.__setattr__(made, name, value)
 
 
-def _declared(cls: type[Filter]) -> list[Setting]:
-    settings, bad = settings_of(cls, Filter)
+def _declared(cls: type[Filter | Discovery]) -> list[Setting]:
+    settings, bad = settings_of(cls, Discovery if issubclass(cls, Discovery) else Filter)
     for name, reason in bad:
         raise TypeError(f"{cls.__name__}.{name} is no setting: {reason}; write {name}: ClassVar[…] = … for what is no "
                         "setting, or set it in start")
@@ -64,7 +65,7 @@ def _texts(value: object) -> list[str]:
     return [str(value)] if isinstance(value, str) else []
 
 
-def _set(made: Filter, setting: Setting, value: object) -> None:
+def _set(made: Filter | Discovery, setting: Setting, value: object) -> None:
     taken, wrong = read(setting.annotation, value)
     for one in wrong:
         where = "".join(f"[{step!r}]" for step in one.at)
