@@ -91,7 +91,10 @@ class Discoveries:
         self._late = [spec for spec in snapshot.discoveries
                       if spec.cluster in missing and spec.cluster not in host.sets]
         found, host.sets = host.sets, {}
-        return found
+        # What the old host has found and nobody has made live yet is not lost with it.
+        waiting = current.sets if current is not None else {}
+        return {**{spec.cluster: waiting[spec.cluster] for spec in snapshot.discoveries
+                   if spec.cluster in waiting and known[spec.cluster] == spec.key}, **found}
 
     def drop(self) -> None:
         """What was prepared does not become live."""
@@ -141,6 +144,8 @@ class Discoveries:
         if self._current is None:
             return {}
         found, self._current.sets = self._current.sets, {}
+        for cluster in found:       # what comes while these are under way is compared with nothing
+            self._live.pop(cluster, None)
         return found
 
     def note(self, snapshot: Snapshot, found: dict[str, FoundSet], answer: dict[str, Any]) -> None:

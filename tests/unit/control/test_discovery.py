@@ -49,6 +49,15 @@ class Waits(Discovery):
                 yield text.split()
             await asyncio.sleep(0.005)
 
+class Once(Discovery):
+    "Of all its instances, the first alone finds something."
+    path: str
+    async def endpoints(self):
+        if not os.path.exists(self.path):
+            Path(self.path).touch()
+            yield ["10.0.0.1:80"]
+        await asyncio.sleep(600)
+
 class Broken(Discovery):
     def start(self):
         raise LookupError("no such registry")
@@ -193,6 +202,41 @@ def test_a_set_that_says_what_is_live_ends_here(control: Control) -> None:
         control.tell("a", "10.0.0.2:80 10.0.0.1:80")
         await until(lambda: control.discoveries.findings["a"].unchanged)
         assert len(control.applied) == 1 and control.discoveries.findings["a"].updates == 1
+    run(control, work)
+
+
+def test_the_last_word_counts_whatever_is_under_way(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        await control.adopt(a=control.waits("a", ", first_wait: 0"))
+        control.tell("a", "10.0.0.1:80")
+        await until(lambda: control.applied)
+        goes_on = asyncio.Event()
+        taken: list[Any] = []
+
+        async def slowly() -> None:
+            found = control.discoveries.take()
+            taken.append(control.addresses(found))
+            await goes_on.wait()
+            assert control.live is not None
+            control.discoveries.note(control.live, found, {"refused": {}, "changed": {"a": [1, 1, 1]}})
+
+        monkeypatch.setattr(control.discoveries, "_apply", slowly)
+        control.tell("a", "10.0.0.2:80")
+        await until(lambda: taken)
+        control.tell("a", "10.0.0.1:80")        # what is live, for as long as the other one is not
+        await until(lambda: control.discoveries.processes[0].sets)
+        goes_on.set()
+        await until(lambda: len(taken) == 2)
+        assert taken == [{"a": ["10.0.0.2:80"]}, {"a": ["10.0.0.1:80"]}]
+    run(control, work)
+
+
+def test_what_waits_is_not_lost_with_its_host(control: Control) -> None:
+    async def work() -> None:
+        once = f"{{use: ./d.py:Once, path: {control.path('once')}, debounce: 1m, first_wait: 0}}"
+        await control.adopt(a=once)
+        await until(lambda: control.discoveries.processes[0].sets)
+        assert await control.adopt(a=once, b="{use: ./d.py:Good}") == {"a": ["10.0.0.1:80"], "b": ["10.0.0.1:80"]}
     run(control, work)
 
 
