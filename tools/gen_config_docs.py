@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from fastmesh.config.describe import Place, default_of, parsed_of, path_of, places, section_of
+from fastmesh.config.describe import Place, default_of, parsed_of, path_of, places, sections_of
 from fastmesh.config.fields import Parsed
 from fastmesh.config.log_format import ABSENT, DEFAULT_TEMPLATE, ISTIO_FIELDS, OPERATORS
 
@@ -41,8 +41,11 @@ one reader and milliseconds to another; only `0` needs no unit.
 text `1.10`, and `on` is `on`. True and false are `true` and `false`.
 
 **Addresses** are `127.0.0.1:8080`, `[::1]:8080` or `unix:/run/app.sock` (at most 107 bytes of path).
-`localhost` is 127.0.0.1. Other host names are refused: they need DNS discovery, which this version
-does not have.
+`localhost` is 127.0.0.1. Other host names are refused; a cluster finds endpoints by name with
+`endpoints: {{use: dns, hosts: ["app.internal:8080"]}}`.
+
+**Endpoints from elsewhere**: in place of a list a cluster may name a policy that finds them, one that comes with
+fastmesh or one of your own, see [discovery.md](filters/discovery.md).
 
 **The environment.** `${{NAME}}` stands for an environment variable, `${{NAME:-default}}` gives a default
 for one that is not set or empty, `$${{` stands for `${{` itself. A variable without a default that is not
@@ -129,12 +132,12 @@ def section(place: Place) -> str:
 
 def section_anchor(path: str) -> str:
     """Where the table of a section begins; the key itself has an anchor in the table around it."""
-    return "section-" + (path.replace("[]", "").replace(".", "-") or "top")
+    return "section-" + (path.replace("[]", "").replace("{}", "-policy").replace(".", "-") or "top")
 
 
 def rows(place: Place) -> Iterator[str]:
     """A line for each key."""
-    prefix = place.path.replace("[]", "").replace(".", "-")
+    prefix = place.path.replace("[]", "").replace("{}", "").replace(".", "-")
     for key, field in place.section.model_fields.items():
         anchor = f"{prefix}-{key}".lstrip("-")
         yield (f'| <a id="{anchor}"></a>`{key}` | {kind(field, place, key)} | {default(field)} '
@@ -143,11 +146,13 @@ def rows(place: Place) -> Iterator[str]:
 
 def kind(field: FieldInfo, place: Place, key: str) -> str:
     """What may stand there."""
-    inner, is_list = section_of(field.annotation)
-    if inner is not None:
+    links = []
+    for inner, is_list in sections_of(field.annotation):
         name = path_of(inner)
         link = f"[{name}](#{section_anchor(name)})"
-        return f"list of {link}" if is_list else link
+        links.append(f"list of {link}" if is_list else link)
+    if links:
+        return " or ".join(links)
     text = str(field.annotation)
     parsed: Parsed | None = parsed_of(field)
     if "dict[" in text:

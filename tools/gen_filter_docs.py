@@ -21,10 +21,12 @@ PARTS: list[tuple[str, str, tuple[str, ...]]] = [
     ("Policies", "filters/policies.py", ("Authorizer", "RateLimitKey", "RetryPolicy", "AccessLogger")),
     ("Load balancers", "filters/balancer.py", ("LoadBalancer",)),
     ("What load balancers are given", "_core/filter/balance.pyi", ("Endpoint",)),
+    ("Endpoints from elsewhere", "filters/discovery.py", ("Discovery",)),
     ("Tests without sockets", "testing/kit.py", ("Kit",)),
     ("What became of an exchange", "testing/reply.py", ("Reply",)),
     ("Upstreams of tests", "testing/upstream.py", ("Cluster", "Answer", "Asked")),
     ("Tests through a real proxy", "testing/proxy.py", ("Proxy",)),
+    ("Tests of discovery", "testing/discovery.py", ("take_sets",)),
 ]
 
 HEAD = """\
@@ -45,12 +47,12 @@ def page() -> str:
     for title, file, names in PARTS:
         body.append(f"## {title}\n")
         classes = {node.name: node for node in ast.parse((SRC / file).read_text(encoding="utf-8")).body
-                   if isinstance(node, ast.ClassDef)}
+                   if isinstance(node, ast.ClassDef | ast.FunctionDef)}
         chosen = [classes[name] for name in names] if names else [
-            node for name, node in classes.items() if not name.startswith("_")]
+            node for name, node in classes.items() if not name.startswith("_") and isinstance(node, ast.ClassDef)]
         contents.append(f"**{title}**: " + ", ".join(f"[{node.name}](#{node.name.lower()})" for node in chosen) + "  ")
         for node in chosen:
-            body += class_section(node)
+            body += class_section(node) if isinstance(node, ast.ClassDef) else function_section(node)
     return "\n".join([HEAD, *contents, "", *body])
 
 
@@ -80,6 +82,15 @@ def class_section(node: ast.ClassDef) -> Iterator[str]:
         yield f"```python\n{signature(node, each)}\n```\n"
         if text:
             yield markdown(text) + "\n"
+
+
+def function_section(node: ast.FunctionDef) -> Iterator[str]:
+    """A heading, how it is called, what it does."""
+    yield f'<a id="{node.name.lower()}"></a>\n'
+    yield f"### {node.name}\n"
+    yield f"```python\n{signature(None, node)}\n```\n"
+    if text := ast.get_docstring(node):
+        yield markdown(text) + "\n"
 
 
 def rows(node: ast.ClassDef, methods: list[ast.FunctionDef | ast.AsyncFunctionDef]) -> Iterator[str]:
@@ -113,13 +124,13 @@ def is_worth_telling(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return node.name not in ("__init__", "__init_subclass__") and ast.get_docstring(node) is not None
 
 
-def signature(owner: ast.ClassDef, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+def signature(owner: ast.ClassDef | None, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """As one would call it: without self, and with the class for a constructor."""
     arguments = ast.parse(ast.unparse(node.args) and f"def f({ast.unparse(node.args)}): ...").body[0]
     assert isinstance(arguments, ast.FunctionDef)
     arguments.args.args = [each for each in arguments.args.args if each.arg != "self"]
     inner = ast.unparse(arguments.args)
-    if node.name == "__init__":
+    if owner is not None and node.name == "__init__":
         return wrapped(f"{owner.name}(", inner, ")")
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     prefix = "async def " if isinstance(node, ast.AsyncFunctionDef) else "def "

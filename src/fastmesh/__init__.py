@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fastmesh._core.filter.view import Wait as Wait
     from fastmesh.filters import shared as shared
     from fastmesh.filters.balancer import LoadBalancer as LoadBalancer
+    from fastmesh.filters.discovery import Discovery as Discovery
+    from fastmesh.filters.discovery import Endpoints as Endpoints
     from fastmesh.filters.filter import Filter as Filter
     from fastmesh.filters.mesh import CallFailed as CallFailed
     from fastmesh.filters.policies import AccessLogger as AccessLogger
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 # Name -> the module that has it, and its name there.
 _PLACES = {
     "CallFailed": ("fastmesh.filters.mesh", "CallFailed"),
+    "Discovery": ("fastmesh.filters.discovery", "Discovery"),
     "Endpoint": ("fastmesh._core.filter.balance", "Endpoint"),
+    "Endpoints": ("fastmesh.filters.discovery", "Endpoints"),
     "Filter": ("fastmesh.filters.filter", "Filter"),
     "LoadBalancer": ("fastmesh.filters.balancer", "LoadBalancer"),
     "Retry": ("fastmesh._core.filter.retry_rule", "Retry"),
@@ -56,10 +60,10 @@ _PLACES = {
         "Response", "Signal", "UpstreamError", "ViewClosed", "Wait")},
 }  # fmt: skip
 __all__ = [
-    "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Duration", "Endpoint", "Filter",
-    "FilterTimeout", "HeaderError", "Headers", "Labels", "LoadBalancer", "Outcome", "RateLimitKey", "Request",
-    "Response", "Retry", "RetryPolicy", "Secret", "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait",
-    "__version__", "shared", "sleep",
+    "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Discovery", "Duration", "Endpoint",
+    "Endpoints", "Filter", "FilterTimeout", "HeaderError", "Headers", "Labels", "LoadBalancer", "Outcome",
+    "RateLimitKey", "Request", "Response", "Retry", "RetryPolicy", "Secret", "Share", "Signal", "Size",
+    "UpstreamError", "ViewClosed", "Wait", "__version__", "shared", "sleep",
 ]  # fmt: skip
 
 

@@ -76,15 +76,16 @@ def _leave(code: int) -> int:
 
 def _summary(loaded: Loaded) -> dict[str, int]:
     config = loaded.config
-    policies = sum(1 for cluster in config.clusters if cluster.load_balancer.is_policy)
-    filters = {"filter": len(loaded.filters.by_place) - policies} if loaded.filters is not None else {}
-    if policies:
-        filters["load balancer"] = policies
+    found = loaded.filters
+    balancers = sum(1 for cluster in config.clusters if cluster.load_balancer.is_policy)
+    classes = {} if found is None else {noun: count for noun, count in (
+        ("filter", len(found.by_place) - balancers), ("load balancer", balancers),
+        ("discovery policy", len(found.discoveries))) if count}
     return {"listener": len(config.listeners),
             "route": sum(len(listener.routes) for listener in config.listeners),
             "cluster": len(config.clusters),
-            "endpoint": sum(len(cluster.endpoints) for cluster in config.clusters),
-            **filters,
+            "endpoint": sum(len(cluster.listed) for cluster in config.clusters),
+            **classes,
             "warning": len(loaded.warnings)}
 
 
@@ -119,7 +120,7 @@ def _filter(one: dict[str, Any]) -> str:
 
 
 def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun if count == 1 else noun.removesuffix('y') + 'ies' if noun.endswith('y') else noun + 's'}"
 
 
 def _print_json(value: object) -> None:

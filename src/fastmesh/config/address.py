@@ -1,7 +1,7 @@
 """Socket addresses: `127.0.0.1:8080`, `[::1]:80`, `unix:/run/app.sock`.
 
 A host name is refused, except `localhost`, which is 127.0.0.1 by definition (RFC 6761) and needs
-no resolver. Endpoints behind DNS names are the business of service discovery.
+no resolver. Endpoints behind DNS names are the business of a discovery policy.
 """
 
 import ipaddress
@@ -110,7 +110,8 @@ def _not_ip(text: str, host: str) -> WrongValue:
         return WrongValue(repr(text), ALLOWED)
     if _HOST_NAME.fullmatch(host):
         return WrongValue(f"the host name {host!r}", f"an IP address: {ALLOWED}",
-                          "host names need DNS discovery, which this version does not have; write the IP address")
+                          "write the IP address; a cluster finds endpoints by name with "
+                          "endpoints: {use: dns, hosts: [...]}")
     return WrongValue(repr(text), ALLOWED)
 
 

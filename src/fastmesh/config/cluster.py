@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from fastmesh.config import address, fields
+from fastmesh.config.discovery import DiscoveryUse
 from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Count, Duration, Name, Section, shown
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.load_balancer import LoadBalancer, plain
@@ -20,7 +21,7 @@ class Endpoint(Section):
 
     address: Annotated[fields.Address, Field(
         description="Where to connect to: `127.0.0.1:9000`, `[::1]:9000`, `unix:/run/app.sock`; `localhost` is "
-                    "127.0.0.1. Other host names need DNS discovery, which this version does not have.",
+                    "127.0.0.1. Other host names are found by a policy, `endpoints: {use: dns}`.",
         examples=["127.0.0.1:9000"])]
     weight: Annotated[int, Count(1, MAX_WEIGHT), Field(
         description="Its share relative to the others: 2 gets twice the requests of 1.")] = 1
@@ -45,6 +46,17 @@ class Avoid(Section):
                     "anyway.")] = parse_duration("30s")
 
 
+Listed = Annotated[list[Endpoint], LIST, Field(max_length=MAX_ENDPOINTS)]
+_listed: TypeAdapter[list[Endpoint]] = TypeAdapter(Listed, config=ConfigDict(defer_build=True))
+
+
+def _endpoints(value: Any, handler: ValidatorFunctionWrapHandler) -> list[Endpoint] | DiscoveryUse:
+    """A mapping is a policy, all else a list or what is wrong with it: a union would report both."""
+    if isinstance(value, (dict, DiscoveryUse)):
+        return DiscoveryUse.model_validate(value)
+    return _listed.validate_python(value)
+
+
 class Cluster(Section):
     """A named set of endpoints, with how one is picked and how connections to them are kept."""
 
@@ -57,8 +69,9 @@ class Cluster(Section):
                     "or a policy in Python, as a mapping with `use`.",
         examples=["round_robin", {"use": "least-latency"}])
     ] = Field(default_factory=lambda: plain("least_request"))
-    endpoints: Annotated[list[Endpoint], LIST, Field(
-        description="The instances. With none, requests get 503.", max_length=MAX_ENDPOINTS,
+    endpoints: Annotated[Listed | DiscoveryUse, WrapValidator(_endpoints), Field(
+        description="The instances, or a policy that finds them: `{use: file, path: /run/app.yaml}`. With none, "
+                    "requests get 503.",
         examples=[["127.0.0.1:9000", {"address": "127.0.0.1:9001", "weight": 2}]])]
     connect_timeout: Annotated[int, Duration("1ms", "1h"), Field(
         description="For one attempt to connect; then another endpoint is tried, as far as `connect_attempts` "
@@ -87,3 +100,13 @@ class Cluster(Section):
     filters: Annotated[list[FilterUse], LIST, Field(
         description="Filters of the requests that go to this cluster, in order, behind those of listener and route.",
         max_length=MAX_CHAIN, examples=[["tenant"]])] = []  # noqa: RUF012
+
+    @property
+    def listed(self) -> list[Endpoint]:
+        """The endpoints that the file names."""
+        return self.endpoints if isinstance(self.endpoints, list) else []
+
+    @property
+    def discovery(self) -> DiscoveryUse | None:
+        """What finds them, where the file does not name them."""
+        return None if isinstance(self.endpoints, list) else self.endpoints

@@ -20,29 +20,32 @@ class Place(NamedTuple):
     is_list: bool
 
 
-def section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
-    """The section that a field holds, and whether it is a list of them."""
+def sections_of(annotation: Any) -> list[tuple[type[Section], bool]]:
+    """The sections that a field may hold, and whether it is a list of them."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation, False
-    for part in typing.get_args(annotation):
-        inner, _ = section_of(part)
-        if inner is not None:
-            return inner, typing.get_origin(annotation) not in (types.UnionType, typing.Union, typing.Annotated)
-    return None, False
+        return [(annotation, False)]
+    is_list = typing.get_origin(annotation) not in (types.UnionType, typing.Union, typing.Annotated)
+    return [(section, is_list or inner) for part in typing.get_args(annotation) for section, inner in sections_of(part)]
+
+
+def section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
+    """The first of them."""
+    return next(iter(sections_of(annotation)), (None, False))
 
 
 def places() -> Iterator[Place]:
     """Every section, the outer before the inner, in the order of the keys. One that stands at the top level and deeper
-    too comes once, as that of the top level."""
+    too comes once, as that of the top level. The path of one that stands in place of a list ends in `{}`."""
     outer = {section_of(field.annotation)[0] for field in Config.model_fields.values()}
 
     def walk(place: Place) -> Iterator[Place]:
         yield place
         for key, field in place.section.model_fields.items():
-            inner, is_list = section_of(field.annotation)
-            if inner is not None and (place.section is Config or inner not in outer):
-                path = f"{place.path}.{key}".lstrip(".") + ("[]" if is_list else "")
-                yield from walk(Place(path, inner, is_list))
+            found = sections_of(field.annotation)
+            for inner, is_list in found:
+                if place.section is Config or inner not in outer:
+                    path = f"{place.path}.{key}".lstrip(".") + ("[]" if is_list else "{}" if len(found) > 1 else "")
+                    yield from walk(Place(path, inner, is_list))
 
     return walk(Place("", Config, False))
 

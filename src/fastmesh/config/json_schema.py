@@ -91,6 +91,8 @@ def _with_reference(field: dict[str, Any]) -> dict[str, Any]:
     outer = {key: value for key, value in field.items() if key in (*_OUTER, "title")}
     inner = {key: value for key, value in field.items() if key not in outer}
     kind = inner.get("type")
+    if any(option.get("type") == "array" for option in inner.get("anyOf", ())):
+        return field
     if kind == "array":
         return {**field, "items": _with_reference(inner["items"])}
     if kind == "object" or "$ref" in inner or _REFERENCE_LINK in inner.get("anyOf", ()):

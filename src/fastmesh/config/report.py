@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fastmesh.config.describe import path_of, places, section_of
+from fastmesh.config.describe import path_of, places, sections_of
 from fastmesh.config.fields import Section, shown
 from fastmesh.config.model import Config
 from fastmesh.config.yaml_tree import MapMark, Tree, Value
@@ -33,7 +33,7 @@ def anchor(path: Path) -> str:
         if isinstance(step, str):
             known.append(step)
             if isinstance(here, type):      # it may be described elsewhere
-                known = path_of(here).replace("[]", "").split(".")
+                known = path_of(here).replace("[]", "").replace("{}", "").split(".")
     return "-".join(known)
 
 
@@ -42,6 +42,8 @@ def section_at(path: Path) -> type[Section] | None:
     here: Any = Config
     for step in path:
         here = _inner(here, step)
+    if isinstance(here, tuple):
+        here = next(section for section, is_list in here if not is_list)
     return here if isinstance(here, type) and issubclass(here, Section) else None
 
 
@@ -188,11 +190,13 @@ def _homes() -> dict[str, list[str]]:
 
 def _inner(here: Any, step: int | str) -> Any:
     """One step into the models; None where they end."""
+    if isinstance(here, tuple):     # a list of sections, or one of another kind
+        here = next(section for section, is_list in here if is_list == isinstance(step, int))
     if isinstance(step, int):
         return here
     if isinstance(here, type) and issubclass(here, Section) and step in here.model_fields:
-        inner, _ = section_of(here.model_fields[step].annotation)
-        return inner or here.model_fields[step]
+        found = sections_of(here.model_fields[step].annotation)
+        return tuple(found) if len(found) > 1 else found[0][0] if found else here.model_fields[step]
     return None
 
 

@@ -81,10 +81,10 @@ def _unused_filters(find: Finder, config: Config) -> None:
 def _endpoints(find: Finder, config: Config) -> None:
     places = {cluster.name: i for i, cluster in enumerate(config.clusters)}
     for i, cluster in enumerate(config.clusters):
-        if not cluster.endpoints:
+        if cluster.discovery is None and not cluster.listed:
             _warn(find, ("clusters", i, "endpoints"), f"the cluster '{cluster.name}' has no endpoints: "
                                                       "requests to it get 503")
-    if sum(len(cluster.endpoints) for cluster in config.clusters) > _ROWS:
+    if sum(len(cluster.listed) for cluster in config.clusters) > _ROWS:
         _warn(find, ("clusters",), f"there are more than {_ROWS:,} endpoints: those beyond share one row of statistics")
     for listener in config.listeners:
         leads = {listener.cluster} if listener.cluster else {route.cluster for route in listener.routes}
@@ -92,7 +92,7 @@ def _endpoints(find: Finder, config: Config) -> None:
             cluster_at = places.get(name) if name else None
             if cluster_at is None:
                 continue
-            for j, endpoint in enumerate(config.clusters[cluster_at].endpoints):
+            for j, endpoint in enumerate(config.clusters[cluster_at].listed):
                 if _reaches(endpoint.address, listener.address):
                     _warn(find, ("clusters", cluster_at, "endpoints", j),
                           f"the endpoint {endpoint.address} is the listener '{listener.name}', which leads here: "

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from fastmesh.control.compile_process import CONTROL_FD, HEADER, compile_once
+from fastmesh.control.compile_process import CONTROL_FD, HEADER, SNAPSHOT_FD, compile_once
 from fastmesh.control.patience import within
 from fastmesh.control.process import STDERR, Child
 
@@ -36,16 +36,16 @@ class Compiler:
         self._child: Child | None = None
         self._killed: list[Child] = []      # and perhaps not yet dead
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request, one answer. Raises CompileFailed when the process cannot be started, dies, hangs or talks
-        nonsense."""
+    async def ask(self, request: dict[str, Any], snapshot_fd: int = -1) -> dict[str, Any]:
+        """One request, one answer. `snapshot_fd` is SNAPSHOT_FD there. Raises CompileFailed when the process cannot be
+        started, dies, hangs or talks nonsense."""
         async with self._lock:
             try:
                 words = _memory_for_words()
             except OSError as error:
                 raise CompileFailed(f"the compile process cannot be started: {error.strerror}") from None
             try:
-                return await within(PATIENCE, self._exchange(request, words))
+                return await within(PATIENCE, self._exchange(request, words, snapshot_fd))
             except TimeoutError:
                 raise CompileFailed(f"the compile process did not answer within {PATIENCE:g} s") from None
             except (EOFError, ValueError, ConnectionError) as error:
@@ -56,11 +56,11 @@ class Compiler:
                 self.let_go()
                 os.close(words)
 
-    async def _exchange(self, request: dict[str, Any], words: int) -> dict[str, Any]:
+    async def _exchange(self, request: dict[str, Any], words: int, snapshot_fd: int) -> dict[str, Any]:
         ours, theirs = socket.socketpair()
+        fds = {STDERR: words, CONTROL_FD: theirs.fileno(), **({SNAPSHOT_FD: snapshot_fd} if snapshot_fd >= 0 else {})}
         try:
-            self._child = Child.fork(lambda: self._work(request), {STDERR: words, CONTROL_FD: theirs.fileno()},
-                                     lambda: None)
+            self._child = Child.fork(lambda: self._work(request), fds, lambda: None)
         except OSError:
             ours.close()
             raise

@@ -1,4 +1,5 @@
-"""The compile process: a copy of control that compiles one file, answers, and is gone.
+"""The compile process: a copy of control that compiles one file, or puts other endpoints into a snapshot, answers, and
+is gone.
 
 Control rehearses once, as it starts: importing pydantic and the YAML parser and building the validators takes thirty
 times as long as a small configuration does afterwards. Each copy has it for nothing. What control only stores is
@@ -24,8 +25,10 @@ UNUSED = ("secrets", "importlib.metadata")
 with left_out(*UNUSED):
     from fastmesh.errors import OutOfTime
     from fastmesh.snapshot.process import TIME_LIMIT, answer, refused
+    from fastmesh.snapshot.revise import revise
 
 CONTROL_FD = 3
+SNAPSHOT_FD = 4                 # the live one, for a compile or a revision of it
 HEADER = 8                      # bytes of an answer's length, little endian
 MEMORY_LIMIT = 4 << 30          # of address space beyond control's own; 100,000 endpoints take a twentieth
 CPU_LIMIT = TIME_LIMIT + 10     # seconds; the kernel's own end, when nobody is left to send SIGKILL
@@ -68,7 +71,7 @@ def rehearse() -> None:
 
 
 def compile_once(request: dict[str, Any]) -> None:
-    """Compile what is asked for and write the answer to the socket."""
+    """Compile or revise what is asked for and write the answer to the socket."""
     name_process("fastmesh-check")
     address_space = _address_space() + MEMORY_LIMIT
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
@@ -85,6 +88,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     signal.signal(signal.SIGALRM, _out_of_time)
     signal.alarm(TIME_LIMIT)
     try:
+        if "sets" in request:
+            result = revise(request)
+            return {**result, **{name: msgpack.packb(result[name]) for name in ("registry", "clusters")}}
         if registry := request.get("registry"):
             request = {**request, "registry": msgpack.unpackb(registry, strict_map_key=False)}
         result = answer(request)

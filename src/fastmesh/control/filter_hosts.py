@@ -7,7 +7,8 @@ from itertools import count
 from time import monotonic
 
 from fastmesh.control.backoff import Backoff
-from fastmesh.control.filter_host import FilterHost, HostFailed
+from fastmesh.control.filter_host import FilterHost
+from fastmesh.control.host import HostFailed
 from fastmesh.control.isolated import Isolated
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.stats import StatsFile

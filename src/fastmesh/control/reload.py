@@ -3,11 +3,17 @@
 import asyncio
 import os
 import resource
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter, time
+from typing import Any
 
 from fastmesh.control.compile import CompileFailed, Compiler
+from fastmesh.control.compile_process import SNAPSHOT_FD
+from fastmesh.control.discovery import Discoveries
+from fastmesh.control.discovery_host import FoundSet
 from fastmesh.control.fleet import Fleet, PushRefused
+from fastmesh.control.host import HostFailed
 from fastmesh.control.snapshot import Address, Snapshot, from_answer
 from fastmesh.control.sockets import Bound, CannotListen, Change, open_admin
 from fastmesh.observe.log_sink import check_log
@@ -75,10 +81,12 @@ class Prepared:
 class Configurator:
     """Turns the file into snapshots, one at a time."""
 
-    def __init__(self, path: str, compiler: Compiler, fleet: Fleet) -> None:
+    def __init__(self, path: str, compiler: Compiler, fleet: Fleet, paths: Sequence[str]) -> None:
+        """`paths`: where other processes find their packages."""
         self.path = path
         self.compiler = compiler
         self.fleet = fleet
+        self.discoveries = Discoveries(paths, fleet.ground.journal, fleet.ground.events, self.update)
         self.admin: Bound | None = None     # sockets of the admin API now
         self.counts = ReloadCounts()
         self.lock = asyncio.Lock()      # of everything that changes workers: reload, replacement
@@ -96,7 +104,9 @@ class Configurator:
         try:
             answer = await self.compiler.ask({
                 "file": self.path, "version": self._last_version + 1, "open_files": self._open_files,
-                "registry": live.registry if live is not None else None})
+                "registry": live.registry if live is not None else None,
+                "former": (SNAPSHOT_FD, live.size) if live is not None else None},
+                live.fd if live is not None else -1)
         except CompileFailed as error:
             raise BadConfiguration(str(error)) from None
         self.files = (self.path, *answer.get("files", ()))
@@ -107,6 +117,76 @@ class Configurator:
         if live is not None:
             self.fleet.ground.stats.forget_rows(answer["reused"])
         return from_answer(answer)
+
+    async def discover(self, snapshot: Snapshot) -> tuple[Snapshot, dict[str, FoundSet], dict[str, Any]]:
+        """The snapshot with what its policies find, the sets, and what became of them. It takes the place of the one
+        that is given. Raises BadConfiguration; then nothing has changed."""
+        try:
+            found = await self.discoveries.prepare(snapshot)
+            if not found:
+                return snapshot, {}, {}
+            revised, answer = await self._revise(snapshot, snapshot.version, found)
+            if revised is not snapshot:
+                snapshot.close()
+            return revised, found, answer
+        except (HostFailed, CompileFailed) as error:
+            self.discoveries.drop()
+            snapshot.close()
+            raise BadConfiguration(f"the discovery host cannot be used: {error}" if isinstance(error, HostFailed) else
+                                   str(error)) from None
+        except BaseException:
+            self.discoveries.drop()
+            snapshot.close()
+            raise
+
+    async def _revise(self, snapshot: Snapshot, version: int,
+                      found: dict[str, FoundSet]) -> tuple[Snapshot, dict[str, Any]]:
+        """A snapshot with other endpoints, or the same one when nothing changes. Raises CompileFailed."""
+        known = {spec.cluster for spec in snapshot.discoveries}
+        answer = await self.compiler.ask({
+            "version": version, "snapshot": (SNAPSHOT_FD, snapshot.size), "registry": snapshot.registry,
+            "clusters": snapshot.clusters_packed,
+            "sets": {cluster: (one.packed, one.may_be_empty) for cluster, one in found.items() if cluster in known},
+        }, snapshot.fd)
+        if not answer["ok"]:
+            raise CompileFailed(answer["text"])
+        if not answer["changed"]:
+            return snapshot, answer
+        self.fleet.ground.stats.forget_rows(answer["reused"])
+        return snapshot.revised(answer), answer
+
+    async def update(self) -> None:
+        """Make live what policies have found. The file is not read: what was changed there waits for a reload."""
+        async with self.lock:
+            found, live = self.discoveries.take(), self.fleet.ground.live
+            if not found or live is None or self.fleet.is_draining:
+                return
+            try:
+                snapshot, answer = await self._revise(live, self._last_version + 1, found)
+                if snapshot is not live:
+                    self._last_version += 1
+                    await self._go_live(snapshot)
+                    live.close()
+            except (CompileFailed, PushRefused) as error:
+                self.discoveries.put_back(found, str(error))
+                return
+            self.discoveries.note(snapshot, found, answer)
+
+    async def _go_live(self, snapshot: Snapshot) -> None:
+        """One that has the listeners of the live one. Raises PushRefused."""
+        try:
+            change = self.fleet.ground.sockets.prepare(
+                snapshot.listeners, max(snapshot.process.workers, len(self.fleet.slots)))
+        except CannotListen as error:
+            snapshot.close()
+            raise PushRefused(str(error)) from None
+        try:
+            await self.fleet.push(snapshot, change)
+        except BaseException:
+            change.cancel()
+            snapshot.close()
+            raise
+        self.fleet.adopt(snapshot, change)
 
     def prepare(self, snapshot: Snapshot) -> Prepared:
         """Open what the snapshot needs. Raises BadConfiguration; then nothing has changed."""
@@ -148,11 +228,13 @@ class Configurator:
         try:
             snapshot = await self.compile()
             compiled = perf_counter()
+            snapshot, found, answer = await self.discover(snapshot)
             prepared = self.prepare(snapshot)
             await self.fleet.push(snapshot, prepared.change)
         except (BadConfiguration, PushRefused) as error:
             if prepared is not None:
                 prepared.cancel()
+            self.discoveries.drop()
             now = perf_counter()
             outcome = Outcome(False, live.version if live else 0, (now - begun) * 1000, (compiled - begun) * 1000,
                               text=str(error))
@@ -164,8 +246,15 @@ class Configurator:
         self.fleet.adopt(snapshot, prepared.change)
         if live is not None:
             live.close()
+        self.settle(snapshot, found, answer)
         self.counts.note(outcome)
         return outcome, prepared
+
+    def settle(self, snapshot: Snapshot, found: dict[str, FoundSet], answer: dict[str, Any]) -> None:
+        """A snapshot from the file is live."""
+        self.discoveries.settle(snapshot)
+        if found:
+            self.discoveries.note(snapshot, found, answer)
 
 
 def raise_open_files() -> int:

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
 from typing import Any, TypedDict
 
@@ -33,6 +33,18 @@ class ListenerSpec:
     protocol: str
     direction: str
     backlog: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoverySpec:
+    """A policy that finds the endpoints of a cluster. Times are in seconds."""
+
+    cluster: str
+    use: str
+    key: str                # alike as long as its class and its settings are
+    first_wait: float
+    debounce: float
+    allow_empty: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,9 @@ class Snapshot:
     filters_size: int = 0   # of what stands behind the snapshot in the memfd: filters, for the worker's Python
     isolated: Isolated | None = None
     filter_names: dict[int, str] = field(default_factory=dict)
-    files: tuple[str, ...] = ()     # that filters come from
+    files: tuple[str, ...] = ()     # that classes come from
+    discovery_size: int = 0     # of what stands behind the filters: policies, for their host
+    discoveries: tuple[DiscoverySpec, ...] = ()
 
     def clusters(self) -> list[dict[str, Any]]:
         """`[{id, name, lb, endpoints: [{row, address, weight}]}]`."""
@@ -83,6 +97,15 @@ class Snapshot:
     def listener(self, listener_id: int) -> ListenerSpec | None:
         return next((spec for spec in self.listeners if spec.id == listener_id), None)
 
+    def revised(self, answer: dict[str, Any]) -> "Snapshot":
+        """This one with other endpoints, from the compile process's answer. It is another one: both are closed."""
+        packed: bytes = answer["snapshot"]
+        behind = os.pread(self.fd, self.filters_size + self.discovery_size, self.size)
+        return replace(
+            self, version=answer["version"], size=len(packed), registry=answer["registry"],
+            clusters_packed=answer["clusters"], loaded_at=time(),
+            fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed + behind))
+
     def close(self) -> None:
         os.close(self.fd)
 
@@ -91,12 +114,13 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
     """From the compile process's answer to a good file."""
     packed: bytes = answer["snapshot"]
     filters: bytes = answer["filters"]
+    discovery: bytes = answer["discovery"]
     process = dict(answer["process"])
     log = process.pop("access_log")
     return Snapshot(
         version=answer["version"],
         size=len(packed),
-        fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed + filters),
+        fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed + filters + discovery),
         listeners=tuple(ListenerSpec(**spec) for spec in answer["listeners"]),
         process=ProcessSpec(access_log=log and log["path"], **process),
         node=answer["node"],
@@ -111,6 +135,8 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
         isolated=_isolated(answer["isolated"]),
         filter_names=answer["names"]["filters"],
         files=tuple(answer["files"]),
+        discovery_size=len(discovery),
+        discoveries=tuple(DiscoverySpec(**spec) for spec in answer["discoveries"]),
     )
 
 

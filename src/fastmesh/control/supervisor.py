@@ -28,13 +28,14 @@ from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
 from fastmesh.observe.filter_report import describe_filter
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.log_sink import LogSink
-from fastmesh.observe.prometheus import ProcessUse, Scene
+from fastmesh.observe.prometheus import DiscoveryFigures, ProcessUse, Scene
 from fastmesh.observe.stats import StatsFile, StatsShelf
 
 DRAIN_IDLE_MS = 1000        # what a drain that ends in exit allows connections that carry nothing
 HANG_SECONDS = 10.0         # before a snapshot says how long a worker may stand still
 ORPHAN_SECONDS = 2.0        # past orphan_grace, for a worker of a dead control process to leave when it is asked
 WATCH_SECONDS = 1.0         # between two looks at the files, with --watch
+DISCOVERY_SECONDS = 5.0     # for discovery policies to give back what they hold
 LOG_SECONDS = 1.0           # for the last lines of the access log to leave
 NO_NODE = {"service": "unknown", "version": "unknown", "namespace": "default", "workload": "unknown", "cluster": ""}
 OK = 0
@@ -52,10 +53,11 @@ class Supervisor:
         self.started_at = time()
         self._started = monotonic()
         self.stats_shelf = StatsShelf()
-        self.ground = Ground(journal, SocketShelf(), self.stats_shelf, package_paths("fastmesh", "msgpack"),
-                             self._workers_changed, entry=worker_entry, shared_fd=shared_memory())
+        paths = package_paths("fastmesh", "msgpack")
+        self.ground = Ground(journal, SocketShelf(), self.stats_shelf, paths, self._workers_changed,
+                             entry=worker_entry, shared_fd=shared_memory())
         self.fleet = Fleet(self.ground)
-        self.configurator = Configurator(config_path, Compiler(), self.fleet)
+        self.configurator = Configurator(config_path, Compiler(), self.fleet, paths)
         self._watchdog = Watchdog(lambda: self.fleet.processes, self._hang_seconds, journal, self._workers_changed)
         self._admin: Server | None = None
         self._sink: LogSink | None = None
@@ -117,6 +119,7 @@ class Supervisor:
             self.journal.error(f"not started: {self.configurator.path} cannot be used")
             return False
         try:
+            snapshot, found, answer = await self.configurator.discover(snapshot)
             prepared = self.configurator.prepare(snapshot)
         except BadConfiguration as error:
             for line in str(error).splitlines():
@@ -130,6 +133,7 @@ class Supervisor:
         except (Refused, WorkerFailed) as error:
             self.journal.error(f"not started: {error}")
             return False
+        self.configurator.settle(snapshot, found, answer)
         self._is_up = True
         if self._watch is not None:
             self._watch.learn()
@@ -219,6 +223,7 @@ class Supervisor:
 
     async def _tear_down(self, grace_ms: int) -> None:
         """Workers first, then the log with their last lines, then the admin API: it answers to the end."""
+        self.configurator.discoveries.end()
         drain = self._loop.create_task(self.fleet.drain(grace_ms, min(DRAIN_IDLE_MS, grace_ms)))
         hurry = self._loop.create_task(self._hurry.wait())
         await asyncio.wait([drain, hurry], return_when=asyncio.FIRST_COMPLETED)
@@ -229,12 +234,22 @@ class Supervisor:
             await drain
         hurry.cancel()
         await self.configurator.compiler.end()
+        await self._see_off_discovery()
         if self._sink is not None:
             await self._loop.run_in_executor(None, self._sink.stop, LOG_SECONDS)
         if self._admin is not None:
             await self._admin.drain(0.2)
         if self.configurator.admin is not None:
             self.configurator.admin.close()
+
+    async def _see_off_discovery(self) -> None:
+        discoveries = self.configurator.discoveries
+        try:
+            await within(DISCOVERY_SECONDS, discoveries.gone())
+        except TimeoutError:
+            for host in discoveries.processes:
+                host.kill()
+            await discoveries.gone()
 
     # --- signals ---
 
@@ -390,7 +405,9 @@ class Supervisor:
     def clusters(self) -> Iterator[dict[str, Any]]:
         now = monotonic_ns()
         for cluster in self.ground.live.clusters() if self.ground.live is not None else ():
+            finding = self.configurator.discoveries.findings.get(cluster["name"])
             yield {"name": cluster["name"], "id": cluster["id"], "load_balancer": cluster["lb"],
+                   **({"discovery": finding.to_dict()} if finding is not None else {}),
                    "endpoints": [self._endpoint(e, now) for e in cluster["endpoints"]]}
 
     def _endpoint(self, endpoint: dict[str, Any], now: int) -> dict[str, Any]:
@@ -427,6 +444,9 @@ class Supervisor:
             "clusters": {name: shelf.cluster(row) for row, name in (live.cluster_names if live else {}).items()},
             "worker_restarts": self.ground.restarts, "worker_hangs": self.ground.hangs,
             "filter_host_restarts": self.ground.host_restarts,
+            "discovery": {cluster: finding.to_dict()
+                          for cluster, finding in self.configurator.discoveries.findings.items()},
+            "discovery_host_restarts": self.configurator.discoveries.restarts,
             "processes": [{"process": use.process, "slot": use.slot, "resident_bytes": use.memory,
                            "cpu_seconds": use.cpu_seconds, "open_fds": use.open_fds} for use in self._processes()],
         }
@@ -446,7 +466,7 @@ class Supervisor:
                 "snapshot_loaded": live.loaded_at if live else 0, "reload_seconds": counts.last_seconds,
                 "workers": len(self.fleet.slots), "workers_serving": len(self.fleet.serving),
                 "restarts": self.ground.restarts, "hangs": self.ground.hangs, "draining": int(self._end.is_set()),
-                "journal_lost": self.journal.lost,
+                "discovery_restarts": self.configurator.discoveries.restarts, "journal_lost": self.journal.lost,
                 "log_lost": self._log_lost + (self._sink.lost if self._sink is not None else 0),
             },
             reloads={"good": counts.good, "bad": counts.bad},
@@ -454,7 +474,10 @@ class Supervisor:
                    ",".join(sorted({w.engine for w in self.fleet.processes if w.engine}))),
             processes=self._processes(), heartbeats=[
                 (slot.index, age) for slot in self.fleet.slots if slot.current is not None
-                if (age := _heartbeat_age(slot.current)) is not None], uptime=monotonic() - self._started)
+                if (age := _heartbeat_age(slot.current)) is not None], uptime=monotonic() - self._started,
+            discoveries=[
+                DiscoveryFigures(cluster, finding.updates, finding.unchanged, finding.errors, finding.age())
+                for cluster, finding in self.configurator.discoveries.findings.items()])
 
     def _processes(self) -> list[ProcessUse]:
         found = {("control", ""): ProcessUse("control", "", *process_use(os.getpid()))}
@@ -473,6 +496,12 @@ class Supervisor:
                 use.memory += memory
                 use.cpu_seconds += cpu_seconds
                 use.open_fds += open_fds
+        for discovery in self.configurator.discoveries.processes:
+            memory, cpu_seconds, open_fds = process_use(discovery.pid)
+            use = found.setdefault(("discovery", ""), ProcessUse("discovery", "", 0, 0.0, 0))
+            use.memory += memory
+            use.cpu_seconds += cpu_seconds
+            use.open_fds += open_fds
         return list(found.values())
 
 

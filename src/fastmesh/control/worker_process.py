@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from fastmesh.control.filter_host import HostFailed
 from fastmesh.control.filter_hosts import FilterHosts
+from fastmesh.control.host import HostFailed
 from fastmesh.control.patience import within
 from fastmesh.control.process import Child, command, worker_environment
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
@@ -145,9 +145,16 @@ class WorkerProcess:
         return took
 
     async def _push(self, snapshot: Snapshot, bypassed: dict[int, int]) -> float:
+        # While a filter host starts, another snapshot may become live, and this one be closed.
+        fd = os.dup(snapshot.fd)
         try:
-            host, host_fds = await self.hosts.prepare(
-                snapshot.isolated, (snapshot.fd, snapshot.size, snapshot.filters_size))
+            return await self._hand_over(snapshot, fd, bypassed)
+        finally:
+            os.close(fd)
+
+    async def _hand_over(self, snapshot: Snapshot, fd: int, bypassed: dict[int, int]) -> float:
+        try:
+            host, host_fds = await self.hosts.prepare(snapshot.isolated, (fd, snapshot.size, snapshot.filters_size))
         except HostFailed as failure:
             raise Refused(f"its filter host cannot be used: {failure}") from None
         if not self.is_alive:
@@ -156,7 +163,7 @@ class WorkerProcess:
         self._send({"op": "snapshot", "version": snapshot.version, "size": snapshot.size,
                     "filters": snapshot.filters_size,
                     "orphan_grace_ms": snapshot.process.orphan_grace_ms, "host": host,
-                    "bypassed": bypassed}, (snapshot.fd, *host_fds))
+                    "bypassed": bypassed}, (fd, *host_fds))
         try:
             took: float = await within(ACK_SECONDS, waiting)
         except TimeoutError:

@@ -1,5 +1,5 @@
-"""All filters and load balancers of a configuration: their classes imported, their settings read, everything that is
-wrong in one go.
+"""All filters and policies of a configuration: their classes imported, their settings read, everything that is wrong
+in one go.
 
 It works on what the file says, as the checks of the configuration do, so that it finds everything even where another
 part of the file is wrong.
@@ -11,25 +11,29 @@ from typing import Any, NamedTuple
 
 from fastmesh.config.chains import Chain, balancers_of, chains_of, named_of
 from fastmesh.config.checks import Finder, map_of, maps_of, text_of
-from fastmesh.config.fields import closest, read_flag, shown
+from fastmesh.config.fields import read_flag, shown
 from fastmesh.config.filter import FilterUse
 from fastmesh.config.load import Looked
 from fastmesh.config.load_balancer import LoadBalancer as LoadBalancerUse
-from fastmesh.config.report import Path, anchor, path_text, wrong_at
-from fastmesh.config.yaml_tree import MapMark, Tree, Value
+from fastmesh.config.report import Path
+from fastmesh.config.yaml_tree import Tree, Value
 from fastmesh.errors import WrongValue
 from fastmesh.filters.balancer import LoadBalancer
+from fastmesh.filters.discovery_inspection import DiscoveryFound, inspect_discoveries
 from fastmesh.filters.filter import Filter
+from fastmesh.filters.given import Keys, bad_settings_of, read_given
 from fastmesh.filters.loading import FILTER, LOAD_BALANCER, CannotLoad, Kind, Loaded, Loader
 from fastmesh.filters.phases import PHASES, QUESTIONS, TCP_PHASES, BadClass, phases_of, questions_of
-from fastmesh.filters.settings import KINDS, Setting, read, settings_of
+from fastmesh.filters.settings import settings_of
 from fastmesh.units import format_duration, parse_duration, parse_size
 
 # What the operator writes beside the settings, and what every instance has already.
 RESERVED = frozenset((*FilterUse.OPERATORS, "log", "metrics", "mesh", "security", "needs", "changes_body", "start",
                       "stop", *PHASES))
+KEYS = Keys(FilterUse.OPERATORS, RESERVED, "filters")
 BALANCER_RESERVED = frozenset((*LoadBalancerUse.OPERATORS, *LoadBalancerUse.REFUSED, "log", "metrics", "start", "stop",
                                *QUESTIONS))
+BALANCER_KEYS = Keys(LoadBalancerUse.OPERATORS, BALANCER_RESERVED, "clusters-load_balancer", LoadBalancerUse.REFUSED)
 POLICIES = ("closed", "open", "skip")
 BALANCER_POLICIES = ("closed", "open")
 
@@ -56,14 +60,17 @@ class Inspected(NamedTuple):
     "load_balancer")`, …"""
 
     by_place: dict[Path, Found]
-    files: list[str]                # that filters come from, whether or not they could be loaded
+    files: list[str]                # that classes come from, whether or not they could be loaded
+    discoveries: dict[Path, DiscoveryFound]     # `("clusters", 0, "endpoints")`
 
 
 def inspect(tree: Tree) -> Looked:
-    """Loads every filter of the file."""
+    """Loads every filter and every discovery policy of the file."""
     look = _Look(tree)
     look.run()
-    return Looked(look.find.problems, look.warn.problems, Inspected(look.found, look.loader.files))
+    discoveries = inspect_discoveries(tree, look.loader)
+    return Looked([*look.find.problems, *discoveries.problems], [*look.warn.problems, *discoveries.warnings],
+                  Inspected(look.found, look.loader.files, discoveries.found))
 
 
 class _Look:
@@ -133,14 +140,15 @@ class _Look:
         self.seen.add(cls)
         phases, bad = phases_of(cls)
         settings, bad_settings = settings_of(cls, Filter)
-        bad += _bad_settings(cls, settings, bad_settings, RESERVED, "filter")
+        bad += bad_settings_of(cls, settings, bad_settings, KEYS, "filter")
         budget = self.decided(bad, cls, "budget", parse_duration)
         body_limit = self.decided(bad, cls, "body_limit", parse_size)
         policy = cls.on_error
         if policy is not None and policy not in POLICIES:
             bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open, skip or None"))
         needs = self.needed(bad, cls)
-        values = self.read(path, item, cls, settings, bad, FilterUse.OPERATORS, RESERVED)
+        values, bad_defaults = read_given(self.find, path, item, cls, settings, KEYS)
+        bad += bad_defaults
         for problem in bad if is_new else ():
             self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
         if bad or len(self.find.problems) > before:
@@ -160,7 +168,7 @@ class _Look:
         self.seen.add(cls)
         questions, bad = questions_of(cls)
         settings, bad_settings = settings_of(cls, LoadBalancer)
-        bad += _bad_settings(cls, settings, bad_settings, BALANCER_RESERVED, "load balancer")
+        bad += bad_settings_of(cls, settings, bad_settings, BALANCER_KEYS, "load balancer")
         budget = self.decided(bad, cls, "budget", parse_duration)
         interval = self.decided(bad, cls, "interval", parse_duration)
         if interval and not LoadBalancerUse.SHORTEST <= interval <= LoadBalancerUse.LONGEST:
@@ -174,8 +182,8 @@ class _Look:
             bad.append(BadClass(f"{cls.__name__}.isolated is True, and a load balancer is asked within the worker", "",
                                 "remove it; let an isolated filter or another process put what it found into "
                                 "fastmesh.shared, and read it here"))
-        values = self.read(path, item, cls, settings, bad, LoadBalancerUse.OPERATORS, BALANCER_RESERVED,
-                           LoadBalancerUse.REFUSED)
+        values, bad_defaults = read_given(self.find, path, item, cls, settings, BALANCER_KEYS)
+        bad += bad_defaults
         for problem in bad if is_new else ():
             self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
         written = text_of(item, "on_error")
@@ -212,53 +220,6 @@ class _Look:
                                 'write needs = ("authorization",)'))
             return None
         return tuple(name.lower() for name in cls.needs)
-
-    def read(self, path: Path, item: dict[str, Value], cls: type, settings: list[Setting], bad: list[BadClass],
-             operators: tuple[str, ...], reserved: frozenset[str], refused: tuple[str, ...] = ()) -> dict[str, Any]:
-        """The settings' values; what is wrong with those of the file is reported at once."""
-        values: dict[str, Any] = {}
-        given = {key: value for key, value in item.items() if key not in (*operators, *refused)}
-        known = [setting.name for setting in settings if setting.name not in reserved]
-        meant: set[str] = set()
-        for key in given:
-            if key not in known:
-                meant.add(self.unknown(path, key, cls, known, given, operators))
-        for setting in settings:
-            if setting.name in reserved:
-                continue
-            if setting.name in given:
-                mark, taken = self.tree.find((*path, setting.name))
-                if taken == len(path) + 1 and self.tree.is_broken(mark):
-                    continue
-                value, wrong = read(setting.annotation, given[setting.name])
-                for one in wrong:
-                    self.find.problems.append(wrong_at(self.tree, (*path, setting.name, *one.at), one.what))
-                values[setting.name] = value
-            elif not setting.is_required:
-                value, wrong = read(setting.annotation, setting.default)
-                bad += [BadClass(f"the default of {cls.__name__}.{setting.name} is {one.what.found}", one.what.allowed)
-                        for one in wrong]
-                values[setting.name] = value
-            elif setting.name not in meant:
-                self.find.add(path, f"the setting '{setting.name}' of {cls.__name__} is missing",
-                              hint=f"add {setting.name}")
-        return values
-
-    def unknown(self, path: Path, key: str, cls: type, known: list[str], given: dict[str, Value],
-                operators: tuple[str, ...]) -> str:
-        """Reports a key; returns the one that was probably meant."""
-        mark, _ = self.tree.find(path)
-        start, end = mark.keys[key] if isinstance(mark, MapMark) and key in mark.keys else (mark.start, 0)
-        # The operator's keys are meant as often as the class's own.
-        hint = closest(key, (*known, *operators))
-        meant = hint.removeprefix("write ")
-        if meant in given:
-            hint = f"{meant} is there already; remove this one"
-        self.find.problems.append(self.tree.source.problem(
-            f"unknown key {shown(key)}: {cls.__name__} has no such setting", start, end,
-            path=path_text(path), found=shown(key), allowed=", ".join((*known, *operators)),
-            hint=hint or "remove it", anchor="filters" if operators is FilterUse.OPERATORS else anchor(path)))
-        return meant
 
     def policy(self, path: Path, item: dict[str, Value], cls: type[Filter]) -> None:
         """A filter that guards something is not made to let everybody through by accident."""
@@ -299,18 +260,3 @@ class _Look:
                     self.find.add((*path, "match", key), f"{name} has the phase on_connection, and a connection has no "
                                   f"{key} to match", allowed="a match with share alone", key=True,
                                   hint="make two filters of it, one of them with on_connection alone")
-
-
-def _bad_settings(cls: type, settings: list[Setting], bad: list[tuple[str, str]], reserved: frozenset[str],
-                  word: str) -> list[BadClass]:
-    return [*(_bad_setting(cls, name, reason) for name, reason in bad if name not in reserved),
-            *(BadClass(f"{cls.__name__}.{name} has the name of what every {word} has", "another name",
-                       f"write {name} = … without an annotation to decide it for the class, or choose another name")
-              for name in (*(setting.name for setting in settings), *(name for name, _ in bad)) if name in reserved)]
-
-
-def _bad_setting(cls: type, name: str, reason: str) -> BadClass:
-    where = f"{cls.__name__}.{name}" if name else f"the settings of {cls.__name__}"
-    return BadClass(f"{where} is no setting: {reason}", KINDS,
-                    f"annotate it with one of them; write {name or 'x'}: ClassVar[…] = … for what is no setting, or "
-                    f"set it in start")

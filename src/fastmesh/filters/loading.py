@@ -21,25 +21,28 @@ from typing import Any, NamedTuple
 import fastmesh
 from fastmesh.errors import OutOfTime
 from fastmesh.filters.balancer import LoadBalancer
+from fastmesh.filters.discovery import Discovery
 from fastmesh.filters.filter import Filter
 
-BUILT_IN = "fastmesh.filters.builtin"
 MAX_FILE = 1 << 20
 _MAX_PACKAGE = 64 << 20     # bytes of a package that are looked at to tell its versions apart
 _MAX_PRINTED = 4096
 
 
 class Kind(NamedTuple):
-    """What a class must be to be used at some place."""
+    """What is loaded: a subclass of `base`, known by a name where packages say so, or where it is built in."""
 
     base: type
-    word: str               # for people
-    group: str              # entry points of those that are installed
-    names: str              # of those that are built in, in BUILT_IN
+    noun: str
+    group: str              # of entry points
+    built_in: str           # the module that has those that come with fastmesh
+    names: str = "NAMES"    # under which name
 
 
-FILTER = Kind(Filter, "filter", "fastmesh.filters", "NAMES")
-LOAD_BALANCER = Kind(LoadBalancer, "load balancer", "fastmesh.load_balancers", "LOAD_BALANCERS")
+FILTER = Kind(Filter, "filter", "fastmesh.filters", "fastmesh.filters.builtin")
+LOAD_BALANCER = Kind(
+    LoadBalancer, "load balancer", "fastmesh.load_balancers", "fastmesh.filters.builtin", "LOAD_BALANCERS")
+DISCOVERY = Kind(Discovery, "discovery policy", "fastmesh.discovery", "fastmesh.discovery")
 
 
 class CannotLoad(Exception):
@@ -106,7 +109,7 @@ class Loader:
     def _load_module(self, name: str, qualname: str, kind: Kind) -> Loaded:
         if not all(part.isidentifier() for part in name.split(".")):
             raise CannotLoad(f"found {name!r}, which is no name of a module",
-                             f"my_package.module:Class, ./file.py:Class, or the name of an installed {kind.word}")
+                             f"my_package.module:Class, ./file.py:Class, or the name of an installed {kind.noun}")
         module, printed = self._import(name, lambda: importlib.import_module(name), name)
         cls = _class_of(module, qualname, name, kind)
         return Loaded(cls, "module", name, qualname, getattr(module, "__file__", None) or "",
@@ -199,12 +202,12 @@ def _class_of(module: ModuleType, qualname: str, place: str, kind: Kind) -> type
 
 
 def _installed(name: str, kind: Kind) -> tuple[str, str]:
-    """Module and class of what is known by a name."""
+    """Module and class of one that is known by a name."""
     from importlib.metadata import entry_points
 
     known: dict[str, str] = {}
-    if importlib.util.find_spec(BUILT_IN) is not None:
-        known = dict(getattr(importlib.import_module(BUILT_IN), kind.names, {}))
+    if importlib.util.find_spec(kind.built_in) is not None:
+        known = dict(getattr(importlib.import_module(kind.built_in), kind.names, {}))
     # A package cannot take the place of one that is built in.
     known = {**{point.name: point.value for point in entry_points(group=kind.group)}, **known}
     if name in known:
@@ -218,7 +221,7 @@ def _installed(name: str, kind: Kind) -> tuple[str, str]:
         hint = f"write {head}:{tail}"
     else:
         hint = "install the package that brings it, or write my_package.module:Class or ./file.py:Class"
-    raise CannotLoad(f"there is no {kind.word} {name!r} built in or installed", ", ".join(sorted(known)[:20]), hint)
+    raise CannotLoad(f"there is no {kind.noun} {name!r} built in or installed", ", ".join(sorted(known)[:20]), hint)
 
 
 def _fingerprint_of(top: ModuleType) -> str:

@@ -1,4 +1,4 @@
-"""Filters and load balancers made by hand: settings as keywords, checked as those of a configuration are.
+"""Filters and policies made by hand: settings as keywords, checked as those of a configuration are.
 
 For tests, and for whoever else calls such a class himself. A worker makes its own without it.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from fastmesh.config.fields import closest
 from fastmesh.filters.balancer import LoadBalancer
+from fastmesh.filters.discovery import Discovery
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.settings import Setting, read, settings_of
 
-Made = Filter | LoadBalancer
+Made = Filter | LoadBalancer | Discovery
 
 
 def set_settings(made: Made, given: dict[str, object]) -> None:
@@ -52,7 +53,8 @@ def put(made: object, name: str, value: object) -> None:
 
 
 def _declared(cls: type[Made]) -> list[Setting]:
-    settings, bad = settings_of(cls, LoadBalancer if issubclass(cls, LoadBalancer) else Filter)
+    base = next((base for base in (Discovery, LoadBalancer) if issubclass(cls, base)), Filter)
+    settings, bad = settings_of(cls, base)
     for name, reason in bad:
         raise TypeError(f"{cls.__name__}.{name} is no setting: {reason}; write {name}: ClassVar[…] = … for what is no "
                         "setting, or set it in start")

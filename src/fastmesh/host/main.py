@@ -16,9 +16,10 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any
+from typing import Any, NoReturn
 
 import uvloop
 
@@ -115,7 +116,7 @@ class HostProcess:
                 instance.start()        # on the loop: it may begin tasks
                 self.hosted.append(hosted_of(instance, spec))
             except BaseException as error:      # also SystemExit, and whatever else a module may raise
-                raise CannotStart(f"filter {spec['name']}: {_trace(error)}") from error
+                raise CannotStart(f"filter {spec['name']}: {trace_of(error)}") from error
 
     def stop(self) -> None:
         for hosted in self.hosted:
@@ -123,7 +124,7 @@ class HostProcess:
                 hosted.instance.stop()
             except BaseException as error:
                 self.tell({"op": "event", "what": "filter_error", "filter": hosted.instance.name,
-                           "text": f"stop: {_trace(error)}"})
+                           "text": f"stop: {trace_of(error)}"})
 
     def beat(self) -> None:
         """The loop turns; and what takes too long is ended."""
@@ -153,11 +154,11 @@ class HostProcess:
     def on_loop_error(self, loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
         """A task of a filter's own, whose exception nobody took."""
         error = what.get("exception")
-        text = f"{what.get('message', '')}\n{_trace(error) if error is not None else ''}"
+        text = f"{what.get('message', '')}\n{trace_of(error) if error is not None else ''}"
         self.tell({"op": "event", "what": "filter_error", "filter": "host", "text": text[-TEXT_MOST:]})
 
 
-def _trace(error: BaseException) -> str:
+def trace_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error, limit=-12)).rstrip()
 
 
@@ -168,33 +169,46 @@ def _die_with(control_pid: int) -> None:
         sys.exit(1)
 
 
-def main(argv: list[str]) -> int:
-    """`argv`: slot of the worker, where the filters begin in their descriptor, their bytes, pid of control, low or
-    normal priority."""
-    slot, at, size, control_pid, priority = argv[:5]
-    _die_with(int(control_pid))
+def enter(control_pid: int, title: str, command: str, *, gives_way: bool) -> None:
+    """What a host process does before anything else. `gives_way`: to workers that want the processor."""
+    _die_with(control_pid)
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    name_process("fastmesh-filter")
-    name_command(f"fastmesh-filters-{slot}")
-    if priority == "low":
+    name_process(title)
+    name_command(command)
+    if gives_way:
         yield_to_worker()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    filters = unpack(os.pread(FILTERS_FD, int(size), int(at)))
-    os.close(FILTERS_FD)
 
+
+def live(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
+    """The rest of the process: `work` on a loop, and the exit with the status that it returns."""
     async def begin() -> int:
         # The runner has put its own in place of what is ignored.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return await HostProcess(filters).run()
+        return await work()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(begin())
-    # Threads that a filter started must not keep the process.
+    # Threads that an author's code started must not keep the process.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def main(argv: list[str]) -> int:
+    """`argv`: slot of the worker, where the filters begin in their descriptor, their bytes, low or normal priority,
+    pid of control."""
+    slot, at, size, priority, control_pid = argv[:5]
+    enter(int(control_pid), "fastmesh-filter", f"fastmesh-filters-{slot}", gives_way=priority == "low")
+    filters = unpack(os.pread(FILTERS_FD, int(size), int(at)))
+    os.close(FILTERS_FD)
+
+    async def work() -> int:
+        return await HostProcess(filters).run()
+
+    live(work)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What workers tell of their filters: into the journal, and the last of it for `GET /events`."""
+"""What workers tell of their filters, and control of discovery policies: into the journal, and the last of it for
+`GET /events`."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ MOST_TEXT = 8192        # characters; a traceback with its lines
 # What is told, and at which level the journal has it.
 KINDS = {"filter_error": "error", "filter_overrun": "warn", "filter_quarantined": "error", "filter_back": "info",
          "filter_shadow": "info", "filter_log": "info", "filter_host": "error"}
+DISCOVERY = {"discovery_update": "info", "discovery_log": "info", "discovery_error": "error"}
 
 
 class Events:
@@ -33,6 +35,14 @@ class Events:
         self._kept.append({"at": round(time(), 3), "worker": worker, "what": what, "filter": name, "level": level,
                            "text": text})
         self._journal.write(LEVELS.index(level), f"filter {name}: {text}")
+
+    def note(self, cluster: str, what: str, text: str, level: str = "") -> None:
+        """Of the discovery policy of a cluster; of all of them when it is empty."""
+        cluster, text = cluster[:255], text[:MOST_TEXT]
+        level = level if level in LEVELS else DISCOVERY[what]
+        self._kept.append({"at": round(time(), 3), "worker": None, "what": what, "cluster": cluster, "level": level,
+                           "text": text})
+        self._journal.write(LEVELS.index(level), f"discovery of cluster {cluster}: {text}" if cluster else text)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(list(self._kept))

@@ -127,6 +127,18 @@ FILTERS = {
 FILTER_OVERFLOW = Family("fastmesh_filter_series_overflow_total", "counter",
                          "Times a filter's own metric was counted under `other`, as it had too many sets of labels.")
 
+DISCOVERY_UPDATES = Family("fastmesh_discovery_updates_total", "counter",
+                           "Sets of endpoints that a cluster's policy has found and that became live.", _CLUSTER)
+DISCOVERY_UNCHANGED = Family("fastmesh_discovery_unchanged_total", "counter",
+                             "Sets that said what was known already.", _CLUSTER)
+DISCOVERY_ERRORS = Family("fastmesh_discovery_errors_total", "counter",
+                          "Failures of a cluster's policy: it `raised`, `ended`, was `silent` for too long, its "
+                          "process `died`, its set was `refused`, or `empty` and not believed. Endpoints stay as they "
+                          "were.",
+                          ("cluster", "kind"))
+DISCOVERY_AGE = Family("fastmesh_discovery_age_seconds", "gauge",
+                       "How long ago the policy's last good set came; no row before the first.", _CLUSTER)
+
 # The global numbers of a worker. `_total` is added to counters.
 _GLOBAL_HELP = {
     "accepted": "Client connections accepted.",
@@ -206,6 +218,8 @@ CONTROL = {
     "workers": Family("fastmesh_workers", "gauge", "Worker slots."),
     "workers_serving": Family("fastmesh_workers_serving", "gauge", "Workers that serve the live snapshot."),
     "restarts": Family("fastmesh_worker_restarts_total", "counter", "Workers that died and were replaced."),
+    "discovery_restarts": Family("fastmesh_discovery_host_restarts_total", "counter",
+                                 "Times the process of discovery policies ended, or was killed, and was replaced."),
     "hangs": Family("fastmesh_worker_hangs_total", "counter",
                     "Workers that were killed because they stood still, or did not answer."),
     "heartbeat": Family("fastmesh_worker_heartbeat_age_seconds", "gauge",
@@ -254,6 +268,8 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
      "200 sets of them for each metric and 2,048 in all, per worker; what comes beyond is counted under `other`. Such "
      "labels may be taken from requests.",
      (*FILTER_PHASES.values(), *FILTERS.values(), FILTER_OVERFLOW)),
+    ("Discovery", "Of clusters whose endpoints a policy finds.",
+     (DISCOVERY_UPDATES, DISCOVERY_UNCHANGED, DISCOVERY_ERRORS, DISCOVERY_AGE)),
     ("Workers, summed", "Every limit and every timeout has its counter here.", tuple(GLOBAL.values())),
     ("The control process", "", tuple(CONTROL.values())),
     ("What Kiali reads of Envoy's", "", tuple(ENVOY.values())),

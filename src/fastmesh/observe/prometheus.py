@@ -34,6 +34,17 @@ class ProcessUse:
 
 
 @dataclass(slots=True)
+class DiscoveryFigures:
+    """What is counted of the policy of one cluster."""
+
+    cluster: str
+    updates: int
+    unchanged: int
+    errors: dict[str, int]      # by kind
+    age: float | None           # seconds; None before the first good set
+
+
+@dataclass(slots=True)
 class Scene:
     """All that the text says, except what is in shared memory."""
 
@@ -50,6 +61,7 @@ class Scene:
     heartbeats: list[tuple[int, float]] = field(default_factory=list)       # slot, age in seconds
     uptime: float = 0.0
     filters: dict[int, str] = field(default_factory=dict)       # row → name, of those there are now
+    discoveries: list[DiscoveryFigures] = field(default_factory=list)
 
 
 Label = tuple[str, str]
@@ -86,6 +98,7 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _clusters(scene)
     yield from _filters(scene)
     yield from _filter_metrics(scene)
+    yield from _discoveries(scene)
     for name, value in scene.stats.globals().items():
         yield from _simple(families.GLOBAL[name], [("", value)])
     yield from _control(scene)
@@ -265,6 +278,16 @@ def _filter_metrics(scene: Scene) -> Iterator[str]:
                 (labels, [int(count) for count in row[1:]], row[0]) for labels, row in rows])
         else:
             yield from _simple(family, [(labels, row[0]) for labels, row in rows])
+
+
+def _discoveries(scene: Scene) -> Iterator[str]:
+    rows = [(labels_text(("cluster",), (one.cluster,)), one) for one in scene.discoveries]
+    yield from _simple(families.DISCOVERY_UPDATES, [(labels, one.updates) for labels, one in rows])
+    yield from _simple(families.DISCOVERY_UNCHANGED, [(labels, one.unchanged) for labels, one in rows])
+    yield from _simple(families.DISCOVERY_ERRORS, [
+        (labels_text(("cluster", "kind"), (one.cluster, kind)), count) for one in scene.discoveries
+        for kind, count in one.errors.items()])
+    yield from _simple(families.DISCOVERY_AGE, [(labels, one.age) for labels, one in rows if one.age is not None])
 
 
 def _control(scene: Scene) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """From a checked configuration to a snapshot, and to what the control process keeps beside it."""
 
 import resource
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgpack
@@ -15,12 +16,16 @@ from fastmesh.config.network import Network
 from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
 from fastmesh.snapshot.chains import Chains
+from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 
 _MILLISECOND = 1_000_000
 # Descriptors a worker needs besides connections: sockets of control, listeners, log, reactor.
 _RESERVED_FILES = 64
+
+# Cluster → what its discovery policy has found, as `endpoints_of` has it.
+Found = Mapping[str, list[list[Any]]]
 
 
 class Numbered(NamedTuple):
@@ -33,38 +38,50 @@ class Numbered(NamedTuple):
 
 
 def compile(config: Config, version: int, registry: Registry, open_files: int = 0,
-            chains: Chains | None = None) -> tuple[bytes, Registry]:
+            chains: Chains | None = None, found: Found | None = None) -> tuple[bytes, Registry]:
     """The snapshot as bytes, and the registry with the numbers of this configuration's things.
 
     `registry` is changed in place. `open_files` is the workers' limit of open files, this process's own when 0.
-    `chains` holds the filters, made with the same registry; without it the configuration must have none.
+    `chains` holds the filters, made with the same registry; without it the configuration must have none. `found` has
+    the endpoints of clusters with a discovery policy: with none they begin without.
     """
-    numbers = assign(config, registry)
+    found = found or {}
+    numbers = assign(config, registry, found)
     if chains is None:
         chains = Chains(config, None, registry)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
         [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots))],
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
-        [_cluster(i, cluster, numbers, chains) for i, cluster in enumerate(config.clusters)],
+        [_cluster(i, cluster, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
     ]
     return msgpack.packb(snapshot), registry
 
 
-def assign(config: Config, registry: Registry) -> Numbered:
+def assign(config: Config, registry: Registry, found: Found) -> Numbered:
     """Gives every listener, cluster and endpoint its number."""
     return Numbered(
         registry.listeners.assign(listener.name for listener in config.listeners),
         registry.clusters.assign(cluster.name for cluster in config.clusters),
-        registry.endpoints.assign(endpoint_key(cluster.name, str(endpoint.address))
-                                  for cluster in config.clusters for endpoint in cluster.endpoints),
+        registry.endpoints.assign(endpoint_key(cluster.name, row[4])
+                                  for cluster in config.clusters for row in _endpoints(cluster, found)),
         {cluster.name: i for i, cluster in enumerate(config.clusters)})
 
 
-def describe(config: Config, registry: Registry, open_files: int = 0,
-             chains: Chains | None = None) -> wire.CompileResult:
+def _endpoints(cluster: Cluster, found: Found) -> Iterator[list[Any]]:
+    """As the snapshot has them, without numbers."""
+    if cluster.discovery is not None:
+        yield from found.get(cluster.name, ())
+    for endpoint in cluster.listed:
+        address = endpoint.address
+        yield [address.family, address.port, address.packed, endpoint.weight, str(address)]
+
+
+def describe(config: Config, registry: Registry, open_files: int = 0, chains: Chains | None = None,
+             found: Found | None = None, discoveries: Discoveries | None = None) -> wire.CompileResult:
     """What control keeps beside the snapshot. Call it after `compile` with the registry it returned."""
+    found = found or {}
     listeners, clusters, rows = registry.listeners.live, registry.clusters.live, registry.endpoints.live
     log = config.access_log
     node = config.node
@@ -79,14 +96,16 @@ def describe(config: Config, registry: Registry, open_files: int = 0,
         "clusters": [{
             "id": clusters[cluster.name], "name": cluster.name,
             "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
-            "endpoints": [{"row": rows[endpoint_key(cluster.name, text)], "address": text, "weight": endpoint.weight}
-                          for endpoint in cluster.endpoints for text in (str(endpoint.address),)],
+            "endpoints": [{"row": rows[endpoint_key(cluster.name, text)], "address": text, "weight": weight}
+                          for _, _, _, weight, text in _endpoints(cluster, found)],
         } for cluster in config.clusters],
         "names": {"listeners": {number: name for name, number in listeners.items()},
                   "clusters": {number: name for name, number in clusters.items()},
                   "filters": chains.rows if chains is not None else {}},
         "filters": chains.blob() if chains is not None else b"",
         "isolated": chains.isolated() if chains is not None else None,
+        "discovery": discoveries.blob() if discoveries is not None else b"",
+        "discoveries": discoveries.records if discoveries is not None else [],
         "process": {
             "workers": usable_processors() if isinstance(config.workers, str) else config.workers,
             "reactor": config.reactor,
@@ -99,18 +118,20 @@ def describe(config: Config, registry: Registry, open_files: int = 0,
         },
         "node": {"service": node.service, "version": node.version, "namespace": node.namespace,
                  "workload": node.workload or node.service, "cluster": node.cluster},
-        "config": as_written(config, chains),
+        "config": as_written(config, chains, discoveries),
     }
 
 
-def as_written(config: Config, chains: Chains | None = None) -> dict[str, Any]:
-    """The configuration with all defaults, as a file could say it, but for secrets of filters."""
+def as_written(config: Config, chains: Chains | None = None, discoveries: Discoveries | None = None) -> dict[str, Any]:
+    """The configuration with all defaults, as a file could say it, but for secrets of filters and policies."""
     written = config.model_dump(mode="json", exclude_none=True)
     for listener in written["listeners"]:
         if listener["protocol"] == "tcp":
             del listener["routes"]
     if chains is not None:
         chains.hide_secrets(written)
+    if discoveries is not None:
+        discoveries.hide_secrets(written)
     return written
 
 
@@ -175,13 +196,9 @@ def _route(index: int, route: Route, listener: Listener, numbers: Numbered, chai
     ]
 
 
-def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains) -> list[Any]:
+def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains, found: Found) -> list[Any]:
     rows, name = numbers.endpoints, cluster.name
-    endpoints = []
-    for endpoint in cluster.endpoints:
-        address, text = endpoint.address, str(endpoint.address)
-        endpoints.append([rows[endpoint_key(name, text)], address.family, address.port, address.packed,
-                          endpoint.weight, text])
+    endpoints = [[rows[endpoint_key(name, row[4])], *row] for row in _endpoints(cluster, found)]
     return [
         numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer.pick_by], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,

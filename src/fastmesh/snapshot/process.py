@@ -24,7 +24,9 @@ from fastmesh.errors import ConfigError, OutOfTime, Problem
 from fastmesh.filters.look import look_at_filters
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile, describe
+from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.registry import Registry
+from fastmesh.snapshot.revise import endpoints_of
 
 TIME_LIMIT = 60             # seconds of work; a file of 100,000 endpoints takes a few
 _MAX_REQUEST = 256 << 20
@@ -49,8 +51,14 @@ def answer(request: object) -> dict[str, Any]:
     version, open_files = int(request.get("version") or 0), int(request.get("open_files") or 0)
     registry = Registry.from_dict(request.get("registry"))
     chains = Chains(loaded.config, loaded.filters, registry)
-    snapshot, registry = compile(loaded.config, version, registry, open_files, chains)
-    return {**describe(loaded.config, registry, open_files, chains), "version": version, "snapshot": snapshot,
+    discoveries = Discoveries(loaded.config, loaded.filters)
+    found: dict[str, list[list[Any]]] = {}
+    if discoveries.records and request.get("former"):
+        fd, size = request["former"]
+        found = endpoints_of(os.pread(fd, size, 0))
+    snapshot, registry = compile(loaded.config, version, registry, open_files, chains, found)
+    return {**describe(loaded.config, registry, open_files, chains, found, discoveries),
+            "version": version, "snapshot": snapshot,
             "files": files,
             "warnings": [problem.to_dict() for problem in loaded.warnings], "text": render(loaded.warnings)}
 

@@ -45,6 +45,22 @@ class Numbers:
         self.live = live
         return live
 
+    def exchange(self, gone: Iterable[str], new: Iterable[str]) -> dict[str, int]:
+        """Some names go and others come; all the others stay as they are. The numbers of those that came."""
+        for name in gone:
+            number = self.live.pop(name, self.overflow)
+            if number != self.overflow:
+                self.gone[name] = number
+        fresh = [name for name in new if name not in self.live]
+        # Those that had a number first, so that none of theirs is given away.
+        for name in fresh:
+            if name in self.gone:
+                self.live[name] = self.gone.pop(name)
+        for name in fresh:
+            if name not in self.live:
+                self.live[name] = self._fresh()
+        return {name: self.live[name] for name in fresh}
+
     @property
     def overflow(self) -> int:
         return self.capacity - 1

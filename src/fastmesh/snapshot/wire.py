@@ -33,6 +33,11 @@ from typing import Any, NotRequired, TypedDict
 MAGIC = "fmsn"
 FORMAT = 4
 UNLIMITED = (1 << 32) - 1
+# Places.
+VERSION = 2
+CLUSTERS = 5
+CLUSTER_NAME = 1
+CLUSTER_ENDPOINTS = 13
 NO_CHAIN = -1
 
 PROTOCOLS = {"http": 0, "tcp": 1}
@@ -84,6 +89,17 @@ class ClusterRecord(TypedDict):
     endpoints: list[EndpointRecord]
 
 
+class DiscoveryRecord(TypedDict):
+    """A policy that finds the endpoints of one cluster. Times are in seconds."""
+
+    cluster: str
+    use: str
+    key: str            # alike as long as its class and its settings are
+    first_wait: float
+    debounce: float
+    allow_empty: bool
+
+
 class AccessLogRecord(TypedDict):
     """Where the lines that workers write go."""
 
@@ -130,6 +146,31 @@ class CompileRequest(TypedDict):
     registry: NotRequired[dict[str, Any] | None]    # of the last snapshot; none for the first
     env: NotRequired[dict[str, str] | None]         # for ${NAME}; its own environment when left out
     open_files: NotRequired[int]                    # limit of open files of a worker; its own when left out
+    # Descriptor and size of the last snapshot: clusters with a discovery policy begin with what they have there.
+    former: NotRequired[tuple[int, int] | None]
+
+
+class ReviseRequest(TypedDict):
+    """For other endpoints in a snapshot; see `fastmesh.snapshot.revise`."""
+
+    version: int                                    # of the new one
+    snapshot: tuple[int, int]                       # descriptor and size
+    registry: bytes                                 # as the result of that snapshot's compile had it, packed
+    clusters: bytes                                 # likewise
+    sets: dict[str, tuple[bytes, bool]]             # cluster → what its policy has yielded, and whether it may be empty
+
+
+class ReviseResult(TypedDict):
+    """With neither `changed` clusters nor `refused` ones everything is as it was."""
+
+    ok: bool
+    version: int
+    changed: dict[str, list[int]]                   # cluster → endpoints, how many are new, how many are gone
+    refused: dict[str, list[str]]                   # cluster → kind of error, and for people
+    snapshot: bytes                                 # empty when nothing has changed
+    registry: dict[str, Any]
+    reused: dict[str, list[int]]
+    clusters: list[ClusterRecord]
 
 
 class CompileResult(TypedDict):
@@ -143,7 +184,9 @@ class CompileResult(TypedDict):
     snapshot: NotRequired[bytes]
     filters: NotRequired[bytes]                     # for the worker's Python; empty = there are none
     isolated: NotRequired[dict[str, Any] | None]    # filters that run in a host of their own; see Chains.isolated
-    files: NotRequired[list[str]]                   # that filters come from; also of a configuration that is wrong
+    discovery: NotRequired[bytes]                   # for the discovery host; empty = there are no policies
+    discoveries: NotRequired[list[DiscoveryRecord]]
+    files: NotRequired[list[str]]                   # that classes come from; also of a configuration that is wrong
     registry: NotRequired[dict[str, Any]]
     reused: NotRequired[dict[str, list[int]]]       # rows that had another name: their counters must be zeroed
     listeners: NotRequired[list[ListenerRecord]]

@@ -34,6 +34,14 @@ def test_a_good_file(file, capsys):
     assert (out, err) == (f"{file}: ok: 1 listener, 1 route, 1 cluster, 2 endpoints, 0 warnings\n", "")
 
 
+def test_discovery_policies_are_counted(file, capsys):
+    file.write_text(GOOD.replace("[127.0.0.1:9000, 127.0.0.1:9001]", "{use: file, path: /run/app}"))
+    assert main(["check", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == (f"{file}: ok: 1 listener, 1 route, 1 cluster, 0 endpoints, 1 discovery policy, 0 warnings\n",
+                          "")
+
+
 def test_a_bad_file(file, capsys):
     file.write_text(GOOD.replace("127.0.0.1:8080", "8080").replace("cluster: app", "cluster: ap"))
     assert main(["check", str(file)]) == 1

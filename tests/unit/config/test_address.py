@@ -52,7 +52,7 @@ def test_addresses(text, family, host, port, printed):
     ("127.1:80", "found '127.1:80', allowed: an IPv4 address: four numbers from 0 to 255 without leading zeros, and "
                  "a port", ""),
     ("db.internal:5432", f"found the host name 'db.internal', allowed: an IP address: {ALLOWED}",
-     "host names need DNS discovery, which this version does not have; write the IP address"),
+     "write the IP address; a cluster finds endpoints by name with endpoints: {use: dns, hosts: [...]}"),
     ("http://127.0.0.1:80", f"found 'http://127.0.0.1:80', allowed: {ALLOWED}", "leave out the scheme"),
     ("/run/x.sock", f"found '/run/x.sock', allowed: {ALLOWED}", "write unix:/run/x.sock"),
     ("unix:x.sock", "found 'unix:x.sock', allowed: unix: and an absolute path, as unix:/run/app.sock", ""),

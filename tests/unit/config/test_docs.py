@@ -16,7 +16,7 @@ def test_the_anchors_that_messages_name_exist():
     text = Path("docs/configuration.md").read_text()
     for place in places():
         steps = tuple(step for part in place.path.split(".") if part
-                      for step in ((part[:-2], 0) if part.endswith("[]") else (part,)))
+                      for step in ((part[:-2], 0) if part.endswith("[]") else (part.removesuffix("{}"),)))
         for key in place.section.model_fields:
             assert f'<a id="{anchor((*steps, key))}"></a>' in text
 

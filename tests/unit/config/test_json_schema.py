@@ -72,6 +72,7 @@ def test_defaults_are_written_as_one_writes_them():
     ("listeners.0.routes.0.filters", ["a"]), ("clusters.0.filters", [{"use": "cors", "quarantine": {"failures": 0}}]),
     ("clusters.0.load_balancer", "random"), ("clusters.0.load_balancer", "${LB:-random}"),
     ("clusters.0.load_balancer", {"use": "x:Y", "own": [1], "interval": "50ms", "quarantine": {"failures": 0}}),
+    ("clusters.0.endpoints", {"use": "file", "path": "/run/app", "first_wait": "1s", "allow_empty": "${EMPTY}"}),
     ("access_log", {"fields": {"a": "%PROTOCOL%"}}), ("admin", {"address": "[::1]:15000"})])
 def test_what_editors_take(path, value):
     assert errors(changed(path, value)) == []
@@ -93,6 +94,7 @@ def test_what_editors_take(path, value):
     ("listeners.0.routes.1.response.status", None), ("listeners.0.routes.0.match.methods", "GET"),
     ("listeners.0.routes.0.match.methods", ["G T"]), ("listeners.0.routes.0.match.hosts", ["a:80"]),
     ("clusters.0.endpoints", None), ("clusters.0.endpoints", "127.0.0.1:1"), ("clusters.0.endpoints", [1]),
+    ("clusters.0.endpoints", {"path": "/run/app"}), ("clusters.0.endpoints", {"use": "file", "first_wait": 1}),
     ("clusters.0.endpoints", ["db.internal:1"]), ("clusters.0.endpoints.1.weight", 0),
     ("clusters.0.load_balancer", "roundrobin"), ("clusters.0.load_balancer", {"pick_by": "random"}),
     ("clusters.0.load_balancer", {"use": "x:Y", "interval": "2"}), ("clusters.0.load_balancer", ["random"]),

@@ -151,7 +151,7 @@ WRONG: list[tuple[str, str, str, str]] = [
      "[::1]:8080, or unix:/path/to/socket", "write 127.0.0.1:8080"),
     ("[127.0.0.1:9002]", "[api.internal:80]", "f:25:17: clusters[1].endpoints[0].address: found the host name "
      "'api.internal', allowed: an IP address: IPv4 as 127.0.0.1:8080, IPv6 as [::1]:8080, or unix:/path/to/socket",
-     "host names need DNS discovery, which this version does not have; write the IP address"),
+     "write the IP address; a cluster finds endpoints by name with endpoints: {use: dns, hosts: [...]}"),
     ("  - name: db", "  - name: d b", "f:16:11: listeners[1].name: found 'd b', allowed: a name of 1 to 127 letters, "
      "digits and . _ - : / | @ that begins with a letter, a digit or _", ""),
     # --- between the parts

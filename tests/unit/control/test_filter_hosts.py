@@ -11,9 +11,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from fastmesh.control import filter_host
-from fastmesh.control.filter_host import HostFailed
+from fastmesh.control import host
 from fastmesh.control.filter_hosts import FilterHosts
+from fastmesh.control.host import HostFailed
 from fastmesh.control.isolated import Isolated
 from fastmesh.control.process import package_paths
 from fastmesh.filters.blob import pack
@@ -132,7 +132,7 @@ def test_one_that_takes_too_much_memory_is_replaced(control: Control, monkeypatc
         workers_end = os.dup(fds[0])
         hosts.settle(number)
         with monkeypatch.context() as patch:
-            patch.setattr(filter_host, "MEMORY_MOST", 1 << 20)
+            patch.setattr(host, "MEMORY_MOST", 1 << 20)
             await until(lambda: control.restarts)
         await until(lambda: control.sent)
         message, fd = control.sent[0]

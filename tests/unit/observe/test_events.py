@@ -26,6 +26,21 @@ def test_events(tmp_path: Path) -> None:
     os.close(fd)
 
 
+def test_discovery(tmp_path: Path) -> None:
+    fd = os.open(tmp_path / "journal", os.O_RDWR | os.O_CREAT)
+    events = Events(Journal(fd))
+    events.note("app", "discovery_update", "2 endpoints")
+    events.note("app", "discovery_log", "hm", "warn")
+    events.note("", "discovery_error", "the discovery host ended", "loud")
+    assert [(event["worker"], event["what"], event["cluster"], event["level"], event["text"]) for event in events] == [
+        (None, "discovery_update", "app", "info", "2 endpoints"), (None, "discovery_log", "app", "warn", "hm"),
+        (None, "discovery_error", "", "error", "the discovery host ended")]
+    assert [line.split("Z ", 1)[-1] for line in (tmp_path / "journal").read_text().splitlines()] == [
+        "info  discovery of cluster app: 2 endpoints", "warn  discovery of cluster app: hm",
+        "error the discovery host ended"]
+    os.close(fd)
+
+
 def test_only_the_last_are_kept() -> None:
     events = Events(Journal(os.open(os.devnull, os.O_WRONLY)))
     for i in range(KEPT + 10):

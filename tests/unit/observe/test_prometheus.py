@@ -8,7 +8,7 @@ from pathlib import Path
 from fastmesh._core.mem.counter import CLUSTER_COLUMNS, DURATION_MS_BOUNDS, ENDPOINT_COLUMNS, FLAGS, GLOBALS, LAYOUT
 from fastmesh.observe import families
 from fastmesh.observe.names import SeriesNames
-from fastmesh.observe.prometheus import ProcessUse, Scene, escape, exposition, flag_names, number
+from fastmesh.observe.prometheus import DiscoveryFigures, ProcessUse, Scene, escape, exposition, flag_names, number
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, IN_USE, OTHER_PLACE, SERIES_WORDS, StatsFile, StatsShelf
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -51,6 +51,20 @@ def parse(text: str) -> dict[str, float]:
             assert name not in found, f"twice: {name}"
             found[name] = float(value)
     return found
+
+
+def test_discovery(shelf: StatsShelf) -> None:
+    scene = scene_of(shelf)
+    assert "discovery_updates" not in "".join(exposition(scene))
+    scene.discoveries = [DiscoveryFigures("app", 3, 1, {"raised": 2, "died": 0}, 1.5),
+                         DiscoveryFigures("api", 0, 0, {"raised": 0, "died": 0}, None)]
+    found = parse("".join(exposition(scene)))
+    told = {name.removeprefix("fastmesh_discovery_"): value for name, value in found.items() if "discovery" in name}
+    assert told == {
+        'updates_total{cluster="app"}': 3, 'updates_total{cluster="api"}': 0, 'unchanged_total{cluster="app"}': 1,
+        'unchanged_total{cluster="api"}': 0, 'errors_total{cluster="app",kind="raised"}': 2,
+        'errors_total{cluster="app",kind="died"}': 0, 'errors_total{cluster="api",kind="raised"}': 0,
+        'errors_total{cluster="api",kind="died"}': 0, 'age_seconds{cluster="app"}': 1.5}
 
 
 def of(found: dict[str, float], name: str, **labels: str) -> float:
@@ -225,6 +239,7 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     put(shelf.files[0], LAYOUT["filters"], 1)
     scene = scene_of(shelf)
     scene.filters = {0: "tenant"}
+    scene.discoveries = [DiscoveryFigures("app", 0, 0, {"raised": 0}, 0.0)]
     scene.control = {name: 1 for name, family in families.CONTROL.items()
                      if not family.labels and name not in ("reloads",)}
     text = "".join(exposition(scene))

@@ -53,6 +53,23 @@ def test_no_two_share_a_number_but_the_last(rounds, capacity):
         numbers = Numbers(capacity, numbers.live, numbers.gone, numbers.next_free)
 
 
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), unique=True), max_size=12), st.integers(2, 9))
+def test_an_exchange_is_an_assignment_of_all(rounds, capacity):
+    """As long as there is room: which of the gone ones gives its number first may differ."""
+    exchanged, assigned = Numbers(capacity), Numbers(capacity)
+    for names in rounds:
+        before = dict(exchanged.live)
+        came = exchanged.exchange([name for name in before if name not in names], names)
+        assigned.assign(names)
+        assert set(exchanged.live) == set(names) and set(came) == set(names) - set(before)
+        assert all(exchanged.live[name] == number for name, number in before.items() if name in names)
+        own = [number for number in exchanged.live.values() if number != exchanged.overflow]
+        assert len(own) == len(set(own))
+        assert not set(exchanged.gone.values()) & set(own)
+        if capacity > 8:
+            assert exchanged.live == assigned.live
+
+
 def test_a_registry_survives_msgpack():
     registry = Registry()
     registry.clusters.assign(["a", "b"])

@@ -1,0 +1,63 @@
+"""What policies may yield, and what is said about all else."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastmesh.config.cluster import MAX_ENDPOINTS, MAX_WEIGHT
+from fastmesh.filters.endpoint_set import WrongSet, read_set
+
+
+def written(yielded: object) -> list[tuple[str, int]]:
+    return [(str(address), weight) for address, weight in read_set(yielded)]
+
+
+def test_the_forms_of_an_endpoint():
+    yielded = ["10.0.0.2:80", ("10.0.0.1:80", 3), ["localhost:9", 1], {"address": "[::0:1]:80"},
+               {"address": "unix:/run/app.sock", "weight": 2}]
+    assert written(yielded) == [("unix:/run/app.sock", 2), ("10.0.0.1:80", 3), ("10.0.0.2:80", 1), ("127.0.0.1:9", 1),
+                                ("[::1]:80", 1)]
+    assert written({"10.0.0.1:80"}) == written(("10.0.0.1:80",)) == [("10.0.0.1:80", 1)]
+    assert written([]) == []
+
+
+@given(st.permutations(["10.0.0.1:80", "10.0.0.1:81", "[::1]:80", "unix:/a", ("10.0.0.2:80", 5)]))
+def test_the_order_means_nothing(yielded):
+    assert written(yielded) == written(sorted(yielded, key=str))
+
+
+@pytest.mark.parametrize(("yielded", "said"), [
+    (None, "found nothing, allowed: a list of endpoints"),
+    ("10.0.0.1:80", "found '10.0.0.1:80', allowed: a list of endpoints; write yield ['10.0.0.1:80']"),
+    ({"address": "10.0.0.1:80"}, "found a dict, allowed: a list of endpoints"),
+    (iter(["10.0.0.1:80"]), "found a list_iterator, allowed: a list of endpoints"),
+    (["10.0.0.1:80", "app:80"], "endpoint 2 of 2: found the host name 'app', allowed: an IP address: "),
+    (["10.0.0.1"], "endpoint 1 of 1: found '10.0.0.1', allowed: "),
+    (["10.0.0.1:0"], "endpoint 1 of 1: found '10.0.0.1:0', allowed: a port from 1 to 65535"),
+    ([7], "endpoint 1 of 1: found 7, allowed: an address, a pair of address and weight, or a mapping of them"),
+    ([("10.0.0.1:80",)], "endpoint 1 of 1: found a tuple of 1, allowed: an address, a pair"),
+    ([(b"10.0.0.1:80", 2)], "endpoint 1 of 1: found a bytes, allowed: "),
+    ([("10.0.0.1:80", 0)], "endpoint 1 of 1: found the weight 0, allowed: a whole number from 1 to 2147483648; leave "
+                           "out an endpoint that gets no requests"),
+    ([("10.0.0.1:80", MAX_WEIGHT + 1)], "found the weight 2147483649, allowed: a whole number from 1 to 2147483648"),
+    ([("10.0.0.1:80", 1.5)], "found the weight 1.5, allowed"), ([("10.0.0.1:80", True)], "found the weight True"),
+    ([{"address": "10.0.0.1:80", "wieght": 2}], "found the key 'wieght', allowed: address and weight"),
+    ([{"weight": 2}], "found no address, allowed: address and weight"),
+    (["10.0.0.1:80", "10.0.0.2:80", ("10.0.0.1:80", 2)], "endpoint 3 of 3: 10.0.0.1:80 is there twice, first as "
+     "endpoint 1; to give it more requests, give it a weight"),
+    (range(MAX_ENDPOINTS + 1), "found 65,537 endpoints, allowed: at most 65,536")])
+def test_what_is_refused(yielded, said):
+    with pytest.raises(WrongSet) as caught:
+        read_set(yielded)
+    assert said in str(caught.value)
+
+
+@given(st.recursive(st.none() | st.integers() | st.text() | st.floats() | st.binary(),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner)))
+def test_whatever_it_is_the_answer_is_a_set_or_a_sentence(yielded):
+    try:
+        found = read_set(yielded)
+    except WrongSet as wrong:
+        assert "allowed" in str(wrong) or "twice" in str(wrong)
+    else:
+        assert all(weight >= 1 for _, weight in found)

@@ -1,0 +1,144 @@
+"""Other endpoints in a compiled snapshot: everything else stays, and what stays keeps its number."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from fastmesh.snapshot.process import answer
+from fastmesh.snapshot.revise import endpoints_of, revise
+from fastmesh.snapshot.wire import CLUSTER_ENDPOINTS, CLUSTERS
+
+CONFIG = """\
+listeners:
+  - {name: web, address: "127.0.0.1:8080", routes: [{match: {prefix: /}, cluster: app}]}
+clusters:
+  - {name: still, endpoints: ["127.0.0.1:1", {address: "unix:/run/x", weight: 2}]}
+  - {name: app, endpoints: {use: file, path: /run/app}}
+  - {name: api, endpoints: {use: file, path: /run/api, allow_empty: true}}
+"""
+
+
+class Live:
+    """A snapshot as control keeps it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.fd = -1
+        self.size = 0
+        self.take(self.compile())
+
+    def compile(self) -> dict[str, Any]:
+        found = answer({"file": str(self.file), "version": 1, "env": {},
+                        "former": (self.fd, self.size) if self.fd >= 0 else None,
+                        "registry": self.registry if self.fd >= 0 else None})
+        assert found["ok"], found["text"]
+        return found
+
+    def take(self, found: dict[str, Any]) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = os.memfd_create("snapshot")
+        self.size = os.write(self.fd, found["snapshot"])
+        self.snapshot, self.registry, self.clusters = found["snapshot"], found["registry"], found["clusters"]
+
+    def revise(self, **sets: list[Any] | bytes) -> dict[str, Any]:
+        found = revise({
+            "version": 9, "snapshot": (self.fd, self.size), "registry": msgpack.packb(self.registry),
+            "clusters": msgpack.packb(self.clusters),
+            "sets": {name: (one if isinstance(one, bytes) else msgpack.packb(one), name == "api")
+                     for name, one in sets.items()}})
+        if found["changed"]:
+            self.take(found)
+        return found
+
+    def rows(self, cluster: int) -> dict[str, int]:
+        return {row[5]: row[0] for row in msgpack.unpackb(self.snapshot)[CLUSTERS][cluster][CLUSTER_ENDPOINTS]}
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    (tmp_path / "mesh.yaml").write_text(CONFIG)
+    made = Live(tmp_path / "mesh.yaml")
+    yield made
+    os.close(made.fd)
+
+
+def test_only_what_was_found_changes(live):
+    before = msgpack.unpackb(live.snapshot)
+    found = live.revise(app=[["10.0.0.2:80", 1], ["10.0.0.1:80", 3]])
+    assert found["changed"] == {"app": [2, 2, 0]} and found["refused"] == {} and found["version"] == 9
+    after = msgpack.unpackb(live.snapshot)
+    assert after[2] == 9 and after[CLUSTERS][1][CLUSTER_ENDPOINTS] == [
+        [2, 4, 80, bytes([10, 0, 0, 1]), 3, "10.0.0.1:80"], [3, 4, 80, bytes([10, 0, 0, 2]), 1, "10.0.0.2:80"]]
+    after[2], after[CLUSTERS][1][CLUSTER_ENDPOINTS] = before[2], []
+    assert after == before
+    assert live.clusters[1]["endpoints"] == [{"row": 2, "address": "10.0.0.1:80", "weight": 3},
+                                             {"row": 3, "address": "10.0.0.2:80", "weight": 1}]
+
+
+def test_what_stays_keeps_its_number_and_what_comes_back_too(live):
+    live.revise(app=[["10.0.0.1:80", 1], ["10.0.0.2:80", 1]])
+    assert live.revise(app=[["10.0.0.2:80", 1], ["10.0.0.3:80", 1]])["changed"] == {"app": [2, 1, 1]}
+    assert live.rows(1) == {"10.0.0.2:80": 3, "10.0.0.3:80": 4}
+    live.revise(app=[["10.0.0.1:80", 1], ["10.0.0.3:80", 1]], api=[["10.0.0.1:80", 1]])
+    assert live.rows(1) == {"10.0.0.1:80": 2, "10.0.0.3:80": 4} and live.rows(2) == {"10.0.0.1:80": 5}
+    assert live.rows(0) == {"127.0.0.1:1": 0, "unix:/run/x": 1}
+
+
+def test_the_same_again_changes_nothing(live):
+    live.revise(app=[["10.0.0.1:80", 1], ["unix:/run/a", 2]])
+    found = live.revise(app=[["unix:/run/a", 2], ["10.0.0.1:80", 1]])
+    assert found["changed"] == {} and found["snapshot"] == b""
+    assert live.revise(app=[["unix:/run/a", 1], ["10.0.0.1:80", 1]])["changed"] == {"app": [2, 0, 0]}
+
+
+def test_a_set_that_cannot_be_used_does_not_hold_up_the_others(live):
+    live.revise(app=[["10.0.0.1:80", 1]], api=[["10.0.0.9:80", 1]])
+    found = live.revise(app=[["10.0.0.1:80", 0]], api=[])
+    assert found["changed"] == {"api": [0, 0, 1]} and live.rows(1) == {"10.0.0.1:80": 2} and live.rows(2) == {}
+    kind, text = found["refused"]["app"]
+    assert kind == "refused" and "endpoint 1 of 1: found the weight 0" in text
+    assert live.revise(app=[])["refused"]["app"][0] == "empty"
+    for nonsense in (b"", b"\xc1", b"\x91", msgpack.packb({"a": 1}), msgpack.packb(7)):
+        assert live.revise(app=nonsense)["refused"]["app"][0] == "refused"
+    assert live.rows(1) == {"10.0.0.1:80": 2}
+
+
+def test_a_compile_takes_over_what_there_was(live):
+    live.revise(app=[["10.0.0.1:80", 3], ["[::1]:80", 1]])
+    again = live.compile()
+    assert endpoints_of(again["snapshot"]) == endpoints_of(live.snapshot)
+    assert [cluster["endpoints"] for cluster in again["clusters"]] == [c["endpoints"] for c in live.clusters]
+    assert again["config"]["clusters"][1]["endpoints"] == {
+        "use": "file", "path": "/run/app", "first_wait": "5s", "allow_empty": False, "debounce": "100ms",
+        "max_silence": "0"}
+    # Also of a cluster that listed them before.
+    listed = '["127.0.0.1:1", {address: "unix:/run/x", weight: 2}]'
+    live.file.write_text(CONFIG.replace(listed, "{use: file, path: /x}"))
+    assert [row["address"] for row in live.compile()["clusters"][0]["endpoints"]] == ["127.0.0.1:1", "unix:/run/x"]
+
+
+def test_what_control_and_the_host_are_told(live):
+    found = live.compile()
+    assert [(one["cluster"], one["use"], one["first_wait"], one["allow_empty"]) for one in found["discoveries"]] == [
+        ("app", "file", 5.0, False), ("api", "file", 5.0, True)]
+    keys = [one["key"] for one in found["discoveries"]]
+    assert keys[0] != keys[1]
+    live.file.write_text(CONFIG.replace("path: /run/api,", "path: /run/api, debounce: 1s,"))
+    # The operator's keys are not the policy's.
+    assert [one["key"] for one in live.compile()["discoveries"]] == keys
+    live.file.write_text(CONFIG.replace("path: /run/api", "path: /run/apis"))
+    assert [one["key"] == key for one, key in zip(live.compile()["discoveries"], keys, strict=True)] == [True, False]
+
+
+def test_secrets_are_not_shown(live, tmp_path):
+    (tmp_path / "d.py").write_text("from fastmesh import Discovery, Secret\nclass D(Discovery):\n    token: Secret\n"
+                                   "    async def endpoints(self):\n        yield []\n")
+    live.file.write_text("listeners: []\nclusters: [{name: a, endpoints: {use: ./d.py:D, token: s3cret}}]\n")
+    found = live.compile()
+    assert found["config"]["clusters"][0]["endpoints"]["token"] == "(secret)"
+    assert b"s3cret" in found["discovery"] and b"s3cret" not in found["snapshot"]
