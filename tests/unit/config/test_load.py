@@ -117,7 +117,8 @@ WRONG: list[tuple[str, str, str, str]] = [
      "f:10:40: listeners[0].routes[0].match.methods: found 'GET', allowed: a list", "write [GET]"),
     # --- keys
     ("reactor: auto", "reacter: auto", "f:4:1: unknown key 'reacter', allowed: node, admin, workers, reactor, "
-     "drain_timeout, orphan_grace, hang_timeout, max_connections, access_log, listeners, clusters and filters",
+     "drain_timeout, orphan_grace, hang_timeout, max_connections, filter_host, access_log, listeners, clusters and "
+     "filters",
      "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
      "name, address, protocol, direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, via, "

@@ -110,7 +110,7 @@ def test_a_policy_and_its_settings(directory):
      "allowed: true or false", "write true"),
     ("{use: ./d.py:Gate}", "mesh.yaml:3:31: clusters[0].endpoints.use: ./d.py:Gate does not inherit from "
      "fastmesh.Discovery, allowed: Good, Misspelled, Plain, NoYield, Wants, Taken",
-     "write class Gate(Discovery), with from fastmesh import Discovery"),
+     "a filter stands in a list of filters, as filters: [{use: ./d.py:Gate}]"),
     ("{use: ./d.py:Misspelled}", "mesh.yaml:3:31: clusters[0].endpoints.use: Misspelled has no method endpoints, "
      "allowed: async def endpoints(self) -> AsyncIterator[Endpoints], with yield in it", "rename endpoint"),
     ("{use: ./d.py:Plain}", "mesh.yaml:3:31: clusters[0].endpoints.use: Plain.endpoints on line 15 is no async def, "
