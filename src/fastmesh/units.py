@@ -58,7 +58,10 @@ def parse_percent(text: str) -> int:
         if value is None:
             raise WrongValue(repr(text), "at most 4 digits after the point")
     loose = _LOOSE.fullmatch(text)
-    hint = f"write {loose[1]}%" if loose and loose[2] in ("", "%") and float(loose[1]) <= 100 else ""
+    hint = ""
+    # Not what would be refused in its turn.
+    if loose and loose[2] in ("", "%") and float(loose[1]) <= 100 and _scaled(loose[1], PERCENT) is not None:
+        hint = f"write {loose[1]}%"
     raise WrongValue(repr(text), PERCENT_ALLOWED, hint)
 
 

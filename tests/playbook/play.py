@@ -263,6 +263,7 @@ class Play:
         self.routes: list[list[Any]] = []
         self.is_tcp = False
         self.trusted = [[4, 8, b"\x7f".ljust(16, b"\0")], [1, 0, bytes(16)]]
+        self.deadlines: list[Any] = [False, False, ""]
         self.is_gone = False          # the listener is not in the snapshot
         self.n_listeners = 1          # alike but for their numbers
         self.peers: list[Client] = []
@@ -295,6 +296,10 @@ class Play:
     def listener(self, **limits: Any) -> "Play":
         assert limits.keys() <= set(LIMITS), limits
         self.limits.update(limits)
+        return self
+
+    def deadline(self, *, read: bool = True, send: bool = True, header: str = "") -> "Play":
+        self.deadlines = [read, send, header]
         return self
 
     def tcp(self) -> "Play":
@@ -345,7 +350,8 @@ class Play:
         if "route" in self.chains:
             routes = [[*route[:-1], self.chain("route")] for route in routes]
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
-                      [] if self.is_tcp else routes, self.chain("listener")] for i in range(self.n_listeners)]
+                      [] if self.is_tcp else routes, self.chain("listener"),
+                      self.deadlines] for i in range(self.n_listeners)]
         return wire.pack(["fmsn", 4, self.version, [self.most_connections, self.log_ops],
                           [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())]])
 

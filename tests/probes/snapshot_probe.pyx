@@ -246,6 +246,7 @@ cdef class Snapshot:
             "trusted": [(l.trusted[j].family, l.trusted[j].bits, span_bytes(l.trusted[j].ip, 16))
                         for j in range(l.n_trusted)],
             "via": span_bytes(l.via.ptr, l.via.len),
+            "deadlines": [l.deadline_reads, l.deadline_sends, span_bytes(l.deadline_name.ptr, l.deadline_name.len)],
             "routes": [read_route(&l.routes.routes[j]) for j in range(l.routes.n)], "chain": l.chain,
         }
 

@@ -41,9 +41,10 @@ def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (
 
 
 def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l", tcp_cluster: int = -1,
-             chain: int = -1) -> list[Any]:
+             chain: int = -1, deadlines: Iterable[Any] = (False, False, "")) -> list[Any]:
     return [number, name, int(tcp_cluster >= 0), False, True, tcp_cluster, list(LIMITS),
-            [[4, 8, b"\x7f".ljust(16, b"\0")], [6, 128, bytes(15) + b"\1"], [1, 0, bytes(16)]], "", list(routes), chain]
+            [[4, 8, b"\x7f".ljust(16, b"\0")], [6, 128, bytes(15) + b"\1"], [1, 0, bytes(16)]], "", list(routes), chain,
+            list(deadlines)]
 
 
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,

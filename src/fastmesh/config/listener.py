@@ -2,16 +2,36 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fastmesh.config import fields
-from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Choice, Count, Duration, Flag, Name, Section, Size, Word
+from fastmesh.config.fields import (
+    LIST,
+    OR_DEFAULT,
+    U32_MAX,
+    Choice,
+    Count,
+    Duration,
+    Flag,
+    HeaderName,
+    Name,
+    Section,
+    Size,
+    Word,
+    shown,
+)
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.network import parse_network
 from fastmesh.config.route import Route
+from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration, parse_size
 
 MAX_ROUTES = 16_384
+# Fields that the proxy itself reads or writes.
+_NO_DEADLINE = frozenset((
+    "connection", "content-length", "content-type", "date", "expect", "forwarded", "grpc-timeout", "host", "keep-alive",
+    "server", "te", "traceparent", "trailer", "transfer-encoding", "upgrade", "via", "x-envoy-expected-rq-timeout-ms",
+    "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"))
 _OWN_MACHINE = [parse_network("127.0.0.0/8"), parse_network("::1/128"), parse_network("unix")]
 
 
@@ -61,6 +81,28 @@ class Timeouts(Section):
                     "lost in a reset.")] = parse_duration("1s")
 
 
+class Deadlines(Section):
+    """How long clients wait, as they say it, and what upstreams are told of it."""
+
+    read: Annotated[Flag, Field(
+        description="A request ends when its client no longer waits, as `grpc-timeout` (`1500m`) or "
+                    "`x-envoy-expected-rq-timeout-ms` (`1500`) say: 504, and upstream work is given up. Of several "
+                    "limits the shortest holds, the route's `timeout` among them; what arrives when its time is over "
+                    "is not sent on. The fields go on with what is left.")] = True
+    header: Annotated[HeaderName | None, Field(
+        description="One more field that is read so, in milliseconds.", examples=["x-deadline-ms"])] = None
+    send: Annotated[Flag, Field(
+        description="Upstreams are told in `x-envoy-expected-rq-timeout-ms` how many milliseconds are left, with each "
+                    "attempt anew, when there is any limit.")] = True
+
+    @field_validator("header")
+    @classmethod
+    def _is_free(cls, name: str | None) -> str | None:
+        if name is not None and name.lower() in _NO_DEADLINE:
+            raise WrongValue(shown(name), "a field that means nothing else to proxies")
+        return name.lower() if name else name
+
+
 class Listener(Section):
     """An address, and what is done with the connections that come in there."""
 
@@ -99,6 +141,9 @@ class Listener(Section):
         max_length=1024)] = _OWN_MACHINE
     via: Annotated[Word, Field(
         description="The name this proxy puts into `via`; nothing when empty.")] = ""
+    deadlines: Annotated[Deadlines, OR_DEFAULT, Field(
+        description="How long clients wait, and what upstreams are told of it.")
+    ] = Field(default_factory=Deadlines)
     limits: Annotated[Limits, OR_DEFAULT, Field(
         description="How much one client may ask for.")] = Field(default_factory=Limits)
     timeouts: Annotated[Timeouts, OR_DEFAULT, Field(

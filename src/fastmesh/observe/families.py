@@ -156,6 +156,8 @@ _GLOBAL_HELP = {
     "idle_closed": "Client connections closed after timeouts.keepalive_idle.",
     "requests_limit_closed": "Client connections closed after limits.requests_per_connection.",
     "request_timeout": "Requests answered with 504: longer than their timeout.",
+    "deadline_exceeded": "Requests answered with 504, or cut: the time that the client gave was over.",
+    "bad_deadline": "Header fields that should say how long the client waits, and could not be read.",
     "no_route": "Requests answered with 404: no route matched.",
     "no_endpoint": "Requests answered with 503 for want of an endpoint.",
     "overflow": "Requests answered with 503 because the cluster has as many requests, or as many that wait, "

@@ -175,6 +175,7 @@ def _listener(index: int, listener: Listener, numbers: Numbered, chains: Chains)
         [_route(i, route, listener, numbers, chains.of("listeners", index, "routes", i))
          for i, route in enumerate(listener.routes)],
         chains.of("listeners", index),
+        [listener.deadlines.read, listener.deadlines.send, listener.deadlines.header or ""],
     ]
 
 

@@ -8,9 +8,11 @@ FORMAT.
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters]
     settings  = [max_connections (0 = no limit), log_ops or nil]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
-    listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain]
+    listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
+                 deadlines]
     limits    = [head_bytes, line_bytes, fields, header_timeout, body_timeout, idle_timeout, tcp_idle,
                  request_timeout, linger, max_requests_per_connection, max_connections, buffer_bytes, stream_idle]
+    deadlines = [read, send, header]            header: a further name, or ""
     trusted   = [[family, bits, 16 bytes], …]   IPv4 in the first four bytes
     route     = [name, path_kind, path, hosts, methods, [[header, value], …], cluster, status, body,
                  content_type, timeout, chain]

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastmesh.errors import WrongValue
@@ -111,6 +111,7 @@ def test_what_the_schema_takes_is_a_duration_or_out_of_range(text):
         assert wrong.allowed in ("at most 8760h", "a whole number of nanoseconds")
 
 
+@example("0.00001")
 @given(st.one_of(st.text(), st.text("0123456789.msh% KiBG")))
 def test_any_text_is_parsed_or_refused(text):
     for parse in (parse_duration, parse_size, parse_percent):

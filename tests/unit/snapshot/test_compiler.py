@@ -20,6 +20,7 @@ listeners:
     plain_answers: true
     via: edge
     trusted_clients: [10.0.0.0/8, "::1", unix]
+    deadlines: {send: false, header: X-Left-Ms}
     limits: {head: 8KiB, request_line: 4KiB, header_count: 9, requests_per_connection: 3, connections: 4, buffer: 1MiB}
     timeouts: {header: 1s, body_idle: 2s, keepalive_idle: 3s, tcp_idle: 4s, request: 5s, linger: 6s, stream_idle: 8s}
     routes:
@@ -56,10 +57,11 @@ def test_every_place():
           [[4, 8, b"\x0a" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "edge",
           [["r", 1, b"/x", ["a.b"], ["GET"], [["x-a", "b"]], 1, 0, b"", "", 5 * S, -1],
            ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0, -1],
-           ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S, -1]], -1],
+           ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S, -1]], -1, [True, False, "x-left-ms"]],
          [1, "db", 1, False, False, 0,
           [61440, 16384, 100, 10 * S, 60 * S, 3600 * S, 3600 * S, 0, S, 0, 0, 65536, 300 * S],
-          [[4, 8, b"\x7f" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "", [], -1]],
+          [[4, 8, b"\x7f" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "", [], -1,
+          [True, True, ""]]],
         [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, 60 * S, [], -1, None],
          [1, "two", 0, 10_000_000, 0, 1, 2, 3, 4, 5, 1_000_000, 3600 * S, 9 * S,
           [[0, 4, 1, b"\x7f\0\0\x01", 1, "127.0.0.1:1"],

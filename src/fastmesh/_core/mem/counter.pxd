@@ -89,6 +89,8 @@ cdef enum:
     G_IDLE_EVICTED                # connections between requests, closed to make room
     G_STREAM_IDLE                 # 504 SI or cut: nothing moved
     G_DRAIN_CUT                   # connections closed unfinished at the end of a drain
+    G_DEADLINE                    # 504 or cut: later than the client said
+    G_BAD_DEADLINE                # a field that should say so, and does not
     G_DOWNSTREAM_CONNECTIONS      # gauge
     G_UPSTREAM_CONNECTIONS        # gauge
     G_STREAMS                     # gauge

@@ -220,6 +220,10 @@ ctypedef struct stream_t:
     const char *fault_why
     uint64_t timeout_ns       # of the request; 0 = none
     const retry_t *retry      # borrowed; NULL = further attempts are made as the cluster's settings say
+    uint64_t deadline_ns      # when its client stops waiting, as it said; 0 = it did not
+    uint64_t until_ns         # when `timer` is to ring
+    uint32_t deadline_at[3]   # where in `wire` what is left of it is told; 0 = nowhere
+    uint8_t deadline_fields   # in which fields: see deadline.pyx
     const uint8_t *labels     # of filters, for the log: length, name, length, value … (1, n, 2, n bytes); not owned
     uint32_t labels_len
     void *late                # with S_LATE_LABELS, the line that waits; for `release` to take

@@ -18,6 +18,7 @@ from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.proxy.attempt cimport (
     attempt_on_answer, attempt_on_fault, attempt_on_pool, attempt_on_stale, attempt_on_timer)
+from fastmesh._core.proxy.deadline cimport DEADLINE_ROOM, deadline_put, deadline_take_fields, deadline_tell
 from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t, proxy_t,
@@ -139,7 +140,9 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         _drop_field(m, HEADER_FORWARDED)
         _drop_lookalikes(m)
     keep_id = _is_believed(m, HEADER_X_REQUEST_ID, d.is_trusted)
-    to = stream_wire_room(s, m.len + path.len + s.listener.via.len + m.authority_len + m.target_len + 512)
+    deadline_take_fields(s, m)
+    to = stream_wire_room(s, m.len + path.len + s.listener.via.len + m.authority_len + m.target_len +
+                          s.listener.deadline_name.len + DEADLINE_ROOM + 512)
     # --- request line
     if path.ptr is NULL and not m.absolute and m.minor == 1 and not m.bits & MSG_LINE:
         to = put_bytes(to, <const char *>m.base + m.method_off, m.fields_off - m.method_off)
@@ -177,6 +180,8 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         to = put_bytes(to, b"x-request-id: ", 14)
         to = _put_request_id(to, &p.rng)
         to = put_bytes(to, b"\r\n", 2)
+    if s.deadline_fields != 0:
+        to = deadline_put(s, to)
     if m.bits & MSG_TE_TRAILERS:
         to = put_bytes(to, b"te: trailers\r\nconnection: te\r\n", 30)
     if m.framing == FRAME_CHUNKED:
@@ -211,6 +216,7 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
 
 
 cdef void _head(stream_t *s) noexcept nogil:
+    deadline_tell(s)
     s.up.row.bytes_sent += s.wire_len
     s.up.x.ops.put(&s.up.x, s.wire, s.wire_len, s.wire_blk)
 

@@ -6,6 +6,7 @@ from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_READINGS, URI_SAME, uri_
 from fastmesh._core.mem.counter cimport (
     FLAG_DPE, FLAG_NR, G_AMBIGUOUS_FIELD, G_AMBIGUOUS_PATH, G_BAD_REQUEST, G_NO_ROUTE, G_REQUESTS)
 from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.proxy.deadline cimport deadline_read
 from fastmesh._core.proxy.mux cimport FILTER_GO, S_REQUEST_DONE, proxy_t
 from fastmesh._core.proxy.stream cimport stream_answer, stream_go
 from fastmesh._core.route.route_table cimport method_in_capitals, route_find, route_is_torn, route_t
@@ -87,6 +88,8 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
         return
     s.route = route
     s.timeout_ns = route.timeout_ns
+    if s.listener.deadline_reads:
+        deadline_read(s, m)
     if route.cluster >= 0:
         s.cluster = &s.snap.clusters[route.cluster]
     if rc == URI_SAME:

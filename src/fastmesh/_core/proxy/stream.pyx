@@ -10,12 +10,14 @@ from fastmesh._core.lb.cluster cimport cluster_pick
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
-    FLAG_DC, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DOWNSTREAM_RESET, G_LOCAL_ANSWERS,
-    G_NO_ENDPOINT, G_OVERFLOW, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, SERIES_HTTP,
+    FLAG_DC, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DEADLINE, G_DOWNSTREAM_RESET,
+    G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED,
+    G_UPGRADES, SERIES_HTTP,
     SERIES_TCP, cluster_row_t, series_observe, series_row, series_row_t, times_observe)
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
+from fastmesh._core.proxy.deadline cimport deadline_is_over
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN, S_CLOSE_UP,
     S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_PAUSED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
@@ -69,19 +71,37 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         s.details = b"direct_response"
         _answer_locally(s, s.route.status, s.route.content_type, s.route.body)
         return
+    if deadline_is_over(s):
+        _late(s, b"deadline_exceeded_on_arrival")
+        return
     if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
         stream_overflow(s)
         return
     _enter_cluster(s)
     if s.bits & S_REQUEST_DONE:
         _await_answer(s)
+    elif s.deadline_ns != 0:
+        _ring(s, s.deadline_ns)
     stream_try(s)
 
 
 cdef inline void _await_answer(stream_t *s) noexcept nogil:
     """The request is here: from now on the time runs that its answer may take."""
-    if s.timeout_ns != 0:
-        timer_arm(&s.proxy.reactor.wheel, &s.timer, s.proxy.reactor.now_ns + s.timeout_ns)
+    cdef uint64_t until = s.deadline_ns
+    if s.timeout_ns != 0 and (until == 0 or s.proxy.reactor.now_ns + s.timeout_ns < until):
+        until = s.proxy.reactor.now_ns + s.timeout_ns
+    if until != 0:
+        _ring(s, until)
+
+
+cdef inline void _ring(stream_t *s, uint64_t until_ns) noexcept nogil:
+    s.until_ns = until_ns
+    timer_arm(&s.proxy.reactor.wheel, &s.timer, until_ns)
+
+
+cdef void _late(stream_t *s, const char *details) noexcept nogil:
+    s.proxy.stats.globals[G_DEADLINE] += 1
+    stream_answer(s, 504, FLAG_UT, details, b"the time that the client gave for its request is over")
 
 
 cdef inline void _await_attempt(stream_t *s) noexcept nogil:
@@ -547,6 +567,9 @@ cdef void stream_put_local(stream_t *s, int status, span_t content_type, span_t 
 
 cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
     cdef stream_t *s = <stream_t *>owner
+    if s.until_ns == s.deadline_ns:
+        _late(s, b"deadline_exceeded")
+        return
     s.proxy.stats.globals[G_REQUEST_TIMEOUT] += 1
     if s.cluster is not NULL:
         s.proxy.stats.clusters[s.cluster.id].timeouts += 1

@@ -52,6 +52,9 @@ ctypedef struct listener_t:
     cidr_t *trusted               # clients whose x-forwarded-* and x-request-id are believed
     uint32_t n_trusted
     span_t via                    # pseudonym for Via, empty = none
+    span_t deadline_name          # of a further field with a deadline, lower case; empty = none
+    uint8_t deadline_reads        # fields with deadlines are looked for
+    uint8_t deadline_sends        # what is left is told to upstreams
     route_table_t routes
     int32_t chain             # index into snapshot_t.chains, or -1
 

@@ -260,6 +260,18 @@ cdef bint decode_limits(decode_t *d, listener_t *l) noexcept nogil:
     return True
 
 
+cdef bint decode_deadlines(decode_t *d, listener_t *l) noexcept nogil:
+    cdef take_t *t = &d.t
+    if not take_record(t, b"deadlines", 3):
+        return False
+    take_enter(t, b"deadlines")
+    if not (take_bool(t, b"read", &l.deadline_reads) and take_bool(t, b"send", &l.deadline_sends) and
+            take_text(t, b"header", 0, NAME_MAX, &l.deadline_name)):
+        return False
+    take_leave(t)
+    return True
+
+
 cdef bint decode_trusted(decode_t *d, listener_t *l) noexcept nogil:
     cdef take_t *t = &d.t
     cdef cidr_t *c
@@ -288,7 +300,7 @@ cdef bint decode_trusted(decode_t *d, listener_t *l) noexcept nogil:
 cdef bint decode_listener(decode_t *d, listener_t *l) noexcept nogil:
     cdef take_t *t = &d.t
     cdef int64_t cluster = -1
-    if not (take_record(t, NULL, 11) and take_u32(t, b"id", 0, U32_MAX, &l.id) and
+    if not (take_record(t, NULL, 12) and take_u32(t, b"id", 0, U32_MAX, &l.id) and
             take_bytes(t, b"name", 1, NAME_MAX, &l.name) and
             take_u8(t, b"protocol", PROTOCOL_TCP, &l.protocol) and
             take_bool(t, b"inbound", &l.inbound) and take_bool(t, b"plain_answers", &l.is_plain_answers) and
@@ -300,7 +312,7 @@ cdef bint decode_listener(decode_t *d, listener_t *l) noexcept nogil:
         return take_refuse(t, b"cluster", b"must be -1, as the protocol is http")
     l.cluster = <int32_t>(cluster if cluster < 0x7FFFFFFF else 0x7FFFFFFF)
     return (decode_limits(d, l) and decode_trusted(d, l) and take_text(t, b"via", 0, NAME_MAX, &l.via) and
-            decode_routes(d, l) and decode_chain(d, &l.chain))
+            decode_routes(d, l) and decode_chain(d, &l.chain) and decode_deadlines(d, l))
 
 
 # --- clusters ---

@@ -36,7 +36,7 @@ def rich() -> list[Any]:
                       chain=1),
                 route("/no", exact=True, status=403, body=b"no\0", content_type="text/plain"),
                 route("/", hosts=["*"], cluster=0),
-            ], number=7, name="web", chain=0),
+            ], number=7, name="web", chain=0, deadlines=(True, False, "x-left")),
             listener(number=9, name="tcp", tcp_cluster=0),
         ],
         clusters=[
@@ -68,9 +68,9 @@ def test_everything_arrives():
     web, tcp = got["listeners"]
     routes = web.pop("routes")
     assert web == {"id": 7, "name": b"web", "protocol": 0, "inbound": 0, "plain_answers": 1, "cluster": -1, "via": b"",
-                   "chain": 0, **limits}
+                   "chain": 0, "deadlines": [1, 0, b"x-left"], **limits}
     assert tcp == {"id": 9, "name": b"tcp", "protocol": 1, "inbound": 0, "plain_answers": 1, "cluster": 0, "via": b"",
-                   "routes": [], "chain": -1, **limits}
+                   "routes": [], "chain": -1, "deadlines": [0, 0, b""], **limits}
     assert routes[0] == {
         "name": b"api", "path_kind": 0, "path": b"/api", "hosts": [b"api.test", b"::1", b"*.x.test"],
         "methods": (1, 1 << 1, [b"BREW"]), "headers": [(b"x-canary", b"1", 0), (b"user-agent", b"u", 15)], "cluster": 1,
@@ -138,7 +138,7 @@ REFUSED = [
     ((3, 1, 1), [12, 0, "X-Id"], "settings.log_ops[1].text: must be a token in lower case"),
     ((3, 1, 1), [13, 0, ""], "settings.log_ops[1].text: found 0 bytes, must be at least 1"),
     ((L,), None, "listeners: found nil, must be an array"),
-    ((L, 1), [], "listeners[1]: found an array of 0, must be of 11"),
+    ((L, 1), [], "listeners[1]: found an array of 0, must be of 12"),
     ((L, 0, 0), 1.5, "listeners[0].id: found a floating-point number, must be a number"),
     ((L, 1, 0), 7, "listeners[1].id: the same as that of listeners[0]"),
     ((L, 1, 1), "web", "listeners[1].name: the same as that of listeners[0]"),
@@ -162,6 +162,8 @@ REFUSED = [
     ((L, 0, 7, 1, 1), 129, "listeners[0].trusted[1].bits: found 129, must be at most 128"),
     ((L, 0, 7, 1, 2), b"abc", "listeners[0].trusted[1].ip: found 3 bytes, must be at least 16"),
     ((L, 0, 8), "a\r\nx: y", "listeners[0].via: found the control character 0x0d, which is not allowed"),
+    ((L, 0, 11), [True], "listeners[0].deadlines: found an array of 1, must be of 3"),
+    ((L, 0, 11, 2), "a" * 256, "listeners[0].deadlines.header: found 256 bytes, must be at most 255"),
     ((L, 1, 9), [route("/")], "listeners[1].routes: must be empty, as the protocol is tcp"),
     ((L, 0, 9, 0), [0] * 11, "listeners[0].routes[0]: found an array of 11, must be of 12"),
     ((L, 0, 9, 0, 1), 2, "listeners[0].routes[0].path_kind: found 2, must be at most 1"),
