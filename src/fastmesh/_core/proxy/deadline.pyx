@@ -1,7 +1,7 @@
 """See deadline.pxd.
 
-`grpc-timeout` is 1 to 8 digits and a unit (gRPC over HTTP/2, "Requests"), zero included. The others are milliseconds, as
-Envoy has them, where 0 is no limit. A value that is neither is passed on as it came, and counted.
+`grpc-timeout` is 1 to 8 digits and a unit (gRPC over HTTP/2, "Requests"), zero included. The others are milliseconds,
+as Envoy has them, where 0 is no limit. A value that is neither is passed on as it came, and counted.
 
 Values are written in a fixed width, with spaces behind them, which are no part of a value (RFC 9110 section 5.5): the
 head is made once, and what is left is told when it leaves, with each attempt.
