@@ -275,6 +275,9 @@ cdef class Stage:
     def cluster_row(self, int i):
         return self.r.stats.clusters[i]
 
+    def limit_row(self, int i):
+        return self.r.stats.limits[i]
+
     def endpoint_row(self, int i):
         return self.r.stats.endpoints[i]
 

@@ -37,6 +37,14 @@ def json_schema(version: str) -> dict[str, Any]:
         "anyOf": [reference, {key: value for key, value in use.items() if key != "description"}]}
     schema["properties"]["filters"]["items"] = {
         "allOf": [{"$ref": "#/$defs/FilterUse"}, {"type": "object", "required": ["name"]}]}
+    # Likewise of rate limits.
+    limit = definitions["RateLimit"]
+    definitions["RateLimit"] = {
+        "description": limit["description"],
+        "anyOf": [{**limit["properties"]["name"], "description": "A name of `rate_limits`."},
+                  {key: value for key, value in limit.items() if key != "description"}]}
+    schema["properties"]["rate_limits"]["items"] = {"allOf": [{"$ref": "#/$defs/RateLimit"}, {"type": "object"}]}
+    definitions["LimitMatch"]["not"] = {"required": ["prefix", "path"]}
     definitions["FilterMatch"]["not"] = {"required": ["prefix", "path"]}
     definitions["Route"]["oneOf"] = [{"required": ["cluster"]}, {"required": ["response"]}]
     definitions["Match"]["not"] = {"required": ["prefix", "path"]}

@@ -74,6 +74,7 @@ class Snapshot:
     isolated: Isolated | None = None
     filter_names: dict[int, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()     # that filters come from
+    limit_names: dict[int, str] = field(default_factory=dict)
 
     def clusters(self) -> list[dict[str, Any]]:
         """`[{id, name, lb, endpoints: [{row, address, weight}]}]`."""
@@ -111,6 +112,7 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
         isolated=_isolated(answer["isolated"]),
         filter_names=answer["names"]["filters"],
         files=tuple(answer["files"]),
+        limit_names=answer["names"]["rate_limits"],
     )
 
 

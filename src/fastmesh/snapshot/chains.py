@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastmesh.config.filter import SHARE_ALL, FilterUse
+from fastmesh.config.match import Match
 from fastmesh.config.model import Config
 from fastmesh.config.report import Path
 from fastmesh.snapshot import wire
@@ -67,7 +68,7 @@ class Chains:
         rows = registry.filters.assign(name for name, _, _ in wanted)
         for name, use, path in wanted:
             self.rows[rows[name]] = name
-            self.rules.append([_match(use), SHARE_ALL if use.match is None else use.match.share])
+            self.rules.append([match_record(use.match), SHARE_ALL if use.match is None else use.match.share])
             self.slots.append(self._slot(rows[name], name, use, self._at(path)))
 
     def of(self, *path: int | str) -> int:
@@ -157,9 +158,8 @@ def _own_name(cls: str, owner: str, taken: set[str | None]) -> str:
     return name
 
 
-def _match(use: FilterUse) -> list[Any] | None:
+def match_record(match: Match | None) -> list[Any] | None:
     """A route that leads nowhere; None when every request matches."""
-    match = use.match
     if match is None or (match.path is None and match.prefix in (None, "/") and not match.hosts and not match.methods
                          and not match.headers):
         return None

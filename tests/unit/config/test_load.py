@@ -117,12 +117,11 @@ WRONG: list[tuple[str, str, str, str]] = [
      "f:10:40: listeners[0].routes[0].match.methods: found 'GET', allowed: a list", "write [GET]"),
     # --- keys
     ("reactor: auto", "reacter: auto", "f:4:1: unknown key 'reacter', allowed: node, admin, workers, reactor, "
-     "drain_timeout, orphan_grace, hang_timeout, max_connections, access_log, listeners, clusters and filters",
-     "write reactor"),
+     "drain_timeout, orphan_grace, hang_timeout, max_connections, access_log, listeners, clusters, filters and "
+     "rate_limits", "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
-     "name, address, protocol, direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, via, "
-     "limits and "
-     "timeouts", "keepalive_idle is a key of listeners[].timeouts"),
+     "name, address, protocol, direction, cluster, routes, filters, rate_limits, backlog, plain_answers, "
+     "trusted_clients, via, limits and timeouts", "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
      "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, endpoints, connect_timeout, "
      "idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
@@ -141,9 +140,8 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    address: 127.0.0.1:8080\n", "", "f:6:5: listeners[0]: the key 'address' of 'web' is missing",
      "add it, as address: 127.0.0.1:8080"),
     ("    address: 127.0.0.1:8080\n", "    adress: 127.0.0.1:8080\n", "f:7:5: listeners[0]: unknown key 'adress', "
-     "allowed: name, address, protocol, direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, "
-     "via, "
-     "limits and timeouts", "write address"),
+     "allowed: name, address, protocol, direction, cluster, routes, filters, rate_limits, backlog, plain_answers, "
+     "trusted_clients, via, limits and timeouts", "write address"),
     ("{address: 127.0.0.1:9001, weight: 2}", "{weight: 2}",
      "f:23:33: clusters[0].endpoints[1]: the key 'address' is missing", "add it, as address: 127.0.0.1:9000"),
     # --- addresses and names
@@ -327,8 +325,8 @@ def test_an_alias_is_reported_once():
     ("listeners:", "f:1:11: listeners: found nothing, allowed: a list"),
     ("listeners: {}", "f:1:12: listeners: found a mapping, allowed: a list"),
     ("listeners: [a]", "f:1:13: listeners[0]: found 'a', allowed: a mapping with the keys name, address, protocol, "
-                       "direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, via, "
-                       "limits and timeouts"),
+                       "direction, cluster, routes, filters, rate_limits, backlog, plain_answers, trusted_clients, "
+                       "via, limits and timeouts"),
 ])
 def test_shapes(text, message):
     assert [said for said, _ in refusals(text)] == [message]

@@ -46,7 +46,7 @@ def test_a_good_file(file):
     assert (code, words) == (0, "")
     assert result["ok"] and result["version"] == 7 and result["warnings"] == [] and result["text"] == ""
     snapshot = msgpack.unpackb(result["snapshot"])
-    assert snapshot[:3] == ["fmsn", 3, 7] and snapshot[3][0] == 500
+    assert snapshot[:3] == ["fmsn", 4, 7] and snapshot[3][0] == 500
     assert result["listeners"] == [
         {"id": 0, "name": "web", "protocol": "http", "direction": "outbound", "backlog": 7,
          "address": {"family": 4, "host": "127.0.0.1", "port": 8080, "path": "", "text": "127.0.0.1:8080"}},
@@ -54,7 +54,8 @@ def test_a_good_file(file):
          "address": {"family": 1, "host": "", "port": 0, "path": "/run/db", "text": "unix:/run/db"}}]
     assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "endpoints": [
         {"row": 0, "address": "127.0.0.1:9000", "weight": 1}, {"row": 1, "address": "127.0.0.1:9001", "weight": 2}]}]
-    assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {}}
+    assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {},
+                               "rate_limits": {}}
     assert result["filters"] == b"" and result["files"] == []
     process = result["process"]
     assert 1 <= process.pop("workers") <= len(os.sched_getaffinity(0))
