@@ -12,6 +12,7 @@ from fastmesh._core.route.route_table cimport (
 from fastmesh._core.lb.cluster cimport (
     cluster_live_t, cluster_pick, cluster_t, cluster_weigh, endpoint_connect_failed, endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.resil.rate_limit cimport rate_limit_t
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
 from fastmesh._core.snapshot.unpack cimport (
     unpack_array, unpack_bool, unpack_bytes, unpack_int, unpack_kind, unpack_nil, unpack_t, unpack_uint)
@@ -145,7 +146,7 @@ cdef dict read_route(const route_t *r):
                     for k in range(r.n_headers)],
         "cluster": r.cluster, "status": r.status, "body": span_bytes(r.body.ptr, r.body.len),
         "content_type": span_bytes(r.content_type.ptr, r.content_type.len), "timeout": r.timeout_ns,
-        "index": r.index, "chain": r.chain,
+        "index": r.index, "chain": r.chain, "limit_list": r.limit_list,
     }
 
 
@@ -228,6 +229,23 @@ cdef class Snapshot:
             "clusters": [self._cluster(i) for i in range(s.n_clusters)],
             "rules": [self._rule(i) for i in range(s.n_rules)],
             "chains": [[s.chains[i].slots[j] for j in range(s.chains[i].n)] for i in range(s.n_chains)],
+            "limits": [self._limit(i) for i in range(s.n_rate_limits)],
+            "limit_lists": [(s.limit_lists[i].needs_path,
+                             [<rate_limit_t *>s.limit_lists[i].limits[j] - s.rate_limits
+                              for j in range(s.limit_lists[i].n)])
+                            for i in range(s.n_limit_lists)],
+        }
+
+    def _limit(self, uint32_t i):
+        l = &self.s.rate_limits[i]
+        return {
+            "name": span_bytes(l.name.ptr, l.name.len), "row": l.row, "ops": l.ops.name.decode(), "token": l.token_ns,
+            "burst": l.burst_ns, "keys": l.keys,
+            "key": [(l.key.parts[j].source, span_bytes(l.key.parts[j].name.ptr, l.key.parts[j].name.len))
+                    for j in range(l.key.n)],
+            "match": None if l.match is NULL else read_route(&l.match.routes[0]), "share": l.share,
+            "status": l.status, "dry_run": l.is_dry_run, "skips_missing": l.skips_missing, "shown": l.is_shown,
+            "policy": span_bytes(l.policy.ptr, l.policy.len), "details": <bytes>l.details, "why": <bytes>l.why,
         }
 
     def _rule(self, uint32_t i):
@@ -248,6 +266,7 @@ cdef class Snapshot:
             "via": span_bytes(l.via.ptr, l.via.len),
             "deadlines": [l.deadline_reads, l.deadline_sends, span_bytes(l.deadline_name.ptr, l.deadline_name.len)],
             "routes": [read_route(&l.routes.routes[j]) for j in range(l.routes.n)], "chain": l.chain,
+            "limit_list": l.limit_list,
         }
 
     def _cluster(self, uint32_t i):

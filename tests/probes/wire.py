@@ -10,6 +10,8 @@ import msgpack
 from probes.snapshot_probe import Registry, Snapshot, alive, take_last_seen
 
 SECOND = 10**9
+KEY_SOURCES = ("client_address", "client_network", "method", "host", "path", "route", "header", "cookie", "query",
+               "label")
 ROUND_ROBIN, RANDOM, LEAST_REQUEST = 0, 1, 2
 LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0, 65_536, 0]
 
@@ -47,9 +49,22 @@ def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l",
             list(deadlines)]
 
 
+def limit(name: str = "l", row: int = 0, token: int = SECOND, burst: int = 1, keys: int = 1000,
+          key: Iterable[str] = (), match: list[Any] | None = None, share: int = 1_000_000, status: int = 429,
+          dry_run: bool = False, skips_missing: bool = False, shown: bool = False) -> list[Any]:
+    """`key` as a configuration has it: "client_address", "header x-tenant"."""
+    parts = [part.partition(" ") for part in key]
+    return [name, row, 0, token, token * burst, keys if parts else 1,
+            [[KEY_SOURCES.index(source), what] for source, _, what in parts], match, share, status, dry_run,
+            skips_missing, shown, f'"{name}";q={burst};w={max(1, token * burst // SECOND)}',
+            f"local_rate_limited{{{name}}}", f"the rate limit {name} allows no more"]
+
+
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
-             log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = ()) -> list[Any]:
-    return ["fmsn", 4, version, [0, log_ops], list(listeners), list(clusters), [list(rules), list(chains)]]
+             log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = (),
+             limits: Iterable[Any] = (), uses: Iterable[Any] = ()) -> list[Any]:
+    return ["fmsn", 4, version, [0, log_ops], list(listeners), list(clusters), [list(rules), list(chains)],
+            [list(limits), list(uses)]]
 
 
 def pack(value: Any) -> bytes:

@@ -43,6 +43,14 @@ def json_schema(version: str) -> dict[str, Any]:
         "description": policy["description"],
         "anyOf": [{"anyOf": policy["properties"]["pick_by"]["anyOf"]},
                   {key: value for key, value in policy.items() if key != "description"}]}
+    # Likewise of rate limits.
+    limit = definitions["RateLimit"]
+    definitions["RateLimit"] = {
+        "description": limit["description"],
+        "anyOf": [{**limit["properties"]["name"], "description": "A name of `rate_limits`."},
+                  {key: value for key, value in limit.items() if key != "description"}]}
+    schema["properties"]["rate_limits"]["items"] = {"allOf": [{"$ref": "#/$defs/RateLimit"}, {"type": "object"}]}
+    definitions["LimitMatch"]["not"] = {"required": ["prefix", "path"]}
     definitions["FilterMatch"]["not"] = {"required": ["prefix", "path"]}
     definitions["Route"]["oneOf"] = [{"required": ["cluster"]}, {"required": ["response"]}]
     definitions["Match"]["not"] = {"required": ["prefix", "path"]}

@@ -10,6 +10,7 @@ from fastmesh.config.chains import check_filters
 from fastmesh.config.checks import check
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fields import Section, shown
+from fastmesh.config.limits import check_limits
 from fastmesh.config.listener import Listener
 from fastmesh.config.model import Config
 from fastmesh.config.report import problems_of
@@ -64,6 +65,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         problems += wrong_values
         problems += check(tree)
         problems += check_filters(tree)
+        problems += check_limits(tree)
         if look is not None:
             looked = look(tree)
             problems += looked.problems

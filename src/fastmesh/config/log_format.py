@@ -47,6 +47,7 @@ class LogField(IntEnum):
     USER_AGENT = 25
     LABEL = 26
     LABELS = 27
+    RATE_LIMITED_BY = 28
 
 
 class LogOp(NamedTuple):
@@ -76,6 +77,8 @@ OPERATORS: dict[str, tuple[LogField, str]] = {
     "CONNECTION_ID": (LogField.CONNECTION_ID, "Number of the client's connection."),
     "UPSTREAM_REQUEST_ATTEMPT_COUNT": (LogField.ATTEMPTS, "How often the request was sent, or tried to be."),
     "PROXY_TIME": (LogField.PROXY_TIME, "Microseconds spent in the proxy itself."),
+    "RATE_LIMITED_BY": (LogField.RATE_LIMITED_BY, "Rate limits that refused the request, `name`, or would have in "
+                                                  "their dry run, `name=dry_run`; with commas between them."),
     "LABELS": (LogField.LABELS, "What filters have set in `request.labels`: an object in JSON, `a=b,c=d` in text."),
 }
 

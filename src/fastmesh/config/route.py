@@ -7,6 +7,7 @@ from pydantic import Field
 from fastmesh.config.fields import LIST, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.match import Match
+from fastmesh.config.rate_limit import MAX_ON_WAY, RateLimit
 
 MAX_BODY = 65_536
 
@@ -38,3 +39,7 @@ class Route(Section):
     filters: Annotated[list[FilterUse], LIST, Field(
         description="Filters of the requests that this route takes, in order, between those of the listener and those "
                     "of the cluster.", max_length=MAX_CHAIN, examples=[["tenant"]])] = []  # noqa: RUF012
+    rate_limits: Annotated[list[RateLimit], LIST, Field(
+        description="Limits of the requests that this route takes, asked in order behind the filters of the listener "
+                    "and before those of the route: names of `rate_limits`, or limits in place.",
+        max_length=MAX_ON_WAY, examples=[["per-client"]])] = []  # noqa: RUF012

@@ -29,6 +29,7 @@ def warnings_of(config: Config, tree: Tree) -> list[Problem]:
     _overlaps(find, config)
     _unused(find, config)
     _unused_filters(find, config)
+    _unused_limits(find, config)
     _endpoints(find, config)
     for i, listener in enumerate(config.listeners):
         for j, route in enumerate(listener.routes):
@@ -76,6 +77,14 @@ def _unused_filters(find: Finder, config: Config) -> None:
             _warn(find, ("listeners", i, "cluster"),
                   f"the filters of the cluster '{listener.cluster}' are not asked about connections",
                   "they see requests; name filters with on_connection at the listener")
+
+
+def _unused_limits(find: Finder, config: Config) -> None:
+    used = {limit.name for listener in config.listeners
+            for limit in (*listener.rate_limits, *(limit for route in listener.routes for limit in route.rate_limits))}
+    for i, limit in enumerate(config.rate_limits):
+        if limit.name not in used:
+            _warn(find, ("rate_limits", i, "name"), f"nothing refers to the rate limit '{limit.name}'")
 
 
 def _endpoints(find: Finder, config: Config) -> None:

@@ -101,6 +101,23 @@ PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
 UPSTREAM_TIME = Family("fastmesh_upstream_time_seconds", "histogram",
                        "Time a request waited for its endpoint, to the answer's first byte.", _CLUSTER)
 
+_LIMIT = ("limit",)
+
+
+def _limit(name: str, text: str) -> Family:
+    return Family(f"fastmesh_rate_limit_{name}_total", "counter", text, _LIMIT)
+
+
+# counter.LIMIT_COLUMNS.
+LIMITS = {
+    "checked": _limit("checked", "Requests that the rate limit has counted."),
+    "limited": _limit("limited", "Requests that it has refused."),
+    "would": _limit("dry_run_limited", "Requests that it would have refused, but for its dry run."),
+    "evicted": _limit("keys_evicted", "Keys that left because there were as many as `keys` allows."),
+    "odd_keys": _limit("odd_keys", "Requests whose key can be read in several ways or is too long: they share one "
+                                   "bucket."),
+}
+
 _FILTER = ("filter",)
 _PHASE = ("filter", "phase")
 
@@ -263,6 +280,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, PROXY_TIME, UPSTREAM_TIME)),
+    ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",
      "Load balancers in Python count as filters, with the phases `weights` and `pick`. Seconds are those of the "
      "worker's own thread. Phases that were never called have no row. What a filter counts "

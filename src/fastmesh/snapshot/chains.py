@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmesh.config.filter import SHARE_ALL, FilterUse
 from fastmesh.config.load_balancer import LoadBalancer
+from fastmesh.config.match import Match
 from fastmesh.config.model import Config
 from fastmesh.config.report import Path
 from fastmesh.snapshot import wire
@@ -83,7 +84,7 @@ class Chains:
                 self.rules.append([None, SHARE_ALL])
                 self.slots.append(self._balancer_slot(rows[name], name, one, self._at(path)))
             else:
-                self.rules.append([_match(one), SHARE_ALL if one.match is None else one.match.share])
+                self.rules.append([match_record(one.match), SHARE_ALL if one.match is None else one.match.share])
                 self.slots.append(self._slot(rows[name], name, one, self._at(path)))
 
     def of(self, *path: int | str) -> int:
@@ -190,9 +191,8 @@ def _own_name(cls: str, owner: str, taken: set[str | None]) -> str:
     return name
 
 
-def _match(use: FilterUse) -> list[Any] | None:
+def match_record(match: Match | None) -> list[Any] | None:
     """A route that leads nowhere; None when every request matches."""
-    match = use.match
     if match is None or (match.path is None and match.prefix in (None, "/") and not match.hosts and not match.methods
                          and not match.headers):
         return None

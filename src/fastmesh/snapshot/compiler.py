@@ -17,6 +17,7 @@ from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.discoveries import Discoveries
+from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 
@@ -49,12 +50,14 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     numbers = assign(config, registry, found)
     if chains is None:
         chains = Chains(config, None, registry)
+    limits = rate_limits(config, registry)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
-        [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots))],
+        [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0]))],
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
         [_cluster(i, cluster, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
+        limits,
     ]
     return msgpack.packb(snapshot), registry
 
@@ -101,7 +104,8 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
         } for cluster in config.clusters],
         "names": {"listeners": {number: name for name, number in listeners.items()},
                   "clusters": {number: name for name, number in clusters.items()},
-                  "filters": chains.rows if chains is not None else {}},
+                  "filters": chains.rows if chains is not None else {},
+                  "rate_limits": {number: name for name, number in registry.limits.live.items()}},
         "filters": chains.blob() if chains is not None else b"",
         "isolated": chains.isolated() if chains is not None else None,
         "discovery": discoveries.blob() if discoveries is not None else b"",
@@ -151,10 +155,10 @@ def _address(address: Address) -> wire.AddressRecord:
             "path": address.host if is_path else "", "text": str(address)}
 
 
-def _log_ops(log: AccessLog | None, has_filters: bool) -> list[list[Any]] | None:
+def _log_ops(log: AccessLog | None, has_filters: bool, has_limits: bool) -> list[list[Any]] | None:
     if log is None:
         return None
-    ops = (compile_json(log.chosen_fields(has_filters)) if log.format == "json" else
+    ops = (compile_json(log.chosen_fields(has_filters, has_limits)) if log.format == "json" else
            compile_template(log.chosen_template()))
     return [[int(op.field), op.quote, op.text] for op in ops]
 

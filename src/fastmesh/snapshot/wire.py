@@ -5,7 +5,7 @@ Text is msgpack str or bin, durations are whole nanoseconds (0 = none, unless no
 clusters are places in the snapshot's list of clusters, -1 for none. A change of any place is a new
 FORMAT.
 
-    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters]
+    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits]
     settings  = [max_connections (0 = no limit), log_ops or nil]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
@@ -24,6 +24,12 @@ FORMAT.
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200; share in millionths
     chain     = [slot, …]                       places in the list of rules, in the order of the way in
+
+    rate_limits = [limits, uses]
+    limit     = [name, row, kind, token, burst, keys, key, match, share, status, dry_run, skips_missing, shown, policy,
+                 details, why]                  kind: of LIMIT_KINDS; token and burst: the time they take to come back
+    key       = [[source, name], …]             source: of KEY_SOURCES
+    use       = [listener, route, [limit, …]]   places; route -1: the listener's own, which come before its routes'
 
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are
@@ -44,6 +50,9 @@ NO_CHAIN = -1
 
 PROTOCOLS = {"http": 0, "tcp": 1}
 PATH_KINDS = {"prefix": 0, "exact": 1}
+KEY_SOURCES = {source: number for number, source in enumerate((
+    "client_address", "client_network", "method", "host", "path", "route", "header", "cookie", "query", "label"))}
+LIMIT_KINDS = {"local": 0}      # where a limit is counted: in the memory that workers share
 LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2}
 
 # Rows in the shared memory of a worker slot (mem/counter). The last of each stands for all that do not fit.
@@ -51,6 +60,7 @@ LISTENER_ROWS = 1_024
 CLUSTER_ROWS = 16_384
 ENDPOINT_ROWS = 131_072
 FILTER_ROWS = 256           # each is one filter's: there are never more
+LIMIT_ROWS = 256            # likewise of rate limits
 
 
 class AddressRecord(TypedDict):
@@ -138,6 +148,7 @@ class NamesRecord(TypedDict):
     listeners: dict[int, str]
     clusters: dict[int, str]
     filters: dict[int, str]
+    rate_limits: dict[int, str]
 
 
 class CompileRequest(TypedDict):

@@ -117,11 +117,11 @@ WRONG: list[tuple[str, str, str, str]] = [
      "f:10:40: listeners[0].routes[0].match.methods: found 'GET', allowed: a list", "write [GET]"),
     # --- keys
     ("reactor: auto", "reacter: auto", "f:4:1: unknown key 'reacter', allowed: node, admin, workers, reactor, "
-     "drain_timeout, orphan_grace, hang_timeout, max_connections, filter_host, access_log, listeners, clusters and "
-     "filters",
+     "drain_timeout, orphan_grace, hang_timeout, max_connections, filter_host, access_log, listeners, clusters, "
+     "filters and rate_limits",
      "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
-     "name, address, protocol, direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, via, "
+     "name, address, protocol, direction, cluster, routes, filters, rate_limits, backlog, plain_answers, trusted_clients, via, "
      "deadlines, limits and "
      "timeouts", "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
@@ -142,7 +142,7 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    address: 127.0.0.1:8080\n", "", "f:6:5: listeners[0]: the key 'address' of 'web' is missing",
      "add it, as address: 127.0.0.1:8080"),
     ("    address: 127.0.0.1:8080\n", "    adress: 127.0.0.1:8080\n", "f:7:5: listeners[0]: unknown key 'adress', "
-     "allowed: name, address, protocol, direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, "
+     "allowed: name, address, protocol, direction, cluster, routes, filters, rate_limits, backlog, plain_answers, trusted_clients, "
      "via, "
      "deadlines, limits and timeouts", "write address"),
     ("{address: 127.0.0.1:9001, weight: 2}", "{weight: 2}",
@@ -328,7 +328,7 @@ def test_an_alias_is_reported_once():
     ("listeners:", "f:1:11: listeners: found nothing, allowed: a list"),
     ("listeners: {}", "f:1:12: listeners: found a mapping, allowed: a list"),
     ("listeners: [a]", "f:1:13: listeners[0]: found 'a', allowed: a mapping with the keys name, address, protocol, "
-                       "direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, via, "
+                       "direction, cluster, routes, filters, rate_limits, backlog, plain_answers, trusted_clients, via, "
                        "deadlines, limits and timeouts"),
 ])
 def test_shapes(text, message):

@@ -18,6 +18,9 @@ ctypedef struct addr_t:
 
 # FM_OK, or FM_EPROTO when the text is none of the forms above. Host names are not looked up.
 cdef int addr_parse(addr_t *a, const char *text, uint32_t n) noexcept nogil
+# An IP address alone, as it stands in X-Forwarded-For: with or without brackets and a port, which is not kept.
+# FM_OK, or FM_EPROTO.
+cdef int addr_parse_ip(addr_t *a, const uint8_t *text, uint32_t n) noexcept nogil
 # Writes the text form, not terminated; returns its length, at most ADDR_TEXT. "-" for no address.
 cdef uint32_t addr_print(const addr_t *a, char *dst) noexcept nogil
 # The same without port and brackets, as in X-Forwarded-For; "unix" for any Unix-domain peer.

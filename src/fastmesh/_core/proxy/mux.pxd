@@ -20,6 +20,7 @@ from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.resil.rate_limit cimport drawn_t
 from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.route_table cimport route_t
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_t
@@ -85,6 +86,10 @@ cdef enum:
     TAP_RESPONSE = 16
     TAP_RESPONSE_BODY = 32
     TAP_RESPONSE_TRAILERS = 64
+
+    # stream_t.limited: the first bit of the listener's limits, and of the route's
+    LIMITED_LISTENER = 0
+    LIMITED_ROUTE = 8
 
     TRIED_MAX = 8
     HEAD_INLINE = 1024
@@ -247,9 +252,14 @@ ctypedef struct stream_t:
     uint32_t replay_len
     uint32_t upgrade_off, upgrade_len   # the protocols that the client offers, within wire
     uint32_t path_off, path_len         # behind the head in wire: path and query as received, when they differ
+    uint32_t n_drawn          # of `drawn`
+    uint32_t limited          # a bit for each limit that refused it, or would have: LIMITED_*
+    uint32_t retry_after_s    # of a rate limit's refusal; 0 = none
+    uint8_t grpc_status       # of a refusal, for callers that look for one; 0 = none
     block_t *answer           # copy of the answer's head, for the access log only
     uint32_t answer_len
-    uint8_t inline_[1024]
+    uint8_t inline_[1024]     # from here on nothing is cleared
+    drawn_t drawn[8]          # LIMITS_MAX; tokens of rate limits that this request has taken
 
 ctypedef struct proxy_t:
     reactor_t *reactor

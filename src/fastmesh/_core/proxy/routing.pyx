@@ -7,6 +7,7 @@ from fastmesh._core.mem.counter cimport (
     FLAG_DPE, FLAG_NR, G_AMBIGUOUS_FIELD, G_AMBIGUOUS_PATH, G_BAD_REQUEST, G_NO_ROUTE, G_REQUESTS)
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.deadline cimport deadline_read
+from fastmesh._core.proxy.limiting cimport limiting_at_listener, limiting_at_route
 from fastmesh._core.proxy.mux cimport FILTER_GO, S_REQUEST_DONE, proxy_t
 from fastmesh._core.proxy.stream cimport stream_answer, stream_go
 from fastmesh._core.route.route_table cimport method_in_capitals, route_find, route_is_torn, route_t
@@ -26,6 +27,8 @@ cdef void routing_begin(stream_t *s, msg_t *m) noexcept nogil:
         _remember(s, m)
         stream_answer(s, 405, FLAG_DPE, b"connect_not_supported",
                       b"CONNECT is not served here: this is not a forward proxy")
+        return
+    if s.listener.limit_list != 0 and not limiting_at_listener(s, m):
         return
     if p.filters is not NULL and s.listener.chain >= 0 and p.filters.request(s, &m) != FILTER_GO:
         return
@@ -92,6 +95,8 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
         deadline_read(s, m)
     if route.cluster >= 0:
         s.cluster = &s.snap.clusters[route.cluster]
+    if route.limit_list != 0 and not limiting_at_route(s, m, path, rc == URI_AMBIGUOUS):
+        return
     if rc == URI_SAME:
         path = span_of(NULL, 0)
     if p.filters is not NULL and (s.run is not NULL or route.chain >= 0 or

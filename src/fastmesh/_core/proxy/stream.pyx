@@ -539,6 +539,12 @@ cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *det
     _answer_locally(s, status, span_of(b"text/plain; charset=utf-8", 25), body)
 
 
+cdef void stream_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
+                        span_t body) noexcept nogil:
+    if _may_answer(s, flags, details):
+        _answer_locally(s, status, content_type, body)
+
+
 cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
                              span_t fields, span_t body) noexcept nogil:
     if not _may_answer(s, flags, details):

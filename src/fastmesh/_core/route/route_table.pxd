@@ -45,6 +45,7 @@ ctypedef struct route_t:
     uint64_t timeout_ns       # request timeout; 0 = none
     uint32_t index
     int32_t chain             # index into snapshot_t.chains, or -1
+    uint32_t limit_list       # index + 1 into snapshot_t.limit_lists; 0 = no rate limits
 
 ctypedef struct route_table_t:
     route_t *routes
@@ -59,6 +60,9 @@ cdef int route_build(route_table_t *t, arena_t *arena) noexcept nogil
 cdef bint route_add_method(route_t *r, span_t method) noexcept nogil
 # `path` is the normal form; `authority` as received (port and case are dealt with here). NULL when nothing matches.
 cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t path) noexcept nogil
+# The authority's host in lower case, without port, brackets and trailing dot; absent when longer than ROUTE_HOST_MAX,
+# which is what `room` has to have.
+cdef span_t route_host(const msg_t *m, uint8_t *room) noexcept nogil
 # METHOD_* of a name when letters are made capitals, as many a framework does; METHOD_OTHER when it has none.
 cdef int method_in_capitals(span_t s) noexcept nogil
 # A route that matches does not for whoever looks at other fields than the matching ones, or knows them by other names.

@@ -105,8 +105,7 @@ cdef bint route_add_method(route_t *r, span_t method) noexcept nogil:
 
 # --- what one route asks for ---
 
-cdef inline span_t host_of(const msg_t *m, uint8_t *room) noexcept nogil:
-    """The authority's host in lower case, without port, brackets and trailing dot; absent when longer than any rule."""
+cdef span_t route_host(const msg_t *m, uint8_t *room) noexcept nogil:
     cdef span_t s = msg_span(m, m.authority_off, m.authority_len)
     cdef const uint8_t *end
     cdef uint32_t i
@@ -236,7 +235,7 @@ cdef const route_t *route_scan(const route_table_t *t, const msg_t *m, span_t pa
             continue
         if r.n_hosts != 0:
             if not has_host:
-                host = host_of(m, room)
+                host = route_host(m, room)
                 has_host = True
             if not host_matches(r, host):
                 continue
@@ -466,7 +465,7 @@ cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t pa
     if path.len == 0:
         path = span_of(b"/", 1)
     if x.n_hosts != 0:
-        host = host_of(m, room)
+        host = route_host(m, room)
         if host.len != 0:
             node = x.hosts[host_place(x, host)].node
             if node != NONE and host.ptr[0] != 46:

@@ -8,6 +8,7 @@ from fastmesh._core.http.h1 cimport h1_limits_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.mem.arena cimport arena_t
+from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
 from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
@@ -57,6 +58,7 @@ ctypedef struct listener_t:
     uint8_t deadline_sends        # what is left is told to upstreams
     route_table_t routes
     int32_t chain             # index into snapshot_t.chains, or -1
+    uint32_t limit_list       # index + 1 into snapshot_t.limit_lists; 0 = no rate limits
 
 # When one filter is asked at all. Its slot in the worker's table has the same index.
 ctypedef struct filter_rule_t:
@@ -79,6 +81,9 @@ ctypedef struct snapshot_t:
     uint32_t n_rules, n_chains
     filter_rule_t *rules
     filter_chain_t *chains
+    uint32_t n_rate_limits, n_limit_lists
+    rate_limit_t *rate_limits
+    limit_list_t *limit_lists
     void *filters                 # the worker's table, owned: snapshot_on_free says what becomes of it; NULL = none
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above

@@ -17,6 +17,7 @@ from fastmesh._core.lb.cluster cimport LB_LEAST_REQUEST, cluster_build, cluster_
 from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
 from fastmesh._core.route.route_table cimport (
     ROUTE_EXACT, ROUTE_HOST_MAX, route_add_method, route_build, route_header_t, route_t, route_table_t)
+from fastmesh._core.snapshot.limits cimport limits_decode
 from fastmesh._core.snapshot.live cimport (
     LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
     live_reserve)
@@ -36,7 +37,7 @@ cdef extern from "field_name.h" nogil:
 cdef enum:
     NAME_MAX = 255
     TEXT = 160
-    LOG_FIELD_MAX = 27
+    LOG_FIELD_MAX = 28
     LOG_REQUEST_HEADER = 12
     LOG_RESPONSE_HEADER = 13
     HEAD_MAX = 65535
@@ -421,26 +422,32 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
 
 # --- filters ---
 
-cdef bint decode_rule(decode_t *d, filter_rule_t *rule) noexcept nogil:
+cdef bint decode_match(void *decoder, route_table_t **table) noexcept nogil:
+    """A table of one route that leads nowhere, or nil for every request."""
+    cdef decode_t *d = <decode_t *>decoder
     cdef take_t *t = &d.t
     cdef route_t *r
-    if not take_record(t, NULL, 2):
+    if unpack_nil(&t.u):
+        return True
+    table[0] = <route_table_t *>arena_array(d.s.arena, 1, sizeof(route_table_t))
+    table[0].routes = r = <route_t *>arena_array(d.s.arena, 1, sizeof(route_t))
+    table[0].n = 1
+    take_enter(t, b"match")
+    if not decode_route(d, r):
         return False
-    if not unpack_nil(&t.u):
-        rule.match = <route_table_t *>arena_array(d.s.arena, 1, sizeof(route_table_t))
-        rule.match.routes = r = <route_t *>arena_array(d.s.arena, 1, sizeof(route_t))
-        rule.match.n = 1
-        take_enter(t, b"match")
-        if not decode_route(d, r):
-            return False
-        if r.cluster >= 0:
-            return take_refuse(t, b"cluster", b"must be -1, as this is no route")
-        if r.chain >= 0:
-            return take_refuse(t, b"chain", b"must be -1, as this is no route")
-        if route_build(rule.match, d.s.arena) != FM_OK:
-            return take_refuse(t, NULL, b"too many combinations of hosts and paths, must be at most 1048576")
-        take_leave(t)
-    return take_u32(t, b"share", 0, SHARE_ALL, &rule.share)
+    if r.cluster >= 0:
+        return take_refuse(t, b"cluster", b"must be -1, as this is no route")
+    if r.chain >= 0:
+        return take_refuse(t, b"chain", b"must be -1, as this is no route")
+    if route_build(table[0], d.s.arena) != FM_OK:
+        return take_refuse(t, NULL, b"too many combinations of hosts and paths, must be at most 1048576")
+    take_leave(t)
+    return True
+
+
+cdef bint decode_rule(decode_t *d, filter_rule_t *rule) noexcept nogil:
+    return (take_record(&d.t, NULL, 2) and decode_match(d, &rule.match) and
+            take_u32(&d.t, b"share", 0, SHARE_ALL, &rule.share))
 
 
 cdef bint decode_rules(decode_t *d) noexcept nogil:
@@ -640,7 +647,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     cdef uint64_t format = 0
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 7) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
+    if not (take_record(t, NULL, 8) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
         return False
     if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
         return take_refuse(t, b"magic", b"this is not a snapshot")
@@ -667,7 +674,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
         if not decode_cluster(d, &s.clusters[i]):
             return False
     take_leave(t)
-    if not decode_filters(d):
+    if not (decode_filters(d) and limits_decode(t, s, decode_match, d)):
         return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")

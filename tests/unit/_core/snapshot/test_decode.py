@@ -18,6 +18,7 @@ from probes.wire import (
     decoded,
     endpoint,
     endpoints,
+    limit,
     listener,
     pack,
     registry,
@@ -48,7 +49,12 @@ def rich() -> list[Any]:
         version=2**63, log_ops=[[0, 0, "["], [2, 1, ""], [12, 0, "x-id"], [0, 0, "]\n"]],
         rules=[[None, 1_000_000], [route("/a", hosts=["h.test"], methods=["GET"], headers=[("x-a", "1")], status=200),
                                    100_000], [None, 0]],
-        chains=[[0, 1], [1], [2, 0, 1], []])
+        chains=[[0, 1], [1], [2, 0, 1], []],
+        limits=[limit("one", 3, 10_000_000, 20, key=["header x-a", "client_address"],
+                      match=route("/a", methods=["GET"], status=200), share=5, status=503, skips_missing=True,
+                      shown=True),
+                limit("two", 255, dry_run=True)],
+        uses=[[0, -1, [1]], [0, 1, [0, 1]]])
 
 
 def refusal(value: Any) -> str:
@@ -67,6 +73,7 @@ def test_everything_arrives():
     assert got["log_ops"] == [(0, 0, b"["), (2, 1, b""), (12, 0, b"x-id"), (0, 0, b"]\n")]
     web, tcp = got["listeners"]
     routes = web.pop("routes")
+    assert web.pop("limit_list") == 1 and tcp.pop("limit_list") == 0
     assert web == {"id": 7, "name": b"web", "protocol": 0, "inbound": 0, "plain_answers": 1, "cluster": -1, "via": b"",
                    "chain": 0, "deadlines": [1, 0, b"x-left"], **limits}
     assert tcp == {"id": 9, "name": b"tcp", "protocol": 1, "inbound": 0, "plain_answers": 1, "cluster": 0, "via": b"",
@@ -74,11 +81,12 @@ def test_everything_arrives():
     assert routes[0] == {
         "name": b"api", "path_kind": 0, "path": b"/api", "hosts": [b"api.test", b"::1", b"*.x.test"],
         "methods": (1, 1 << 1, [b"BREW"]), "headers": [(b"x-canary", b"1", 0), (b"user-agent", b"u", 15)], "cluster": 1,
-        "status": 0, "body": b"", "content_type": b"", "timeout": 5 * SECOND, "index": 0, "chain": 1}
+        "status": 0, "body": b"", "content_type": b"", "timeout": 5 * SECOND, "index": 0, "chain": 1,
+        "limit_list": 0}
     assert routes[1] == {
         "name": b"r", "path_kind": 1, "path": b"/no", "hosts": [], "methods": (0, 0, []), "headers": [], "cluster": -1,
         "status": 403, "body": b"no\0", "content_type": b"text/plain", "timeout": 0, "index": 1,
-        "chain": -1}
+        "chain": -1, "limit_list": 2}
     assert routes[2]["hosts"] == []
     alpha, beta = got["clusters"]
     assert alpha == {
@@ -96,12 +104,21 @@ def test_everything_arrives():
     (every, _), (some, _), _ = got["rules"]
     assert every is None
     assert (some["path"], some["hosts"], some["headers"]) == (b"/a", [b"h.test"], [(b"x-a", b"1", 0)])
+    one, two = got["limits"]
+    assert one.pop("match")["path"] == b"/a"
+    assert one == {
+        "name": b"one", "row": 3, "ops": "local", "token": 10_000_000, "burst": 200_000_000, "keys": 1000,
+        "key": [(6, b"x-a"), (0, b"")], "share": 5, "status": 503, "dry_run": 0, "skips_missing": 1, "shown": 1,
+        "policy": b'"one";q=20;w=1', "details": b"local_rate_limited{one}",
+        "why": b"the rate limit one allows no more"}
+    assert (two["match"], two["key"], two["keys"], two["dry_run"]) == (None, [], 1, 1)
+    assert got["limit_lists"] == [(0, [1]), (1, [0, 1])]
 
 
 def test_the_smallest():
     with decoded(snapshot()) as s:
         assert s.dump() == {"version": 1, "refs": 1, "max_connections": 0, "log_ops": [], "listeners": [],
-                            "clusters": [], "rules": [], "chains": []}
+                            "clusters": [], "rules": [], "chains": [], "limits": [], "limit_lists": []}
 
 
 def test_limits_arrive_in_their_places():
@@ -122,7 +139,7 @@ def change(*steps: int, to: Any) -> Callable[[], list[Any]]:
     return make
 
 
-L, C, F = 4, 5, 6     # places of listeners, clusters and filters
+L, C, F, R = 4, 5, 6, 7       # places of listeners, clusters, filters and rate limits
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
@@ -133,7 +150,7 @@ REFUSED = [
     ((3,), {}, "settings: found a map, must be an array"),
     ((3, 0), 2**32, "settings.max_connections: found 4294967296, must be at most 4294967295"),
     ((3, 1), "x", "settings.log_ops: found a string, must be an array"),
-    ((3, 1, 1), [28, 0, ""], "settings.log_ops[1].field: found 28, must be at most 27"),
+    ((3, 1, 1), [29, 0, ""], "settings.log_ops[1].field: found 29, must be at most 28"),
     ((3, 1, 1), [1, 2, ""], "settings.log_ops[1].quote: found 2, must be at most 1"),
     ((3, 1, 1), [12, 0, "X-Id"], "settings.log_ops[1].text: must be a token in lower case"),
     ((3, 1, 1), [13, 0, ""], "settings.log_ops[1].text: found 0 bytes, must be at least 1"),
@@ -232,6 +249,37 @@ REFUSED = [
     ((F, 1, 1), [-1], "filters.chains[1]: found a signed number, must be a number"),
     ((F, 1, 0), [0] * 62, "listeners[0].chain: 65 filters on one way, must be at most 64"),
     ((F, 1, 1), [0] * 60, "listeners[0].routes[0].chain: 65 filters on one way, must be at most 64"),
+    ((R,), [], "rate_limits: found an array of 0, must be of 2"),
+    ((R, 0, 0), [], "rate_limits.limits[0]: found an array of 0, must be of 16"),
+    ((R, 0, 0, 0), "", "rate_limits.limits[0].name: found 0 bytes, must be at least 1"),
+    ((R, 0, 0, 0), "x" * 101, "rate_limits.limits[0].name: found 101 bytes, must be at most 100"),
+    ((R, 0, 0, 1), 256, "rate_limits.limits[0].row: found 256, must be at most 255"),
+    ((R, 0, 0, 2), 1, "rate_limits.limits[0].kind: found 1, must be at most 0"),
+    ((R, 0, 0, 3), 0, "rate_limits.limits[0].token: found 0, must be at least 1"),
+    ((R, 0, 0, 4), 9_999_999, "rate_limits.limits[0].burst: found 9999999, must be at least 10000000"),
+    ((R, 0, 0, 4), 2**60 + 1, "rate_limits.limits[0].burst: found 1152921504606846977, must be at most "
+                              "1152921504606846976"),
+    ((R, 0, 0, 5), 0, "rate_limits.limits[0].keys: found 0, must be at least 1"),
+    ((R, 0, 0, 5), 2**24 + 1, "rate_limits.limits[0].keys: found 16777217, must be at most 16777216"),
+    ((R, 0, 0, 6), [[0, ""]] * 5, "rate_limits.limits[0].key: found an array of 5, must be of at most 4"),
+    ((R, 0, 0, 6, 1), [10, "x"], "rate_limits.limits[0].key[1].source: found 10, must be at most 9"),
+    ((R, 0, 0, 6, 0), [6, ""], "rate_limits.limits[0].key[0].name: found 0 bytes, must be at least 1"),
+    ((R, 0, 0, 7), route("/", cluster=0), "rate_limits.limits[0].match.cluster: must be -1, as this is no route"),
+    ((R, 0, 0, 8), 1_000_001, "rate_limits.limits[0].share: found 1000001, must be at most 1000000"),
+    ((R, 0, 0, 9), 200, "rate_limits.limits[0].status: found 200, must be at least 400"),
+    ((R, 0, 0, 10), 0, "rate_limits.limits[0].dry_run: found a number, must be a boolean"),
+    ((R, 0, 0, 13), "a\r\nb", "rate_limits.limits[0].policy: found the control character 0x0d, which is not allowed"),
+    ((R, 0, 0, 15), "a\0", "rate_limits.limits[0].why: found the control character 0x00, which is not allowed"),
+    ((R, 1, 0), [0, -1], "rate_limits.uses[0]: found an array of 2, must be of 3"),
+    ((R, 1, 0, 0), 2, "rate_limits.uses[0].listener: found 2, but there are 2 listeners"),
+    ((R, 1, 0, 0), 1, "rate_limits.uses[0].listener: its protocol is tcp, which has no requests to limit"),
+    ((R, 1, 1, 1), 3, "rate_limits.uses[1].route: found 3, but there are 3 routes"),
+    ((R, 1, 1, 1), -1, "rate_limits.uses[1]: this listener or route has its limits already"),
+    ((R, 1, 0, 2), [2], "rate_limits.uses[0].limits[0]: found 2, but there are 2 limits"),
+    ((R, 1, 0, 2), [0] * 9, "rate_limits.uses[0].limits: found an array of 9, must be of at most 8"),
+    ((R, 1, 1, 2), [0] * 8, "rate_limits.uses[1].limits: 9 limits on one way, must be at most 8"),
+    ((R, 1), [[0, 1, [0]], [0, -1, [0]]],
+     "rate_limits.uses[1]: the limits of a listener must come before those of its routes"),
 ]
 
 
@@ -244,7 +292,7 @@ def test_not_a_snapshot_at_all():
     assert refusal(b"") == "the data ends here"
     assert refusal(b"GET / HTTP/1.1\r\n") == "found a number, must be an array"
     assert refusal(pack({})) == "found a map, must be an array"
-    assert refusal(pack([])) == "found an array of 0, must be of 7"
+    assert refusal(pack([])) == "found an array of 0, must be of 8"
 
 
 def test_more_after_the_end():
@@ -254,8 +302,8 @@ def test_more_after_the_end():
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
     head = pack(["fmsn", 4, 1, [0, None]])[1:]
-    assert refusal(b"\x97" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
-    assert refusal(b"\x97" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
+    assert refusal(b"\x98" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
+    assert refusal(b"\x98" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
 
 
@@ -339,14 +387,15 @@ def test_mutations(seed):
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
     assert refusal(pack(value))
-    for place in range(3, 7):
-        parts: list[Any] = ["fmsn", 4, 1, [0, None], [], [], [[], []]]
+    for place in range(3, 8):
+        parts: list[Any] = ["fmsn", 4, 1, [0, None], [], [], [[], []], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
-                assert str(refused).startswith(["settings", "listeners", "clusters", "filters"][place - 3])
+                parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits"]
+                assert str(refused).startswith(parts_of[place - 3])
 
 
 def test_a_rule_decides_as_a_route_does():
