@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from fastmesh.config.describe import Place, default_of, parsed_of, path_of, places, section_of
+from fastmesh.config.describe import Place, default_of, is_mapping, parsed_of, path_of, places, section_of
 from fastmesh.config.fields import Parsed
 from fastmesh.config.log_format import ABSENT, DEFAULT_TEMPLATE, ISTIO_FIELDS, OPERATORS
 
@@ -58,6 +58,19 @@ runs of `/` merged, escapes of unreserved characters decoded. So `/a/../internal
 `/%69nternal` cannot walk around a rule for `/internal`. A path in the file that is not in normal form
 is brought into it, with a warning.
 
+**Routes** are tried in the order of the list, and the first that matches wins, however specific a later
+one is: host, path and all conditions are weighed together, so the narrow ones stand first. However many
+there are, a request is compared only with those whose host and path come into question. One route of
+each kind:
+
+```yaml
+{routing}```
+
+A route leads to a cluster, or to an answer here; on the way it may change path, host and headers:
+
+```yaml
+{acts}```
+
 **Filters** are classes in Python. Those that several listeners, routes or clusters share are named once, at the top
 level; others stand in place. The settings that a class declares stand beside the keys that every filter has. The
 classes are imported, and everything about them is checked, by `fastmesh check` too. In a running proxy they see no
@@ -98,11 +111,12 @@ Default of `fields`, the keys of Istio's log:
 
 def page() -> str:
     """The whole document."""
-    parts = [HEAD.format(first=(EXAMPLES / "first.yaml").read_text())]
+    parts = [HEAD.format(first=(EXAMPLES / "first.yaml").read_text(), routing=(EXAMPLES / "routing.yaml").read_text(),
+                         acts=(EXAMPLES / "redirects.yaml").read_text())]
     parts += [section(place) for place in places()]
     operators = [
         ("`%REQ(:METHOD)%`", "Method of the request."),
-        ("`%REQ(:PATH)%`", "Path and query as they go upstream, in normal form; as received where they lead nowhere. "
+        ("`%REQ(:PATH)%`", "Path and query as the client sent them, whatever a route makes of them. "
          "`%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%` is the same."),
         ("`%REQ(:AUTHORITY)%`", "Host of the request."),
         ("`%REQ(NAME)%`", "A header of the request."),
@@ -147,6 +161,8 @@ def kind(field: FieldInfo, place: Place, key: str) -> str:
     if inner is not None:
         name = path_of(inner)
         link = f"[{name}](#{section_anchor(name)})"
+        if is_mapping(field.annotation):
+            return f"mapping of names to {link}"
         return f"list of {link}" if is_list else link
     text = str(field.annotation)
     parsed: Parsed | None = parsed_of(field)

@@ -31,16 +31,23 @@ def section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
     return None, False
 
 
+def is_mapping(annotation: Any) -> bool:
+    """The field holds values by names that the file's author chooses."""
+    return typing.get_origin(annotation) is dict or any(is_mapping(part) for part in typing.get_args(annotation))
+
+
 def places() -> Iterator[Place]:
-    """Every section, the outer before the inner, in the order of the keys. One that stands at the top level and deeper
-    too comes once, as that of the top level."""
+    """Every section, the outer before the inner, in the order of the keys. One that stands at several places comes
+    once: as that of the top level, else as the first."""
     outer = {section_of(field.annotation)[0] for field in Config.model_fields.values()}
+    seen: set[type[Section]] = set()
 
     def walk(place: Place) -> Iterator[Place]:
         yield place
         for key, field in place.section.model_fields.items():
             inner, is_list = section_of(field.annotation)
-            if inner is not None and (place.section is Config or inner not in outer):
+            if inner is not None and inner not in seen and (place.section is Config or inner not in outer):
+                seen.add(inner)
                 path = f"{place.path}.{key}".lstrip(".") + ("[]" if is_list else "")
                 yield from walk(Place(path, inner, is_list))
 

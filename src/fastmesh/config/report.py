@@ -1,11 +1,11 @@
 """What pydantic found wrong, in the words of the file's author."""
 
 import difflib
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from fastmesh.config.describe import path_of, places, section_of
+from fastmesh.config.describe import is_mapping, path_of, places, section_of
 from fastmesh.config.fields import Section, shown
 from fastmesh.config.model import Config
 from fastmesh.config.yaml_tree import MapMark, Tree, Value
@@ -188,12 +188,23 @@ def _homes() -> dict[str, list[str]]:
 
 def _inner(here: Any, step: int | str) -> Any:
     """One step into the models; None where they end."""
+    if isinstance(here, _ByName):
+        return here.section
     if isinstance(step, int):
         return here
     if isinstance(here, type) and issubclass(here, Section) and step in here.model_fields:
-        inner, _ = section_of(here.model_fields[step].annotation)
+        annotation = here.model_fields[step].annotation
+        inner, _ = section_of(annotation)
+        if inner is not None and is_mapping(annotation):
+            return _ByName(inner)
         return inner or here.model_fields[step]
     return None
+
+
+class _ByName(NamedTuple):
+    """A mapping whose keys are names; each leads to a section."""
+
+    section: type[Section]
 
 
 def _listed(keys: list[str]) -> str:

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from fastmesh.config.filter import SHARE_ALL, FilterUse
+from fastmesh.config.fields import SHARE_ALL
+from fastmesh.config.filter import FilterUse
 from fastmesh.config.model import Config
 from fastmesh.config.report import Path
 from fastmesh.snapshot import wire
+from fastmesh.snapshot.conditions import Patterns, conditions
 from fastmesh.snapshot.registry import Registry
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Chains:
 
     def __init__(self, config: Config, found: Inspected | None, registry: Registry) -> None:
         """Gives each slot its number. Raises ValueError when the configuration has filters that nobody looked at."""
+        self.patterns = Patterns()              # of the whole snapshot
         self.rules: list[list[Any]] = []
         self.chains: list[list[int]] = []
         self.slots: list[dict[str, Any]] = []
@@ -67,7 +70,7 @@ class Chains:
         rows = registry.filters.assign(name for name, _, _ in wanted)
         for name, use, path in wanted:
             self.rows[rows[name]] = name
-            self.rules.append([_match(use), SHARE_ALL if use.match is None else use.match.share])
+            self.rules.append([_match(use, self.patterns), SHARE_ALL if use.match is None else use.match.share])
             self.slots.append(self._slot(rows[name], name, use, self._at(path)))
 
     def of(self, *path: int | str) -> int:
@@ -157,12 +160,12 @@ def _own_name(cls: str, owner: str, taken: set[str | None]) -> str:
     return name
 
 
-def _match(use: FilterUse) -> list[Any] | None:
-    """A route that leads nowhere; None when every request matches."""
-    match = use.match
-    if match is None or (match.path is None and match.prefix in (None, "/") and not match.hosts and not match.methods
-                         and not match.headers):
+def _match(use: FilterUse, patterns: Patterns) -> list[Any] | None:
+    """A route that leads nowhere; None when every request matches. Its share is the rule's."""
+    if use.match is None:
         return None
-    kind, path = ("exact", match.path) if match.path is not None else ("prefix", match.prefix or "/")
-    return ["", wire.PATH_KINDS[kind], path.encode(), match.hosts, match.methods,
-            [[name, value] for name, value in match.headers.items()], -1, 200, b"", "", 0, wire.NO_CHAIN]
+    match = use.match.model_copy(update={"share": SHARE_ALL})
+    found = conditions(match, patterns)
+    if not (match.path or found.path != b"/" or found.hosts or found.methods or found.headers or found.further):
+        return None
+    return ["", *found[:5], -1, 200, b"", "", 0, found.further, None, None, wire.NO_CHAIN]

@@ -35,6 +35,7 @@ cdef enum:
     LOG_X_FORWARDED_FOR = 24
     LOG_USER_AGENT = 25
     LOG_LABEL = 26            # of filters, by its name
+    LOG_CLIENT = 28
     LOG_LABELS = 27           # all of them: a JSON object, or name=value with commas
 
 

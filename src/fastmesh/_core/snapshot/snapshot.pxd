@@ -8,11 +8,13 @@ from fastmesh._core.http.h1 cimport h1_limits_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.mem.arena cimport arena_t
+from fastmesh._core.net.addr cimport cidr_t
+from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
 cdef enum:
-    SNAPSHOT_FORMAT = 3
+    SNAPSHOT_FORMAT = 4
     PROTOCOL_HTTP = 0
     PROTOCOL_TCP = 1
     FILTER_SLOTS_MAX = 256    # rules of a snapshot
@@ -24,11 +26,6 @@ ctypedef struct log_op_t:
     uint8_t field             # LOG_* of proxy/access_log; 0 = literal
     uint8_t quote             # 1 = as a JSON string with quotes (null when absent), 0 = text ("-" when absent)
     span_t text               # the literal; or the header name (lower case) of LOG_REQUEST_HEADER / LOG_RESPONSE_HEADER
-
-ctypedef struct cidr_t:
-    uint8_t family            # 4, 6, or 1 for Unix-domain peers
-    uint8_t bits
-    uint8_t ip[16]
 
 ctypedef struct listener_t:
     uint32_t id               # stable over snapshots; row in the shared listener rows
@@ -72,6 +69,8 @@ ctypedef struct snapshot_t:
     cluster_t *clusters
     log_op_t *log_ops
     uint32_t n_log_ops            # 0 = no access log
+    pattern_t *patterns
+    uint32_t n_patterns
     uint32_t n_rules, n_chains
     filter_rule_t *rules
     filter_chain_t *chains
