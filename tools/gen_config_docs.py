@@ -71,6 +71,23 @@ A route leads to a cluster, or to an answer here; on the way it may change path,
 ```yaml
 {acts}```
 
+`fastmesh explain` says which way a request would go, and why, by the tables that workers would get:
+
+```console
+$ fastmesh explain routing.yaml GET http://shop.test/static/v2/x.js -H 'cookie: tenant=blue'
+GET /static/v2/x.js, host shop.test, from 127.0.0.1
+listener edge (routing.yaml:3), 127.0.0.1:8080
+path compared: /static/v2/x.js
+  routes[0] office-only (routing.yaml:6): no, the path does not begin with /admin
+  routes[1] admin-is-closed (routing.yaml:9): no, the path does not begin with /admin
+  routes[2] carts (routing.yaml:12): no, the path is none of /shop.v1.Cart/*
+  routes[3] old-clients (routing.yaml:15): no, the header x-build is not at most 99
+  routes[4] tenant-by-cookie (routing.yaml:23): takes it
+timeout: none
+cluster blue (routing.yaml:45), least_request
+  127.0.0.1:9003  weight 1  100 %
+```
+
 **Filters** are classes in Python. Those that several listeners, routes or clusters share are named once, at the top
 level; others stand in place. The settings that a class declares stand beside the keys that every filter has. The
 classes are imported, and everything about them is checked, by `fastmesh check` too. In a running proxy they see no
