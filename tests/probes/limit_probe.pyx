@@ -10,7 +10,7 @@ from fastmesh._core.mem.counter cimport endpoint_row_t, limit_row_t
 from fastmesh._core.mem.segment cimport segment_t
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.net.addr cimport addr_parse, addr_t
-from fastmesh._core.resil.limit_key cimport asker_t, limit_key_of
+from fastmesh._core.resil.limit_key cimport caller_t, limit_key_of
 from fastmesh._core.resil.rate_limit cimport drawn_t, rate_limit_ask, rate_limit_keep, rate_limit_t
 from fastmesh._core.snapshot.snapshot cimport live_free, live_new, snapshot_decode, snapshot_put, snapshot_t
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
@@ -41,7 +41,7 @@ cdef class Limits:
     cdef uint8_t *path
     cdef uint64_t rng
     cdef addr_t client
-    cdef asker_t a
+    cdef caller_t a
 
     def __cinit__(self, bytes packed, segment, uint64_t seed=1):
         cdef char why[512]
@@ -96,9 +96,10 @@ cdef class Limits:
             raise ValueError(f"no request: {self.m.fault}")
         text = client
         assert addr_parse(&self.client, text, <uint32_t>len(client)) == 0
-        memset(&self.a, 0, sizeof(asker_t))
+        memset(&self.a, 0, sizeof(caller_t))
         self.a.m = self.m
         self.a.client = &self.client
+        self.a.peer = &self.client
         self.a.listener = span_of(b"web", 3)
         self.a.path = msg_span(self.m, self.m.path_off, self.m.path_len)
         rc = uri_normalize(self.a.path.ptr, self.a.path.len, self.path, &n)

@@ -1,14 +1,18 @@
 """Doors for tests onto the snapshot decoder, its tables and picks."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport arena_bytes, arena_live, heap_array, heap_free, heap_live
-from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
+from fastmesh._core.net.addr cimport ADDR_TEXT, addr_parse, addr_print, addr_t
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.http.token cimport METHOD_OTHER
 from fastmesh._core.route.route_table cimport (
-    route_add_method, route_find, route_scan, route_t, route_table_t)
+    asker_t, route_add_method, route_find, route_is_torn, route_miss, route_scan, route_t, route_table_t)
+from fastmesh._core.route.acts cimport change_t
+from fastmesh._core.route.capture cimport capture_replace
+from fastmesh._core.route.predicate cimport predicate_t
+from fastmesh._core.route.split cimport split_pick
 from fastmesh._core.lb.cluster cimport (
     cluster_live_t, cluster_pick, cluster_t, cluster_weigh, endpoint_connect_failed, endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
@@ -134,6 +138,11 @@ cdef bytes span_bytes(const uint8_t *p, uint32_t n):
     return (<const char *>p)[:n]
 
 
+cdef tuple read_value(const predicate_t *v):
+    return (span_bytes(v.name.ptr, v.name.len), span_bytes(v.text.ptr, v.text.len), v.id, v.kind, bool(v.invert), v.low,
+            v.high)
+
+
 cdef dict read_route(const route_t *r):
     return {
         "name": span_bytes(r.name.ptr, r.name.len), "path_kind": r.path_kind,
@@ -141,9 +150,12 @@ cdef dict read_route(const route_t *r):
         "hosts": [span_bytes(r.hosts[k].ptr, r.hosts[k].len) for k in range(r.n_hosts)],
         "methods": (r.has_methods, r.methods, [span_bytes(r.methods_other[k].ptr, r.methods_other[k].len)
                                                for k in range(r.n_methods_other)]),
-        "headers": [(span_bytes(r.headers[k].name.ptr, r.headers[k].name.len),
-                     span_bytes(r.headers[k].value.ptr, r.headers[k].value.len), r.headers[k].id)
-                    for k in range(r.n_headers)],
+        "headers": [read_value(&r.headers[k]) for k in range(r.n_headers)],
+        "query": [read_value(&r.query[k]) for k in range(r.n_query)],
+        "cookies": [read_value(&r.cookies[k]) for k in range(r.n_cookies)],
+        "sources": [(r.sources[k].family, r.sources[k].bits, span_bytes(r.sources[k].ip, 16))
+                    for k in range(r.n_sources)],
+        "share": r.share, "states": r.pattern.n_states if r.pattern is not NULL else 0,
         "cluster": r.cluster, "status": r.status, "body": span_bytes(r.body.ptr, r.body.len),
         "content_type": span_bytes(r.content_type.ptr, r.content_type.len), "timeout": r.timeout_ns,
         "index": r.index, "chain": r.chain, "limit_list": r.limit_list,
@@ -196,7 +208,7 @@ cdef class Snapshot:
         """Whether the filter of rule `i` is asked, apart from its share."""
         cdef span_t path = span_of(request.room + request.path_at, request.path_len)
         match = self.s.rules[i].match
-        return match is NULL or route_find(match, &request.m, path) is not NULL
+        return match is NULL or route_find(match, &request.m, path, request.asker()) is not NULL
 
     def own_filters(self, uint64_t filters):
         """Gives the snapshot a table of filters that is only a number."""
@@ -394,8 +406,38 @@ cdef class Snapshot:
         cdef const route_table_t *t = &self.s.listeners[listener].routes
         cdef const route_t *r
         cdef span_t path = span_of(request.room + request.path_at, request.path_len)
-        r = route_scan(t, &request.m, path) if scan else route_find(t, &request.m, path)
+        if scan:
+            r = route_scan(t, &request.m, path, request.asker())
+        else:
+            r = route_find(t, &request.m, path, request.asker())
         return None if r is NULL else r.index
+
+    def is_torn(self, Request request, uint32_t at, uint32_t listener=0):
+        """Whether route `at` does not hold in every reading of the request."""
+        return route_is_torn(&self.s.listeners[listener].routes.routes[at], &request.m)
+
+    def miss(self, Request request, uint32_t at, uint32_t listener=0):
+        """What keeps the request from route `at`."""
+        cdef span_t name
+        cdef span_t path = span_of(request.room + request.path_at, request.path_len)
+        return route_miss(&self.s.listeners[listener].routes.routes[at], &request.m, path, request.asker(),
+                          &name)
+
+    def split(self, Request request, uint64_t draw, uint32_t at=0, uint32_t listener=0):
+        """The cluster that the split of route `at` leads to."""
+        return split_pick(self.s.listeners[listener].routes.routes[at].split, &request.m, draw)
+
+    def rewritten(self, bytes path, uint32_t at=0, uint32_t listener=0):
+        """The path that route `at` makes of parts of this one; None when it is not of these parts."""
+        cdef const change_t *c = &self.s.listeners[listener].routes.routes[at].acts.change
+        cdef uint32_t cap = 2 * len(path) + 64
+        cdef const char *p = path
+        cdef char *room = <char *>heap_array(cap, 1)
+        cdef int32_t n = capture_replace(c.parts, c.n_parts, c.pieces, c.n_pieces,
+                                         span_of(<const uint8_t *>p, <uint32_t>len(path)), <uint8_t *>room, cap)
+        made = room[:n] if n >= 0 else None
+        heap_free(room)
+        return made
 
     def time_routes(self, list requests, uint32_t rounds, uint32_t listener=0):
         """Nanoseconds to route each of the requests `rounds` times."""
@@ -414,7 +456,7 @@ cdef class Snapshot:
             began = now()
             for _round in range(rounds):
                 for i in range(n):
-                    found += route_find(t, heads[i], paths[i]) is not NULL
+                    found += route_find(t, heads[i], paths[i], NULL) is not NULL
             began = now() - began
         heap_free(heads)
         heap_free(paths)
@@ -427,9 +469,13 @@ cdef class Request:
     cdef uint8_t *room
     cdef uint32_t path_at
     cdef uint32_t path_len
+    cdef addr_t addr
+    cdef asker_t who
 
-    def __cinit__(self, bytes method=b"GET", bytes authority=b"", bytes path=b"/", fields=()):
-        cdef bytes all_ = method + authority + path + b"".join(name + value for name, value in fields)
+    def __cinit__(self, bytes method=b"GET", bytes authority=b"", bytes path=b"/", fields=(), query=None,
+                  bytes peer=b"", uint64_t draw=0):
+        cdef bytes all_ = (method + authority + path + b"".join(name + value for name, value in fields) +
+                           (query or b""))
         cdef const char *p = all_
         cdef uint32_t at = 0
         cdef route_t r
@@ -463,6 +509,20 @@ cdef class Request:
                 self.m.at[f.id] = self.m.n_fields
             at += f.name_len + f.value_len
             self.m.n_fields += 1
+        if query is not None:
+            self.m.query_has = 1
+            self.m.query_off = at
+            self.m.query_len = len(query)
+        memset(&self.addr, 0, sizeof(addr_t))
+        memset(&self.who, 0, sizeof(asker_t))
+        if peer:
+            if addr_parse(&self.addr, peer, len(peer)) != 0:
+                raise ValueError(peer)
+            self.who.addr = &self.addr
+        self.who.draw = draw
+
+    cdef const asker_t *asker(self):
+        return &self.who
 
     def __dealloc__(self):
         free(self.room)

@@ -33,13 +33,31 @@ def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = RO
             chain, balancer]
 
 
+EXACT, PREFIX, SUFFIX, CONTAINS, PRESENT, RANGE, PATTERN = range(7)
+SHARE_ALL = 1_000_000
+
+
+def value(name: str, text: str = "", kind: int = EXACT, invert: bool = False, low: int = 0, high: int = 0) -> list[Any]:
+    """What a header, a parameter or a cookie must say."""
+    return [name, text, kind, invert, low, high]
+
+
+def further(pattern: int = -1, query: Iterable[list[Any]] = (), cookies: Iterable[list[Any]] = (),
+            sources: Iterable[list[Any]] = (), share: int = SHARE_ALL) -> list[Any]:
+    return [pattern, list(query), list(cookies), list(sources), share]
+
+
 def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (), methods: Iterable[str] = (),
-          headers: Iterable[tuple[str, str]] = (), cluster: int = -1, status: int | None = None, body: bytes = b"",
-          content_type: str = "", timeout: int = 0, name: str = "r", chain: int = -1) -> list[Any]:
+          headers: Iterable[tuple[str, str] | list[Any]] = (), cluster: int = -1, status: int | None = None,
+          body: bytes = b"", content_type: str = "", timeout: int = 0, name: str = "r", chain: int = -1,
+          kind: int | None = None, more: list[Any] | None = None, acts: list[Any] | None = None,
+          split: list[Any] | None = None) -> list[Any]:
+    """`headers`: pairs for exact values, else what `value` makes; `kind` is the kind of path when it is neither."""
     if status is None:
-        status = 0 if cluster >= 0 else 404
-    return [name, int(exact), path, list(hosts), list(methods), [list(header) for header in headers], cluster, status,
-            body, content_type, timeout, chain]
+        status = 0 if cluster >= 0 or split is not None else 404
+    return [name, int(exact) if kind is None else kind, path, list(hosts), list(methods),
+            [value(*header) if isinstance(header, tuple) else header for header in headers], cluster, status,
+            body, content_type, timeout, more, acts, split, chain]
 
 
 def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l", tcp_cluster: int = -1,
@@ -62,13 +80,13 @@ def limit(name: str = "l", row: int = 0, token: int = SECOND, burst: int = 1, ke
 
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
              log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = (),
-             limits: Iterable[Any] = (), uses: Iterable[Any] = ()) -> list[Any]:
-    return ["fmsn", 4, version, [0, log_ops], list(listeners), list(clusters), [list(rules), list(chains)],
-            [list(limits), list(uses)]]
+             limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = ()) -> list[Any]:
+    return ["fmsn", 4, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
+            [list(rules), list(chains)], [list(limits), list(uses)]]
 
 
-def pack(value: Any) -> bytes:
-    return bytes(msgpack.packb(value))
+def pack(whole: Any) -> bytes:
+    return bytes(msgpack.packb(whole))
 
 
 @contextmanager
@@ -85,10 +103,10 @@ def registry(rows: int = 16) -> Iterator[Registry]:
 
 
 @contextmanager
-def decoded(value: list[Any], seed: int = 1, rows: int = 16) -> Iterator[Snapshot]:
+def decoded(whole: list[Any], seed: int = 1, rows: int = 16) -> Iterator[Snapshot]:
     """One snapshot in a registry of its own."""
     with registry(rows) as made:
-        result = Snapshot(pack(value), made, seed)
+        result = Snapshot(pack(whole), made, seed)
         try:
             yield result
         finally:

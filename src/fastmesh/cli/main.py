@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from fastmesh import __version__
 
-COMMANDS = ("run", "check", "new", "schema", "filters", "version")
+COMMANDS = ("run", "check", "explain", "new", "schema", "filters", "version")
 
 _DESCRIPTION = """\
 A service-mesh sidecar: stands beside a service and carries its HTTP and TCP traffic, with load
@@ -67,6 +67,22 @@ _CHECK = """\
 Checks a configuration without running it. Every error is printed to standard error with its file,
 line and column, what was found, what is allowed and what to do. ${NAME} and ${NAME:-default} are
 taken from the environment, as in a run.
+"""
+
+_EXPLAIN = """\
+Says which way a request would go, and why: the listener, each route that is tried and what keeps the
+request from it, the split, the cluster, its endpoints. The decision is made by the code that workers
+run, from the tables that they would get; nothing is sent.
+"""
+
+_EXPLAIN_EPILOG = """\
+examples:
+  fastmesh explain mesh.yaml GET http://shop.example.com/api/cart
+  fastmesh explain mesh.yaml POST /shop.v1.Cart/AddItem -H 'content-type: application/grpc'
+  fastmesh explain mesh.yaml GET '/?preview=1' -H 'cookie: tenant=blue' --source 10.0.0.7
+
+exit codes: 0 it goes to a cluster, or a route answers; 1 it is refused, or the file is wrong; 2 the
+command line is wrong
 """
 
 _NEW = """\
@@ -136,6 +152,19 @@ def parser() -> _Parser:
     check.add_argument("--format", choices=("text", "json"), default="text",
                        help="text for people (the default), json for programs, on standard output")
     check.add_argument("--strict", action="store_true", help="treat warnings as errors")
+
+    explain = commands.add_parser("explain", help="say which way a request goes, and why", description=_EXPLAIN,
+                                  epilog=_EXPLAIN_EPILOG)
+    explain.add_argument("file", metavar="FILE", help="the configuration, in YAML; - for standard input")
+    explain.add_argument("method", metavar="METHOD", help="of the request, as GET")
+    explain.add_argument("url", metavar="URL", help="http://host/path?query, or a path")
+    explain.add_argument("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[],
+                         help="a header of the request; again for further ones")
+    explain.add_argument("--listener", metavar="NAME", help="where it comes in, when there are several")
+    explain.add_argument("--source", metavar="ADDRESS", default="127.0.0.1",
+                         help="the client: an IP address, or unix (default: 127.0.0.1)")
+    explain.add_argument("--seed", metavar="NUMBER", type=int, default=0,
+                         help="of what is decided by chance, shares and splits (default: 0)")
 
     new = commands.add_parser("new", help="begin a filter", description=_NEW,
                               epilog="example:\n  fastmesh new filter tenant-guard\n\nexit codes: 0 it is written; 1 "
@@ -225,6 +254,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "check":
         from fastmesh.cli import check
         return check.run(given)
+    if given.command == "explain":
+        from fastmesh.cli import explain
+        return explain.run(given)
     if given.command == "new":
         from fastmesh.cli import new
         return new.run(given)

@@ -11,8 +11,6 @@ from fastmesh.config.fields import (
     Choice,
     Count,
     Flag,
-    HeaderName,
-    HeaderValue,
     Name,
     Parsed,
     Section,
@@ -90,12 +88,8 @@ def _is_name(source: str, name: str) -> bool:
 
 
 class LimitMatch(FilterMatch):
-    """Which requests a limit counts. A path that servers read in several ways fits when one of the readings does."""
-
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(
-        description="Headers that must be there with exactly this value. Names are compared without case; of one that "
-                    "stands there several times, one such value is enough.",
-        max_length=64, examples=[{"x-plan": "free"}])] = {}  # noqa: RUF012
+    """Which requests a limit counts. What can be read in several ways, as a path with an encoded slash or a header that
+    stands there twice, fits when one of the readings does."""
 
 
 class RateLimit(Section):

@@ -165,7 +165,8 @@ _GLOBAL_HELP = {
     "local_answers": "Refusals and failures that the proxy answered itself; fixed responses of routes apart.",
     "bad_request": "Requests refused with 400: malformed or ambiguous.",
     "uri_too_long": "Requests refused with 414: longer than limits.request_line.",
-    "head_too_large": "Requests refused with 431: larger than limits.head.",
+    "head_too_large": "Requests refused with 431: larger than limits.head, or than a head may be with what the "
+                      "route adds.",
     "too_many_fields": "Requests refused with 431: more fields than limits.header_count.",
     "bad_version": "Requests refused with 505.",
     "header_timeout": "Requests refused with 408: slower than timeouts.header.",
@@ -190,7 +191,8 @@ _GLOBAL_HELP = {
                             "the cluster's idle_timeout.",
     "downstream_reset": "Requests whose client left before the answer was complete.",
     "ambiguous_path": "Requests refused with 400: readings of their path lead to different routes.",
-    "ambiguous_field": "Requests refused with 400: a field or method that a route asks for may be read in two ways.",
+    "ambiguous_field": "Requests refused with 400: a field, parameter, cookie or method that a route asks for may be "
+                       "read in two ways.",
     "upgrades": "Connections that became WebSockets or another protocol.",
     "tcp_idle_closed": "TCP connections closed after timeouts.tcp_idle.",
     "read_paused": "Times a sender was made to wait because the other side was slower.",

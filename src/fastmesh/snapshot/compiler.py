@@ -12,10 +12,11 @@ from fastmesh.config.cluster import Cluster
 from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import compile_json, compile_template
 from fastmesh.config.model import Config
-from fastmesh.config.network import Network
 from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
+from fastmesh.snapshot.acts import acts
 from fastmesh.snapshot.chains import Chains
+from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.processors import usable_processors
@@ -50,10 +51,11 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     numbers = assign(config, registry, found)
     if chains is None:
         chains = Chains(config, None, registry)
-    limits = rate_limits(config, registry)
+    limits = rate_limits(config, registry, chains.patterns)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
-        [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0]))],
+        [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0])),
+         chains.patterns.written],
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
         [_cluster(i, cluster, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
@@ -174,31 +176,41 @@ def _listener(index: int, listener: Listener, numbers: Numbered, chains: Chains)
          timeouts.keepalive_idle, timeouts.tcp_idle, timeouts.request, timeouts.linger,
          limits.requests_per_connection, limits.connections, limits.buffer,
          timeouts.stream_idle],
-        [_network(network) for network in listener.trusted_clients],
+        [network(client) for client in listener.trusted_clients],
         listener.via,
-        [_route(i, route, listener, numbers, chains.of("listeners", index, "routes", i))
+        [_route(i, route, listener, numbers, chains, chains.of("listeners", index, "routes", i))
          for i, route in enumerate(listener.routes)],
         chains.of("listeners", index),
         [listener.deadlines.read, listener.deadlines.send, listener.deadlines.header or ""],
     ]
 
 
-def _network(network: Network) -> list[Any]:
-    return [network.family, network.bits, network.packed.ljust(16, b"\0")]
-
-
-def _route(index: int, route: Route, listener: Listener, numbers: Numbered, chain: int) -> list[Any]:
-    match, response = route.match, route.response
-    kind, path = ("exact", match.path) if match.path is not None else ("prefix", match.prefix or "/")
+def _route(index: int, route: Route, listener: Listener, numbers: Numbered, chains: Chains, chain: int) -> list[Any]:
+    response = route.response
+    found = conditions(route.match, chains.patterns)
     body = b"" if response is None else response.body.encode()
     return [
-        route.name or f"route-{index}", wire.PATH_KINDS[kind], path.encode(), match.hosts, match.methods,
-        [[name, value] for name, value in match.headers.items()],
+        route.name or f"route-{index}", found.path_kind, found.path, found.hosts, found.methods, found.headers,
         -1 if route.cluster is None else numbers.indexes[route.cluster],
-        0 if response is None else response.status, body,
+        _status(route), body,
         response.content_type if response is not None and body else "",
-        listener.timeouts.request if route.timeout is None else route.timeout, chain,
+        listener.timeouts.request if route.timeout is None else route.timeout, found.further,
+        acts(route, chains.patterns), _split(route, numbers), chain,
     ]
+
+
+def _split(route: Route, numbers: Numbered) -> list[Any] | None:
+    if route.clusters is None:
+        return None
+    sticky = route.sticky
+    return [[[numbers.indexes[name], weight] for name, weight in route.clusters.items()],
+            sticky.header or "" if sticky else "", sticky.cookie or "" if sticky else ""]
+
+
+def _status(route: Route) -> int:
+    """0 when a cluster answers."""
+    answer = route.response or route.redirect
+    return 0 if answer is None else answer.status
 
 
 def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains, found: Found) -> list[Any]:

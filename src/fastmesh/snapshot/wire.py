@@ -6,23 +6,36 @@ clusters are places in the snapshot's list of clusters, -1 for none. A change of
 FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits]
-    settings  = [max_connections (0 = no limit), log_ops or nil]
+    settings  = [max_connections (0 = no limit), log_ops or nil, patterns]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
                  deadlines]
+    pattern   = [classes, flags, table]         256 bytes; a byte for each state; two for each step, little-endian
     limits    = [head_bytes, line_bytes, fields, header_timeout, body_timeout, idle_timeout, tcp_idle,
                  request_timeout, linger, max_requests_per_connection, max_connections, buffer_bytes, stream_idle]
     deadlines = [read, send, header]            header: a further name, or ""
     trusted   = [[family, bits, 16 bytes], …]   IPv4 in the first four bytes
-    route     = [name, path_kind, path, hosts, methods, [[header, value], …], cluster, status, body,
-                 content_type, timeout, chain]
+    route     = [name, path_kind, path, hosts, methods, headers, cluster, status, body, content_type, timeout,
+                 further, acts, split, chain]
+    headers   = [value, …]
+    value     = [name, text, kind, invert, low, high]   low: the smallest number, or the place of a pattern
+    further   = nil, or [pattern, query, cookies, sources, share]   pattern: a place or -1; query and cookies as
+                 headers, sources as trusted, share in millionths
+    acts      = nil, or [redirect, host, change, request_edits, response_edits]   host: empty, or another one
+    redirect  = nil, or [status, scheme, host, port, change, strip_query]   empty and 0: as it was asked for
+    change    = [kind, text, cut, parts, pieces]   the path: 0 stays, 1 is the text, 2 has the text for its first `cut`
+                 bytes, 3 is made of pieces: [part, text], part -1 for a text
+    parts     = [[pattern, rest], …]   places of patterns: of a part, and of it with all that follows, from the end
+    edits     = [[op, name, pieces], …]         op: 0 remove, 1 set, 2 add
+    pieces    = [[field, text], …]              as in log_op
+    split     = nil, or [[[cluster, weight], …], header, cookie]   with cluster -1 and status 0; one name at most
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
                  endpoints, chain, balancer]
     endpoint  = [row, family, port, address, weight, text]
     balancer  = nil, or [slot, interval]        the policy that gives weights and picks, a place in the list of rules
     filters   = [rules, chains]
-    rule      = [match, share]                  match: nil, or a route with status 200; share in millionths
+    rule      = [match, share]                  match: nil, or a route with status 200, for its conditions alone
     chain     = [slot, …]                       places in the list of rules, in the order of the way in
 
     rate_limits = [limits, uses]
@@ -49,10 +62,11 @@ CLUSTER_ENDPOINTS = 13
 NO_CHAIN = -1
 
 PROTOCOLS = {"http": 0, "tcp": 1}
-PATH_KINDS = {"prefix": 0, "exact": 1}
+PATH_KINDS = {"prefix": 0, "exact": 1, "starts": 2, "pattern": 3}
 KEY_SOURCES = {source: number for number, source in enumerate((
     "client_address", "client_network", "method", "host", "path", "route", "header", "cookie", "query", "label"))}
 LIMIT_KINDS = {"local": 0}      # where a limit is counted: in the memory that workers share
+VALUE_KINDS = {"exact": 0, "prefix": 1, "suffix": 2, "contains": 3, "present": 4, "range": 5, "pattern": 6}
 LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2}
 
 # Rows in the shared memory of a worker slot (mem/counter). The last of each stands for all that do not fit.

@@ -47,9 +47,9 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     of = {place: chains.index(chain) if chain else wire.NO_CHAIN for place, chain in filters.items()}
     known = list(clusters)
     numbers = {cluster.name: i for i, cluster in enumerate(known)}
-    listener_routes = [
+    listener_routes: list[list[Any]] = [
         [route.name, wire.PATH_KINDS[route.kind], route.path.encode(), [], [], [], numbers[route.cluster], 0, b"", "",
-         route.timeout_ns, of["route"]]
+         route.timeout_ns, None, None, None, of["route"]]
         for route in (*routes, Route("all", "prefix", "/", "upstream", 0))]
     limits = [HEAD_BYTES, LINE_BYTES, FIELDS, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0,
               BUFFER_BYTES, 0]
@@ -69,7 +69,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
                 of["listener"], [True, True, ""]]
     packed: bytes = msgpack.packb(
-        [wire.MAGIC, wire.FORMAT, version, [0, None], [listener], records, [rules, chains], [[], []]])
+        [wire.MAGIC, wire.FORMAT, version, [0, None, []], [listener], records, [rules, chains], [[], []]])
     return packed
 
 
@@ -83,9 +83,9 @@ def rule(match: Match | None) -> list[Any]:
     if not given:
         return [None, share]
     kind, path = ("exact", given["path"]) if "path" in given else ("prefix", given.get("prefix", "/"))
-    fields = [[name, value] for name, value in given.get("headers", {}).items()]
+    fields = [[name, value, wire.VALUE_KINDS["exact"], False, 0, 0] for name, value in given.get("headers", {}).items()]
     return [["", wire.PATH_KINDS[kind], path.encode(), list(given.get("hosts", ())), list(given.get("methods", ())),
-             fields, -1, 200, b"", "", 0, wire.NO_CHAIN], share]
+             fields, -1, 200, b"", "", 0, None, None, None, wire.NO_CHAIN], share]
 
 
 def _share(share: str | float) -> int:

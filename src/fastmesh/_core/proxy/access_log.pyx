@@ -242,6 +242,8 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
             v = s.listener.name
         elif op.field == LOG_DOWNSTREAM_REMOTE_ADDRESS:
             v = span_of(<uint8_t *>room, addr_print(&s.down.addr, room))
+        elif op.field == LOG_CLIENT:
+            v = span_of(<const uint8_t *>s.down.peer, s.down.peer_len)
         elif op.field == LOG_REQUEST_ID:
             if m is not NULL:
                 v = msg_value(m, m.at[HEADER_X_REQUEST_ID])

@@ -10,7 +10,7 @@ from fastmesh._core.mem.span cimport span_ieq, span_of
 from fastmesh._core.net.addr cimport addr_parse_ip, addr_t
 from fastmesh._core.proxy.mux cimport LIMITED_LISTENER, LIMITED_ROUTE, proxy_t
 from fastmesh._core.proxy.stream cimport stream_answer, stream_refuse
-from fastmesh._core.resil.limit_key cimport asker_t
+from fastmesh._core.resil.limit_key cimport caller_t
 from fastmesh._core.resil.rate_limit cimport (
     LIMIT_PASSED, LIMIT_REFUSED, LIMITS_MAX, drawn_t, limit_list_t, rate_limit_ask, rate_limit_t)
 
@@ -38,10 +38,11 @@ cdef bint _forwarded_for(const msg_t *m, addr_t *client) noexcept nogil:
     return addr_parse_ip(client, list_.ptr + at, list_.len - at) == FM_OK
 
 
-cdef void _begin(asker_t *a, stream_t *s, msg_t *m, addr_t *client) noexcept nogil:
-    memset(a, 0, sizeof(asker_t))
+cdef void _begin(caller_t *a, stream_t *s, msg_t *m, addr_t *client) noexcept nogil:
+    memset(a, 0, sizeof(caller_t))
     a.m = m
     a.client = &s.down.addr
+    a.peer = &s.down.addr
     if s.down.is_trusted and _forwarded_for(m, client):
         a.client = client
     a.listener = s.listener.name
@@ -73,7 +74,7 @@ cdef void _refuse(stream_t *s, msg_t *m, const drawn_t *refusal) noexcept nogil:
         stream_answer(s, l.status, FLAG_RL, l.details, l.why)
 
 
-cdef bint _ask(stream_t *s, msg_t *m, const limit_list_t *k, const asker_t *a, uint32_t first_bit) noexcept nogil:
+cdef bint _ask(stream_t *s, msg_t *m, const limit_list_t *k, const caller_t *a, uint32_t first_bit) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef const rate_limit_t *l
     cdef drawn_t d
@@ -95,7 +96,7 @@ cdef bint _ask(stream_t *s, msg_t *m, const limit_list_t *k, const asker_t *a, u
 
 cdef bint limiting_at_listener(stream_t *s, msg_t *m) noexcept nogil:
     cdef const limit_list_t *k = &s.snap.limit_lists[s.listener.limit_list - 1]
-    cdef asker_t a
+    cdef caller_t a
     cdef addr_t client
     cdef uint32_t n = 0
     cdef int rc
@@ -116,7 +117,7 @@ cdef bint limiting_at_listener(stream_t *s, msg_t *m) noexcept nogil:
 
 
 cdef bint limiting_at_route(stream_t *s, msg_t *m, span_t path, bint is_odd) noexcept nogil:
-    cdef asker_t a
+    cdef caller_t a
     cdef addr_t client
     _begin(&a, s, m, &client)
     a.path = path

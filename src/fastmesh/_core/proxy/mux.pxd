@@ -141,8 +141,8 @@ ctypedef struct filter_ops_t:
     int (*answer_body)(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil
     int (*answer_end)(stream_t *s, msg_t *trailers) noexcept nogil
     void (*answer_room)(stream_t *s) noexcept nogil                # the client takes more
-    # FILTER_GO: put it as it is.
-    int (*local)(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil
+    # FILTER_GO: put it as it is. `fields` as in down_ops_t.
+    int (*local)(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil
     void (*complete)(stream_t *s) noexcept nogil                   # before it is counted and logged
     void (*release)(stream_t *s) noexcept nogil                    # s.run is to be given back
     void (*applied)(proxy_t *p, snapshot_t *old) noexcept nogil    # p.snap is new; `old` is NULL for the first

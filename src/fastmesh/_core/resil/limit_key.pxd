@@ -41,11 +41,12 @@ ctypedef struct limit_key_t:
     uint64_t shape                # differs between keys of different parts: they find no bucket of each other's
 
 # A request as keys and rules see it. All of it is borrowed for one call.
-ctypedef struct asker_t:
+ctypedef struct caller_t:
     const msg_t *m
     span_t path                   # in normal form
     bint is_path_odd              # broken, or servers disagree about it
     const addr_t *client
+    const addr_t *peer            # whose connection it is: of a trusted one, not the client
     span_t listener
     span_t route                  # absent before there is one
     const uint8_t *labels         # of filters, see mem/label.pxd
@@ -54,4 +55,4 @@ ctypedef struct asker_t:
 # Sets `shape` from the parts.
 cdef void limit_key_begin(limit_key_t *k) noexcept nogil
 # The key's digest, two words.
-cdef int limit_key_of(const limit_key_t *k, const asker_t *a, const uint64_t *seed, uint64_t *digest) noexcept nogil
+cdef int limit_key_of(const limit_key_t *k, const caller_t *a, const uint64_t *seed, uint64_t *digest) noexcept nogil

@@ -67,7 +67,7 @@ cdef int _put_method(uint8_t *to, const msg_t *m, uint32_t *n) noexcept nogil:
     return KEY_WHOLE
 
 
-cdef int _put_route(uint8_t *to, const asker_t *a, uint32_t *n) noexcept nogil:
+cdef int _put_route(uint8_t *to, const caller_t *a, uint32_t *n) noexcept nogil:
     """Names of routes are told apart within their listener."""
     if a.route.ptr is NULL:
         return KEY_MISSING
@@ -190,7 +190,7 @@ cdef int _put_query(uint8_t *to, const msg_t *m, span_t name, uint32_t *n) noexc
     return KEY_WHOLE if is_there else KEY_MISSING
 
 
-cdef int _put_part(uint8_t *to, const limit_part_t *part, const asker_t *a, uint32_t *n) noexcept nogil:
+cdef int _put_part(uint8_t *to, const limit_part_t *part, const caller_t *a, uint32_t *n) noexcept nogil:
     cdef uint8_t host[ROUTE_HOST_MAX]
     if part.source <= KEY_CLIENT_NETWORK:
         return _put_address(to, a.client, part.source == KEY_CLIENT_NETWORK, n)
@@ -211,7 +211,7 @@ cdef int _put_part(uint8_t *to, const limit_part_t *part, const asker_t *a, uint
     return _put(to, label_find(a.labels, a.labels_len, part.name), n)
 
 
-cdef int limit_key_of(const limit_key_t *k, const asker_t *a, const uint64_t *seed, uint64_t *digest) noexcept nogil:
+cdef int limit_key_of(const limit_key_t *k, const caller_t *a, const uint64_t *seed, uint64_t *digest) noexcept nogil:
     cdef uint8_t *to = room + 8
     cdef int how = KEY_WHOLE
     cdef int found

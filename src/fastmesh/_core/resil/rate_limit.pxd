@@ -9,7 +9,7 @@ from fastmesh._core.mem.bucket cimport draw_t
 from fastmesh._core.mem.counter cimport limit_row_t
 from fastmesh._core.mem.segment cimport object_t, segment_t
 from fastmesh._core.mem.span cimport span_t
-from fastmesh._core.resil.limit_key cimport asker_t, limit_key_t
+from fastmesh._core.resil.limit_key cimport caller_t, limit_key_t
 from fastmesh._core.route.route_table cimport route_table_t
 
 cdef enum:
@@ -65,5 +65,5 @@ cdef const limit_ops_t *limit_ops_of(uint8_t kind) noexcept nogil
 # Finds or makes its buckets. SHARED_*.
 cdef int rate_limit_keep(rate_limit_t *l, segment_t *g) noexcept nogil
 # Counts in `row`. `d` is filled in unless it is skipped. In a dry run, a refusal is for the caller to overlook.
-cdef int rate_limit_ask(const rate_limit_t *l, const asker_t *a, limit_row_t *row, uint64_t *rng,
+cdef int rate_limit_ask(const rate_limit_t *l, const caller_t *a, limit_row_t *row, uint64_t *rng,
                         drawn_t *d) noexcept nogil

@@ -9,7 +9,7 @@ from fastmesh._core.mem.rng cimport rng_below
 from fastmesh._core.mem.segment cimport KIND_BUCKETS, SHARED_NAME, segment_object
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.resil.limit_key cimport KEY_MISSING, KEY_ODD, limit_key_of
-from fastmesh._core.route.route_table cimport method_in_capitals, route_find
+from fastmesh._core.route.route_table cimport asker_t, method_in_capitals, route_find
 
 cdef enum:
     SHARE_ALL = 1000000
@@ -30,28 +30,31 @@ cdef int rate_limit_keep(rate_limit_t *l, segment_t *g) noexcept nogil:
 
 # --- which requests it counts ------------------------------------------------------------------------
 
-cdef bint _is_for(const rate_limit_t *l, const msg_t *m, span_t path, bint is_path_odd) noexcept nogil:
+cdef bint _is_for(const rate_limit_t *l, const caller_t *a, const msg_t *m) noexcept nogil:
     """Also in another reading of the path: a limit that holds in one of them is asked."""
+    cdef asker_t who
     cdef uint32_t n
     cdef int i
-    if route_find(l.match, m, path) is not NULL:
+    who.addr = a.peer
+    who.draw = 0              # a limit's share is its own
+    if route_find(l.match, m, a.path, &who) is not NULL:
         return True
-    if not is_path_odd or path.len == 0 or path.ptr[0] != c'/':
+    if not a.is_path_odd or a.path.len == 0 or a.path.ptr[0] != c'/':
         return False
     for i in range(1, URI_READINGS):
-        n = uri_read_again(path.ptr, path.len, i, reading)
-        if n != 0 and route_find(l.match, m, span_of(reading, n)) is not NULL:
+        n = uri_read_again(a.path.ptr, a.path.len, i, reading)
+        if n != 0 and route_find(l.match, m, span_of(reading, n), &who) is not NULL:
             return True
     return False
 
 
-cdef bint _matches(const rate_limit_t *l, const asker_t *a) noexcept nogil:
+cdef bint _matches(const rate_limit_t *l, const caller_t *a) noexcept nogil:
     cdef msg_t *m
     cdef bint found
     cdef int meant
     if l.match is NULL:
         return True
-    found = _is_for(l, a.m, a.path, a.is_path_odd)
+    found = _is_for(l, a, a.m)
     if found or a.m.method != METHOD_OTHER:
         return found
     # Methods have case (RFC 9110 section 9.1), and frameworks that forgive "post" are many.
@@ -60,12 +63,12 @@ cdef bint _matches(const rate_limit_t *l, const asker_t *a) noexcept nogil:
         return False
     m = <msg_t *>a.m
     m.method = <uint8_t>meant
-    found = _is_for(l, m, a.path, a.is_path_odd)
+    found = _is_for(l, a, m)
     m.method = METHOD_OTHER
     return found
 
 
-cdef int rate_limit_ask(const rate_limit_t *l, const asker_t *a, limit_row_t *row, uint64_t *rng,
+cdef int rate_limit_ask(const rate_limit_t *l, const caller_t *a, limit_row_t *row, uint64_t *rng,
                         drawn_t *d) noexcept nogil:
     cdef draw_t draw
     cdef int how

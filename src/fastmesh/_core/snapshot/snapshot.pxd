@@ -8,6 +8,8 @@ from fastmesh._core.http.h1 cimport h1_limits_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.mem.arena cimport arena_t
+from fastmesh._core.net.addr cimport cidr_t
+from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
 from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
@@ -26,11 +28,6 @@ ctypedef struct log_op_t:
     uint8_t field             # LOG_* of proxy/access_log; 0 = literal
     uint8_t quote             # 1 = as a JSON string with quotes (null when absent), 0 = text ("-" when absent)
     span_t text               # the literal; or the header name (lower case) of LOG_REQUEST_HEADER / LOG_RESPONSE_HEADER
-
-ctypedef struct cidr_t:
-    uint8_t family            # 4, 6, or 1 for Unix-domain peers
-    uint8_t bits
-    uint8_t ip[16]
 
 ctypedef struct listener_t:
     uint32_t id               # stable over snapshots; row in the shared listener rows
@@ -78,6 +75,8 @@ ctypedef struct snapshot_t:
     cluster_t *clusters
     log_op_t *log_ops
     uint32_t n_log_ops            # 0 = no access log
+    pattern_t *patterns
+    uint32_t n_patterns
     uint32_t n_rules, n_chains
     filter_rule_t *rules
     filter_chain_t *chains

@@ -11,20 +11,31 @@ from hypothesis import strategies as st
 
 from probes.snapshot_probe import Request, Snapshot
 from probes.wire import (
+    CONTAINS,
     LIMITS,
+    PATTERN,
+    PRESENT,
     RANDOM,
+    RANGE,
     SECOND,
     cluster,
     decoded,
     endpoint,
     endpoints,
+    further,
     limit,
     listener,
     pack,
     registry,
     route,
     snapshot,
+    value,
 )
+
+EXACTLY = (0, False, 0, 0)
+# Takes texts of nothing but zeros.
+TWO_STATES = [b"\0" + b"\1" * 255, b"\0\1", b"\0\0\0\0\1\0\0\0"]
+NOTHING_MORE = {"query": [], "cookies": [], "sources": [], "share": 1_000_000, "states": 0}
 
 
 def rich() -> list[Any]:
@@ -37,6 +48,13 @@ def rich() -> list[Any]:
                       chain=1),
                 route("/no", exact=True, status=403, body=b"no\0", content_type="text/plain"),
                 route("/", hosts=["*"], cluster=0),
+                route("/p", kind=3, hosts=["shop.*"], status=404,
+                      headers=[value("x-n", kind=RANGE, low=-3, high=2**40), value("x-p", kind=PATTERN, invert=True)],
+                      more=further(0, [value("q", "a", CONTAINS)], [value("c", kind=PRESENT, invert=True)],
+                                   [[4, 8, b"\x0a".ljust(16, b"\0")]], 50_000),
+                      acts=[[308, "https", "h", 8443, [1, "/", 0, [], []], True], "", [0, "", 0, [], []],
+                            [[1, "x-a", [[0, "v"], [20, ""]]]], [[2, "x-b", [[12, "x-c"]]]]]),
+                route("/s", split=[[[0, 9], [1, 1]], "x-user", ""]),
             ], number=7, name="web", chain=0, deadlines=(True, False, "x-left")),
             listener(number=9, name="tcp", tcp_cluster=0),
         ],
@@ -54,7 +72,7 @@ def rich() -> list[Any]:
                       match=route("/a", methods=["GET"], status=200), share=5, status=503, skips_missing=True,
                       shown=True),
                 limit("two", 255, dry_run=True)],
-        uses=[[0, -1, [1]], [0, 1, [0, 1]]])
+        uses=[[0, -1, [1]], [0, 1, [0, 1]]], patterns=[list(TWO_STATES)])
 
 
 def refusal(value: Any) -> str:
@@ -80,14 +98,21 @@ def test_everything_arrives():
                    "routes": [], "chain": -1, "deadlines": [0, 0, b""], **limits}
     assert routes[0] == {
         "name": b"api", "path_kind": 0, "path": b"/api", "hosts": [b"api.test", b"::1", b"*.x.test"],
-        "methods": (1, 1 << 1, [b"BREW"]), "headers": [(b"x-canary", b"1", 0), (b"user-agent", b"u", 15)], "cluster": 1,
+        "methods": (1, 1 << 1, [b"BREW"]), "headers": [(b"x-canary", b"1", 0, *EXACTLY), (b"user-agent", b"u", 15,
+                                                                                          *EXACTLY)], "cluster": 1,
         "status": 0, "body": b"", "content_type": b"", "timeout": 5 * SECOND, "index": 0, "chain": 1,
-        "limit_list": 0}
+        "limit_list": 0, **NOTHING_MORE}
     assert routes[1] == {
         "name": b"r", "path_kind": 1, "path": b"/no", "hosts": [], "methods": (0, 0, []), "headers": [], "cluster": -1,
         "status": 403, "body": b"no\0", "content_type": b"text/plain", "timeout": 0, "index": 1,
-        "chain": -1, "limit_list": 2}
+        "chain": -1, "limit_list": 2, **NOTHING_MORE}
     assert routes[2]["hosts"] == []
+    assert routes[3] == {
+        "name": b"r", "path_kind": 3, "path": b"/p", "hosts": [b"shop.*"], "methods": (0, 0, []),
+        "headers": [(b"x-n", b"", 0, 5, False, -3, 2**40), (b"x-p", b"", 0, 6, True, 0, 0)],
+        "query": [(b"q", b"a", 0, 3, False, 0, 0)], "cookies": [(b"c", b"", 0, 4, True, 0, 0)],
+        "sources": [(4, 8, b"\x0a".ljust(16, b"\0"))], "share": 50_000, "states": 2, "cluster": -1, "status": 404,
+        "body": b"", "content_type": b"", "timeout": 0, "index": 3, "chain": -1}
     alpha, beta = got["clusters"]
     assert alpha == {
         "id": 12, "name": b"alpha", "lb": RANDOM, "index": 0, "ops": "random", "connect_timeout": SECOND,
@@ -103,7 +128,7 @@ def test_everything_arrives():
     assert [share for _, share in got["rules"]] == [1_000_000, 100_000, 0]
     (every, _), (some, _), _ = got["rules"]
     assert every is None
-    assert (some["path"], some["hosts"], some["headers"]) == (b"/a", [b"h.test"], [(b"x-a", b"1", 0)])
+    assert (some["path"], some["hosts"], some["headers"]) == (b"/a", [b"h.test"], [(b"x-a", b"1", 0, *EXACTLY)])
     one, two = got["limits"]
     assert one.pop("match")["path"] == b"/a"
     assert one == {
@@ -146,7 +171,7 @@ REFUSED = [
     ((1,), 5, "format: found 5, must be at most 4"),
     ((1,), 3, "format: found 3, must be at least 4"),
     ((2,), -1, "version: found a signed number, must be a number"),
-    ((3,), [], "settings: found an array of 0, must be of 2"),
+    ((3,), [], "settings: found an array of 0, must be of 3"),
     ((3,), {}, "settings: found a map, must be an array"),
     ((3, 0), 2**32, "settings.max_connections: found 4294967296, must be at most 4294967295"),
     ((3, 1), "x", "settings.log_ops: found a string, must be an array"),
@@ -182,22 +207,94 @@ REFUSED = [
     ((L, 0, 11), [True], "listeners[0].deadlines: found an array of 1, must be of 3"),
     ((L, 0, 11, 2), "a" * 256, "listeners[0].deadlines.header: found 256 bytes, must be at most 255"),
     ((L, 1, 9), [route("/")], "listeners[1].routes: must be empty, as the protocol is tcp"),
-    ((L, 0, 9, 0), [0] * 11, "listeners[0].routes[0]: found an array of 11, must be of 12"),
-    ((L, 0, 9, 0, 1), 2, "listeners[0].routes[0].path_kind: found 2, must be at most 1"),
+    ((L, 0, 9, 0), [0] * 14, "listeners[0].routes[0]: found an array of 14, must be of 15"),
+    ((L, 0, 9, 0, 1), 4, "listeners[0].routes[0].path_kind: found 4, must be at most 3"),
     ((L, 0, 9, 0, 2), "", "listeners[0].routes[0].path: found 0 bytes, must be at least 1"),
     ((L, 0, 9, 0, 2), "api", "listeners[0].routes[0].path: must begin with \"/\""),
     ((L, 0, 9, 0, 2), "*", "listeners[0].routes[0].path: must begin with \"/\""),
     ((L, 0, 9, 0, 3, 1), "API.test", "listeners[0].routes[0].hosts[1]: must be in lower case"),
     ((L, 0, 9, 0, 3, 1), "a.test:80", "listeners[0].routes[0].hosts[1]: must not have a port"),
     ((L, 0, 9, 0, 3, 1), ".test", "listeners[0].routes[0].hosts[1]: must not begin with a dot"),
-    ((L, 0, 9, 0, 3, 1), "a.*.test", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, or "
-                                     "\"*\""),
-    ((L, 0, 9, 0, 3, 1), "*a", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, or \"*\""),
+    ((L, 0, 9, 0, 3, 1), "a.*.test", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, a "
+                                     "name and \".*\", or \"*\""),
+    ((L, 0, 9, 0, 3, 1), "*.a.*", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, a name "
+                                  "and \".*\", or \"*\""),
+    ((L, 0, 9, 0, 3, 1), "a..", "listeners[0].routes[0].hosts[1]: must not end with two dots"),
+    ((L, 0, 9, 0, 3, 1), "*a", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, a name and "
+                               "\".*\", or \"*\""),
     ((L, 0, 9, 0, 3, 1), "a" * 256, "listeners[0].routes[0].hosts[1]: found 256 bytes, must be at most 255"),
     ((L, 0, 9, 0, 4, 0), "G T", "listeners[0].routes[0].methods[0]: must be a token"),
     ((L, 0, 9, 0, 5, 0, 0), "X-C", "listeners[0].routes[0].headers[0].name: must be a token in lower case"),
     ((L, 0, 9, 0, 5, 0, 1), "a\nb", "listeners[0].routes[0].headers[0].value: found the control character 0x0a, which "
                                     "is not allowed"),
+    ((L, 0, 9, 0, 5, 0), ["x"] * 5, "listeners[0].routes[0].headers[0]: found an array of 5, must be of 6"),
+    ((L, 0, 9, 0, 5, 0, 2), 7, "listeners[0].routes[0].headers[0].kind: found 7, must be at most 6"),
+    ((L, 0, 9, 0, 5, 0), ["x", "", 3, False, 0, 0], "listeners[0].routes[0].headers[0].value: must not be empty"),
+    ((L, 0, 9, 0, 5, 0), ["x", "", 6, False, 1, 0], "listeners[0].routes[0].headers[0].low: must be the place of a "
+                                                    "pattern"),
+    ((L, 0, 9, 0, 5, 0), ["x", "", 6, False, -1, 0], "listeners[0].routes[0].headers[0].low: must be the place of a "
+                                                     "pattern"),
+    ((L, 0, 9, 0, 5, 0, 3), 1, "listeners[0].routes[0].headers[0].invert: found a number, must be a boolean"),
+    ((L, 0, 9, 0, 1), 3, "listeners[0].routes[0].further: must be there, as the path is a pattern"),
+    ((L, 0, 9, 0, 11), further(0), "listeners[0].routes[0].further.pattern: must be -1, as the path is none"),
+    ((L, 0, 9, 3, 11, 0), 1, "listeners[0].routes[3].further.pattern: must be the place of a pattern"),
+    ((L, 0, 9, 3, 11, 0), -1, "listeners[0].routes[3].further.pattern: must be the place of a pattern"),
+    ((L, 0, 9, 3, 11, 1, 0, 0), "", "listeners[0].routes[3].further.query[0].name: found 0 bytes, must be at least 1"),
+    ((L, 0, 9, 3, 11, 3, 0, 0), 2, "listeners[0].routes[3].further.sources[0].family: must be 4, 6 or 1"),
+    ((L, 0, 9, 3, 11, 4), 1_000_001, "listeners[0].routes[3].further.share: found 1000001, must be at most 1000000"),
+    ((L, 0, 9, 3, 12), [], "listeners[0].routes[3].acts: found an array of 0, must be of 5"),
+    ((L, 0, 9, 3, 12, 0, 0), 300, "listeners[0].routes[3].acts.redirect.status: found 300, must be at least 301"),
+    ((L, 0, 9, 3, 12, 0, 3), 65536, "listeners[0].routes[3].acts.redirect.port: found 65536, must be at most 65535"),
+    ((L, 0, 9, 3, 12, 0, 4, 0), 4, "listeners[0].routes[3].acts.redirect.change.kind: found 4, must be at most 3"),
+    ((L, 0, 9, 3, 12, 0, 4, 1), "x", "listeners[0].routes[3].acts.redirect.change.text: must begin with \"/\""),
+    ((L, 0, 9, 3, 12, 0, 4, 1), "", "listeners[0].routes[3].acts.redirect.change.text: must not be empty"),
+    ((L, 0, 9, 3, 12, 0, 4, 3), [[0, 1]], "listeners[0].routes[3].acts.redirect.change.parts[0]: must be places of "
+                                          "patterns"),
+    ((L, 0, 9, 3, 12, 0, 4, 3), [[0, 0]] * 32, "listeners[0].routes[3].acts.redirect.change.parts: found an array of "
+                                               "32, must be of at most 31"),
+    ((L, 0, 9, 3, 12, 0, 4, 4), [[0, ""]], "listeners[0].routes[3].acts.redirect.change.pieces[0].part: must be the "
+                                           "place of a part"),
+    ((L, 0, 9, 3, 12, 1), "a\nb", "listeners[0].routes[3].acts.host: found the control character 0x0a, which is not "
+                                  "allowed"),
+    ((L, 0, 9, 3, 12, 2, 0), 1, "listeners[0].routes[3].acts.change.text: must not be empty"),
+    ((L, 0, 9, 3, 12, 2), [1, "/", 0, [], []], "listeners[0].routes[3].acts.change: must change nothing, as there is a "
+     "redirect"),
+    ((L, 0, 9, 3, 12, 3, 0, 0), 3, "listeners[0].routes[3].acts.request_edits[0].op: found 3, must be at most 2"),
+    ((L, 0, 9, 3, 12, 3, 0, 0), 0, "listeners[0].routes[3].acts.request_edits[0].pieces: must be empty, as it is "
+     "removed"),
+    ((L, 0, 9, 3, 12, 3, 0, 1), "A", "listeners[0].routes[3].acts.request_edits[0].name: must be a token in lower "
+     "case"),
+    ((L, 0, 9, 3, 12, 4, 0, 2, 0), [29, ""], "listeners[0].routes[3].acts.response_edits[0].pieces[0].field: found 29, "
+                                             "must be at most 28"),
+    ((L, 0, 9, 3, 12, 4, 0, 2, 0), [0, "\n"], "listeners[0].routes[3].acts.response_edits[0].pieces[0].text: found the "
+                                              "control character 0x0a, which is not allowed"),
+    ((L, 0, 9, 3, 12, 4, 0, 2, 0), [12, "A"], "listeners[0].routes[3].acts.response_edits[0].pieces[0].text: must be a "
+                                              "token in lower case"),
+    ((L, 0, 9, 0, 13), [[[0, 1]], "", ""], "listeners[0].routes[0].split: must be nil, as there is a cluster"),
+    ((L, 0, 9, 1, 13), [[[0, 1]], "", ""], "listeners[0].routes[1].split: must be nil, as there is a status"),
+    ((L, 0, 9, 4, 13, 0), [], "listeners[0].routes[4].split.weights: must not all be 0"),
+    ((L, 0, 9, 4, 13, 0), [[0, 0], [1, 0]], "listeners[0].routes[4].split.weights: must not all be 0"),
+    ((L, 0, 9, 4, 13, 0), [[0, 1]] * 257, "listeners[0].routes[4].split.weights: found an array of 257, must be of "
+     "at most "
+                                          "256"),
+    ((L, 0, 9, 4, 13, 0, 1, 0), 2, "listeners[0].routes[4].split: found 2, but there are 2 clusters"),
+    ((L, 0, 9, 4, 13, 0, 1, 0), -1, "listeners[0].routes[4].split.weights[1].cluster: found a signed number, must be a "
+                                    "number"),
+    ((L, 0, 9, 4, 13, 0, 1, 1), 2**24, "listeners[0].routes[4].split.weights[1].weight: found 16777216, must be at "
+     "most "
+                                       "16777215"),
+    ((L, 0, 9, 4, 13, 1), "X", "listeners[0].routes[4].split.header: must be a token in lower case"),
+    ((L, 0, 9, 4, 13, 2), "a\n", "listeners[0].routes[4].split.cookie: found the control character 0x0a, which is not "
+                                 "allowed"),
+    ((L, 0, 9, 4, 7), 200, "listeners[0].routes[4].split: must be nil, as there is a status"),
+    ((3, 2, 0), [], "settings.patterns[0]: found an array of 0, must be of 3"),
+    ((3, 2, 0, 0), bytes(255), "settings.patterns[0].classes: found 255 bytes, must be at least 256"),
+    ((3, 2, 0, 0), b"\2" * 256, "settings.patterns[0].classes: found one that the table does not have"),
+    ((3, 2, 0, 1), b"\0", "settings.patterns[0].flags: found 1 bytes, must be at least 2"),
+    ((3, 2, 0, 1), b"\0\3", "settings.patterns[0].flags: must be at most 2"),
+    ((3, 2, 0, 1), b"\0\1\1", "settings.patterns[0].table: must have as many steps for each state"),
+    ((3, 2, 0, 2), b"\0\0" * 3 + b"\0", "settings.patterns[0].table: must have as many steps for each state"),
+    ((3, 2, 0, 2), b"\0\0" * 3 + b"\2\0", "settings.patterns[0].table: found a step to a state that is not there"),
     ((L, 0, 9, 0, 6), 2, "listeners[0].routes[0].cluster: found 2, but there are 2 clusters"),
     ((L, 0, 9, 0, 7), 200, "listeners[0].routes[0].status: must be 0, as there is a cluster"),
     ((L, 0, 9, 1, 7), 0, "listeners[0].routes[1].status: must be at least 200, as there is no cluster"),
@@ -224,7 +321,7 @@ REFUSED = [
     ((C, 0, 13, 0, 4), 2**31 + 1, "clusters[0].endpoints[0].weight: found 2147483649, must be at most 2147483648"),
     ((L, 0, 10), 4, "listeners[0].chain: found 4, but there are 4 chains"),
     ((L, 0, 10), -2, "listeners[0].chain: found -2, must be at least -1"),
-    ((L, 0, 9, 0, 11), 2**40, "listeners[0].routes[0].chain: found 2147483647, but there are 4 chains"),
+    ((L, 0, 9, 0, 14), 2**40, "listeners[0].routes[0].chain: found 2147483647, but there are 4 chains"),
     ((C, 1, 14), 4, "clusters[1].chain: found 4, but there are 4 chains"),
     ((C, 1, 14), None, "clusters[1].chain: found nil, must be a number"),
     ((C, 1, 15), 1, "clusters[1].balancer: found a number, must be an array"),
@@ -239,7 +336,7 @@ REFUSED = [
     ((F, 0, 1, 0, 2), "a", 'filters.rules[1].match.path: must begin with "/"'),
     ((F, 0, 1, 0, 5, 0, 0), "X", "filters.rules[1].match.headers[0].name: must be a token in lower case"),
     ((F, 0, 1, 0), route("/", cluster=0), "filters.rules[1].match.cluster: must be -1, as this is no route"),
-    ((F, 0, 1, 0, 11), 0, "filters.rules[1].match.chain: must be -1, as this is no route"),
+    ((F, 0, 1, 0, 14), 0, "filters.rules[1].match.chain: must be -1, as this is no route"),
     ((F, 0, 2, 1), 1_000_001, "filters.rules[2].share: found 1000001, must be at most 1000000"),
     ((F, 0), [[None, 0]] * 257, "filters.rules: found an array of 257, must be of at most 256"),
     ((F, 1), None, "filters.chains: found nil, must be an array"),
@@ -301,7 +398,7 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 4, 1, [0, None]])[1:]
+    head = pack(["fmsn", 4, 1, [0, None, []]])[1:]
     assert refusal(b"\x98" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
     assert refusal(b"\x98" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
@@ -388,7 +485,7 @@ def test_mutations(seed):
 def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 8):
-        parts: list[Any] = ["fmsn", 4, 1, [0, None], [], [], [[], []], [[], []]]
+        parts: list[Any] = ["fmsn", 4, 1, [0, None, []], [], [], [[], []], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
