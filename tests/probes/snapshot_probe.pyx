@@ -343,12 +343,18 @@ cdef class Snapshot:
     def connect_ok(self, uint32_t i, uint32_t cluster=0):
         endpoint_connect_ok(self.endpoint(cluster, i))
 
+    def observe(self, uint32_t i, uint64_t took_ns, str outcome="answered", uint64_t wait_ns=0, uint64_t now_ns=1,
+                uint32_t cluster=0):
+        cdef cluster_t *c = self.cluster(cluster)
+        c.ops.observe(c, self.endpoint(cluster, i), took_ns, ("answered", "failed", "left").index(outcome), wait_ns,
+                      now_ns)
+
     def row(self, uint32_t i):
         return self.registry.row(i)
 
     def live_of(self, uint32_t i, uint32_t cluster=0):
         e = self.endpoint(cluster, i).live
-        return {"refs": e.refs, "active": e.active, "failures": e.failures, "avoid_until": e.avoid_until_ns,
+        return {"refs": e.refs, "active": e.active, "cost": e.cost_ns, "cost_at": e.cost_at_ns, "failures": e.failures, "avoid_until": e.avoid_until_ns,
                 "row": e.row - self.registry.rows, "at": <uint64_t>e}
 
     # --- routes ---

@@ -10,7 +10,9 @@ import msgpack
 from probes.snapshot_probe import Registry, Snapshot, alive, take_last_seen
 
 SECOND = 10**9
-ROUND_ROBIN, RANDOM, LEAST_REQUEST = 0, 1, 2
+ROUND_ROBIN, RANDOM, LEAST_REQUEST, PEAK_EWMA, FAILURE_AWARE_EWMA = range(5)
+ALGORITHMS = {"round_robin": ROUND_ROBIN, "random": RANDOM, "least_request": LEAST_REQUEST, "peak_ewma": PEAK_EWMA,
+              "failure_aware_ewma": FAILURE_AWARE_EWMA}
 LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0, 65_536, 0]
 
 
@@ -26,9 +28,9 @@ def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
 
 
 def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
-            avoid_max: int = 30 * SECOND, chain: int = -1) -> list[Any]:
+            avoid_max: int = 30 * SECOND, chain: int = -1, balancing: list[Any] | None = None) -> list[Any]:
     return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints,
-            chain]
+            chain, balancing]
 
 
 def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (), methods: Iterable[str] = (),
@@ -48,7 +50,7 @@ def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l",
 
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
              log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = ()) -> list[Any]:
-    return ["fmsn", 3, version, [0, log_ops], list(listeners), list(clusters), [list(rules), list(chains)]]
+    return ["fmsn", 4, version, [0, log_ops], list(listeners), list(clusters), [list(rules), list(chains)]]
 
 
 def pack(value: Any) -> bytes:

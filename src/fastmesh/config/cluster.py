@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from fastmesh.config import address, fields
+from fastmesh.config.balancing import Balancing
 from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Choice, Count, Duration, Name, Section, shown
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.errors import WrongValue
@@ -12,6 +13,7 @@ from fastmesh.units import parse_duration
 
 MAX_ENDPOINTS = 65_536
 MAX_WEIGHT = 1 << 31
+LOAD_BALANCERS = ("round_robin", "random", "least_request", "peak_ewma", "failure_aware_ewma")
 
 
 class Endpoint(Section):
@@ -50,10 +52,15 @@ class Cluster(Section):
     name: Annotated[Name, Field(
         description="Name of the cluster, for routes, metrics and logs. What is known of its endpoints is kept over "
                     "a reload by this name.", examples=["app"])]
-    load_balancer: Annotated[str, Choice("round_robin", "random", "least_request"), Field(
+    load_balancer: Annotated[str, Choice(*LOAD_BALANCERS), Field(
         description="How an endpoint is picked. `least_request`: of two drawn at random, the one with fewer requests "
-                    "in flight; `round_robin`: in turn, weights interleaved; `random`: by weight alone.")
+                    "in flight; `round_robin`: in turn, weights interleaved; `random`: by weight alone; `peak_ewma`: "
+                    "of two drawn at random, the one that is likely to answer first, by its response times and the "
+                    "requests in flight; `failure_aware_ewma`: the same, and failures count as slow. See "
+                    "[load balancing](load-balancing.md).")
     ] = "least_request"
+    balancing: Annotated[Balancing, OR_DEFAULT, Field(
+        description="What the choice goes by besides.")] = Field(default_factory=Balancing)
     endpoints: Annotated[list[Endpoint], LIST, Field(
         description="The instances. With none, requests get 503.", max_length=MAX_ENDPOINTS,
         examples=[["127.0.0.1:9000", {"address": "127.0.0.1:9001", "weight": 2}]])]

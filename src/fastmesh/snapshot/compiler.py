@@ -14,6 +14,7 @@ from fastmesh.config.model import Config
 from fastmesh.config.network import Network
 from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
+from fastmesh.snapshot.balancing import balancing_record
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
@@ -185,5 +186,5 @@ def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains) ->
         numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
-        cluster.pending_timeout, endpoints, chains.of("clusters", index),
+        cluster.pending_timeout, endpoints, chains.of("clusters", index), balancing_record(cluster),
     ]

@@ -16,8 +16,10 @@ FORMAT.
                  content_type, timeout, chain]
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
-                 endpoints, chain]
+                 endpoints, chain, balancing or nil]
     endpoint  = [row, family, port, address, weight, text]
+    balancing = [ewma]                          each nil where the defaults hold
+    ewma      = [decay, initial, penalty, retry_after_max]
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200; share in millionths
     chain     = [slot, …]                       places in the list of rules, in the order of the way in
@@ -30,13 +32,13 @@ never 0: no limit is UNLIMITED.
 from typing import Any, NotRequired, TypedDict
 
 MAGIC = "fmsn"
-FORMAT = 3
+FORMAT = 4
 UNLIMITED = (1 << 32) - 1
 NO_CHAIN = -1
 
 PROTOCOLS = {"http": 0, "tcp": 1}
 PATH_KINDS = {"prefix": 0, "exact": 1}
-LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2}
+LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2, "peak_ewma": 3, "failure_aware_ewma": 4}
 
 # Rows in the shared memory of a worker slot (mem/counter). The last of each stands for all that do not fit.
 LISTENER_ROWS = 1_024

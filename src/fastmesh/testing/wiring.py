@@ -54,7 +54,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
             members.append([next(rows), 4, int(port), ip, 1, address])
         records.append([
             cluster.number, cluster.name, wire.LOAD_BALANCERS["round_robin"], SECOND, 60 * SECOND, 0, 1024,
-            wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"]])
+            wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"], None])
     listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
                 of["listener"]]
     packed: bytes = msgpack.packb(

@@ -124,11 +124,11 @@ WRONG: list[tuple[str, str, str, str]] = [
      "limits and "
      "timeouts", "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
-     "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, endpoints, connect_timeout, "
-     "idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
+     "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
+     "connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
      "max_requests_per_connection, connect_attempts, avoid and filters", "write load_balancer"),
     ("    load_balancer: least_request", "    x: 1", "f:22:5: clusters[0]: unknown key 'x', allowed: name, "
-     "load_balancer, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, "
+     "load_balancer, balancing, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, "
      "max_requests, max_requests_per_connection, connect_attempts, avoid and filters", "remove it"),
     ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address and weight",
      "write weight"),

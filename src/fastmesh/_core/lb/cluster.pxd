@@ -5,11 +5,21 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_live_t
+from fastmesh._core.lb.settings cimport lb_settings_t
 
 cdef enum lb_kind_t:
     LB_ROUND_ROBIN = 0
     LB_RANDOM = 1
     LB_LEAST_REQUEST = 2
+    LB_PEAK_EWMA = 3
+    LB_FAILURE_AWARE_EWMA = 4
+    LB_LAST = 4
+
+# How a request ended at an endpoint.
+cdef enum:
+    OUTCOME_ANSWERED = 0      # with a status that says nothing about the endpoint
+    OUTCOME_FAILED = 1        # 429, 5xx, a broken connection, no answer in time
+    OUTCOME_LEFT = 2          # the client did not wait: it took at least so long
 
 ctypedef struct cluster_t
 
@@ -21,6 +31,10 @@ ctypedef struct lb_ops_t:
     endpoint_t *(*pick)(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                         endpoint_t **tried, uint32_t n_tried) noexcept nogil
     void (*drop)(cluster_t *c) noexcept nogil
+    # NULL when it does not learn. `took_ns`: from the request's last byte to the answer's first, or until it was given
+    # up; `wait_ns`: how long the endpoint asked to be left alone, 0 = it did not say.
+    void (*observe)(const cluster_t *c, endpoint_t *e, uint64_t took_ns, int outcome, uint64_t wait_ns,
+                    uint64_t now_ns) noexcept nogil
 
 # State of a cluster that outlives snapshots, in this worker: counted, carried over by name.
 ctypedef struct cluster_live_t:
@@ -41,6 +55,7 @@ ctypedef struct cluster_t:
     uint8_t lb                # lb_kind_t
     const lb_ops_t *ops
     void *lb_state            # owned by ops.build / ops.drop
+    lb_settings_t settings
     endpoint_t *endpoints     # n of them, contiguous
     uint32_t n
     uint64_t connect_timeout_ns

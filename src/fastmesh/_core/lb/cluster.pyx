@@ -4,6 +4,7 @@ from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.lb.least_request cimport least_request_ops
+from fastmesh._core.lb.peak_ewma cimport failure_aware_ewma_ops, peak_ewma_ops
 from fastmesh._core.lb.round_robin cimport round_robin_ops
 from fastmesh._core.lb.weighted_random cimport weighted_random_ops
 
@@ -16,6 +17,10 @@ cdef int cluster_build(cluster_t *c) noexcept nogil:
         ops = weighted_random_ops()
     elif c.lb == LB_LEAST_REQUEST:
         ops = least_request_ops()
+    elif c.lb == LB_PEAK_EWMA:
+        ops = peak_ewma_ops()
+    elif c.lb == LB_FAILURE_AWARE_EWMA:
+        ops = failure_aware_ewma_ops()
     else:
         return FM_EPROTO
     c.ops = ops

@@ -12,7 +12,9 @@ from fastmesh._core.mem.counter cimport endpoint_row_t
 ctypedef struct endpoint_live_t:
     endpoint_row_t *row       # borrowed; never NULL (an overflow row stands in)
     uint64_t avoid_until_ns   # picks step around it until then
-    uint64_t ewma_ns
+    uint64_t ewma_ns          # smoothed response time, for people
+    double cost_ns            # peak-sensitive one, for lb/ewma, as it was at `cost_at_ns`
+    uint64_t cost_at_ns       # 0 = never measured
     uint32_t active           # requests (or TCP connections) in flight from this worker
     uint32_t connections      # open sockets, idle ones included
     uint32_t failures         # connect failures in a row: the exponent of the back-off

@@ -210,6 +210,7 @@ ctypedef struct stream_t:
     uint16_t status
     uint8_t framing           # of the request
     uint8_t up_ended          # while S_HOLD_OUT: 1 = the upstream has ended, 2 = reset
+    uint8_t is_unheard        # the endpoint has the request, and its balancer has not heard what became of it
     # A failed attempt, while filters are asked about it.
     uint8_t fault_default     # there will be another one if nobody decides
     uint8_t fault_may_repeat

@@ -23,6 +23,7 @@ from fastmesh._core.proxy.mux cimport (
     S_CLOSE_DOWN, S_CLOSE_UP, S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_REQUEST_DONE,
     S_TCP, S_TUNNEL, S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS,
     TAP_RESPONSE, TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY, TRIED_MAX)
+from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_fault, outcome_of_silence
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
@@ -207,6 +208,7 @@ cdef void _send(stream_t *s) noexcept nogil:
         return
     s.up_ops.head(s)
     s.sent_ns = reactor_clock(s.proxy.reactor)
+    s.is_unheard = s.cluster.ops.observe is not NULL
     s.proxy_ns += s.sent_ns - s.proxy.reactor.now_ns
     if s.framing == FRAME_NONE:
         return
@@ -326,6 +328,8 @@ cdef int stream_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     else:
         s.endpoint.live.ewma_ns += took // 8 - s.endpoint.live.ewma_ns // 8
     s.endpoint.live.row.ewma_ns = s.endpoint.live.ewma_ns
+    if s.is_unheard:
+        outcome_of_answer(s, m, took)
     if m.status >= 500:
         s.endpoint.live.row.failures += 1
     if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):
@@ -454,6 +458,7 @@ cdef void _send_again(stream_t *s, up_t *up) noexcept nogil:
     s.bits &= ~<uint32_t>S_WANT_BODY
     _leave_endpoint(s)
     s.endpoint = NULL
+    s.is_unheard = 0
     pool_drop(up)
     _connect(s)
 
@@ -526,12 +531,16 @@ cdef void stream_on_upstream_fault(stream_t *s, bint is_protocol, const char *wh
             return
         if not s.taps & TAP_ERROR and _may_try_another(s, s.n_tried + 1):
             # It died with the request in its hands: what may be done twice is done by another.
+            if s.is_unheard:
+                outcome_of_fault(s)
             p.stats.clusters[s.cluster.id].resets += 1
             s.endpoint.live.row.failures += 1
             s.tried[s.n_tried] = s.endpoint
             s.n_tried += 1
             _send_again(s, up)
             return
+    if s.is_unheard:
+        outcome_of_fault(s)
     p.stats.clusters[s.cluster.id].resets += 1
     s.endpoint.live.row.failures += 1
     if s.taps & TAP_ERROR and not up.has_head:
@@ -724,6 +733,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
     if s.bits & S_WAITING:
         # Nobody reuses a connection of a TCP listener's.
         pool_cancel(&p.pool, &s.wait, not s.bits & S_TCP)
+    elif s.is_unheard:
+        outcome_of_silence(s, now)
     if up is not NULL:
         s.up = NULL
         pool_drop(up)

@@ -13,10 +13,11 @@ from fastmesh._core.mem.hash cimport hash_bytes
 from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
-from fastmesh._core.lb.cluster cimport LB_LEAST_REQUEST, cluster_build, cluster_drop, cluster_t
+from fastmesh._core.lb.cluster cimport LB_LAST, cluster_build, cluster_drop, cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
 from fastmesh._core.route.route_table cimport (
     ROUTE_EXACT, ROUTE_HOST_MAX, route_add_method, route_build, route_header_t, route_t, route_table_t)
+from fastmesh._core.snapshot.balancing cimport decode_balancing
 from fastmesh._core.snapshot.live cimport (
     LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
     live_reserve)
@@ -356,9 +357,9 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     cdef take_t *t = &d.t
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 15) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+    if not (take_record(t, NULL, 16) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
-            take_u8(t, b"lb", LB_LEAST_REQUEST, &c.lb) and
+            take_u8(t, b"lb", LB_LAST, &c.lb) and
             take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
             take_duration(t, b"idle_timeout", &c.idle_timeout_ns) and
             take_u32(t, b"max_connections", 0, U32_MAX, &c.max_connections) and
@@ -381,7 +382,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
         if not decode_endpoint(d, c, &c.endpoints[i]):
             return False
     take_leave(t)
-    if not decode_chain(d, &c.chain):
+    if not (decode_chain(d, &c.chain) and decode_balancing(t, c)):
         return False
     cluster_build(c)
     return True
@@ -620,7 +621,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
         if not decode_listener(d, &s.listeners[i]):
             return False
     take_leave(t)
-    if not take_list(t, b"clusters", 15, 1 << 20, &n):
+    if not take_list(t, b"clusters", 16, 1 << 20, &n):
         return False
     s.clusters = <cluster_t *>arena_array(s.arena, n, sizeof(cluster_t))
     s.n_clusters = n
