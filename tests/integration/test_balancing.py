@@ -1,6 +1,7 @@
 """Which endpoint a request goes to, with real answers and real connections."""
 
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,7 @@ class Service:
         self.name = name
         self.reply = reply
         self.requests = 0
+        self.connections: list[socket.socket] = []
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -34,6 +36,10 @@ class Service:
                     self.send_header(field, value)
                 self.end_headers()
                 self.wfile.write(body)
+
+            def setup(self) -> None:
+                super().setup()
+                service.connections.append(self.connection)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -54,6 +60,9 @@ class Service:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -95,7 +104,7 @@ def test_a_slow_service_is_left_alone(mesh: Mesh, services: Callable[..., list[S
     hold = threading.Event()
 
     def slowly(_: BaseHTTPRequestHandler) -> Reply:
-        hold.wait(0.2)
+        hold.wait(1)
         return 200, {}
     slow.reply = slowly
     use(mesh, quick, slow, other, load_balancer=balancer)
@@ -150,3 +159,114 @@ def test_one_that_never_answers_is_left_alone(mesh: Mesh, services: Callable[...
     statuses = [client.ask("/").status for _ in range(40)]
     hold.set()
     assert statuses.count(504) == 1 and statuses.count(200) == 39
+
+
+# --- ring_hash, maglev ---
+
+HASHING = pytest.mark.parametrize("balancer", ["ring_hash", "maglev"])
+
+
+def hashing(balancer: str, *keys: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"load_balancer": balancer, "balancing": {"hash": {"keys": list(keys), **more}}}
+
+
+@HASHING
+def test_a_header_decides(mesh: Mesh, services: Callable[..., list[Service]], balancer: str) -> None:
+    use(mesh, *services(*"abcde"), **hashing(balancer, {"header": "X-User"}))
+    homes = {user: shares(mesh, 3, f"x-user: {user}") for user in range(40)}
+    assert all(len(home) == 1 for home in homes.values())
+    assert len({name for home in homes.values() for name in home}) > 3
+    # Who says nothing goes anywhere.
+    assert len(shares(mesh, 40)) > 3
+
+
+@HASHING
+def test_the_first_key_that_is_there_decides(mesh: Mesh, services: Callable[..., list[Service]],
+                                             balancer: str) -> None:
+    use(mesh, *services(*"abcdefgh"), **hashing(balancer, {"header": "x-a"}, {"query": "user"}, {"cookie": "c"}))
+    client = mesh.connect()
+
+    def of(path: str, *fields: str) -> str:
+        return client.ask(path, "GET", *fields).text
+    for n in range(12):
+        by_header = of("/", f"x-a: {n}")
+        assert of(f"/?user=x&user={n}", f"x-a: {n}", "cookie: c=1") == by_header
+        # What is told apart by is the value, wherever it stands.
+        assert of(f"/p?a=b&user={n}&user=z", "cookie: c=9") == by_header
+        assert of("/", f"cookie: b=c; d=1;c={n} ; e=2") == by_header
+        assert of("/?user=", "cookie: cc=1", f"cookie: c={n}", "x-a:") == by_header
+
+
+@HASHING
+def test_the_source_decides(mesh: Mesh, services: Callable[..., list[Service]], balancer: str) -> None:
+    use(mesh, *services(*"abcde"), **hashing(balancer, {"source": True}))
+    homes = set()
+    for n in range(2, 22):
+        names = {mesh.connect(source=f"127.0.0.{n}").ask("/").text for _ in range(3)}
+        assert len(names) == 1
+        homes |= names
+    assert len(homes) > 2
+
+
+@HASHING
+def test_a_cookie_is_made_for_who_has_none(mesh: Mesh, services: Callable[..., list[Service]],
+                                           balancer: str) -> None:
+    use(mesh, *services(*"abcde"), **hashing(balancer, {"cookie": "home", "ttl": "1.5h", "path": "/app"}))
+    client = mesh.connect()
+    names = set()
+    for _ in range(20):
+        answer = client.ask("/app")
+        cookie, *attributes = (answer.get("set-cookie") or "").split("; ")
+        assert attributes == ["Path=/app", "Max-Age=5400", "HttpOnly"]
+        key, value = cookie.split("=")
+        assert key == "home" and len(value) == 16
+        names.add(answer.text)
+        for _ in range(3):
+            again = client.ask("/app", "GET", f"cookie: {cookie}")
+            assert again.text == answer.text and again.get("set-cookie") is None
+    assert len(names) > 2
+
+
+@HASHING
+def test_a_cookie_for_the_session_has_no_age(mesh: Mesh, services: Callable[..., list[Service]],
+                                             balancer: str) -> None:
+    use(mesh, *services("a", "b"), **hashing(balancer, {"cookie": "home", "ttl": "0"}))
+    assert (mesh.connect().ask("/").get("set-cookie") or "").endswith("; Path=/; HttpOnly")
+
+
+@HASHING
+def test_a_key_moves_on_when_its_endpoint_is_gone(mesh: Mesh, services: Callable[..., list[Service]],
+                                                  balancer: str) -> None:
+    made = {service.name: service for service in services(*"abcd")}
+    use(mesh, *made.values(), **hashing(balancer, {"header": "x-user"}))
+    before = {user: next(iter(shares(mesh, 1, f"x-user: {user}"))) for user in range(30)}
+    dead = before[0]
+    made[dead].close()
+    client = mesh.connect()
+    for user, home in before.items():
+        answer = client.ask("/", "GET", f"x-user: {user}")
+        assert answer.status == 200
+        assert (answer.text == home) == (home != dead)
+    use(mesh, *[s for s in made.values() if s.name != dead], **hashing(balancer, {"header": "x-user"}))
+    stayed = [next(iter(shares(mesh, 1, f"x-user: {user}"))) == home for user, home in before.items() if home != dead]
+    assert all(stayed) or (balancer == "maglev" and stayed.count(False) <= 3)
+
+
+def test_connections_have_a_source_too(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
+    made = services(*"abcde")
+    mesh.configure({
+        "listeners": [{"name": "web", "protocol": "tcp", "cluster": "app"}],
+        "clusters": [{"name": "app", "endpoints": [s.address for s in made],
+                      **hashing("maglev", {"header": "x-user"}, {"source": True})}]})
+    assert len({mesh.connect(source="127.0.0.9").ask("/").text for _ in range(8)}) == 1
+
+
+@HASHING
+@pytest.mark.parametrize("field", [
+    "cookie: ", "cookie: ;;;;=;= ;home", "cookie: home", "cookie: home=", "cookie: " + "a=b; " * 5000,
+    "cookie: " + "home=" * 5000, "x-user: " + "y" * 30_000])
+def test_odd_keys_are_answered(mesh: Mesh, services: Callable[..., list[Service]], balancer: str, field: str) -> None:
+    use(mesh, *services("a", "b", "c"), **hashing(balancer, {"cookie": "home"}, {"header": "x-user"}, {"query": "q"}))
+    client = mesh.connect()
+    for path in ("/", "/?", "/?q", "/?q=", "/?&&=&q=%00", "/?" + "q&" * 3000):
+        assert client.ask(path, "GET", field).status == 200

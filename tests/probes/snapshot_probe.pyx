@@ -4,13 +4,14 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport arena_bytes, arena_live, heap_array, heap_free, heap_live
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
+from fastmesh._core.mem.hash cimport hash_mix
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.http.token cimport METHOD_OTHER
 from fastmesh._core.route.route_table cimport (
     route_add_method, route_find, route_scan, route_t, route_table_t)
 from fastmesh._core.lb.cluster cimport (
-    cluster_live_t, cluster_pick, cluster_t, endpoint_connect_failed, endpoint_connect_ok)
+    cluster_live_t, cluster_pick, cluster_pick_key, cluster_t, endpoint_connect_failed, endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
 from fastmesh._core.snapshot.unpack cimport (
@@ -264,7 +265,16 @@ cdef class Snapshot:
             "max_requests_per_connection": c.max_requests_per_connection,
             "max_connect_attempts": c.max_connect_attempts, "avoid_base": c.avoid_base_ns,
             "avoid_max": c.avoid_max_ns, "pending_timeout": c.pending_timeout_ns, "endpoints": endpoints,
-            "live_id": c.live.id, "live_refs": c.live.refs, "chain": c.chain,
+            "live_id": c.live.id, "live_refs": c.live.refs, "chain": c.chain, "settings": self._settings(i),
+        }
+
+    def _settings(self, uint32_t i):
+        s = &self.s.clusters[i].settings
+        return {
+            "decay": s.decay_ns, "initial": s.initial_ns, "penalty": s.penalty_ns, "wait_max": s.wait_max_ns,
+            "keys": [(s.keys[j].kind, span_bytes(s.keys[j].name.ptr, s.keys[j].name.len), s.keys[j].is_made,
+                      s.keys[j].ttl_s, span_bytes(s.keys[j].path.ptr, s.keys[j].path.len)) for j in range(s.n_keys)],
+            "points": s.points, "table_size": s.table_size, "load_bound": s.load_bound,
         }
 
     # --- picks: endpoints are told by their index ---
@@ -294,6 +304,33 @@ cdef class Snapshot:
             e = cluster_pick(c, now_ns, &self.rng, list_, n)
         return None if e is NULL else e - c.endpoints
 
+    def pick_key(self, uint64_t key, uint32_t cluster=0, uint64_t now_ns=0, tried=()):
+        cdef endpoint_t *list_[TRIED_MAX]
+        cdef uint32_t n = len(tried)
+        if n > TRIED_MAX:
+            raise ValueError("too many")
+        for i in range(n):
+            list_[i] = self.endpoint(cluster, tried[i])
+        c = self.cluster(cluster)
+        e = cluster_pick_key(c, key, now_ns, &self.rng, list_, n)
+        return None if e is NULL else e - c.endpoints
+
+    def owners(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0, bint hold=False):
+        """The address of whom each of `count` keys goes to. With `hold`, the requests stay in flight until the end."""
+        cdef cluster_t *c = self.cluster(cluster)
+        cdef endpoint_t *e
+        cdef uint32_t i
+        found = []
+        for i in range(count):
+            c.live.active += hold
+            e = cluster_pick_key(c, hash_mix(i, 1), now_ns, &self.rng, NULL, 0)
+            e.live.active += hold
+            found.append(e - c.endpoints)
+        for at in found:
+            c.endpoints[<uint32_t>at].live.active -= hold
+        c.live.active -= count if hold else 0
+        return [span_bytes(c.endpoints[<uint32_t>at].text.ptr, c.endpoints[<uint32_t>at].text.len) for at in found]
+
     def picks(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0, uint32_t hold=0):
         """How often each endpoint was picked. With `hold`, that many requests are kept in flight, the oldest ending."""
         cdef cluster_t *c = self.cluster(cluster)
@@ -303,16 +340,20 @@ cdef class Snapshot:
         cdef uint32_t i
         with nogil:
             for i in range(count):
+                if hold:
+                    c.live.active += 1
                 e = cluster_pick(c, now_ns, &self.rng, NULL, 0)
                 counts[e - c.endpoints] += 1
                 if hold:
                     if flying[i % hold] is not NULL:
                         flying[i % hold].live.active -= 1
+                        c.live.active -= 1
                     e.live.active += 1
                     flying[i % hold] = e
             for i in range(hold):
                 if flying[i] is not NULL:
                     flying[i].live.active -= 1
+                    c.live.active -= 1
         result = [counts[i] for i in range(c.n)]
         heap_free(counts)
         heap_free(flying)
@@ -328,6 +369,9 @@ cdef class Snapshot:
                 sum_ += cluster_pick(c, now_ns, &self.rng, NULL, 0).weight
             began = now() - began
         return began if sum_ else 0
+
+    def set_cluster_active(self, uint32_t active, uint32_t cluster=0):
+        self.cluster(cluster).live.active = active
 
     def set_active(self, uint32_t i, uint32_t active, uint32_t cluster=0):
         self.endpoint(cluster, i).live.active = active

@@ -10,9 +10,9 @@ import msgpack
 from probes.snapshot_probe import Registry, Snapshot, alive, take_last_seen
 
 SECOND = 10**9
-ROUND_ROBIN, RANDOM, LEAST_REQUEST, PEAK_EWMA, FAILURE_AWARE_EWMA = range(5)
+ROUND_ROBIN, RANDOM, LEAST_REQUEST, PEAK_EWMA, FAILURE_AWARE_EWMA, RING_HASH, MAGLEV = range(7)
 ALGORITHMS = {"round_robin": ROUND_ROBIN, "random": RANDOM, "least_request": LEAST_REQUEST, "peak_ewma": PEAK_EWMA,
-              "failure_aware_ewma": FAILURE_AWARE_EWMA}
+              "failure_aware_ewma": FAILURE_AWARE_EWMA, "ring_hash": RING_HASH, "maglev": MAGLEV}
 LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0, 65_536, 0]
 
 

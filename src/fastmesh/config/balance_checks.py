@@ -8,7 +8,10 @@ from fastmesh.errors import Problem
 # The sections that only some algorithms read.
 _OF_ALGORITHMS = {
     "ewma": ("peak_ewma", "failure_aware_ewma"),
+    "hash": ("ring_hash", "maglev"),
 }
+
+_KINDS = ("header", "cookie", "query", "source")
 
 
 def check_balancing(tree: Tree) -> list[Problem]:
@@ -18,6 +21,8 @@ def check_balancing(tree: Tree) -> list[Problem]:
         balancing = map_of(cluster.get("balancing"))
         path: Path = ("clusters", i, "balancing")
         _algorithm(find, path, cluster, balancing)
+        for j, key in maps_of(map_of(balancing.get("hash")), "keys"):
+            _key(find, (*path, "hash", "keys", j), key)
     return find.problems
 
 
@@ -30,3 +35,25 @@ def _algorithm(find: Finder, path: Path, cluster: dict[str, Value], balancing: d
         if balancing.get(key) is not None and algorithm not in algorithms:
             find.add((*path, key), f"{key} is for load_balancer: {' or '.join(algorithms)}, and it is {algorithm}",
                      key=True, hint=f"write load_balancer: {algorithms[0]}, or remove {key}")
+    hashing = map_of(balancing.get("hash"))
+    for key, owner in (("points", "ring_hash"), ("table_size", "maglev")):
+        if key in hashing and algorithm in ("ring_hash", "maglev") and algorithm != owner:
+            find.add((*path, "hash", key), f"{key} is for {owner}, and load_balancer is {algorithm}", key=True,
+                     hint=f"remove {key}, or write load_balancer: {owner}")
+    if algorithm in _OF_ALGORITHMS["hash"] and "hash" not in balancing and not find.is_broken((*path, "hash")):
+        find.add((*path[:-1], "load_balancer"), f"{algorithm} has nothing to tell requests apart by",
+                 hint="add balancing: {hash: {keys: [{header: NAME}]}}, or cookie, query or source instead of header")
+
+
+def _key(find: Finder, path: Path, key: dict[str, Value]) -> None:
+    given = [kind for kind in _KINDS if key.get(kind) is not None and not (kind == "source" and key[kind] == "false")]
+    if len(given) != 1 and not any(find.is_broken((*path, kind)) for kind in _KINDS):
+        reason = "the key names nothing" if not given else f"the key has both {given[0]} and {given[1]}"
+        find.add(path, reason, allowed="one of header, cookie, query and source",
+                 hint="write each as an item of its own" if given else "write {header: NAME}, or {source: true}")
+    for name in ("ttl", "path"):
+        if key.get(name) is not None and "cookie" not in key and not find.is_broken((*path, "cookie")):
+            find.add((*path, name), f"{name} is for a cookie", key=True, hint=f"remove {name}, or name a cookie")
+    if key.get("path") is not None and "ttl" not in key and "cookie" in key and not find.is_broken((*path, "ttl")):
+        find.add((*path, "path"), "the cookie is never made, so its path says nothing", key=True,
+                 hint="add ttl, and it is made for requests that have no key; or remove path")

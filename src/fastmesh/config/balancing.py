@@ -1,11 +1,21 @@
 """What the choice of an endpoint goes by, beside `load_balancer`."""
 
+import itertools
+import math
+import re
 from typing import Annotated
 
 from pydantic import Field
 
-from fastmesh.config.fields import Duration, Section
+from fastmesh.config.fields import LIST, TOKEN, Count, Duration, Flag, HeaderName, Parsed, Section, shown
+from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
+
+MAX_KEYS = 8
+MAX_TABLE = 1_048_573       # the largest prime below 2**20
+
+_BOUND_ALLOWED = "a percentage from 100% to 1000%, as 125%"
+_TABLE = Count(3, MAX_TABLE)
 
 
 class Ewma(Section):
@@ -25,9 +35,93 @@ class Ewma(Section):
     ] = parse_duration("300s")
 
 
+def _bound(value: object) -> int:
+    number = value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{3,4}%", value):
+        number = int(value[:-1])
+    if isinstance(number, int) and not isinstance(number, bool) and 100 <= number <= 1000:
+        return number
+    hint = ""
+    if isinstance(value, str) and (loose := re.fullmatch(r"([0-9]{3,4}) ?%?", value)) and 100 <= int(loose[1]) <= 1000:
+        hint = f"write {loose[1]}%"
+    raise WrongValue(shown(value), _BOUND_ALLOWED, hint)
+
+
+def _prime(value: object) -> int:
+    number = _TABLE.read(value)
+    if any(number % i == 0 for i in range(2, math.isqrt(number) + 1)):
+        after = next(n for n in itertools.count(number) if all(n % i for i in range(2, math.isqrt(n) + 1)))
+        raise WrongValue(shown(value), "a prime number", f"write {min(after, MAX_TABLE)}")
+    return number
+
+
+def _parameter(value: object) -> str:
+    allowed = "the name of a query parameter as it stands in the URL: visible ASCII without & = and #"
+    if isinstance(value, str) and re.fullmatch(r"[!-~]{1,256}", value) and not set("&=#") & set(value):
+        return value
+    raise WrongValue(shown(value), allowed)
+
+
+def _cookie(value: object) -> str:
+    if isinstance(value, str) and TOKEN.fullmatch(value) and len(value) <= 256:
+        return value
+    raise WrongValue(shown(value), "the name of a cookie: letters, digits and ! # $ % & ' * + - . ^ _ ` | ~")
+
+
+def _cookie_path(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"/[!-:<-~]{0,1023}", value):
+        return value
+    raise WrongValue(shown(value), "a path that begins with /, of visible ASCII without ;")
+
+
+CookieName = Annotated[str, Parsed(_cookie, "cookie name", {"type": "string", "maxLength": 256})]
+CookiePath = Annotated[str, Parsed(_cookie_path, "path", {"type": "string", "pattern": "^/"})]
+
+
+class HashKey(Section):
+    """One thing that requests are told apart by: just one of `header`, `cookie`, `query` and `source`."""
+
+    header: Annotated[HeaderName | None, Field(
+        description="The value of this header, the first if there are several.", examples=["x-user"])] = None
+    cookie: Annotated[CookieName | None, Field(
+        description="The value of this cookie.", examples=["session"])] = None
+    query: Annotated[Annotated[str, Parsed(_parameter, "name", {"type": "string", "maxLength": 256})] | None, Field(
+        description="The value of this query parameter as it stands in the URL, the first if there are several.",
+        examples=["user"])] = None
+    source: Annotated[Flag, Field(
+        description="The IP address of the client, as the connection has it.")] = False
+    ttl: Annotated[Annotated[int, Duration("0", "8760h")] | None, Field(
+        description="With `cookie`: a request that has none of the keys gets this cookie, for so long; 0 is until the "
+                    "browser is closed. Left out, no cookie is made.", examples=["1h"])] = None
+    path: Annotated[CookiePath | None, Field(
+        description="With `ttl`: the paths that the cookie is for; all when left out.", examples=["/"])] = None
+
+
+class Hashing(Section):
+    """What `ring_hash` and `maglev` send requests to the same endpoint by."""
+
+    keys: Annotated[list[HashKey], LIST, Field(
+        description="What requests are told apart by. The first that a request has counts; a request that has none "
+                    "goes to any endpoint.", max_length=MAX_KEYS, min_length=1, examples=[[{"header": "x-user"}]])]
+    load_bound: Annotated[Annotated[int, Parsed(_bound, "percentage, 100% to 1000%", {
+        "type": "string", "pattern": "^[0-9]{3,4}%$"}, lambda bound: f"{bound}%")] | None, Field(
+        description="How much an endpoint may have in flight, of what would be its share by weight; beyond, the key's "
+                    "next endpoint gets the request. Left out, there is no limit.", examples=["125%"])] = None
+    points: Annotated[int, Count(1, 10_000), Field(
+        description="With `ring_hash`: points on the ring of an endpoint of mean weight. More make shares more even "
+                    "and the ring larger: 12 bytes each, in each worker. A ring has at most about a million.")] = 160
+    table_size: Annotated[int, Parsed(_prime, f"prime number, 3 to {MAX_TABLE:,}", {
+        "type": "integer", "minimum": 3, "maximum": MAX_TABLE}), Field(
+        description="With `maglev`: places in the table, 4 bytes each, in each worker; at least 100 for each endpoint "
+                    "make shares even to 1 %. When it changes, most keys move.")] = 65_537
+
+
 class Balancing(Section):
     """What the choice of an endpoint goes by, beside `load_balancer`."""
 
     ewma: Annotated[Ewma | None, Field(
         description="How response times are remembered. Only with `peak_ewma` and `failure_aware_ewma`.",
         examples=[{"decay": "10s"}])] = None
+    hash: Annotated[Hashing | None, Field(
+        description="What requests go to the same endpoint by. Required with `ring_hash` and `maglev`, and only with "
+                    "them.", examples=[{"keys": [{"header": "x-user"}]}])] = None

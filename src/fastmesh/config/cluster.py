@@ -13,7 +13,8 @@ from fastmesh.units import parse_duration
 
 MAX_ENDPOINTS = 65_536
 MAX_WEIGHT = 1 << 31
-LOAD_BALANCERS = ("round_robin", "random", "least_request", "peak_ewma", "failure_aware_ewma")
+LOAD_BALANCERS = ("round_robin", "random", "least_request", "peak_ewma", "failure_aware_ewma", "ring_hash",
+                  "maglev")
 
 
 class Endpoint(Section):
@@ -56,7 +57,8 @@ class Cluster(Section):
         description="How an endpoint is picked. `least_request`: of two drawn at random, the one with fewer requests "
                     "in flight; `round_robin`: in turn, weights interleaved; `random`: by weight alone; `peak_ewma`: "
                     "of two drawn at random, the one that is likely to answer first, by its response times and the "
-                    "requests in flight; `failure_aware_ewma`: the same, and failures count as slow. See "
+                    "requests in flight; `failure_aware_ewma`: the same, and failures count as slow; `ring_hash` and "
+                    "`maglev`: requests with the same key go to the same endpoint. See "
                     "[load balancing](load-balancing.md).")
     ] = "least_request"
     balancing: Annotated[Balancing, OR_DEFAULT, Field(

@@ -2,15 +2,33 @@
 
 from typing import Any
 
-from fastmesh.config.balancing import Ewma
+from fastmesh.config.balancing import Ewma, HashKey, Hashing
 from fastmesh.config.cluster import Cluster
+from fastmesh.snapshot import wire
+
+_SECOND = 1_000_000_000
 
 
 def balancing_record(cluster: Cluster) -> list[Any] | None:
     """The item `balancing` of a cluster; None where nothing differs from the defaults."""
-    record = [_ewma(cluster.balancing.ewma)]
+    balancing = cluster.balancing
+    record = [_ewma(balancing.ewma), _hash(balancing.hash)]
     return record if any(item is not None for item in record) else None
 
 
 def _ewma(ewma: Ewma | None) -> list[Any] | None:
     return None if ewma is None else [ewma.decay, ewma.initial, ewma.penalty, ewma.retry_after_max]
+
+
+def _hash(hashing: Hashing | None) -> list[Any] | None:
+    if hashing is None:
+        return None
+    return [[_key(key) for key in hashing.keys], hashing.points, hashing.table_size, hashing.load_bound or 0]
+
+
+def _key(key: HashKey) -> list[Any]:
+    kind, name = next((kind, name) for kind, name in (
+        ("header", key.header), ("cookie", key.cookie), ("query", key.query), ("source", "")) if name is not None)
+    # A browser counts seconds; a part of one is not to end at once.
+    ttl = 0 if key.ttl is None else -(-key.ttl // _SECOND)
+    return [wire.HASH_KEYS[kind], name, key.ttl is not None, ttl, (key.path or "/") if key.ttl is not None else ""]

@@ -18,8 +18,9 @@ FORMAT.
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
                  endpoints, chain, balancing or nil]
     endpoint  = [row, family, port, address, weight, text]
-    balancing = [ewma]                          each nil where the defaults hold
+    balancing = [ewma, hash]                    each nil where the defaults hold
     ewma      = [decay, initial, penalty, retry_after_max]
+    hash      = [[[kind, name, is_made, ttl in seconds, path], …], points, table_size, load_bound in percent]
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200; share in millionths
     chain     = [slot, …]                       places in the list of rules, in the order of the way in
@@ -38,7 +39,9 @@ NO_CHAIN = -1
 
 PROTOCOLS = {"http": 0, "tcp": 1}
 PATH_KINDS = {"prefix": 0, "exact": 1}
-LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2, "peak_ewma": 3, "failure_aware_ewma": 4}
+LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2, "peak_ewma": 3, "failure_aware_ewma": 4,
+                  "ring_hash": 5, "maglev": 6}
+HASH_KEYS = {"header": 0, "cookie": 1, "query": 2, "source": 3}
 
 # Rows in the shared memory of a worker slot (mem/counter). The last of each stands for all that do not fit.
 LISTENER_ROWS = 1_024

@@ -13,7 +13,9 @@ cdef enum lb_kind_t:
     LB_LEAST_REQUEST = 2
     LB_PEAK_EWMA = 3
     LB_FAILURE_AWARE_EWMA = 4
-    LB_LAST = 4
+    LB_RING_HASH = 5
+    LB_MAGLEV = 6
+    LB_LAST = 6
 
 # How a request ended at an endpoint.
 cdef enum:
@@ -31,6 +33,9 @@ ctypedef struct lb_ops_t:
     endpoint_t *(*pick)(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                         endpoint_t **tried, uint32_t n_tried) noexcept nogil
     void (*drop)(cluster_t *c) noexcept nogil
+    # The same for a key: equal ones go to the same endpoint, as far as that can be. NULL when keys say nothing to it.
+    endpoint_t *(*pick_key)(cluster_t *c, uint64_t key, uint64_t now_ns, uint64_t *rng,
+                            endpoint_t **tried, uint32_t n_tried) noexcept nogil
     # NULL when it does not learn. `took_ns`: from the request's last byte to the answer's first, or until it was given
     # up; `wait_ns`: how long the endpoint asked to be left alone, 0 = it did not say.
     void (*observe)(const cluster_t *c, endpoint_t *e, uint64_t took_ns, int outcome, uint64_t wait_ns,
@@ -78,6 +83,9 @@ cdef void cluster_drop(cluster_t *c) noexcept nogil      # legal on a cluster th
 # first (better a doubtful endpoint than none). NULL when the cluster is empty or all were tried.
 cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                               endpoint_t **tried, uint32_t n_tried) noexcept nogil
+# The same for a request with a key: the hash of what requests are told apart by.
+cdef endpoint_t *cluster_pick_key(cluster_t *c, uint64_t key, uint64_t now_ns, uint64_t *rng,
+                                  endpoint_t **tried, uint32_t n_tried) noexcept nogil
 # After a connect failed: counts it and sets live.avoid_until_ns (exponential from avoid_base_ns to avoid_max_ns,
 # +-20 % jitter from rng). After a connect succeeded: forgets it.
 cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, uint64_t *rng) noexcept nogil

@@ -4,7 +4,9 @@ from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.lb.least_request cimport least_request_ops
+from fastmesh._core.lb.maglev cimport maglev_ops
 from fastmesh._core.lb.peak_ewma cimport failure_aware_ewma_ops, peak_ewma_ops
+from fastmesh._core.lb.ring_hash cimport ring_hash_ops
 from fastmesh._core.lb.round_robin cimport round_robin_ops
 from fastmesh._core.lb.weighted_random cimport weighted_random_ops
 
@@ -21,6 +23,10 @@ cdef int cluster_build(cluster_t *c) noexcept nogil:
         ops = peak_ewma_ops()
     elif c.lb == LB_FAILURE_AWARE_EWMA:
         ops = failure_aware_ewma_ops()
+    elif c.lb == LB_RING_HASH:
+        ops = ring_hash_ops()
+    elif c.lb == LB_MAGLEV:
+        ops = maglev_ops()
     else:
         return FM_EPROTO
     c.ops = ops
@@ -33,23 +39,38 @@ cdef void cluster_drop(cluster_t *c) noexcept nogil:
         c.ops = NULL
 
 
-cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
-                              endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+cdef endpoint_t *soonest(cluster_t *c, endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    """The untried endpoint whose avoidance ends first."""
     cdef endpoint_t *e
     cdef endpoint_t *found = NULL
     cdef uint32_t i
-    if c.n == 1 and n_tried == 0:
-        # Avoided or not, it is the only one.
-        return c.endpoints
-    e = c.ops.pick(c, now_ns, rng, tried, n_tried)
-    if e is not NULL:
-        return e
     for i in range(c.n):
         e = &c.endpoints[i]
         if ((found is NULL or e.live.avoid_until_ns < found.live.avoid_until_ns) and
                 endpoint_is_usable(e, <uint64_t>-1, tried, n_tried)):
             found = e
     return found
+
+
+cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
+                              endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    cdef endpoint_t *e
+    if c.n == 1 and n_tried == 0:
+        # Avoided or not, it is the only one.
+        return c.endpoints
+    e = c.ops.pick(c, now_ns, rng, tried, n_tried)
+    return e if e is not NULL else soonest(c, tried, n_tried)
+
+
+cdef endpoint_t *cluster_pick_key(cluster_t *c, uint64_t key, uint64_t now_ns, uint64_t *rng,
+                                  endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    cdef endpoint_t *e
+    if c.ops.pick_key is NULL:
+        return cluster_pick(c, now_ns, rng, tried, n_tried)
+    if c.n == 1 and n_tried == 0:
+        return c.endpoints
+    e = c.ops.pick_key(c, key, now_ns, rng, tried, n_tried)
+    return e if e is not NULL else soonest(c, tried, n_tried)
 
 
 cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, uint64_t *rng) noexcept nogil:

@@ -1,5 +1,23 @@
 """What a cluster's choice of endpoints goes by beside the algorithm: the operator's numbers, part of a snapshot."""
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fastmesh._core.mem.span cimport span_t
+
+cdef enum:
+    # hash_key_t.kind
+    KEY_HEADER = 0
+    KEY_COOKIE = 1
+    KEY_QUERY = 2
+    KEY_SOURCE = 3            # the client's IP address
+
+    TABLE_SIZE_MAX = 1048573
+
+# One of the things that requests are told apart by.
+ctypedef struct hash_key_t:
+    span_t name               # of the header (lower case), cookie or query parameter
+    span_t path               # of a cookie that is made
+    uint64_t ttl_s            # likewise; 0 = as long as the browser is open
+    uint8_t kind
+    uint8_t is_made           # a cookie is made for who has none
 
 ctypedef struct lb_settings_t:
     # --- peak_ewma, failure_aware_ewma
@@ -7,6 +25,12 @@ ctypedef struct lb_settings_t:
     uint64_t initial_ns       # cost of an endpoint that is being asked for the first time
     uint64_t penalty_ns       # what a failure counts as, at least
     uint64_t wait_max_ns      # the most of a Retry-After that is believed
+    # --- ring_hash, maglev
+    hash_key_t *keys          # in the snapshot's arena; the first that a request has counts
+    uint32_t n_keys
+    uint32_t points           # on the ring, of an endpoint of mean weight
+    uint32_t table_size       # places of Maglev's table; a prime
+    uint32_t load_bound       # percent of the mean load that an endpoint may have; 0 = no limit
 
 
 cdef inline void lb_settings_init(lb_settings_t *s) noexcept nogil:
@@ -15,3 +39,5 @@ cdef inline void lb_settings_init(lb_settings_t *s) noexcept nogil:
     s.initial_ns = 30000000
     s.penalty_ns = 5000000000
     s.wait_max_ns = 300000000000
+    s.points = 160
+    s.table_size = 65537

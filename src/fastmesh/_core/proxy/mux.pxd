@@ -13,6 +13,7 @@ from fastmesh._core.io.reactor cimport io_t, reactor_t
 from fastmesh._core.io.timer cimport timer_t
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.settings cimport hash_key_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport listener_row_t, stats_t
 from fastmesh._core.mem.inbox cimport inbox_t
@@ -210,6 +211,7 @@ ctypedef struct stream_t:
     uint16_t status
     uint8_t framing           # of the request
     uint8_t up_ended          # while S_HOLD_OUT: 1 = the upstream has ended, 2 = reset
+    uint8_t has_key
     uint8_t is_unheard        # the endpoint has the request, and its balancer has not heard what became of it
     # A failed attempt, while filters are asked about it.
     uint8_t fault_default     # there will be another one if nobody decides
@@ -219,6 +221,9 @@ ctypedef struct stream_t:
     const char *fault_details
     const char *fault_why
     uint64_t timeout_ns       # of the request; 0 = none
+    uint64_t key              # hash of what it is told apart by, when has_key
+    uint64_t cookie           # value of the cookie `told`
+    const hash_key_t *told    # the cookie that the answer sets; NULL = none
     const uint8_t *labels     # of filters, for the log: length, name, length, value … (1, n, 2, n bytes); not owned
     uint32_t labels_len
     const char *details       # Envoy's response code details; static storage

@@ -1,8 +1,16 @@
 """See balancing.pxd."""
-from libc.stdint cimport uint64_t
-from fastmesh._core.lb.settings cimport lb_settings_init, lb_settings_t
-from fastmesh._core.snapshot.take cimport take_duration, take_enter, take_leave, take_record
+from libc.stdint cimport uint32_t
+from fastmesh._core.mem.arena cimport arena_array, arena_t
+from fastmesh._core.lb.settings cimport (
+    KEY_COOKIE, KEY_HEADER, KEY_QUERY, KEY_SOURCE, TABLE_SIZE_MAX, hash_key_t, lb_settings_init, lb_settings_t)
+from fastmesh._core.snapshot.take cimport (
+    take_at, take_bool, take_bytes, take_duration, take_enter, take_leave, take_list, take_record, take_refuse,
+    take_text, take_token, take_u8, take_u32, take_uint)
 from fastmesh._core.snapshot.unpack cimport unpack_nil
+
+cdef enum:
+    KEYS_MAX = 8
+    U32_MAX = 0xFFFFFFFF
 
 
 cdef bint decode_ewma(take_t *t, lb_settings_t *s) noexcept nogil:
@@ -18,14 +26,69 @@ cdef bint decode_ewma(take_t *t, lb_settings_t *s) noexcept nogil:
     return True
 
 
-cdef bint decode_balancing(take_t *t, cluster_t *c) noexcept nogil:
+cdef bint decode_key(take_t *t, hash_key_t *k) noexcept nogil:
+    if not (take_record(t, NULL, 5) and take_u8(t, b"kind", KEY_SOURCE, &k.kind)):
+        return False
+    if k.kind == KEY_SOURCE:
+        if not take_bytes(t, b"name", 0, 0, &k.name):
+            return False
+    elif k.kind == KEY_QUERY:
+        if not take_bytes(t, b"name", 1, 256, &k.name):
+            return False
+    elif not take_token(t, b"name", k.kind == KEY_HEADER, &k.name):
+        return False
+    if not (take_bool(t, b"is_made", &k.is_made) and take_uint(t, b"ttl", 0, U32_MAX, &k.ttl_s) and
+            take_text(t, b"path", 0, 1024, &k.path)):
+        return False
+    if k.is_made and k.kind != KEY_COOKIE:
+        return take_refuse(t, b"is_made", b"must be false, as this is no cookie")
+    return True
+
+
+cdef bint is_prime(uint32_t n) noexcept nogil:
+    cdef uint32_t i = 2
+    while i * i <= n:
+        if n % i == 0:
+            return False
+        i += 1
+    return n > 1
+
+
+cdef bint decode_hash(take_t *t, arena_t *arena, lb_settings_t *s) noexcept nogil:
+    cdef uint32_t i
+    if unpack_nil(&t.u):
+        return True
+    if not take_record(t, b"hash", 4):
+        return False
+    take_enter(t, b"hash")
+    if not take_list(t, b"keys", 6, KEYS_MAX, &s.n_keys):
+        return False
+    s.keys = <hash_key_t *>arena_array(arena, s.n_keys, sizeof(hash_key_t))
+    take_enter(t, b"keys")
+    for i in range(s.n_keys):
+        take_at(t, i)
+        if not decode_key(t, &s.keys[i]):
+            return False
+    take_leave(t)
+    if not (take_u32(t, b"points", 1, 10000, &s.points) and
+            take_u32(t, b"table_size", 3, TABLE_SIZE_MAX, &s.table_size)):
+        return False
+    if not is_prime(s.table_size):
+        return take_refuse(t, b"table_size", b"must be a prime number")
+    if not take_u32(t, b"load_bound", 0, 10000, &s.load_bound):
+        return False
+    take_leave(t)
+    return True
+
+
+cdef bint decode_balancing(take_t *t, arena_t *arena, cluster_t *c) noexcept nogil:
     lb_settings_init(&c.settings)
     if unpack_nil(&t.u):
         return True
-    if not take_record(t, b"balancing", 1):
+    if not take_record(t, b"balancing", 2):
         return False
     take_enter(t, b"balancing")
-    if not decode_ewma(t, &c.settings):
+    if not (decode_ewma(t, &c.settings) and decode_hash(t, arena, &c.settings)):
         return False
     take_leave(t)
     return True

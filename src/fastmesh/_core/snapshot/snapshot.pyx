@@ -382,7 +382,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
         if not decode_endpoint(d, c, &c.endpoints[i]):
             return False
     take_leave(t)
-    if not (decode_chain(d, &c.chain) and decode_balancing(t, c)):
+    if not (decode_chain(d, &c.chain) and decode_balancing(t, d.s.arena, c)):
         return False
     cluster_build(c)
     return True

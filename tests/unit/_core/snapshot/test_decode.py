@@ -81,6 +81,7 @@ def test_everything_arrives():
         "chain": -1}
     assert routes[2]["hosts"] == []
     alpha, beta = got["clusters"]
+    del alpha["settings"]                # tests/unit/config/test_balancing.py
     assert alpha == {
         "id": 12, "name": b"alpha", "lb": RANDOM, "index": 0, "ops": "random", "connect_timeout": SECOND,
         "idle_timeout": 60 * SECOND, "max_connections": 0, "max_pending": 1024, "max_requests": 2**32 - 1,
@@ -188,7 +189,7 @@ REFUSED = [
     ((C, 1, 0), 12, "clusters[1].id: the same as that of clusters[0]"),
     ((C, 1, 1), "alpha", "clusters[1].name: the same as that of clusters[0]"),
     ((C, 0, 1), "x" * 129, "clusters[0].name: found 129 bytes, must be at most 128"),
-    ((C, 0, 2), 200, "clusters[0].lb: found 200, must be at most 4"),
+    ((C, 0, 2), 200, "clusters[0].lb: found 200, must be at most 6"),
     ((C, 0, 9), 0, "clusters[0].max_connect_attempts: found 0, must be at least 1"),
     ((C, 0, 13, 0), None, "clusters[0].endpoints[0]: found nil, must be an array"),
     ((C, 0, 13, 0, 1), 2, "clusters[0].endpoints[0].family: must be 4, 6 or 1"),
@@ -207,9 +208,21 @@ REFUSED = [
     ((L, 0, 9, 0, 11), 2**40, "listeners[0].routes[0].chain: found 2147483647, but there are 4 chains"),
     ((C, 1, 14), 4, "clusters[1].chain: found 4, but there are 4 chains"),
     ((C, 1, 14), None, "clusters[1].chain: found nil, must be a number"),
-    ((C, 1, 15), [], "clusters[1].balancing: found an array of 0, must be of 1"),
-    ((C, 1, 15), [[1, 2, 3]], "clusters[1].balancing.ewma: found an array of 3, must be of 4"),
-    ((C, 1, 15), [[2**60 + 1, 2, 3, 4]], "clusters[1].balancing.ewma.decay: found 1152921504606846977, must be at most "
+    ((C, 1, 15), [], "clusters[1].balancing: found an array of 0, must be of 2"),
+    ((C, 1, 15), [[1, 2, 3], None], "clusters[1].balancing.ewma: found an array of 3, must be of 4"),
+    ((C, 1, 15), [None, [[[4, "", False, 0, ""]], 1, 3, 0]], "clusters[1].balancing.hash.keys[0].kind: found 4, must be "
+     "at most 3"),
+    ((C, 1, 15), [None, [[[0, "X", False, 0, ""]], 1, 3, 0]], "clusters[1].balancing.hash.keys[0].name: must be a token "
+     "in lower case"),
+    ((C, 1, 15), [None, [[[3, "x", False, 0, ""]], 1, 3, 0]], "clusters[1].balancing.hash.keys[0].name: found 1 bytes, "
+     "must be at most 0"),
+    ((C, 1, 15), [None, [[[0, "x", True, 0, ""]], 1, 3, 0]], "clusters[1].balancing.hash.keys[0].is_made: must be "
+     "false, as this is no cookie"),
+    ((C, 1, 15), [None, [[], 0, 3, 0]], "clusters[1].balancing.hash.points: found 0, must be at least 1"),
+    ((C, 1, 15), [None, [[], 1, 65536, 0]], "clusters[1].balancing.hash.table_size: must be a prime number"),
+    ((C, 1, 15), [None, [[], 1, 2**20, 0]], "clusters[1].balancing.hash.table_size: found 1048576, must be at most "
+     "1048573"),
+    ((C, 1, 15), [[2**60 + 1, 2, 3, 4], None], "clusters[1].balancing.ewma.decay: found 1152921504606846977, must be at most "
      "1152921504606846976"),
     ((F,), [], "filters: found an array of 0, must be of 2"),
     ((F, 0), {}, "filters.rules: found a map, must be an array"),

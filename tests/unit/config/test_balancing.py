@@ -1,0 +1,116 @@
+"""What may be said about balancing, and what contradicts itself."""
+
+import pytest
+
+from fastmesh.config.load import load_text
+from fastmesh.errors import ConfigError
+from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.registry import Registry as Numbers
+from probes.snapshot_probe import Snapshot
+from probes.wire import SECOND, registry
+
+FRAME = """\
+listeners: [{name: l, address: 127.0.0.1:1, routes: [{match: {prefix: /}, cluster: c}]}]
+clusters:
+  - name: c
+    endpoints: [127.0.0.1:2]
+    %s
+"""
+
+
+def load(balancer: str, balancing: str = ""):
+    line = f"load_balancer: {balancer}" + (f"\n    balancing: {balancing}" if balancing else "")
+    return load_text(FRAME % line, "f", {})
+
+
+def errors(balancer: str, balancing: str = "") -> list[tuple[str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        load(balancer, balancing)
+    return [(f"{p.line}:{p.column}: {p.reason}" + (f", allowed: {p.allowed}" if p.allowed else ""), p.hint)
+            for p in caught.value.problems]
+
+
+def settings(balancer: str, balancing: str):
+    with registry() as r:
+        s = Snapshot(compile(load(balancer, balancing).config, 1, Numbers())[0], r)
+        try:
+            return s.dump()["clusters"][0]["settings"]
+        finally:
+            s.close()
+
+
+def test_what_is_left_out_is_what_the_core_holds():
+    """Two places know the defaults: they must agree."""
+    silent = settings("round_robin", "{}")
+    spoken = settings("peak_ewma", "{ewma: {}}")
+    assert spoken == silent
+    hashed = settings("maglev", "{hash: {keys: [{source: true}]}}")
+    assert hashed | {"keys": []} == silent
+
+
+def test_ewma_arrives():
+    got = settings("peak_ewma", "{ewma: {decay: 1s, initial: 2s, penalty: 3s, retry_after_max: 4s}}")
+    assert [got[key] for key in ("decay", "initial", "penalty", "wait_max")] == [n * SECOND for n in (1, 2, 3, 4)]
+
+
+def test_hash_arrives():
+    got = settings("ring_hash", "{hash: {keys: [{header: X-U}, {cookie: C, ttl: 90.5s, path: /p}, {cookie: d}, "
+                                "{query: 'ü%20'}, {source: true}], points: 7, load_bound: 125%}}".replace("ü", "u"))
+    assert got["keys"] == [(0, b"x-u", 0, 0, b""), (1, b"C", 1, 91, b"/p"), (1, b"d", 0, 0, b""),
+                           (2, b"u%20", 0, 0, b""), (3, b"", 0, 0, b"")]
+    assert (got["points"], got["load_bound"]) == (7, 125)
+    assert settings("maglev", "{hash: {keys: [{source: true}], table_size: 131071}}")["table_size"] == 131_071
+
+
+@pytest.mark.parametrize(("balancer", "balancing", "reason", "hint"), [
+    ("random", "{ewma: {}}", "6:17: ewma is for load_balancer: peak_ewma or failure_aware_ewma, and it is random",
+     "write load_balancer: peak_ewma, or remove ewma"),
+    ("least_request", "{hash: {keys: [{source: true}]}}",
+     "6:17: hash is for load_balancer: ring_hash or maglev, and it is least_request",
+     "write load_balancer: ring_hash, or remove hash"),
+    ("maglev", "", "5:20: maglev has nothing to tell requests apart by",
+     "add balancing: {hash: {keys: [{header: NAME}]}}, or cookie, query or source instead of header"),
+    ("ring_hash", "{hash: {keys: [{source: true}], table_size: 7}}",
+     "6:48: table_size is for maglev, and load_balancer is ring_hash",
+     "remove table_size, or write load_balancer: maglev"),
+    ("maglev", "{hash: {keys: [{source: true}], points: 7}}",
+     "6:48: points is for ring_hash, and load_balancer is maglev",
+     "remove points, or write load_balancer: ring_hash"),
+    ("maglev", "{hash: {keys: [{header: a, query: b}]}}",
+     "6:31: the key has both header and query, allowed: one of header, cookie, query and source",
+     "write each as an item of its own"),
+    ("maglev", "{hash: {keys: [{}]}}",
+     "6:31: the key names nothing, allowed: one of header, cookie, query and source",
+     "write {header: NAME}, or {source: true}"),
+    ("maglev", "{hash: {keys: [{source: false}]}}",
+     "6:31: the key names nothing, allowed: one of header, cookie, query and source",
+     "write {header: NAME}, or {source: true}"),
+    ("maglev", "{hash: {keys: [{header: a, ttl: 1s}]}}", "6:43: ttl is for a cookie", "remove ttl, or name a cookie"),
+    ("maglev", "{hash: {keys: [{cookie: a, path: /x}]}}",
+     "6:43: the cookie is never made, so its path says nothing",
+     "add ttl, and it is made for requests that have no key; or remove path"),
+    ("maglev", "{hash: {keys: [{cookie: 'a b'}]}}",
+     "6:40: clusters[0].balancing.hash.keys[0].cookie: found 'a b', allowed: the name of a cookie: letters, digits and "
+     "! # $ % & ' * + - . ^ _ ` | ~", ""),
+    ("maglev", "{hash: {keys: [{query: 'a&b'}]}}",
+     "6:39: clusters[0].balancing.hash.keys[0].query: found 'a&b', allowed: the name of a query parameter as it stands "
+     "in the URL: visible ASCII without & = and #", ""),
+    ("maglev", "{hash: {keys: [{cookie: a, ttl: 0, path: '/a;b'}]}}",
+     "6:57: clusters[0].balancing.hash.keys[0].path: found '/a;b', allowed: a path that begins with /, of visible ASCII "
+     "without ;", ""),
+    ("maglev", "{hash: {keys: [{source: true}], table_size: 65536}}",
+     "6:60: clusters[0].balancing.hash.table_size: found '65536', allowed: a prime number", "write 65537"),
+    ("maglev", "{hash: {keys: [{source: true}], load_bound: 125}}",
+     "6:60: clusters[0].balancing.hash.load_bound: found '125', allowed: a percentage from 100% to 1000%, as 125%",
+     "write 125%"),
+    ("maglev", "{hash: {keys: [{source: true}], load_bound: 99%}}",
+     "6:60: clusters[0].balancing.hash.load_bound: found '99%', allowed: a percentage from 100% to 1000%, as 125%", ""),
+])
+def test_errors_say_what_to_do(balancer, balancing, reason, hint):
+    assert errors(balancer, balancing) == [(reason, hint)]
+
+
+def test_what_is_misspelled_is_one_error():
+    assert len(errors("maglevv", "{hash: {keys: [{source: true}]}}")) == 1
+    assert len(errors("maglev", "{hsah: {keys: [{source: true}]}}")) == 1
+    assert len(errors("maglev", "{hash: {keys: [{haeder: a}]}}")) == 1
