@@ -270,3 +270,68 @@ def test_odd_keys_are_answered(mesh: Mesh, services: Callable[..., list[Service]
     client = mesh.connect()
     for path in ("/", "/?", "/?q", "/?q=", "/?&&=&q=%00", "/?" + "q&" * 3000):
         assert client.ask(path, "GET", field).status == 200
+
+
+# --- slow start, panic, priorities, zones, subsets ---
+
+def test_a_new_endpoint_begins_with_little(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
+    old, new = services("old", "new")
+    slowly = {"load_balancer": "round_robin", "balancing": {"slow_start": {"window": "1h"}}}
+    use(mesh, old, **slowly)
+    assert shares(mesh, 10) == {"old": 10}
+    use(mesh, old, new, **slowly)
+    # A tenth of its half, not a half.
+    assert shares(mesh, 300).get("new", 0) < 60
+    use(mesh, old, new, load_balancer="round_robin")
+    assert shares(mesh, 100) == {"old": 50, "new": 50}
+
+
+def test_a_lower_priority_waits_until_the_higher_is_gone(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
+    one, two, spare = services("one", "two", "spare")
+    use(mesh, {"address": spare.address, "priority": 1}, one, two)
+    assert set(shares(mesh, 60)) == {"one", "two"}
+    two.close()
+    client = mesh.connect()
+    # The first that notices is repeated; from then on half of the first group is missing.
+    assert {client.ask("/").status for _ in range(200)} == {200}
+    one.close()
+    assert {client.ask("/").text for _ in range(100)} == {"spare"}
+
+
+def test_the_own_zone_is_preferred_and_others_take_over(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
+    near, far, nowhere = services("near", "far", "nowhere")
+    mesh.configure({
+        "node": {"zone": "a"},
+        "listeners": [{"name": "web", "routes": [{"match": {"prefix": "/"}, "cluster": "app"}]}],
+        "clusters": [{"name": "app", "balancing": {"prefer_zone": True}, "endpoints": [
+            {"address": far.address, "zone": "b"}, {"address": near.address, "zone": "a"},
+            {"address": nowhere.address}]}]})
+    assert shares(mesh, 50) == {"near": 50}
+    near.close()
+    client = mesh.connect()
+    answers = [client.ask("/") for _ in range(60)]
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.text for answer in answers} == {"far", "nowhere"}
+
+
+def test_a_subset_is_all_that_is_used(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
+    made = services(*"abcdefghij")
+    use(mesh, *made, balancing={"subset": 3})
+    used = set(shares(mesh, 100))
+    assert len(used) == 3
+    use(mesh, *made[::-1], balancing={"subset": 3})
+    assert set(shares(mesh, 100)) == used
+
+
+def test_in_panic_those_that_were_avoided_are_tried_again(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
+    one, *dead = services("one", "two", "three")
+    for service in dead:
+        service.close()
+    calm = {"load_balancer": "round_robin", "avoid": {"base": "1h", "max": "1h"}}
+    use(mesh, one, *dead, **calm)
+    assert shares(mesh, 60) == {"one": 60}
+    assert mesh.count("connect_failed") == 2
+    use(mesh, one, *dead, **calm, balancing={"panic_threshold": "50%"})
+    # A third can be used: each is tried in its turn, and the request moves on.
+    assert shares(mesh, 60) == {"one": 60}
+    assert mesh.count("connect_failed") > 20

@@ -275,6 +275,8 @@ cdef class Snapshot:
             "keys": [(s.keys[j].kind, span_bytes(s.keys[j].name.ptr, s.keys[j].name.len), s.keys[j].is_made,
                       s.keys[j].ttl_s, span_bytes(s.keys[j].path.ptr, s.keys[j].path.len)) for j in range(s.n_keys)],
             "points": s.points, "table_size": s.table_size, "load_bound": s.load_bound,
+            "slow_start": s.slow_start_ns, "exponent": s.slow_exponent, "least": s.slow_least, "panic": s.panic,
+            "spill_below": s.spill_below, "levels": [s.levels[j] for j in range(s.n_levels)],
         }
 
     # --- picks: endpoints are told by their index ---
@@ -398,7 +400,8 @@ cdef class Snapshot:
 
     def live_of(self, uint32_t i, uint32_t cluster=0):
         e = self.endpoint(cluster, i).live
-        return {"refs": e.refs, "active": e.active, "cost": e.cost_ns, "cost_at": e.cost_at_ns, "failures": e.failures, "avoid_until": e.avoid_until_ns,
+        return {"refs": e.refs, "active": e.active, "cost": e.cost_ns, "cost_at": e.cost_at_ns,
+                "warm_since": e.warm_since_ns, "failures": e.failures, "avoid_until": e.avoid_until_ns,
                 "row": e.row - self.registry.rows, "at": <uint64_t>e}
 
     # --- routes ---

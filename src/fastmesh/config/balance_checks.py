@@ -17,12 +17,14 @@ _KINDS = ("header", "cookie", "query", "source")
 def check_balancing(tree: Tree) -> list[Problem]:
     """Every contradiction in the `balancing` of a cluster."""
     find = Finder(tree)
-    for i, cluster in maps_of(map_of(tree.value), "clusters"):
+    root = map_of(tree.value)
+    for i, cluster in maps_of(root, "clusters"):
         balancing = map_of(cluster.get("balancing"))
         path: Path = ("clusters", i, "balancing")
         _algorithm(find, path, cluster, balancing)
         for j, key in maps_of(map_of(balancing.get("hash")), "keys"):
             _key(find, (*path, "hash", "keys", j), key)
+        _groups(find, path, map_of(root.get("node")), cluster, balancing)
     return find.problems
 
 
@@ -57,3 +59,18 @@ def _key(find: Finder, path: Path, key: dict[str, Value]) -> None:
     if key.get("path") is not None and "ttl" not in key and "cookie" in key and not find.is_broken((*path, "ttl")):
         find.add((*path, "path"), "the cookie is never made, so its path says nothing", key=True,
                  hint="add ttl, and it is made for requests that have no key; or remove path")
+
+
+def _groups(find: Finder, path: Path, node: dict[str, Value], cluster: dict[str, Value],
+            balancing: dict[str, Value]) -> None:
+    prefers = balancing.get("prefer_zone") in ("true", "True", "TRUE")
+    if prefers and not node.get("zone") and not find.is_broken(("node", "zone")):
+        find.add((*path, "prefer_zone"), "prefer_zone has no zone to prefer: this proxy does not know its own",
+                 hint="add node: {zone: NAME}, or remove prefer_zone")
+    endpoints = [endpoint for _, endpoint in maps_of(cluster, "endpoints")]
+    if prefers and "endpoints" in cluster and cluster["endpoints"] and not any(e.get("zone") for e in endpoints):
+        find.add((*path, "prefer_zone"), "prefer_zone has nothing to go by: no endpoint has a zone",
+                 hint="write endpoints as {address: …, zone: NAME}, or remove prefer_zone")
+    if balancing.get("spill_below") is not None and not prefers and not any("priority" in e for e in endpoints):
+        find.add((*path, "spill_below"), "spill_below is for endpoints with a priority, or with prefer_zone, and there "
+                 "is neither", key=True, hint="remove spill_below, or give endpoints a priority")

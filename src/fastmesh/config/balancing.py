@@ -9,8 +9,16 @@ from pydantic import Field
 
 from fastmesh.config.fields import LIST, TOKEN, Count, Duration, Flag, HeaderName, Parsed, Section, shown
 from fastmesh.errors import WrongValue
-from fastmesh.units import parse_duration
+from fastmesh.units import (
+    PERCENT,
+    PERCENT_ALLOWED,
+    PERCENT_PATTERN,
+    format_percent,
+    parse_duration,
+    parse_percent,
+)
 
+MAX_ENDPOINTS = 65_536
 MAX_KEYS = 8
 MAX_TABLE = 1_048_573       # the largest prime below 2**20
 
@@ -116,6 +124,47 @@ class Hashing(Section):
                     "make shares even to 1 %. When it changes, most keys move.")] = 65_537
 
 
+def _percent(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100 * PERCENT:
+        return value
+    if isinstance(value, str):
+        return parse_percent(value)
+    raise WrongValue(shown(value), PERCENT_ALLOWED)
+
+
+Percent = Annotated[int, Parsed(_percent, "percentage", {"type": "string", "pattern": PERCENT_PATTERN},
+                                format_percent)]
+
+
+def _aggression(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 10_000:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", value):
+        whole, _, rest = value.partition(".")
+        thousandths = int(whole) * 1000 + int(rest.ljust(3, "0"))
+        if 100 <= thousandths <= 10_000:
+            return thousandths
+    raise WrongValue(shown(value), "a number from 0.1 to 10, with at most three digits after the point")
+
+
+def _plain(thousandths: int) -> str:
+    return f"{thousandths / 1000:g}"
+
+
+class SlowStart(Section):
+    """How an endpoint that is new, or could not be connected to for a while, comes to its share of the requests."""
+
+    window: Annotated[int, Duration("1ms", "24h"), Field(
+        description="How long it takes. It begins with the first request that the endpoint might have had.",
+        examples=["30s"])]
+    aggression: Annotated[int, Parsed(_aggression, "number, 0.1 to 10", {"type": "number", "minimum": 0.1,
+                                                                        "maximum": 10}, _plain), Field(
+        description="1 is a straight line; more rises sooner, less later: the share is that part of the window which "
+                    "is over, to the power of 1 / aggression.")] = 1000
+    min_weight: Annotated[Percent, Field(
+        description="The part of its share that it has at least, from the beginning.")] = 10 * PERCENT
+
+
 class Balancing(Section):
     """What the choice of an endpoint goes by, beside `load_balancer`."""
 
@@ -125,3 +174,19 @@ class Balancing(Section):
     hash: Annotated[Hashing | None, Field(
         description="What requests go to the same endpoint by. Required with `ring_hash` and `maglev`, and only with "
                     "them.", examples=[{"keys": [{"header": "x-user"}]}])] = None
+    slow_start: Annotated[SlowStart | None, Field(
+        description="How endpoints come to their share. At once when left out.", examples=[{"window": "30s"}])] = None
+    panic_threshold: Annotated[Percent, Field(
+        description="When fewer of the endpoints than this can be used, all are asked, whether they can be used or not: "
+                    "the few that are left would not bear it. 0% is never. With priorities or `prefer_zone`, of each "
+                    "group, and only while the groups cannot make up for each other.")] = 0
+    prefer_zone: Annotated[Flag, Field(
+        description="Within a priority, endpoints of this proxy's own zone (`node.zone`) come first.")] = False
+    spill_below: Annotated[Percent, Field(
+        description="With priorities or `prefer_zone`: while at least so many of a group's endpoints can be used, it "
+                    "keeps all requests; below, the next group gets what is missing, in proportion.")] = 70 * PERCENT
+    subset: Annotated[Annotated[int, Count(1, MAX_ENDPOINTS)] | None, Field(
+        description="Of each group of endpoints, this instance uses only so many, drawn by lot: connections of many "
+                    "proxies to many endpoints stay few. The lot follows from `node.instance` and the address, so it "
+                    "is the same after a restart, and a change of the list changes little. All when left out.",
+        examples=[20])] = None

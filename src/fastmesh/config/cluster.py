@@ -5,20 +5,30 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from fastmesh.config import address, fields
-from fastmesh.config.balancing import Balancing
-from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Choice, Count, Duration, Name, Section, shown
+from fastmesh.config.balancing import MAX_ENDPOINTS, Balancing
+from fastmesh.config.fields import (
+    LIST,
+    OR_DEFAULT,
+    U32_MAX,
+    Choice,
+    Count,
+    Duration,
+    Label,
+    Name,
+    Section,
+    shown,
+)
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
-MAX_ENDPOINTS = 65_536
 MAX_WEIGHT = 1 << 31
 LOAD_BALANCERS = ("round_robin", "random", "least_request", "peak_ewma", "failure_aware_ewma", "ring_hash",
                   "maglev")
 
 
 class Endpoint(Section):
-    """One instance: an address, or a mapping of `address` and `weight`."""
+    """One instance: an address, or a mapping of `address`, `weight`, `priority` and `zone`."""
 
     address: Annotated[fields.Address, Field(
         description="Where to connect to: `127.0.0.1:9000`, `[::1]:9000`, `unix:/run/app.sock`; `localhost` is "
@@ -26,6 +36,11 @@ class Endpoint(Section):
         examples=["127.0.0.1:9000"])]
     weight: Annotated[int, Count(1, MAX_WEIGHT), Field(
         description="Its share relative to the others: 2 gets twice the requests of 1.")] = 1
+    priority: Annotated[int, Count(0, 127), Field(
+        description="0 is asked first; a higher number only when too few of the lower ones can be used "
+                    "(`balancing.spill_below`).")] = 0
+    zone: Annotated[Label, Field(
+        description="Where it is, for `balancing.prefer_zone`.", examples=["eu-1a"])] = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -33,7 +48,7 @@ class Endpoint(Section):
         if isinstance(value, (str, address.Address)):
             return {"address": value}
         if not isinstance(value, (dict, Endpoint)):
-            raise WrongValue(shown(value), "an address, or a mapping of address and weight")
+            raise WrongValue(shown(value), "an address, or a mapping of address, weight, priority and zone")
         return value
 
 

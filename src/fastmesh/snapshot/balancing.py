@@ -9,11 +9,17 @@ from fastmesh.snapshot import wire
 _SECOND = 1_000_000_000
 
 
-def balancing_record(cluster: Cluster) -> list[Any] | None:
-    """The item `balancing` of a cluster; None where nothing differs from the defaults."""
+def balancing_record(cluster: Cluster, levels: list[int]) -> list[Any] | None:
+    """The item `balancing` of a cluster; None where nothing differs from the defaults. `levels`: their sizes."""
     balancing = cluster.balancing
-    record = [_ewma(balancing.ewma), _hash(balancing.hash)]
-    return record if any(item is not None for item in record) else None
+    slow = balancing.slow_start
+    record = [
+        _ewma(balancing.ewma), _hash(balancing.hash),
+        None if slow is None else [slow.window, slow.aggression, slow.min_weight],
+        balancing.panic_threshold,
+        [balancing.spill_below, levels] if len(levels) > 1 else None,
+    ]
+    return record if any(record) else None
 
 
 def _ewma(ewma: Ewma | None) -> list[Any] | None:

@@ -1,5 +1,6 @@
 """From a checked configuration to a snapshot, and to what the control process keeps beside it."""
 
+import itertools
 import resource
 from typing import Any, NamedTuple
 
@@ -12,10 +13,12 @@ from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import compile_json, compile_template
 from fastmesh.config.model import Config
 from fastmesh.config.network import Network
+from fastmesh.config.node import Node
 from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
 from fastmesh.snapshot.balancing import balancing_record
 from fastmesh.snapshot.chains import Chains
+from fastmesh.snapshot.members import members
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 
@@ -47,7 +50,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         wire.MAGIC, wire.FORMAT, version,
         [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots))],
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
-        [_cluster(i, cluster, numbers, chains) for i, cluster in enumerate(config.clusters)],
+        [_cluster(i, cluster, config.node, numbers, chains) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
     ]
     return msgpack.packb(snapshot), registry
@@ -58,8 +61,8 @@ def assign(config: Config, registry: Registry) -> Numbered:
     return Numbered(
         registry.listeners.assign(listener.name for listener in config.listeners),
         registry.clusters.assign(cluster.name for cluster in config.clusters),
-        registry.endpoints.assign(endpoint_key(cluster.name, str(endpoint.address))
-                                  for cluster in config.clusters for endpoint in cluster.endpoints),
+        registry.endpoints.assign(endpoint_key(cluster.name, str(endpoint.address)) for cluster in config.clusters
+                                  for level in members(cluster, config.node) for endpoint in level),
         {cluster.name: i for i, cluster in enumerate(config.clusters)})
 
 
@@ -80,7 +83,8 @@ def describe(config: Config, registry: Registry, open_files: int = 0,
         "clusters": [{
             "id": clusters[cluster.name], "name": cluster.name, "lb": cluster.load_balancer,
             "endpoints": [{"row": rows[endpoint_key(cluster.name, text)], "address": text, "weight": endpoint.weight}
-                          for endpoint in cluster.endpoints for text in (str(endpoint.address),)],
+                          for level in members(cluster, config.node) for endpoint in level
+                          for text in (str(endpoint.address),)],
         } for cluster in config.clusters],
         "names": {"listeners": {number: name for name, number in listeners.items()},
                   "clusters": {number: name for name, number in clusters.items()},
@@ -175,10 +179,11 @@ def _route(index: int, route: Route, listener: Listener, numbers: Numbered, chai
     ]
 
 
-def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains) -> list[Any]:
+def _cluster(index: int, cluster: Cluster, node: Node, numbers: Numbered, chains: Chains) -> list[Any]:
     rows, name = numbers.endpoints, cluster.name
+    levels = members(cluster, node)
     endpoints = []
-    for endpoint in cluster.endpoints:
+    for endpoint in itertools.chain.from_iterable(levels):
         address, text = endpoint.address, str(endpoint.address)
         endpoints.append([rows[endpoint_key(name, text)], address.family, address.port, address.packed,
                           endpoint.weight, text])
@@ -186,5 +191,6 @@ def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains) ->
         numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
-        cluster.pending_timeout, endpoints, chains.of("clusters", index), balancing_record(cluster),
+        cluster.pending_timeout, endpoints, chains.of("clusters", index),
+        balancing_record(cluster, [len(level) for level in levels]),
     ]

@@ -18,9 +18,11 @@ FORMAT.
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
                  endpoints, chain, balancing or nil]
     endpoint  = [row, family, port, address, weight, text]
-    balancing = [ewma, hash]                    each nil where the defaults hold
+    balancing = [ewma, hash, slow_start, panic in millionths, levels]   each (but panic) nil where the defaults hold
     ewma      = [decay, initial, penalty, retry_after_max]
     hash      = [[[kind, name, is_made, ttl in seconds, path], …], points, table_size, load_bound in percent]
+    slow_start = [window, aggression in thousandths, least in millionths]
+    levels    = [spill_below in millionths, [how many endpoints, …]]    endpoints stand in the order of their levels
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200; share in millionths
     chain     = [slot, …]                       places in the list of rules, in the order of the way in

@@ -62,7 +62,29 @@ def test_hash_arrives():
     assert settings("maglev", "{hash: {keys: [{source: true}], table_size: 131071}}")["table_size"] == 131_071
 
 
+def test_what_holds_for_any_algorithm_arrives():
+    got = settings("random", "{slow_start: {window: 2s, aggression: 2.5, min_weight: 5%}, panic_threshold: 50%}")
+    assert (got["slow_start"], got["exponent"], got["least"], got["panic"]) == (2 * SECOND, 0.4, 0.05, 0.5)
+    text = FRAME.replace("[127.0.0.1:2]", "[{address: 127.0.0.1:2, priority: 1}, 127.0.0.1:3, 127.0.0.1:4]")
+    with registry() as r:
+        config = load_text(text % "balancing: {spill_below: 60%}", "f", {}).config
+        s = Snapshot(compile(config, 1, Numbers())[0], r)
+        got = s.dump()["clusters"][0]
+        s.close()
+    assert (got["settings"]["levels"], got["settings"]["spill_below"]) == ([2, 1], 0.6)
+    assert [text for _, _, _, text in got["endpoints"]] == [b"127.0.0.1:3", b"127.0.0.1:4", b"127.0.0.1:2"]
+
+
 @pytest.mark.parametrize(("balancer", "balancing", "reason", "hint"), [
+    ("random", "{spill_below: 50%}", "6:17: spill_below is for endpoints with a priority, or with prefer_zone, and "
+     "there is neither", "remove spill_below, or give endpoints a priority"),
+    ("random", "{slow_start: {window: 1s, aggression: 0}}",
+     "6:54: clusters[0].balancing.slow_start.aggression: found '0', allowed: a number from 0.1 to 10, with at most three "
+     "digits after the point", ""),
+    ("random", "{slow_start: {}}", "6:29: clusters[0].balancing.slow_start: the key 'window' is missing",
+     "add it, as window: 30s"),
+    ("random", "{subset: 0}", "6:25: clusters[0].balancing.subset: found '0', allowed: a whole number from 1 to 65536",
+     ""),
     ("random", "{ewma: {}}", "6:17: ewma is for load_balancer: peak_ewma or failure_aware_ewma, and it is random",
      "write load_balancer: peak_ewma, or remove ewma"),
     ("least_request", "{hash: {keys: [{source: true}]}}",
@@ -114,3 +136,13 @@ def test_what_is_misspelled_is_one_error():
     assert len(errors("maglevv", "{hash: {keys: [{source: true}]}}")) == 1
     assert len(errors("maglev", "{hsah: {keys: [{source: true}]}}")) == 1
     assert len(errors("maglev", "{hash: {keys: [{haeder: a}]}}")) == 1
+
+
+def test_a_zone_that_nobody_knows_of_is_an_error():
+    assert errors("random", "{prefer_zone: true}") == [
+        ("6:30: prefer_zone has no zone to prefer: this proxy does not know its own",
+         "add node: {zone: NAME}, or remove prefer_zone"),
+        ("6:30: prefer_zone has nothing to go by: no endpoint has a zone",
+         "write endpoints as {address: …, zone: NAME}, or remove prefer_zone")]
+    text = "node: {zone: a}\n" + FRAME.replace("[127.0.0.1:2]", "[{address: 127.0.0.1:2, zone: b}]")
+    assert load_text(text % "balancing: {prefer_zone: true}", "f", {}).warnings == []

@@ -51,6 +51,7 @@ ctypedef struct cluster_live_t:
     uint32_t name_len
     char name[128]
     cluster_live_t *next      # in its registry
+    uint8_t is_known          # a snapshot that was taken had it
 
 ctypedef struct cluster_t:
     uint32_t id               # row in the shared cluster rows
@@ -60,6 +61,7 @@ ctypedef struct cluster_t:
     uint8_t lb                # lb_kind_t
     const lb_ops_t *ops
     void *lb_state            # owned by ops.build / ops.drop
+    void *levels              # of lb/levels, owned; NULL = the algorithm has all endpoints at once
     lb_settings_t settings
     endpoint_t *endpoints     # n of them, contiguous
     uint32_t n
@@ -102,6 +104,14 @@ cdef inline bint endpoint_is_usable(const endpoint_t *e, uint64_t now_ns, endpoi
         if tried[i] is e:
             return False
     return True
+
+
+cdef inline endpoint_t *algorithm_pick(cluster_t *c, const uint64_t *key, uint64_t now_ns, uint64_t *rng,
+                                       endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    """What the algorithm says by itself; NULL when it finds none. `key`: NULL = the request has none."""
+    if key is not NULL and c.ops.pick_key is not NULL:
+        return c.ops.pick_key(c, key[0], now_ns, rng, tried, n_tried)
+    return c.ops.pick(c, now_ns, rng, tried, n_tried)
 
 
 cdef inline bint weights_are_equal(const cluster_t *c) noexcept nogil:

@@ -2,12 +2,14 @@
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.rng cimport rng_next
-from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_t
 from fastmesh._core.lb.least_request cimport least_request_ops
+from fastmesh._core.lb.levels cimport levels_build, levels_drop, levels_pick
 from fastmesh._core.lb.maglev cimport maglev_ops
 from fastmesh._core.lb.peak_ewma cimport failure_aware_ewma_ops, peak_ewma_ops
 from fastmesh._core.lb.ring_hash cimport ring_hash_ops
 from fastmesh._core.lb.round_robin cimport round_robin_ops
+from fastmesh._core.lb.slow_start cimport slow_start_pick
 from fastmesh._core.lb.weighted_random cimport weighted_random_ops
 
 
@@ -30,13 +32,17 @@ cdef int cluster_build(cluster_t *c) noexcept nogil:
     else:
         return FM_EPROTO
     c.ops = ops
+    if c.settings.n_levels != 0 or c.settings.panic != 0:
+        return levels_build(c)
     return ops.build(c)
 
 
 cdef void cluster_drop(cluster_t *c) noexcept nogil:
-    if c.ops is not NULL:
+    if c.levels is not NULL:
+        levels_drop(c)
+    elif c.ops is not NULL:
         c.ops.drop(c)
-        c.ops = NULL
+    c.ops = NULL
 
 
 cdef endpoint_t *soonest(cluster_t *c, endpoint_t **tried, uint32_t n_tried) noexcept nogil:
@@ -52,25 +58,29 @@ cdef endpoint_t *soonest(cluster_t *c, endpoint_t **tried, uint32_t n_tried) noe
     return found
 
 
-cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
-                              endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+cdef inline endpoint_t *choose(cluster_t *c, const uint64_t *key, uint64_t now_ns, uint64_t *rng,
+                               endpoint_t **tried, uint32_t n_tried) noexcept nogil:
     cdef endpoint_t *e
     if c.n == 1 and n_tried == 0:
         # Avoided or not, it is the only one.
         return c.endpoints
-    e = c.ops.pick(c, now_ns, rng, tried, n_tried)
+    if c.levels is not NULL:
+        e = levels_pick(c, key, now_ns, rng, tried, n_tried)
+    elif c.settings.slow_start_ns != 0:
+        e = slow_start_pick(c, key, now_ns, rng, tried, n_tried)
+    else:
+        e = algorithm_pick(c, key, now_ns, rng, tried, n_tried)
     return e if e is not NULL else soonest(c, tried, n_tried)
+
+
+cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
+                              endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    return choose(c, NULL, now_ns, rng, tried, n_tried)
 
 
 cdef endpoint_t *cluster_pick_key(cluster_t *c, uint64_t key, uint64_t now_ns, uint64_t *rng,
                                   endpoint_t **tried, uint32_t n_tried) noexcept nogil:
-    cdef endpoint_t *e
-    if c.ops.pick_key is NULL:
-        return cluster_pick(c, now_ns, rng, tried, n_tried)
-    if c.n == 1 and n_tried == 0:
-        return c.endpoints
-    e = c.ops.pick_key(c, key, now_ns, rng, tried, n_tried)
-    return e if e is not NULL else soonest(c, tried, n_tried)
+    return choose(c, &key, now_ns, rng, tried, n_tried)
 
 
 cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, uint64_t *rng) noexcept nogil:
@@ -100,4 +110,6 @@ cdef void endpoint_connect_ok(endpoint_t *e) noexcept nogil:
     if e.live.failures != 0:
         e.live.failures = 0
         e.live.avoid_until_ns = 0
+        # Who was gone has most likely just started.
+        e.live.warm_since_ns = WARM_FROM_NOW
         e.live.row.avoid_until_ns = 0

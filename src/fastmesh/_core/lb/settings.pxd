@@ -31,6 +31,14 @@ ctypedef struct lb_settings_t:
     uint32_t points           # on the ring, of an endpoint of mean weight
     uint32_t table_size       # places of Maglev's table; a prime
     uint32_t load_bound       # percent of the mean load that an endpoint may have; 0 = no limit
+    # --- any algorithm
+    uint64_t slow_start_ns    # how long an endpoint warms up; 0 = it has its share at once
+    double slow_exponent      # of the part of that time that is over
+    double slow_least         # part of its share that it has at first
+    double panic              # part of endpoints below which all are asked, usable or not; 0 = never
+    double spill_below        # part of a level's endpoints below which the next level gets requests
+    uint32_t *levels          # how many endpoints each has, in the snapshot's arena; their sum is that of all
+    uint32_t n_levels         # 0 = there is no order among endpoints
 
 
 cdef inline void lb_settings_init(lb_settings_t *s) noexcept nogil:
@@ -41,3 +49,6 @@ cdef inline void lb_settings_init(lb_settings_t *s) noexcept nogil:
     s.wait_max_ns = 300000000000
     s.points = 160
     s.table_size = 65537
+    s.slow_exponent = 1
+    s.slow_least = 0.1
+    s.spill_below = 0.7

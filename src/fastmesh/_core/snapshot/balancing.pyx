@@ -1,5 +1,5 @@
 """See balancing.pxd."""
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.arena cimport arena_array, arena_t
 from fastmesh._core.lb.settings cimport (
     KEY_COOKIE, KEY_HEADER, KEY_QUERY, KEY_SOURCE, TABLE_SIZE_MAX, hash_key_t, lb_settings_init, lb_settings_t)
@@ -10,6 +10,8 @@ from fastmesh._core.snapshot.unpack cimport unpack_nil
 
 cdef enum:
     KEYS_MAX = 8
+    LEVELS_MAX = 1024
+    MILLION = 1000000
     U32_MAX = 0xFFFFFFFF
 
 
@@ -81,14 +83,62 @@ cdef bint decode_hash(take_t *t, arena_t *arena, lb_settings_t *s) noexcept nogi
     return True
 
 
+cdef bint decode_slow_start(take_t *t, lb_settings_t *s) noexcept nogil:
+    cdef uint32_t aggression = 0
+    cdef uint32_t least = 0
+    if unpack_nil(&t.u):
+        return True
+    if not take_record(t, b"slow_start", 3):
+        return False
+    take_enter(t, b"slow_start")
+    if not (take_duration(t, b"window", &s.slow_start_ns) and take_u32(t, b"aggression", 1, 1000000, &aggression) and
+            take_u32(t, b"least", 0, MILLION, &least)):
+        return False
+    s.slow_exponent = 1000.0 / aggression
+    s.slow_least = least / 1e6
+    take_leave(t)
+    return True
+
+
+cdef bint decode_levels(take_t *t, arena_t *arena, const cluster_t *c, lb_settings_t *s) noexcept nogil:
+    cdef uint64_t sum_ = 0
+    cdef uint32_t below = 0
+    cdef uint32_t i
+    if unpack_nil(&t.u):
+        return True
+    if not take_record(t, b"levels", 2):
+        return False
+    take_enter(t, b"levels")
+    if not (take_u32(t, b"spill_below", 0, MILLION, &below) and
+            take_list(t, b"counts", 1, LEVELS_MAX, &s.n_levels)):
+        return False
+    s.spill_below = below / 1e6
+    s.levels = <uint32_t *>arena_array(arena, s.n_levels, sizeof(uint32_t))
+    take_enter(t, b"counts")
+    for i in range(s.n_levels):
+        take_at(t, i)
+        if not take_u32(t, NULL, 0, U32_MAX, &s.levels[i]):
+            return False
+        sum_ += s.levels[i]
+    take_leave(t)
+    if sum_ != c.n:
+        return take_refuse(t, b"counts", b"must add up to the number of endpoints")
+    take_leave(t)
+    return True
+
+
 cdef bint decode_balancing(take_t *t, arena_t *arena, cluster_t *c) noexcept nogil:
+    cdef uint32_t panic = 0
     lb_settings_init(&c.settings)
     if unpack_nil(&t.u):
         return True
-    if not take_record(t, b"balancing", 2):
+    if not take_record(t, b"balancing", 5):
         return False
     take_enter(t, b"balancing")
-    if not (decode_ewma(t, &c.settings) and decode_hash(t, arena, &c.settings)):
+    if not (decode_ewma(t, &c.settings) and decode_hash(t, arena, &c.settings) and
+            decode_slow_start(t, &c.settings) and take_u32(t, b"panic", 0, MILLION, &panic) and
+            decode_levels(t, arena, c, &c.settings)):
         return False
+    c.settings.panic = panic / 1e6
     take_leave(t)
     return True

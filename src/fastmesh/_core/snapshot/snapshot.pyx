@@ -14,7 +14,7 @@ from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
 from fastmesh._core.lb.cluster cimport LB_LAST, cluster_build, cluster_drop, cluster_t
-from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
+from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_live_t, endpoint_row_t, endpoint_t
 from fastmesh._core.route.route_table cimport (
     ROUTE_EXACT, ROUTE_HOST_MAX, route_add_method, route_build, route_header_t, route_t, route_table_t)
 from fastmesh._core.snapshot.balancing cimport decode_balancing
@@ -642,12 +642,19 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
 cdef void adopt(decode_t *d) noexcept nogil:
     """Lets what outlives snapshots follow the new one; a refused snapshot never comes here."""
     cdef cluster_t *c
+    cdef endpoint_live_t *live
     cdef uint32_t i, j
     for i in range(d.s.n_clusters):
         c = &d.s.clusters[i]
         c.live.id = c.id
         for j in range(c.n):
-            c.endpoints[j].live.row = row_of(d, &c.endpoints[j])
+            live = c.endpoints[j].live
+            live.row = row_of(d, &c.endpoints[j])
+            # Those that a cluster begins with have nobody to catch up with.
+            if not live.is_known and c.live.is_known:
+                live.warm_since_ns = WARM_FROM_NOW
+            live.is_known = 1
+        c.live.is_known = 1
 
 
 cdef void free_snapshot(snapshot_t *s) noexcept nogil:

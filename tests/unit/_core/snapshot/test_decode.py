@@ -208,21 +208,31 @@ REFUSED = [
     ((L, 0, 9, 0, 11), 2**40, "listeners[0].routes[0].chain: found 2147483647, but there are 4 chains"),
     ((C, 1, 14), 4, "clusters[1].chain: found 4, but there are 4 chains"),
     ((C, 1, 14), None, "clusters[1].chain: found nil, must be a number"),
-    ((C, 1, 15), [], "clusters[1].balancing: found an array of 0, must be of 2"),
-    ((C, 1, 15), [[1, 2, 3], None], "clusters[1].balancing.ewma: found an array of 3, must be of 4"),
-    ((C, 1, 15), [None, [[[4, "", False, 0, ""]], 1, 3, 0]], "clusters[1].balancing.hash.keys[0].kind: found 4, must be "
+    ((C, 1, 15), [], "clusters[1].balancing: found an array of 0, must be of 5"),
+    ((C, 1, 15), [[1, 2, 3], None, None, 0, None], "clusters[1].balancing.ewma: found an array of 3, must be of 4"),
+    ((C, 1, 15), [None, [[[4, "", False, 0, ""]], 1, 3, 0], None, 0, None], "clusters[1].balancing.hash.keys[0].kind: found 4, must be "
      "at most 3"),
-    ((C, 1, 15), [None, [[[0, "X", False, 0, ""]], 1, 3, 0]], "clusters[1].balancing.hash.keys[0].name: must be a token "
+    ((C, 1, 15), [None, [[[0, "X", False, 0, ""]], 1, 3, 0], None, 0, None], "clusters[1].balancing.hash.keys[0].name: must be a token "
      "in lower case"),
-    ((C, 1, 15), [None, [[[3, "x", False, 0, ""]], 1, 3, 0]], "clusters[1].balancing.hash.keys[0].name: found 1 bytes, "
+    ((C, 1, 15), [None, [[[3, "x", False, 0, ""]], 1, 3, 0], None, 0, None], "clusters[1].balancing.hash.keys[0].name: found 1 bytes, "
      "must be at most 0"),
-    ((C, 1, 15), [None, [[[0, "x", True, 0, ""]], 1, 3, 0]], "clusters[1].balancing.hash.keys[0].is_made: must be "
+    ((C, 1, 15), [None, [[[0, "x", True, 0, ""]], 1, 3, 0], None, 0, None], "clusters[1].balancing.hash.keys[0].is_made: must be "
      "false, as this is no cookie"),
-    ((C, 1, 15), [None, [[], 0, 3, 0]], "clusters[1].balancing.hash.points: found 0, must be at least 1"),
-    ((C, 1, 15), [None, [[], 1, 65536, 0]], "clusters[1].balancing.hash.table_size: must be a prime number"),
+    ((C, 1, 15), [None, [[], 0, 3, 0], None, 0, None], "clusters[1].balancing.hash.points: found 0, must be at least 1"),
+    ((C, 1, 15), [None, [[], 1, 65536, 0], None, 0, None], "clusters[1].balancing.hash.table_size: must be a prime number"),
     ((C, 1, 15), [None, [[], 1, 2**20, 0]], "clusters[1].balancing.hash.table_size: found 1048576, must be at most "
      "1048573"),
-    ((C, 1, 15), [[2**60 + 1, 2, 3, 4], None], "clusters[1].balancing.ewma.decay: found 1152921504606846977, must be at most "
+    ((C, 1, 15), [None, None, [1, 0, 0], 0, None], "clusters[1].balancing.slow_start.aggression: found 0, must be at "
+     "least 1"),
+    ((C, 1, 15), [None, None, None, 1_000_001, None], "clusters[1].balancing.panic: found 1000001, must be at most "
+     "1000000"),
+    ((C, 0, 15), [None, None, None, 0, [0, [1, 2]]], "clusters[0].balancing.levels.counts: must add up to the number of "
+     "endpoints"),
+    ((C, 0, 15), [None, None, None, 0, [0, [2**32 - 1, 5]]], "clusters[0].balancing.levels.counts: must add up to the "
+     "number of endpoints"),
+    ((C, 0, 15), [None, None, None, 0, [0, [1] * 1025]], "clusters[0].balancing.levels.counts: found an array of 1025, "
+     "must be of at most 1024"),
+    ((C, 1, 15), [[2**60 + 1, 2, 3, 4], None, None, 0, None], "clusters[1].balancing.ewma.decay: found 1152921504606846977, must be at most "
      "1152921504606846976"),
     ((F,), [], "filters: found an array of 0, must be of 2"),
     ((F, 0), {}, "filters.rules: found a map, must be an array"),
