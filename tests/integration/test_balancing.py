@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from integration.mesh import Mesh
+from integration.mesh import Mesh, until
 
 Reply = tuple[int, dict[str, str]]
 
@@ -159,6 +159,40 @@ def test_one_that_never_answers_is_left_alone(mesh: Mesh, services: Callable[...
     statuses = [client.ask("/").status for _ in range(40)]
     hold.set()
     assert statuses.count(504) == 1 and statuses.count(200) == 39
+
+
+def test_one_that_breaks_off_is_left_alone(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
+    good, broken, other = services("good", "broken", "other")
+
+    def breaks(_: BaseHTTPRequestHandler) -> Reply:
+        raise ConnectionError
+    broken.reply = breaks
+    use(mesh, good, broken, other, load_balancer="failure_aware_ewma")
+    # Each was repeated elsewhere; the first was enough.
+    assert set(shares(mesh, 60)) == {"good", "other"}
+    assert broken.requests == 1
+
+
+def test_one_that_clients_do_not_wait_for_is_left_alone(mesh: Mesh,
+                                                        services: Callable[..., list[Service]]) -> None:
+    slow, one, two = services("slow", "one", "two")
+    hold, asked = threading.Event(), threading.Event()
+
+    def slowly(_: BaseHTTPRequestHandler) -> Reply:
+        asked.set()
+        hold.wait(10)
+        return 200, {}
+    slow.reply = slowly
+    use(mesh, slow, one, two, load_balancer="peak_ewma")
+    while not asked.is_set():
+        client = mesh.connect().send_request("/")
+        if client.becomes_readable(2):
+            assert client.read_answer().text in ("one", "two")
+        else:
+            client.reset()
+    until(lambda: mesh.count("downstream_reset") >= 1)
+    assert "slow" not in shares(mesh, 60)
+    hold.set()
 
 
 # --- ring_hash, maglev ---
@@ -335,3 +369,58 @@ def test_in_panic_those_that_were_avoided_are_tried_again(mesh: Mesh, services: 
     # A third can be used: each is tried in its turn, and the request moves on.
     assert shares(mesh, 60) == {"one": 60}
     assert mesh.count("connect_failed") > 20
+
+
+# --- sessions ---
+
+SECRET = "0123456789abcdef"
+
+
+@pytest.mark.parametrize("balancer", ["round_robin", "failure_aware_ewma"])
+def test_a_session_stays_where_it_began(mesh: Mesh, services: Callable[..., list[Service]], balancer: str) -> None:
+    use(mesh, *services(*"abcde"), load_balancer=balancer,
+        balancing={"sticky": {"cookie": "home", "ttl": "1h", "path": "/app", "secret": SECRET}})
+    client = mesh.connect()
+    homes = set()
+    for _ in range(10):
+        first = client.ask("/app")
+        cookie, *attributes = (first.get("set-cookie") or "").split("; ")
+        assert attributes == ["Path=/app", "Max-Age=3600", "HttpOnly"]
+        homes.add(first.text)
+        for _ in range(5):
+            again = client.ask("/app", "GET", f"cookie: a=b; {cookie}")
+            assert (again.text, again.get("set-cookie")) == (first.text, None)
+    assert len(homes) > 1
+
+
+def test_a_session_may_stand_in_a_header(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
+    use(mesh, *services("a", "b", "c"), load_balancer="round_robin",
+        balancing={"sticky": {"header": "x-home", "secret": SECRET}})
+    client = mesh.connect()
+    first = client.ask("/")
+    for _ in range(6):
+        again = client.ask("/", "GET", f"x-home: {first.get('x-home')}")
+        assert (again.text, again.get("x-home")) == (first.text, first.get("x-home"))
+
+
+def test_a_session_moves_on_when_its_endpoint_is_gone(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
+    made = {service.name: service for service in services("a", "b", "c")}
+    session = {"load_balancer": "round_robin", "balancing": {"sticky": {"cookie": "home", "secret": SECRET}}}
+    use(mesh, *made.values(), **session)
+    client = mesh.connect()
+    first = client.ask("/")
+    cookie = (first.get("set-cookie") or "").split(";")[0]
+    made[first.text].close()
+    moved = client.ask("/", "GET", f"cookie: {cookie}")
+    assert moved.status == 200 and moved.text != first.text
+    assert (moved.get("set-cookie") or "").split(";")[0] not in ("", cookie)
+    # Likewise when it has left the list, and the name means nothing any more.
+    use(mesh, *[s for s in made.values() if s.name != first.text], **session)
+    assert client.ask("/", "GET", f"cookie: {cookie}").get("set-cookie") is not None
+
+
+@pytest.mark.parametrize("cookie", ["home=", "home=" + "0" * 32, "home=127.0.0.1:80", "home=" + "f" * 30_000, "home"])
+def test_a_session_cannot_be_made_up(mesh: Mesh, services: Callable[..., list[Service]], cookie: str) -> None:
+    use(mesh, *services("a", "b"), balancing={"sticky": {"cookie": "home", "secret": SECRET}})
+    answer = mesh.connect().ask("/", "GET", f"cookie: {cookie}")
+    assert answer.status == 200 and answer.get("set-cookie") is not None

@@ -13,6 +13,7 @@ from fastmesh._core.route.route_table cimport (
 from fastmesh._core.lb.cluster cimport (
     cluster_live_t, cluster_pick, cluster_pick_key, cluster_t, endpoint_connect_failed, endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.lb.sticky cimport STICKY_DIGITS, sticky_find, sticky_name
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
 from fastmesh._core.snapshot.unpack cimport (
     unpack_array, unpack_bool, unpack_bytes, unpack_int, unpack_kind, unpack_nil, unpack_t, unpack_uint)
@@ -276,6 +277,8 @@ cdef class Snapshot:
                       s.keys[j].ttl_s, span_bytes(s.keys[j].path.ptr, s.keys[j].path.len)) for j in range(s.n_keys)],
             "points": s.points, "table_size": s.table_size, "load_bound": s.load_bound,
             "slow_start": s.slow_start_ns, "exponent": s.slow_exponent, "least": s.slow_least, "panic": s.panic,
+            "sticky": (s.sticky, span_bytes(s.sticky_field.ptr, s.sticky_field.len), s.sticky_ttl_s,
+                       span_bytes(s.sticky_path.ptr, s.sticky_path.len)),
             "spill_below": s.spill_below, "levels": [s.levels[j] for j in range(s.n_levels)],
         }
 
@@ -315,6 +318,23 @@ cdef class Snapshot:
             list_[i] = self.endpoint(cluster, tried[i])
         c = self.cluster(cluster)
         e = cluster_pick_key(c, key, now_ns, &self.rng, list_, n)
+        return None if e is NULL else e - c.endpoints
+
+    def name_of(self, uint32_t i, uint32_t cluster=0):
+        cdef uint8_t text[STICKY_DIGITS]
+        e = self.endpoint(cluster, i)
+        sticky_name(self.cluster(cluster), e, text)
+        return span_bytes(text, STICKY_DIGITS)
+
+    def named(self, bytes name, uint32_t cluster=0):
+        """The endpoint of that name, which lies at the end of its block."""
+        cdef uint32_t n = len(name)
+        cdef char *room = <char *>heap_array(n if n else 1, 1)
+        cdef const char *p = name
+        memcpy(room, p, n)
+        c = self.cluster(cluster)
+        e = sticky_find(c, span_of(<const uint8_t *>room, n))
+        heap_free(room)
         return None if e is NULL else e - c.endpoints
 
     def owners(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0, bint hold=False):

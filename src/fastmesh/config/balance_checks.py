@@ -1,6 +1,7 @@
 """What the parts of a cluster's balancing must not say together."""
 
 from fastmesh.config.checks import Finder, map_of, maps_of, text_of
+from fastmesh.config.cluster import LOAD_BALANCERS
 from fastmesh.config.report import Path
 from fastmesh.config.yaml_tree import Tree, Value
 from fastmesh.errors import Problem
@@ -24,6 +25,7 @@ def check_balancing(tree: Tree) -> list[Problem]:
         _algorithm(find, path, cluster, balancing)
         for j, key in maps_of(map_of(balancing.get("hash")), "keys"):
             _key(find, (*path, "hash", "keys", j), key)
+        _sticky(find, (*path, "sticky"), map_of(balancing.get("sticky")), "sticky" in balancing)
         _groups(find, path, map_of(root.get("node")), cluster, balancing)
     return find.problems
 
@@ -31,7 +33,7 @@ def check_balancing(tree: Tree) -> list[Problem]:
 def _algorithm(find: Finder, path: Path, cluster: dict[str, Value], balancing: dict[str, Value]) -> None:
     """Settings of another algorithm would be silently without effect."""
     algorithm = text_of(cluster, "load_balancer") if "load_balancer" in cluster else "least_request"
-    if algorithm is None or find.is_broken((*path[:-1], "load_balancer")):
+    if algorithm not in LOAD_BALANCERS:
         return
     for key, algorithms in _OF_ALGORITHMS.items():
         if balancing.get(key) is not None and algorithm not in algorithms:
@@ -42,6 +44,11 @@ def _algorithm(find: Finder, path: Path, cluster: dict[str, Value], balancing: d
         if key in hashing and algorithm in ("ring_hash", "maglev") and algorithm != owner:
             find.add((*path, "hash", key), f"{key} is for {owner}, and load_balancer is {algorithm}", key=True,
                      hint=f"remove {key}, or write load_balancer: {owner}")
+    size, endpoints = hashing.get("table_size", "65537"), cluster.get("endpoints")
+    if algorithm == "maglev" and isinstance(size, str) and size.isascii() and size.isdigit() and len(size) < 8 and (
+            isinstance(endpoints, list) and len(endpoints) > int(size) > 2):
+        find.add((*path, "hash", "table_size"), f"the table has {int(size):,} places for {len(endpoints):,} endpoints: "
+                 "some would get no request", hint="make table_size a prime number 100 times as large as that")
     if algorithm in _OF_ALGORITHMS["hash"] and "hash" not in balancing and not find.is_broken((*path, "hash")):
         find.add((*path[:-1], "load_balancer"), f"{algorithm} has nothing to tell requests apart by",
                  hint="add balancing: {hash: {keys: [{header: NAME}]}}, or cookie, query or source instead of header")
@@ -74,3 +81,15 @@ def _groups(find: Finder, path: Path, node: dict[str, Value], cluster: dict[str,
     if balancing.get("spill_below") is not None and not prefers and not any("priority" in e for e in endpoints):
         find.add((*path, "spill_below"), "spill_below is for endpoints with a priority, or with prefer_zone, and there "
                  "is neither", key=True, hint="remove spill_below, or give endpoints a priority")
+
+
+def _sticky(find: Finder, path: Path, sticky: dict[str, Value], is_there: bool) -> None:
+    given = [kind for kind in ("cookie", "header") if sticky.get(kind) is not None]
+    broken = any(find.is_broken((*path, kind)) for kind in ("cookie", "header"))
+    if is_there and len(given) != 1 and not broken and not find.is_broken(path):
+        find.add(path, "sticky has both a cookie and a header" if given else "sticky says not where names stand",
+                 hint="remove one of them" if given else "add cookie: NAME, or header: NAME")
+    for key in ("ttl", "path"):
+        if sticky.get(key) is not None and given == ["header"]:
+            find.add((*path, key), f"{key} is for a cookie, and the name stands in a header", key=True,
+                     hint=f"remove {key}")

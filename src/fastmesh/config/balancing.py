@@ -19,6 +19,7 @@ from fastmesh.units import (
 )
 
 MAX_ENDPOINTS = 65_536
+SECRET_SHOWN = "(hidden)"
 MAX_KEYS = 8
 MAX_TABLE = 1_048_573       # the largest prime below 2**20
 
@@ -165,6 +166,35 @@ class SlowStart(Section):
         description="The part of its share that it has at least, from the beginning.")] = 10 * PERCENT
 
 
+def _secret(value: object) -> str:
+    if isinstance(value, str) and len(value) <= 1024 and value.isprintable() and (
+            len(value) >= 16 or value == SECRET_SHOWN):
+        return value
+    # Not shown: it may be the real one, cut short.
+    raise WrongValue("a text that is too short" if isinstance(value, str) else shown(value),
+                     "at least 16 printable characters", "make one with: openssl rand -hex 16")
+
+
+class Sticky(Section):
+    """Sessions that stay at the endpoint where they began: the answer names it, and requests that bring the name go
+    there, whatever `load_balancer` says, unless it is gone or avoided. The name is sealed: a client can bring back one
+    that it was given, and make up none."""
+
+    cookie: Annotated[CookieName | None, Field(
+        description="The name stands in this cookie, which the answer sets when the endpoint is another than the one "
+                    "asked for. Either this or `header`.", examples=["home"])] = None
+    header: Annotated[HeaderName | None, Field(
+        description="The name stands in this header of answers and requests. Either this or `cookie`.",
+        examples=["x-session-endpoint"])] = None
+    secret: Annotated[str, Parsed(_secret, "secret text", {"type": "string", "minLength": 16}, lambda _: SECRET_SHOWN),
+                      Field(description="What names are sealed with. The same for all instances that share clients; "
+                                        "with a new one, all sessions are dealt anew.",
+                            examples=["${STICKY_SECRET}"])]
+    ttl: Annotated[int, Duration("0", "8760h"), Field(
+        description="With `cookie`: how long it is kept; 0 is until the browser is closed.")] = 0
+    path: Annotated[CookiePath, Field(description="With `cookie`: the paths that it is for.")] = "/"
+
+
 class Balancing(Section):
     """What the choice of an endpoint goes by, beside `load_balancer`."""
 
@@ -190,3 +220,6 @@ class Balancing(Section):
                     "proxies to many endpoints stay few. The lot follows from `node.instance` and the address, so it "
                     "is the same after a restart, and a change of the list changes little. All when left out.",
         examples=[20])] = None
+    sticky: Annotated[Sticky | None, Field(
+        description="Sessions that stay at their endpoint. There are none when left out.",
+        examples=[{"cookie": "home", "secret": "${STICKY_SECRET}"}])] = None

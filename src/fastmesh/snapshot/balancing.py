@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastmesh.config.balancing import Ewma, HashKey, Hashing
+from fastmesh.config.balancing import Ewma, Hashing, HashKey, Sticky
 from fastmesh.config.cluster import Cluster
 from fastmesh.snapshot import wire
 
@@ -18,6 +18,7 @@ def balancing_record(cluster: Cluster, levels: list[int]) -> list[Any] | None:
         None if slow is None else [slow.window, slow.aggression, slow.min_weight],
         balancing.panic_threshold,
         [balancing.spill_below, levels] if len(levels) > 1 else None,
+        _sticky(balancing.sticky),
     ]
     return record if any(record) else None
 
@@ -38,3 +39,14 @@ def _key(key: HashKey) -> list[Any]:
     # A browser counts seconds; a part of one is not to end at once.
     ttl = 0 if key.ttl is None else -(-key.ttl // _SECOND)
     return [wire.HASH_KEYS[kind], name, key.ttl is not None, ttl, (key.path or "/") if key.ttl is not None else ""]
+
+
+def _sticky(sticky: Sticky | None) -> list[Any] | None:
+    if sticky is None:
+        return None
+    # Not at the top: it brings OpenSSL into the control process (docs/decisions/control-loads-no-tls.md).
+    from hashlib import blake2b
+
+    kind, name = ("cookie", sticky.cookie) if sticky.cookie is not None else ("header", sticky.header)
+    secret = blake2b(sticky.secret.encode(), digest_size=16).digest()
+    return [wire.STICKY[kind], name, -(-sticky.ttl // _SECOND), sticky.path, secret]

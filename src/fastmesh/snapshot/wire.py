@@ -18,11 +18,13 @@ FORMAT.
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
                  endpoints, chain, balancing or nil]
     endpoint  = [row, family, port, address, weight, text]
-    balancing = [ewma, hash, slow_start, panic in millionths, levels]   each (but panic) nil where the defaults hold
+    balancing = [ewma, hash, slow_start, panic in millionths, levels, sticky]
+                                                each but panic is nil where the defaults hold
     ewma      = [decay, initial, penalty, retry_after_max]
     hash      = [[[kind, name, is_made, ttl in seconds, path], …], points, table_size, load_bound in percent]
     slow_start = [window, aggression in thousandths, least in millionths]
     levels    = [spill_below in millionths, [how many endpoints, …]]    endpoints stand in the order of their levels
+    sticky    = [1 = cookie, 2 = header; name, ttl in seconds, path, 16 bytes of secret]
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200; share in millionths
     chain     = [slot, …]                       places in the list of rules, in the order of the way in
@@ -43,6 +45,7 @@ PROTOCOLS = {"http": 0, "tcp": 1}
 PATH_KINDS = {"prefix": 0, "exact": 1}
 LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2, "peak_ewma": 3, "failure_aware_ewma": 4,
                   "ring_hash": 5, "maglev": 6}
+STICKY = {"cookie": 1, "header": 2}
 HASH_KEYS = {"header": 0, "cookie": 1, "query": 2, "source": 3}
 
 # Rows in the shared memory of a worker slot (mem/counter). The last of each stands for all that do not fit.

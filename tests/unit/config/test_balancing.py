@@ -4,7 +4,7 @@ import pytest
 
 from fastmesh.config.load import load_text
 from fastmesh.errors import ConfigError
-from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.compiler import as_written, compile
 from fastmesh.snapshot.registry import Registry as Numbers
 from probes.snapshot_probe import Snapshot
 from probes.wire import SECOND, registry
@@ -83,6 +83,15 @@ def test_what_holds_for_any_algorithm_arrives():
      "digits after the point", ""),
     ("random", "{slow_start: {}}", "6:29: clusters[0].balancing.slow_start: the key 'window' is missing",
      "add it, as window: 30s"),
+    ("random", "{sticky: {secret: 0123456789abcdef}}", "6:25: sticky says not where names stand",
+     "add cookie: NAME, or header: NAME"),
+    ("random", "{sticky: {cookie: a, header: b, secret: 0123456789abcdef}}",
+     "6:25: sticky has both a cookie and a header", "remove one of them"),
+    ("random", "{sticky: {header: b, ttl: 1h, secret: 0123456789abcdef}}",
+     "6:38: ttl is for a cookie, and the name stands in a header", "remove ttl"),
+    ("random", "{sticky: {cookie: a, secret: short}}",
+     "6:46: clusters[0].balancing.sticky.secret: found a text that is too short, allowed: at least 16 printable "
+     "characters", "make one with: openssl rand -hex 16"),
     ("random", "{subset: 0}", "6:25: clusters[0].balancing.subset: found '0', allowed: a whole number from 1 to 65536",
      ""),
     ("random", "{ewma: {}}", "6:17: ewma is for load_balancer: peak_ewma or failure_aware_ewma, and it is random",
@@ -146,3 +155,13 @@ def test_a_zone_that_nobody_knows_of_is_an_error():
          "write endpoints as {address: …, zone: NAME}, or remove prefer_zone")]
     text = "node: {zone: a}\n" + FRAME.replace("[127.0.0.1:2]", "[{address: 127.0.0.1:2, zone: b}]")
     assert load_text(text % "balancing: {prefer_zone: true}", "f", {}).warnings == []
+
+
+def test_a_session_arrives_and_its_secret_is_not_shown():
+    text = "{sticky: {cookie: Home, ttl: 1.5s, path: /x, secret: 0123456789abcdef}}"
+    assert settings("random", text)["sticky"] == (1, b"Home", 2, b"/x")
+    assert settings("random", text.replace("cookie: Home, ttl: 1.5s, path: /x", "header: X-Home"))["sticky"] == (
+        2, b"x-home", 0, b"/")
+    written = as_written(load("random", text).config)
+    assert written["clusters"][0]["balancing"]["sticky"]["secret"] == "(hidden)"
+    assert "0123456789abcdef" not in str(written)

@@ -62,6 +62,7 @@ ctypedef struct cluster_t:
     const lb_ops_t *ops
     void *lb_state            # owned by ops.build / ops.drop
     void *levels              # of lb/levels, owned; NULL = the algorithm has all endpoints at once
+    void *names               # of lb/sticky, owned; NULL = there are no sessions
     lb_settings_t settings
     endpoint_t *endpoints     # n of them, contiguous
     uint32_t n

@@ -10,6 +10,7 @@ from fastmesh._core.lb.peak_ewma cimport failure_aware_ewma_ops, peak_ewma_ops
 from fastmesh._core.lb.ring_hash cimport ring_hash_ops
 from fastmesh._core.lb.round_robin cimport round_robin_ops
 from fastmesh._core.lb.slow_start cimport slow_start_pick
+from fastmesh._core.lb.sticky cimport sticky_build, sticky_drop
 from fastmesh._core.lb.weighted_random cimport weighted_random_ops
 
 
@@ -32,12 +33,14 @@ cdef int cluster_build(cluster_t *c) noexcept nogil:
     else:
         return FM_EPROTO
     c.ops = ops
+    sticky_build(c)
     if c.settings.n_levels != 0 or c.settings.panic != 0:
         return levels_build(c)
     return ops.build(c)
 
 
 cdef void cluster_drop(cluster_t *c) noexcept nogil:
+    sticky_drop(c)
     if c.levels is not NULL:
         levels_drop(c)
     elif c.ops is not NULL:

@@ -11,6 +11,11 @@ cdef enum:
 
     TABLE_SIZE_MAX = 1048573
 
+    # lb_settings_t.sticky: where the name of a session's endpoint stands
+    STICKY_NONE = 0
+    STICKY_COOKIE = 1
+    STICKY_HEADER = 2
+
 # One of the things that requests are told apart by.
 ctypedef struct hash_key_t:
     span_t name               # of the header (lower case), cookie or query parameter
@@ -39,6 +44,11 @@ ctypedef struct lb_settings_t:
     double spill_below        # part of a level's endpoints below which the next level gets requests
     uint32_t *levels          # how many endpoints each has, in the snapshot's arena; their sum is that of all
     uint32_t n_levels         # 0 = there is no order among endpoints
+    uint8_t sticky            # STICKY_*
+    span_t sticky_field       # name of the cookie or (lower case) header
+    span_t sticky_path        # of the cookie
+    uint64_t sticky_ttl_s     # likewise; 0 = as long as the browser is open
+    uint64_t secret[2]
 
 
 cdef inline void lb_settings_init(lb_settings_t *s) noexcept nogil:

@@ -224,6 +224,7 @@ ctypedef struct stream_t:
     uint64_t key              # hash of what it is told apart by, when has_key
     uint64_t cookie           # value of the cookie `told`
     const hash_key_t *told    # the cookie that the answer sets; NULL = none
+    endpoint_t *wanted        # of its session; NULL = it has none, or its endpoint is gone
     const uint8_t *labels     # of filters, for the log: length, name, length, value … (1, n, 2, n bytes); not owned
     uint32_t labels_len
     const char *details       # Envoy's response code details; static storage

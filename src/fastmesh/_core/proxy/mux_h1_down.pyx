@@ -477,7 +477,7 @@ cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
         to = put_bytes(to + 1, b" ", 1)
         to = put_span(to, s.listener.via)
         to = put_bytes(to, b"\r\n", 2)
-    if s.told is not NULL:
+    if s.told is not NULL or s.cluster.names is not NULL:
         to = request_key_tell(s, to)
     to = _ending(s, to)
     d.x.ops.commit(&d.x, at, <uint32_t>(to - at))

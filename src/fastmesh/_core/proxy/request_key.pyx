@@ -1,8 +1,11 @@
 """See request_key.pxd."""
+from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp
 from fastmesh._core.http.edit cimport head_find
 from fastmesh._core.http.msg cimport msg_span, msg_value
-from fastmesh._core.lb.settings cimport KEY_COOKIE, KEY_HEADER, KEY_QUERY, hash_key_t
+from fastmesh._core.lb.settings cimport (
+    KEY_COOKIE, KEY_HEADER, KEY_QUERY, STICKY_COOKIE, STICKY_HEADER, hash_key_t, lb_settings_t)
+from fastmesh._core.lb.sticky cimport STICKY_DIGITS, sticky_find, sticky_name
 from fastmesh._core.mem.hash cimport hash_bytes
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_of
@@ -97,18 +100,54 @@ cdef void request_key_find(stream_t *s, const msg_t *m) noexcept nogil:
         s.has_key = 1
 
 
+cdef void request_key_stick(stream_t *s, const msg_t *m) noexcept nogil:
+    cdef const lb_settings_t *settings = &s.cluster.settings
+    cdef span_t name
+    if settings.sticky == STICKY_COOKIE:
+        name = cookie_value(m, settings.sticky_field)
+    else:
+        name = msg_value(m, head_find(m, settings.sticky_field.ptr, settings.sticky_field.len, 0))
+    if name.ptr is not NULL:
+        s.wanted = sticky_find(s.cluster, name)
+
+
 cdef uint32_t request_key_room(const stream_t *s) noexcept nogil:
-    return s.told.name.len + s.told.path.len + LINE_ROOM if s.told is not NULL else 0
+    cdef uint32_t room = 0
+    if s.told is not NULL:
+        room += s.told.name.len + s.told.path.len + LINE_ROOM
+    if s.cluster.names is not NULL:
+        room += s.cluster.settings.sticky_field.len + s.cluster.settings.sticky_path.len + LINE_ROOM
+    return room
+
+
+cdef uint8_t *put_attributes(uint8_t *to, span_t path, uint64_t ttl_s) noexcept nogil:
+    to = put_bytes(to, b"; Path=", 7)
+    to = put_span(to, path)
+    if ttl_s != 0:
+        to = put_bytes(to, b"; Max-Age=", 10)
+        to = put_number(to, ttl_s)
+    return put_bytes(to, b"; HttpOnly\r\n", 12)
 
 
 cdef uint8_t *request_key_tell(const stream_t *s, uint8_t *to) noexcept nogil:
-    to = put_bytes(to, b"set-cookie: ", 12)
-    to = put_span(to, s.told.name)
-    to = put_bytes(to, b"=", 1)
-    to = put_hex(to, s.cookie, COOKIE_DIGITS)
-    to = put_bytes(to, b"; Path=", 7)
-    to = put_span(to, s.told.path)
-    if s.told.ttl_s != 0:
-        to = put_bytes(to, b"; Max-Age=", 10)
-        to = put_number(to, s.told.ttl_s)
-    return put_bytes(to, b"; HttpOnly\r\n", 12)
+    cdef const lb_settings_t *settings = &s.cluster.settings
+    if s.told is not NULL:
+        to = put_bytes(to, b"set-cookie: ", 12)
+        to = put_span(to, s.told.name)
+        to = put_bytes(to, b"=", 1)
+        to = put_hex(to, s.cookie, COOKIE_DIGITS)
+        to = put_attributes(to, s.told.path, s.told.ttl_s)
+    if s.cluster.names is NULL or s.endpoint is NULL:
+        return to
+    if settings.sticky == STICKY_HEADER:
+        to = put_span(to, settings.sticky_field)
+        to = put_bytes(to, b": ", 2)
+        sticky_name(s.cluster, s.endpoint, to)
+        return put_bytes(to + STICKY_DIGITS, b"\r\n", 2)
+    if s.endpoint is not s.wanted:
+        to = put_bytes(to, b"set-cookie: ", 12)
+        to = put_span(to, settings.sticky_field)
+        to = put_bytes(to, b"=", 1)
+        sticky_name(s.cluster, s.endpoint, to)
+        to = put_attributes(to + STICKY_DIGITS, settings.sticky_path, settings.sticky_ttl_s)
+    return to

@@ -6,7 +6,7 @@ from fastmesh._core.http.msg cimport FRAME_CLOSE, FRAME_NONE, MSG_CLOSE, MSG_EDI
 from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
-from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key
+from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, endpoint_is_usable
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
@@ -25,7 +25,7 @@ from fastmesh._core.proxy.mux cimport (
     TAP_RESPONSE, TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY, TRIED_MAX)
 from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_fault, outcome_of_silence
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
-from fastmesh._core.proxy.request_key cimport request_key_find
+from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
     POOL_FAILED, POOL_FULL, POOL_LATE, POOL_TIMEOUT, TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give,
@@ -79,6 +79,8 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     _enter_cluster(s)
     if s.cluster.settings.n_keys != 0:
         request_key_find(s, m)
+    if s.cluster.names is not NULL:
+        request_key_stick(s, m)
     if s.bits & S_REQUEST_DONE:
         _await_answer(s)
     _connect(s)
@@ -117,7 +119,9 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef endpoint_t *e
     cdef int flags = 0
-    if s.has_key:
+    if s.wanted is not NULL and endpoint_is_usable(s.wanted, p.reactor.now_ns, s.tried, s.n_tried):
+        e = s.wanted
+    elif s.has_key:
         e = cluster_pick_key(s.cluster, s.key, p.reactor.now_ns, &p.rng, s.tried, s.n_tried)
     else:
         e = cluster_pick(s.cluster, p.reactor.now_ns, &p.rng, s.tried, s.n_tried)

@@ -1,8 +1,11 @@
 """See balancing.pxd."""
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
 from fastmesh._core.mem.arena cimport arena_array, arena_t
+from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.lb.settings cimport (
-    KEY_COOKIE, KEY_HEADER, KEY_QUERY, KEY_SOURCE, TABLE_SIZE_MAX, hash_key_t, lb_settings_init, lb_settings_t)
+    KEY_COOKIE, KEY_HEADER, KEY_QUERY, KEY_SOURCE, STICKY_HEADER, STICKY_NONE, TABLE_SIZE_MAX, hash_key_t,
+    lb_settings_init, lb_settings_t)
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_leave, take_list, take_record, take_refuse,
     take_text, take_token, take_u8, take_u32, take_uint)
@@ -10,7 +13,7 @@ from fastmesh._core.snapshot.unpack cimport unpack_nil
 
 cdef enum:
     KEYS_MAX = 8
-    LEVELS_MAX = 1024
+    LEVELS_MAX = 256          # 128 priorities, each with the own zone and the others
     MILLION = 1000000
     U32_MAX = 0xFFFFFFFF
 
@@ -127,17 +130,38 @@ cdef bint decode_levels(take_t *t, arena_t *arena, const cluster_t *c, lb_settin
     return True
 
 
+cdef bint decode_sticky(take_t *t, lb_settings_t *s) noexcept nogil:
+    cdef span_t secret
+    if unpack_nil(&t.u):
+        return True
+    if not take_record(t, b"sticky", 5):
+        return False
+    take_enter(t, b"sticky")
+    if not take_u8(t, b"kind", STICKY_HEADER, &s.sticky):
+        return False
+    if s.sticky == STICKY_NONE:
+        return take_refuse(t, b"kind", b"found 0, must be at least 1")
+    if not (take_token(t, b"name", s.sticky == STICKY_HEADER, &s.sticky_field) and
+            take_uint(t, b"ttl", 0, U32_MAX, &s.sticky_ttl_s) and
+            take_text(t, b"path", 0, 1024, &s.sticky_path) and
+            take_bytes(t, b"secret", sizeof(s.secret), sizeof(s.secret), &secret)):
+        return False
+    memcpy(s.secret, secret.ptr, sizeof(s.secret))
+    take_leave(t)
+    return True
+
+
 cdef bint decode_balancing(take_t *t, arena_t *arena, cluster_t *c) noexcept nogil:
     cdef uint32_t panic = 0
     lb_settings_init(&c.settings)
     if unpack_nil(&t.u):
         return True
-    if not take_record(t, b"balancing", 5):
+    if not take_record(t, b"balancing", 6):
         return False
     take_enter(t, b"balancing")
     if not (decode_ewma(t, &c.settings) and decode_hash(t, arena, &c.settings) and
             decode_slow_start(t, &c.settings) and take_u32(t, b"panic", 0, MILLION, &panic) and
-            decode_levels(t, arena, c, &c.settings)):
+            decode_levels(t, arena, c, &c.settings) and decode_sticky(t, &c.settings)):
         return False
     c.settings.panic = panic / 1e6
     take_leave(t)

@@ -14,7 +14,7 @@ KEYS = 20_000
 
 def hashed(members: list[Any], lb: int, points: int = 160, table_size: int = 65_537, load_bound: int = 0,
            seed: int = 1):
-    balancing = [None, [[], points, table_size, load_bound], None, 0, None]
+    balancing = [None, [[], points, table_size, load_bound], None, 0, None, None]
     return decoded(snapshot(clusters=[cluster(members, lb=lb, balancing=balancing)]), seed, rows=max(1, len(members)))
 
 

@@ -20,7 +20,7 @@ BOTH = pytest.mark.parametrize("lb", [PEAK_EWMA, FAILURE_AWARE_EWMA])
 
 def ewma(weights: list[int], lb: int = PEAK_EWMA, settings: list[int] | None = None, seed: int = 1):
     """`settings`: decay, initial, penalty, the most of a Retry-After."""
-    balancing = None if settings is None else [settings, None, None, 0, None]
+    balancing = None if settings is None else [settings, None, None, 0, None, None]
     return decoded(snapshot(clusters=[cluster(endpoints(len(weights), weights), lb=lb, balancing=balancing)]), seed,
                    rows=max(1, len(weights)))
 
