@@ -19,7 +19,7 @@ from fastmesh.units import (
 )
 
 MAX_ENDPOINTS = 65_536
-SECRET_SHOWN = "(hidden)"
+SECRET_SHOWN = "(secret)"
 MAX_KEYS = 8
 MAX_TABLE = 1_048_573       # the largest prime below 2**20
 
@@ -118,7 +118,8 @@ class Hashing(Section):
                     "next endpoint gets the request. Left out, there is no limit.", examples=["125%"])] = None
     points: Annotated[int, Count(1, 10_000), Field(
         description="With `ring_hash`: points on the ring of an endpoint of mean weight. More make shares more even "
-                    "and the ring larger: 12 bytes each, in each worker. A ring has at most about a million.")] = 160
+                    "and the ring larger: 12 bytes each, in each worker. A ring has at most half a million, or one for "
+                    "each endpoint.")] = 160
     table_size: Annotated[int, Parsed(_prime, f"prime number, 3 to {MAX_TABLE:,}", {
         "type": "integer", "minimum": 3, "maximum": MAX_TABLE}), Field(
         description="With `maglev`: places in the table, 4 bytes each, in each worker; at least 100 for each endpoint "
@@ -167,8 +168,7 @@ class SlowStart(Section):
 
 
 def _secret(value: object) -> str:
-    if isinstance(value, str) and len(value) <= 1024 and value.isprintable() and (
-            len(value) >= 16 or value == SECRET_SHOWN):
+    if isinstance(value, str) and len(value) <= 1024 and value.isprintable() and len(value) >= 16:
         return value
     # Not shown: it may be the real one, cut short.
     raise WrongValue("a text that is too short" if isinstance(value, str) else shown(value),
@@ -207,9 +207,9 @@ class Balancing(Section):
     slow_start: Annotated[SlowStart | None, Field(
         description="How endpoints come to their share. At once when left out.", examples=[{"window": "30s"}])] = None
     panic_threshold: Annotated[Percent, Field(
-        description="When fewer of the endpoints than this can be used, all are asked, whether they can be used or not: "
-                    "the few that are left would not bear it. 0% is never. With priorities or `prefer_zone`, of each "
-                    "group, and only while the groups cannot make up for each other.")] = 0
+        description="When fewer of the endpoints than this can be used, all are asked, usable or not: the few that "
+                    "are left would not bear it. 0% is never. With priorities or `prefer_zone`, of each group, and "
+                    "only while the groups cannot make up for each other.")] = 0
     prefer_zone: Annotated[Flag, Field(
         description="Within a priority, endpoints of this proxy's own zone (`node.zone`) come first.")] = False
     spill_below: Annotated[Percent, Field(

@@ -79,20 +79,20 @@ def test_what_holds_for_any_algorithm_arrives():
     ("random", "{spill_below: 50%}", "6:17: spill_below is for endpoints with a priority, or with prefer_zone, and "
      "there is neither", "remove spill_below, or give endpoints a priority"),
     ("random", "{slow_start: {window: 1s, aggression: 0}}",
-     "6:54: clusters[0].balancing.slow_start.aggression: found '0', allowed: a number from 0.1 to 10, with at most three "
-     "digits after the point", ""),
-    ("random", "{slow_start: {}}", "6:29: clusters[0].balancing.slow_start: the key 'window' is missing",
+     "6:54: found '0', allowed: a number from 0.1 to 10, with at most "
+     "three digits after the point", ""),
+    ("random", "{slow_start: {}}", "6:29: the key 'window' is missing",
      "add it, as window: 30s"),
     ("random", "{sticky: {secret: 0123456789abcdef}}", "6:25: sticky says not where names stand",
      "add cookie: NAME, or header: NAME"),
     ("random", "{sticky: {cookie: a, header: b, secret: 0123456789abcdef}}",
      "6:25: sticky has both a cookie and a header", "remove one of them"),
     ("random", "{sticky: {header: b, ttl: 1h, secret: 0123456789abcdef}}",
-     "6:38: ttl is for a cookie, and the name stands in a header", "remove ttl"),
+     "6:37: ttl is for a cookie, and the name stands in a header", "remove ttl"),
     ("random", "{sticky: {cookie: a, secret: short}}",
-     "6:46: clusters[0].balancing.sticky.secret: found a text that is too short, allowed: at least 16 printable "
+     "6:45: found a text that is too short, allowed: at least 16 printable "
      "characters", "make one with: openssl rand -hex 16"),
-    ("random", "{subset: 0}", "6:25: clusters[0].balancing.subset: found '0', allowed: a whole number from 1 to 65536",
+    ("random", "{subset: 0}", "6:25: found '0', allowed: a whole number from 1 to 65536",
      ""),
     ("random", "{ewma: {}}", "6:17: ewma is for load_balancer: peak_ewma or failure_aware_ewma, and it is random",
      "write load_balancer: peak_ewma, or remove ewma"),
@@ -121,21 +121,21 @@ def test_what_holds_for_any_algorithm_arrives():
      "6:43: the cookie is never made, so its path says nothing",
      "add ttl, and it is made for requests that have no key; or remove path"),
     ("maglev", "{hash: {keys: [{cookie: 'a b'}]}}",
-     "6:40: clusters[0].balancing.hash.keys[0].cookie: found 'a b', allowed: the name of a cookie: letters, digits and "
+     "6:40: found 'a b', allowed: the name of a cookie: letters, digits and "
      "! # $ % & ' * + - . ^ _ ` | ~", ""),
     ("maglev", "{hash: {keys: [{query: 'a&b'}]}}",
-     "6:39: clusters[0].balancing.hash.keys[0].query: found 'a&b', allowed: the name of a query parameter as it stands "
+     "6:39: found 'a&b', allowed: the name of a query parameter as it stands "
      "in the URL: visible ASCII without & = and #", ""),
     ("maglev", "{hash: {keys: [{cookie: a, ttl: 0, path: '/a;b'}]}}",
-     "6:57: clusters[0].balancing.hash.keys[0].path: found '/a;b', allowed: a path that begins with /, of visible ASCII "
-     "without ;", ""),
+     "6:57: found '/a;b', allowed: a path that begins with /, of visible "
+     "ASCII without ;", ""),
     ("maglev", "{hash: {keys: [{source: true}], table_size: 65536}}",
-     "6:60: clusters[0].balancing.hash.table_size: found '65536', allowed: a prime number", "write 65537"),
+     "6:60: found '65536', allowed: a prime number", "write 65537"),
     ("maglev", "{hash: {keys: [{source: true}], load_bound: 125}}",
-     "6:60: clusters[0].balancing.hash.load_bound: found '125', allowed: a percentage from 100% to 1000%, as 125%",
+     "6:60: found '125', allowed: a percentage from 100% to 1000%, as 125%",
      "write 125%"),
     ("maglev", "{hash: {keys: [{source: true}], load_bound: 99%}}",
-     "6:60: clusters[0].balancing.hash.load_bound: found '99%', allowed: a percentage from 100% to 1000%, as 125%", ""),
+     "6:60: found '99%', allowed: a percentage from 100% to 1000%, as 125%", ""),
 ])
 def test_errors_say_what_to_do(balancer, balancing, reason, hint):
     assert errors(balancer, balancing) == [(reason, hint)]
@@ -163,5 +163,15 @@ def test_a_session_arrives_and_its_secret_is_not_shown():
     assert settings("random", text.replace("cookie: Home, ttl: 1.5s, path: /x", "header: X-Home"))["sticky"] == (
         2, b"x-home", 0, b"/")
     written = as_written(load("random", text).config)
-    assert written["clusters"][0]["balancing"]["sticky"]["secret"] == "(hidden)"
+    assert written["clusters"][0]["balancing"]["sticky"]["secret"] == "(secret)"
     assert "0123456789abcdef" not in str(written)
+
+
+def test_a_table_has_a_place_for_every_endpoint():
+    text = FRAME.replace("[127.0.0.1:2]", "[127.0.0.1:2, 127.0.0.1:3, 127.0.0.1:4, 127.0.0.1:5]")
+    line = "load_balancer: maglev\n    balancing: {hash: {keys: [{source: true}], table_size: %d}}"
+    assert load_text(text % (line % 5), "f", {}).warnings == []
+    with pytest.raises(ConfigError) as caught:
+        load_text(text % (line % 3), "f", {})
+    assert [p.reason for p in caught.value.problems] == [
+        "the table has 3 places for 4 endpoints: some would get no request"]
