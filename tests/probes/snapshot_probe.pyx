@@ -4,6 +4,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport arena_bytes, arena_live, heap_array, heap_free, heap_live
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_parse, addr_print, addr_t
+from fastmesh._core.mem.hash cimport hash_mix
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.http.token cimport METHOD_OTHER
@@ -14,8 +15,10 @@ from fastmesh._core.route.capture cimport capture_replace
 from fastmesh._core.route.predicate cimport predicate_t
 from fastmesh._core.route.split cimport split_pick
 from fastmesh._core.lb.cluster cimport (
-    cluster_live_t, cluster_pick, cluster_t, cluster_weigh, endpoint_connect_failed, endpoint_connect_ok)
+    cluster_live_t, cluster_pick, cluster_pick_key, cluster_t, cluster_weigh, endpoint_connect_failed,
+    endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.lb.sticky cimport STICKY_DIGITS, sticky_find, sticky_name
 from fastmesh._core.resil.rate_limit cimport rate_limit_t
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
 from fastmesh._core.snapshot.unpack cimport (
@@ -296,8 +299,21 @@ cdef class Snapshot:
             "max_requests_per_connection": c.max_requests_per_connection,
             "max_connect_attempts": c.max_connect_attempts, "avoid_base": c.avoid_base_ns,
             "avoid_max": c.avoid_max_ns, "pending_timeout": c.pending_timeout_ns, "endpoints": endpoints,
-            "live_id": c.live.id, "live_refs": c.live.refs, "chain": c.chain,
+            "live_id": c.live.id, "live_refs": c.live.refs, "chain": c.chain, "settings": self._settings(i),
             "balancer": (c.balancer_slot, c.balancer_interval_ns) if c.balancer_slot >= 0 else None,
+        }
+
+    def _settings(self, uint32_t i):
+        s = &self.s.clusters[i].settings
+        return {
+            "decay": s.decay_ns, "initial": s.initial_ns, "penalty": s.penalty_ns, "wait_max": s.wait_max_ns,
+            "keys": [(s.keys[j].kind, span_bytes(s.keys[j].name.ptr, s.keys[j].name.len), s.keys[j].is_made,
+                      s.keys[j].ttl_s, span_bytes(s.keys[j].path.ptr, s.keys[j].path.len)) for j in range(s.n_keys)],
+            "points": s.points, "table_size": s.table_size, "load_bound": s.load_bound,
+            "slow_start": s.slow_start_ns, "exponent": s.slow_exponent, "least": s.slow_least, "panic": s.panic,
+            "sticky": (s.sticky, span_bytes(s.sticky_field.ptr, s.sticky_field.len), s.sticky_ttl_s,
+                       span_bytes(s.sticky_path.ptr, s.sticky_path.len)),
+            "spill_below": s.spill_below, "levels": [s.levels[j] for j in range(s.n_levels)],
         }
 
     # --- picks: endpoints are told by their index ---
@@ -327,6 +343,50 @@ cdef class Snapshot:
             e = cluster_pick(c, now_ns, &self.rng, list_, n)
         return None if e is NULL else e - c.endpoints
 
+    def pick_key(self, uint64_t key, uint32_t cluster=0, uint64_t now_ns=0, tried=()):
+        cdef endpoint_t *list_[TRIED_MAX]
+        cdef uint32_t n = len(tried)
+        if n > TRIED_MAX:
+            raise ValueError("too many")
+        for i in range(n):
+            list_[i] = self.endpoint(cluster, tried[i])
+        c = self.cluster(cluster)
+        e = cluster_pick_key(c, key, now_ns, &self.rng, list_, n)
+        return None if e is NULL else e - c.endpoints
+
+    def name_of(self, uint32_t i, uint32_t cluster=0):
+        cdef uint8_t text[STICKY_DIGITS]
+        e = self.endpoint(cluster, i)
+        sticky_name(self.cluster(cluster), e, text)
+        return span_bytes(text, STICKY_DIGITS)
+
+    def named(self, bytes name, uint32_t cluster=0):
+        """The endpoint of that name, which lies at the end of its block."""
+        cdef uint32_t n = len(name)
+        cdef char *room = <char *>heap_array(n if n else 1, 1)
+        cdef const char *p = name
+        memcpy(room, p, n)
+        c = self.cluster(cluster)
+        e = sticky_find(c, span_of(<const uint8_t *>room, n))
+        heap_free(room)
+        return None if e is NULL else e - c.endpoints
+
+    def owners(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0, bint hold=False):
+        """The address of whom each of `count` keys goes to. With `hold`, the requests stay in flight until the end."""
+        cdef cluster_t *c = self.cluster(cluster)
+        cdef endpoint_t *e
+        cdef uint32_t i
+        found = []
+        for i in range(count):
+            c.live.active += hold
+            e = cluster_pick_key(c, hash_mix(i, 1), now_ns, &self.rng, NULL, 0)
+            e.live.active += hold
+            found.append(e - c.endpoints)
+        for at in found:
+            c.endpoints[<uint32_t>at].live.active -= hold
+        c.live.active -= count if hold else 0
+        return [span_bytes(c.endpoints[<uint32_t>at].text.ptr, c.endpoints[<uint32_t>at].text.len) for at in found]
+
     def picks(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0, uint32_t hold=0):
         """How often each endpoint was picked. With `hold`, that many requests are kept in flight, the oldest ending."""
         cdef cluster_t *c = self.cluster(cluster)
@@ -336,16 +396,20 @@ cdef class Snapshot:
         cdef uint32_t i
         with nogil:
             for i in range(count):
+                if hold:
+                    c.live.active += 1
                 e = cluster_pick(c, now_ns, &self.rng, NULL, 0)
                 counts[e - c.endpoints] += 1
                 if hold:
                     if flying[i % hold] is not NULL:
                         flying[i % hold].live.active -= 1
+                        c.live.active -= 1
                     e.live.active += 1
                     flying[i % hold] = e
             for i in range(hold):
                 if flying[i] is not NULL:
                     flying[i].live.active -= 1
+                    c.live.active -= 1
         result = [counts[i] for i in range(c.n)]
         heap_free(counts)
         heap_free(flying)
@@ -361,6 +425,9 @@ cdef class Snapshot:
                 sum_ += cluster_pick(c, now_ns, &self.rng, NULL, 0).weight
             began = now() - began
         return began if sum_ else 0
+
+    def set_cluster_active(self, uint32_t active, uint32_t cluster=0):
+        self.cluster(cluster).live.active = active
 
     def set_active(self, uint32_t i, uint32_t active, uint32_t cluster=0):
         self.endpoint(cluster, i).live.active = active
@@ -391,12 +458,19 @@ cdef class Snapshot:
     def connect_ok(self, uint32_t i, uint32_t cluster=0):
         endpoint_connect_ok(self.endpoint(cluster, i))
 
+    def observe(self, uint32_t i, uint64_t took_ns, str outcome="answered", uint64_t wait_ns=0, uint64_t now_ns=1,
+                uint32_t cluster=0):
+        cdef cluster_t *c = self.cluster(cluster)
+        c.ops.observe(c, self.endpoint(cluster, i), took_ns, ("answered", "failed", "left").index(outcome), wait_ns,
+                      now_ns)
+
     def row(self, uint32_t i):
         return self.registry.row(i)
 
     def live_of(self, uint32_t i, uint32_t cluster=0):
         e = self.endpoint(cluster, i).live
-        return {"refs": e.refs, "active": e.active, "failures": e.failures, "avoid_until": e.avoid_until_ns,
+        return {"refs": e.refs, "active": e.active, "cost": e.cost_ns, "cost_at": e.cost_at_ns,
+                "warm_since": e.warm_since_ns, "failures": e.failures, "avoid_until": e.avoid_until_ns,
                 "row": e.row - self.registry.rows, "at": <uint64_t>e}
 
     # --- routes ---

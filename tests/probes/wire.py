@@ -12,7 +12,9 @@ from probes.snapshot_probe import Registry, Snapshot, alive, take_last_seen
 SECOND = 10**9
 KEY_SOURCES = ("client_address", "client_network", "method", "host", "path", "route", "header", "cookie", "query",
                "label")
-ROUND_ROBIN, RANDOM, LEAST_REQUEST = 0, 1, 2
+ROUND_ROBIN, RANDOM, LEAST_REQUEST, PEAK_EWMA, FAILURE_AWARE_EWMA, RING_HASH, MAGLEV = range(7)
+ALGORITHMS = {"round_robin": ROUND_ROBIN, "random": RANDOM, "least_request": LEAST_REQUEST, "peak_ewma": PEAK_EWMA,
+              "failure_aware_ewma": FAILURE_AWARE_EWMA, "ring_hash": RING_HASH, "maglev": MAGLEV}
 LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0, 65_536, 0]
 
 
@@ -28,9 +30,10 @@ def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
 
 
 def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
-            avoid_max: int = 30 * SECOND, chain: int = -1, balancer: list[int] | None = None) -> list[Any]:
+            avoid_max: int = 30 * SECOND, chain: int = -1, balancer: list[int] | None = None,
+            balancing: list[Any] | None = None) -> list[Any]:
     return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints,
-            chain, balancer]
+            chain, balancer, balancing]
 
 
 EXACT, PREFIX, SUFFIX, CONTAINS, PRESENT, RANGE, PATTERN = range(7)

@@ -27,6 +27,7 @@ from fastmesh.errors import ConfigError
 from fastmesh.filters.look import look_at_filters
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.members import members
 from fastmesh.snapshot.registry import Registry
 from fastmesh.units import format_duration, format_percent
 
@@ -243,11 +244,15 @@ class _Explanation:
             yield f"  the policy {cluster.discovery.use} finds its endpoints: which ones is not known here"
         elif not listed:
             yield "  no endpoint: answer 503"
-        total = sum(endpoint.weight for endpoint in listed)
-        for endpoint in listed[:_MOST]:
-            yield f"  {endpoint.address}  weight {endpoint.weight}  {endpoint.weight * 100 / total:.4g} %"
-        if len(listed) > _MOST:
-            yield f"  and {len(listed) - _MOST:,} more"
+        levels = members(cluster, self.config.node)
+        for i, level in enumerate(levels):
+            if len(levels) > 1:
+                yield f"  group {i + 1} of {len(levels)}:"
+            total = sum(endpoint.weight for endpoint in level)
+            for endpoint in level[:_MOST]:
+                yield f"  {endpoint.address}  weight {endpoint.weight}  {endpoint.weight * 100 / total:.4g} %"
+            if len(level) > _MOST:
+                yield f"  and {len(level) - _MOST:,} more"
 
 
 def _grpc(match: Match) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from fastmesh import __version__
 
-COMMANDS = ("run", "check", "explain", "new", "schema", "filters", "version")
+COMMANDS = ("run", "check", "explain", "new", "schema", "filters", "simulate", "version")
 
 _DESCRIPTION = """\
 A service-mesh sidecar: stands beside a service and carries its HTTP and TCP traffic, with load
@@ -114,6 +114,21 @@ exit codes: 0 it was shown; 1 the admin API does not answer; 2 the command line 
 """
 
 
+_SIMULATE = """\
+Lets made-up callers ask made-up endpoints, with the balancers of the proxy itself, and prints how long
+requests took, how many failed, and who got how many. The clock jumps from event to event, so an hour
+takes seconds, and the same file gives the same numbers. docs/simulation.md has the keys of the file.
+"""
+
+_SIMULATE_EPILOG = """\
+examples:
+  fastmesh simulate slow.yaml
+  fastmesh simulate slow.yaml --load-balancer least_request --load-balancer peak_ewma
+
+exit codes: 0 it was simulated; 1 the scenario is wrong; 2 the command line is wrong
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong with a command line and where to read on, and exits with 2."""
 
@@ -189,6 +204,14 @@ def parser() -> _Parser:
     top_of.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0,
                         help="between two readings (default: 1)")
     top_of.set_defaults(parser=top_of)
+
+    simulate = commands.add_parser("simulate", help="try load balancers on made-up services", description=_SIMULATE,
+                                   epilog=_SIMULATE_EPILOG)
+    simulate.add_argument("file", metavar="FILE", help="the scenario, in YAML; - for standard input")
+    simulate.add_argument("--load-balancer", metavar="NAME", action="append", dest="balancers",
+                          help="instead of the scenario's; may be given several times, to compare")
+    simulate.add_argument("--format", choices=("text", "json"), default="text",
+                          help="a table, or JSON for programs (default: text)")
 
     commands.add_parser("version", help="print the version", description="Prints the version of fastmesh, and of "
                                                                          "what it runs on.")
@@ -266,6 +289,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "filters":
         from fastmesh.cli import top
         return top.run(given)
+    if given.command == "simulate":
+        from fastmesh.cli import simulate
+        return simulate.run(given)
     from fastmesh.cli import version
     return version.run(given)
 

@@ -10,6 +10,7 @@ from typing import Any
 from fastmesh.config.checks import TARGETS
 from fastmesh.config.describe import default_of, places
 from fastmesh.config.fields import Section
+from fastmesh.config.load_balancer import ALGORITHMS
 from fastmesh.config.match import PATHS
 from fastmesh.config.model import Config
 
@@ -44,7 +45,8 @@ def json_schema(version: str) -> dict[str, Any]:
     policy = definitions["LoadBalancer"]
     definitions["LoadBalancer"] = {
         "description": policy["description"],
-        "anyOf": [{"anyOf": policy["properties"]["pick_by"]["anyOf"]},
+        "anyOf": [{"anyOf": [{**item, "enum": list(ALGORITHMS)} if "enum" in item else item
+                             for item in policy["properties"]["pick_by"]["anyOf"]]},
                   {key: value for key, value in policy.items() if key != "description"}]}
     # Likewise of rate limits.
     limit = definitions["RateLimit"]

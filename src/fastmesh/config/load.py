@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from fastmesh.config.balance_checks import check_balancing
 from fastmesh.config.chains import check_filters
 from fastmesh.config.checks import check
 from fastmesh.config.cluster import Cluster
@@ -64,6 +65,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         config, wrong_values = _validate(tree, tree.value)
         problems += wrong_values
         problems += check(tree)
+        problems += check_balancing(tree)
         problems += check_filters(tree)
         problems += check_limits(tree)
         if look is not None:

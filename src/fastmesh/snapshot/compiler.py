@@ -1,24 +1,27 @@
 """From a checked configuration to a snapshot, and to what the control process keeps beside it."""
 
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgpack
 
 from fastmesh.config.access_log import AccessLog
 from fastmesh.config.address import Address
-from fastmesh.config.cluster import Cluster
+from fastmesh.config.cluster import Cluster, Endpoint
 from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import compile_json, compile_template
 from fastmesh.config.model import Config
+from fastmesh.config.node import Node
 from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
 from fastmesh.snapshot.acts import acts
+from fastmesh.snapshot.balancing import balancing_record
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.limits import rate_limits
+from fastmesh.snapshot.members import members
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 
@@ -57,7 +60,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0])),
          chains.patterns.written],
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
-        [_cluster(i, cluster, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
+        [_cluster(i, cluster, config.node, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
         limits,
     ]
@@ -69,18 +72,21 @@ def assign(config: Config, registry: Registry, found: Found) -> Numbered:
     return Numbered(
         registry.listeners.assign(listener.name for listener in config.listeners),
         registry.clusters.assign(cluster.name for cluster in config.clusters),
-        registry.endpoints.assign(endpoint_key(cluster.name, row[4])
-                                  for cluster in config.clusters for row in _endpoints(cluster, found)),
+        registry.endpoints.assign(endpoint_key(cluster.name, row[4]) for cluster in config.clusters
+                                  for level in _levels(cluster, config.node, found) for row in level),
         {cluster.name: i for i, cluster in enumerate(config.clusters)})
 
 
-def _endpoints(cluster: Cluster, found: Found) -> Iterator[list[Any]]:
-    """As the snapshot has them, without numbers."""
+def _levels(cluster: Cluster, node: Node, found: Found) -> list[list[list[Any]]]:
+    """The groups of its endpoints, as the snapshot has these, without numbers."""
     if cluster.discovery is not None:
-        yield from found.get(cluster.name, ())
-    for endpoint in cluster.listed:
-        address = endpoint.address
-        yield [address.family, address.port, address.packed, endpoint.weight, str(address)]
+        return [list(found.get(cluster.name, ()))]
+    return [[_endpoint(endpoint) for endpoint in level] for level in members(cluster, node)]
+
+
+def _endpoint(endpoint: Endpoint) -> list[Any]:
+    address = endpoint.address
+    return [address.family, address.port, address.packed, endpoint.weight, str(address)]
 
 
 def describe(config: Config, registry: Registry, open_files: int = 0, chains: Chains | None = None,
@@ -102,7 +108,7 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
             "id": clusters[cluster.name], "name": cluster.name,
             "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
             "endpoints": [{"row": rows[endpoint_key(cluster.name, text)], "address": text, "weight": weight}
-                          for _, _, _, weight, text in _endpoints(cluster, found)],
+                          for level in _levels(cluster, node, found) for _, _, _, weight, text in level],
         } for cluster in config.clusters],
         "names": {"listeners": {number: name for name, number in listeners.items()},
                   "clusters": {number: name for name, number in clusters.items()},
@@ -213,12 +219,15 @@ def _status(route: Route) -> int:
     return 0 if answer is None else answer.status
 
 
-def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains, found: Found) -> list[Any]:
+def _cluster(index: int, cluster: Cluster, node: Node, numbers: Numbered, chains: Chains,
+             found: Found) -> list[Any]:
     rows, name = numbers.endpoints, cluster.name
-    endpoints = [[rows[endpoint_key(name, row[4])], *row] for row in _endpoints(cluster, found)]
+    levels = _levels(cluster, node, found)
+    endpoints = [[rows[endpoint_key(name, row[4])], *row] for level in levels for row in level]
     return [
         numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer.pick_by], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
         cluster.pending_timeout, endpoints, chains.of("clusters", index), chains.balancer(index),
+        balancing_record(cluster, [len(level) for level in levels]),
     ]

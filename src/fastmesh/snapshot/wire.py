@@ -31,9 +31,16 @@ FORMAT.
     split     = nil, or [[[cluster, weight], …], header, cookie]   with cluster -1 and status 0; one name at most
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
-                 endpoints, chain, balancer]
+                 endpoints, chain, balancer, balancing]
     endpoint  = [row, family, port, address, weight, text]
     balancer  = nil, or [slot, interval]        the policy that gives weights and picks, a place in the list of rules
+    balancing = nil, or [ewma, hash, slow_start, panic in millionths, levels, sticky]
+                                                each but panic is nil where the defaults hold
+    ewma      = [decay, initial, penalty, retry_after_max]
+    hash      = [[[kind, name, is_made, ttl in seconds, path], …], points, table_size, load_bound in percent]
+    slow_start = [window, aggression in thousandths, least in millionths]
+    levels    = [spill_below in millionths, [how many endpoints, …]]    endpoints stand in the order of their levels
+    sticky    = [1 = cookie, 2 = header; name, ttl in seconds, path, 16 bytes of secret]
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200, for its conditions alone
     chain     = [slot, …]                       places in the list of rules, in the order of the way in
@@ -67,7 +74,11 @@ KEY_SOURCES = {source: number for number, source in enumerate((
     "client_address", "client_network", "method", "host", "path", "route", "header", "cookie", "query", "label"))}
 LIMIT_KINDS = {"local": 0}      # where a limit is counted: in the memory that workers share
 VALUE_KINDS = {"exact": 0, "prefix": 1, "suffix": 2, "contains": 3, "present": 4, "range": 5, "pattern": 6}
-LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2}
+LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2, "peak_ewma": 3, "failure_aware_ewma": 4,
+                  "ring_hash": 5, "maglev": 6}
+WEIGHING = tuple(LOAD_BALANCERS)[:5]    # those that go by any weights; the others by tables
+STICKY = {"cookie": 1, "header": 2}
+HASH_KEYS = {"header": 0, "cookie": 1, "query": 2, "source": 3}
 
 # Rows in the shared memory of a worker slot (mem/counter). The last of each stands for all that do not fit.
 LISTENER_ROWS = 1_024

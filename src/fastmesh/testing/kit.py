@@ -24,7 +24,7 @@ from fastmesh.filters.mesh import Mesh
 from fastmesh.filters.metrics import Metrics
 from fastmesh.filters.phases import phases_of, questions_of
 from fastmesh.filters.reporter import Reporter
-from fastmesh.snapshot.wire import LOAD_BALANCERS
+from fastmesh.snapshot.wire import WEIGHING
 from fastmesh.testing.cuts import cut_answer, cuts, essence, same
 from fastmesh.testing.message import FieldsLike, Incomplete, body_of, pairs_of, read, request_line, write
 from fastmesh.testing.reply import LogLine, Reply, Report, Sent
@@ -196,8 +196,8 @@ class Kit:
         if not isinstance(made, LoadBalancer):
             raise TypeError(f"{balancer!r} is no load balancer: instances and classes of fastmesh.LoadBalancer are "
                             "allowed")
-        if pick_by not in LOAD_BALANCERS:
-            raise ValueError(f"pick_by={pick_by!r}: allowed are {', '.join(LOAD_BALANCERS)}")
+        if pick_by not in WEIGHING:
+            raise ValueError(f"pick_by={pick_by!r}: allowed are {', '.join(WEIGHING)}")
         if mode not in ("active", "shadow"):
             raise ValueError(f"mode {mode!r}: allowed are active and shadow")
         policy = on_error or type(made).on_error or "open"

@@ -103,7 +103,8 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    protocol: http", "    protocol: https",
      "f:8:15: listeners[0].protocol: found 'https', allowed: http or tcp", "write http"),
     ("node: {service: shop, version: v1}", "node: shop",
-     "f:1:7: node: found 'shop', allowed: a mapping with the keys service, version, namespace, workload and cluster",
+     "f:1:7: node: found 'shop', allowed: a mapping with the keys service, version, namespace, workload, "
+     "zone, instance and cluster",
      ""),
     ("node: {service: shop, version: v1}", 'node: {service: "a\\tb"}',
      "f:1:17: node.service: found 'a\\tb', allowed: text without control characters, at most 1,024 characters", ""),
@@ -114,7 +115,7 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("endpoints: [127.0.0.1:9002]", "endpoints: 127.0.0.1:9002",
      "f:25:16: clusters[1].endpoints: found '127.0.0.1:9002', allowed: a list", "write [127.0.0.1:9002]"),
     ("endpoints: [127.0.0.1:9002]", "endpoints: [[127.0.0.1:9002]]", "f:25:17: clusters[1].endpoints[0]: found a list, "
-     "allowed: an address, or a mapping of address and weight", ""),
+     "allowed: an address, or a mapping of address, weight, priority and zone", ""),
     ("methods: [GET]", "methods: GET",
      "f:10:40: listeners[0].routes[0].match.methods: found 'GET', allowed: a list", "write [GET]"),
     # --- keys
@@ -126,16 +127,16 @@ WRONG: list[tuple[str, str, str, str]] = [
      "name, address, protocol, direction, cluster, routes, filters, rate_limits, backlog, plain_answers, "
      "trusted_clients, via, deadlines, limits and timeouts", "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
-     "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, endpoints, connect_timeout, "
-     "idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
+     "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
+     "connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
      "max_requests_per_connection, connect_attempts, avoid and filters", "write load_balancer"),
     ("    load_balancer: least_request", "    x: 1", "f:22:5: clusters[0]: unknown key 'x', allowed: name, "
-     "load_balancer, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, "
-     "max_requests, max_requests_per_connection, connect_attempts, avoid and filters", "remove it"),
-    ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address and weight",
-     "write weight"),
-    ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address "
-     "and weight", "weight is there already; remove this one"),
+     "load_balancer, balancing, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, "
+     "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, avoid and filters", "remove it"),
+    ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address, "
+     "weight, priority and zone", "write weight"),
+    ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: "
+     "address, weight, priority and zone", "weight is there already; remove this one"),
     ("workers: 1", "workers: 1\nworkers: 2", "f:4:1: the key 'workers' is there twice",
      "the first is on line 3; remove one of them"),
     ("    endpoints: [127.0.0.1:9002]\n", "", "f:24:5: clusters[1]: the key 'endpoints' of 'api' is missing",

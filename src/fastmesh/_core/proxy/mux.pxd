@@ -13,6 +13,7 @@ from fastmesh._core.io.reactor cimport io_t, reactor_t
 from fastmesh._core.io.timer cimport timer_t
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.settings cimport hash_key_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport listener_row_t, stats_t
 from fastmesh._core.mem.inbox cimport inbox_t
@@ -218,6 +219,8 @@ ctypedef struct stream_t:
     # A failed attempt, while it is decided what becomes of the request.
     uint8_t fault             # FAULT_*
     uint8_t fault_default     # if no filter decides: see attempt.pyx
+    uint8_t has_key
+    uint8_t is_unheard        # the endpoint has the request, and its balancer has not heard what became of it
     uint8_t fault_may_repeat
     uint16_t fault_status     # of the answer that tells of it; of an upstream's answer, 0 = filters are not asked
     uint32_t fault_flags
@@ -229,6 +232,10 @@ ctypedef struct stream_t:
     uint64_t until_ns         # when `timer` is to ring
     uint32_t deadline_at[3]   # where in `wire` what is left of it is told; 0 = nowhere
     uint8_t deadline_fields   # in which fields: see deadline.pyx
+    uint64_t key              # hash of what it is told apart by, when has_key
+    uint64_t cookie           # value of the cookie `told`
+    const hash_key_t *told    # the cookie that the answer sets; NULL = none
+    endpoint_t *wanted        # of its session; NULL = it has none, or its endpoint is gone
     const uint8_t *labels     # of filters, for the log: length, name, length, value … (1, n, 2, n bytes); not owned
     uint32_t labels_len
     void *late                # with S_LATE_LABELS, the line that waits; for `release` to take

@@ -32,6 +32,7 @@ from fastmesh._core.proxy.mux cimport (
     stream_t)
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.proxy.routing cimport routing_begin
+from fastmesh._core.proxy.request_key cimport request_key_room, request_key_tell
 from fastmesh._core.proxy.stream cimport (
     stream_answer, stream_end, stream_new, stream_on_client_drained, stream_on_client_gone, stream_on_request_body,
     stream_on_request_end)
@@ -438,7 +439,8 @@ cdef inline uint32_t _limits_room(const stream_t *s) noexcept nogil:
 
 cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
     cdef down_t *d = s.down
-    cdef uint8_t *at = d.x.ops.reserve(&d.x, m.len + s.listener.via.len + _limits_room(s) + 256)
+    cdef uint8_t *at = d.x.ops.reserve(
+        &d.x, m.len + s.listener.via.len + _limits_room(s) + request_key_room(s) + 256)
     cdef uint8_t *to = at
     cdef span_t value
     if m.minor == 1 and not m.bits & MSG_LINE:
@@ -483,6 +485,8 @@ cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
         to = put_bytes(to, b"\r\n", 2)
     if s.n_drawn != 0:
         to = limit_fields_put(s, to)
+    if s.told is not NULL or s.cluster.names is not NULL:
+        to = request_key_tell(s, to)
     to = _ending(s, to)
     d.x.ops.commit(&d.x, at, <uint32_t>(to - at))
 

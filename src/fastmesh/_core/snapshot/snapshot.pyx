@@ -13,11 +13,12 @@ from fastmesh._core.mem.hash cimport hash_bytes
 from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
-from fastmesh._core.lb.cluster cimport LB_LEAST_REQUEST, cluster_build, cluster_drop, cluster_t
-from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
+from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster_build, cluster_drop, cluster_t
+from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_live_t, endpoint_row_t, endpoint_t
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
 from fastmesh._core.route.split cimport split_t
+from fastmesh._core.snapshot.balancing cimport decode_balancing
 from fastmesh._core.snapshot.limits cimport limits_decode
 from fastmesh._core.snapshot.live cimport (
     LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
@@ -245,6 +246,8 @@ cdef bint decode_balancer(decode_t *d, cluster_t *c) noexcept nogil:
     cdef uint32_t slot = 0
     if unpack_nil(&t.u):
         return True
+    if c.lb == LB_RING_HASH or c.lb == LB_MAGLEV:
+        return take_refuse(t, b"balancer", b"must be nil, as its algorithm goes by a table")
     if not take_record(t, b"balancer", 2):
         return False
     take_enter(t, b"balancer")
@@ -263,9 +266,9 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     cdef uint32_t n = 0
     cdef uint32_t i
     c.balancer_slot = -1
-    if not (take_record(t, NULL, 16) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+    if not (take_record(t, NULL, 17) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
-            take_u8(t, b"lb", LB_LEAST_REQUEST, &c.lb) and
+            take_u8(t, b"lb", LB_LAST, &c.lb) and
             take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
             take_duration(t, b"idle_timeout", &c.idle_timeout_ns) and
             take_u32(t, b"max_connections", 0, U32_MAX, &c.max_connections) and
@@ -288,7 +291,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
         if not decode_endpoint(d, c, &c.endpoints[i]):
             return False
     take_leave(t)
-    if not (take_place(t, b"chain", &c.chain) and decode_balancer(d, c)):
+    if not (take_place(t, b"chain", &c.chain) and decode_balancer(d, c) and decode_balancing(t, d.s.arena, c)):
         return False
     cluster_build(c)
     return True
@@ -572,12 +575,19 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
 cdef void adopt(decode_t *d) noexcept nogil:
     """Lets what outlives snapshots follow the new one; a refused snapshot never comes here."""
     cdef cluster_t *c
+    cdef endpoint_live_t *live
     cdef uint32_t i, j
     for i in range(d.s.n_clusters):
         c = &d.s.clusters[i]
         c.live.id = c.id
         for j in range(c.n):
-            c.endpoints[j].live.row = row_of(d, &c.endpoints[j])
+            live = c.endpoints[j].live
+            live.row = row_of(d, &c.endpoints[j])
+            # Those that a cluster begins with have nobody to catch up with.
+            if not live.is_known and c.live.is_known:
+                live.warm_since_ns = WARM_FROM_NOW
+            live.is_known = 1
+        c.live.is_known = 1
 
 
 cdef void free_snapshot(snapshot_t *s) noexcept nogil:

@@ -114,6 +114,7 @@ def test_everything_arrives():
         "sources": [(4, 8, b"\x0a".ljust(16, b"\0"))], "share": 50_000, "states": 2, "cluster": -1, "status": 404,
         "body": b"", "content_type": b"", "timeout": 0, "index": 3, "chain": -1}
     alpha, beta = got["clusters"]
+    del alpha["settings"]                # tests/unit/config/test_balancing.py
     assert alpha == {
         "id": 12, "name": b"alpha", "lb": RANDOM, "index": 0, "ops": "random", "connect_timeout": SECOND,
         "idle_timeout": 60 * SECOND, "max_connections": 0, "max_pending": 1024, "max_requests": 2**32 - 1,
@@ -305,7 +306,7 @@ REFUSED = [
     ((C, 1, 0), 12, "clusters[1].id: the same as that of clusters[0]"),
     ((C, 1, 1), "alpha", "clusters[1].name: the same as that of clusters[0]"),
     ((C, 0, 1), "x" * 129, "clusters[0].name: found 129 bytes, must be at most 128"),
-    ((C, 0, 2), 3, "clusters[0].lb: found 3, must be at most 2"),
+    ((C, 0, 2), 200, "clusters[0].lb: found 200, must be at most 6"),
     ((C, 0, 9), 0, "clusters[0].max_connect_attempts: found 0, must be at least 1"),
     ((C, 0, 13, 0), None, "clusters[0].endpoints[0]: found nil, must be an array"),
     ((C, 0, 13, 0, 1), 2, "clusters[0].endpoints[0].family: must be 4, 6 or 1"),
