@@ -371,6 +371,17 @@ def test_in_panic_those_that_were_avoided_are_tried_again(mesh: Mesh, services: 
     assert mesh.count("connect_failed") > 20
 
 
+def test_keys_are_what_was_asked_for_and_not_what_the_route_writes(mesh: Mesh,
+                                                                   services: Callable[..., list[Service]]) -> None:
+    mesh.configure({
+        "listeners": [{"name": "web", "routes": [
+            {"match": {"prefix": "/"}, "cluster": "app", "request_headers": {"set": {"x-user": "all"}}}]}],
+        "clusters": [{"name": "app", "endpoints": [{"address": s.address} for s in services(*"abcde")],
+                      "load_balancer": "maglev", "balancing": {"hash": {"keys": [{"header": "x-user"}]}}}]})
+    assert len({name for user in range(40) for name in shares(mesh, 1, f"x-user: {user}")}) > 1
+    assert len(shares(mesh, 20, "x-user: 1")) == 1
+
+
 # --- sessions ---
 
 SECRET = "0123456789abcdef"

@@ -35,7 +35,7 @@ def _algorithm(find: Finder, path: Path, cluster: dict[str, Value], balancing: d
     algorithm = text_of(cluster, "load_balancer") if "load_balancer" in cluster else "least_request"
     if policy := map_of(cluster.get("load_balancer")):
         algorithm = text_of(policy, "pick_by") if "pick_by" in policy else "round_robin"
-    if algorithm not in ALGORITHMS:
+    if algorithm not in (WEIGHING if policy else ALGORITHMS):
         return
     for key, algorithms in _OF_ALGORITHMS.items():
         if balancing.get(key) is not None and algorithm not in algorithms:

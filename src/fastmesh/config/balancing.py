@@ -175,7 +175,7 @@ def _secret(value: object) -> str:
                      "at least 16 printable characters", "make one with: openssl rand -hex 16")
 
 
-class Sticky(Section):
+class StickySession(Section):
     """Sessions that stay at the endpoint where they began: the answer names it, and requests that bring the name go
     there, whatever `load_balancer` says, unless it is gone or avoided. The name is sealed: a client can bring back one
     that it was given, and make up none."""
@@ -220,6 +220,6 @@ class Balancing(Section):
                     "proxies to many endpoints stay few. The lot follows from `node.instance` and the address, so it "
                     "is the same after a restart, and a change of the list changes little. All when left out.",
         examples=[20])] = None
-    sticky: Annotated[Sticky | None, Field(
+    sticky: Annotated[StickySession | None, Field(
         description="Sessions that stay at their endpoint. There are none when left out.",
         examples=[{"cookie": "home", "secret": "${STICKY_SECRET}"}])] = None

@@ -352,11 +352,9 @@ def _tables(find: Finder, root: dict[str, Value]) -> None:
     """Workers hold the tables of all patterns: each is bounded, and so is their sum."""
     seen: set[tuple[str, bool]] = set()
     cells = 0
-    routes = [(("listeners", i, "routes", j, "match"), route)
-              for i, listener in maps_of(root, "listeners") for j, route in maps_of(listener, "routes")]
-    for path, route in routes:
-        is_made_of = any(map_of(route.get(key)).get("template") is not None for key in ("rewrite", "redirect"))
-        for place, text, read in _patterns(map_of(route.get("match"))):
+    for path, owner in _matching(root):
+        is_made_of = any(map_of(owner.get(key)).get("template") is not None for key in ("rewrite", "redirect"))
+        for place, text, read in _patterns(map_of(owner.get("match"))):
             key = (text, is_made_of and len(place) == 1)
             if key in seen:
                 continue
@@ -368,9 +366,24 @@ def _tables(find: Finder, root: dict[str, Value]) -> None:
                     captures = captures_of(found)
                     cells += sum(len(part.table) for part in (*captures.forward, *captures.rest))
             if cells > MAX_ALL_CELLS:
-                find.add((*path, *place), f"the tables of all patterns up to here have {cells:,} steps",
+                find.add((*path, "match", *place), f"the tables of all patterns up to here have {cells:,} steps",
                          allowed=f"at most {MAX_ALL_CELLS:,}", hint="make the patterns simpler, or fewer")
                 return
+
+
+def _matching(root: dict[str, Value]) -> Iterator[tuple[Path, dict[str, Value]]]:
+    """Whatever may have a match: routes, filters and rate limits."""
+    owners: list[tuple[Path, dict[str, Value]]] = [((), root)]
+    for i, listener in maps_of(root, "listeners"):
+        owners.append((("listeners", i), listener))
+        for j, route in maps_of(listener, "routes"):
+            owners.append((("listeners", i, "routes", j), route))
+            yield owners[-1]
+    owners += [(("clusters", i), cluster) for i, cluster in maps_of(root, "clusters")]
+    for path, owner in owners:
+        for key in ("filters", "rate_limits"):
+            for i, item in maps_of(owner, key):
+                yield (*path, key, i), item
 
 
 def _patterns(match: dict[str, Value]) -> Iterator[tuple[Path, str, Callable[[str], Regex]]]:

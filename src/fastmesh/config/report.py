@@ -1,7 +1,7 @@
 """What pydantic found wrong, in the words of the file's author."""
 
 import difflib
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -205,10 +205,11 @@ def _inner(here: Any, step: int | str) -> Any:
     return None
 
 
-class _ByName(NamedTuple):
+class _ByName:
     """A mapping whose keys are names; each leads to a section."""
 
-    section: type[Section]
+    def __init__(self, section: type[Section]) -> None:
+        self.section = section
 
 
 def _listed(keys: list[str]) -> str:

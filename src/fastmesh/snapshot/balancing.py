@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastmesh.config.balancing import Ewma, Hashing, HashKey, Sticky
+from fastmesh.config.balancing import Ewma, Hashing, HashKey, StickySession
 from fastmesh.config.cluster import Cluster
 from fastmesh.snapshot import wire
 
@@ -41,7 +41,7 @@ def _key(key: HashKey) -> list[Any]:
     return [wire.HASH_KEYS[kind], name, key.ttl is not None, ttl, (key.path or "/") if key.ttl is not None else ""]
 
 
-def _sticky(sticky: Sticky | None) -> list[Any] | None:
+def _sticky(sticky: StickySession | None) -> list[Any] | None:
     if sticky is None:
         return None
     # Not at the top: it brings OpenSSL into the control process (docs/decisions/control-loads-no-tls.md).

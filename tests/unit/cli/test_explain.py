@@ -168,6 +168,35 @@ def test_thousands_of_routes(tmp_path, capsys):
         "  routes[1999] route-1999 (f:4003): no, the method GET is none of PUT", "answer 404: no route takes it"])
 
 
+def test_policies_groups_and_limits(tmp_path, capsys):
+    file = tmp_path / "mesh.yaml"
+    file.write_text("""\
+listeners:
+  - name: web
+    address: 127.0.0.1:1
+    rate_limits: [{name: all, rate: 1/s}]
+    routes:
+      - {match: {path: /a}, cluster: a, rate_limits: [{name: some, rate: 1/s}]}
+      - {match: {prefix: /}, cluster: b}
+clusters:
+  - {name: a, load_balancer: {use: least-latency}, endpoints: {use: file, path: ends.yaml}}
+  - name: b
+    load_balancer: maglev
+    balancing: {hash: {keys: [{source: true}]}}
+    endpoints: ["127.0.0.1:2", {address: "127.0.0.1:3", priority: 1}, {address: "127.0.0.1:4", priority: 1}]
+""")
+    code, lines = said(file, capsys, "GET", "/a")
+    assert (code, lines[2:]) == (0, [
+        "path compared: /a", "rate limits of the listener are asked before: they may refuse the request",
+        "  routes[0] route-0 (f:6): takes it", "rate limits of the route are asked: they may refuse the request",
+        "timeout: none", "cluster a (f:9), the policy least-latency above round_robin",
+        "  the policy file finds its endpoints: which ones is not known here"])
+    code, lines = said(file, capsys, "GET", "/")
+    assert (code, lines[-6:]) == (0, [
+        "cluster b (f:10), maglev", "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
+        "  127.0.0.1:3  weight 1  50 %", "  127.0.0.1:4  weight 1  50 %"])
+
+
 def test_the_example_of_the_documents(capsys, monkeypatch):
     text = Path("docs/configuration.md").read_text()
     shown = re.findall(r"```console\n\$ fastmesh (explain [^\n]+)\n(.*?)```", text, re.DOTALL)

@@ -175,3 +175,34 @@ def test_a_table_has_a_place_for_every_endpoint():
         load_text(text % (line % 3), "f", {})
     assert [p.reason for p in caught.value.problems] == [
         "the table has 3 places for 4 endpoints: some would get no request"]
+
+
+POLICY = "{use: least-latency, pick_by: %s}"
+
+
+@pytest.mark.parametrize(("balancer", "balancing", "found"), [
+    (POLICY % "maglev", "", ("5:50: found 'maglev', allowed: round_robin, random, least_request, peak_ewma or "
+                             "failure_aware_ewma", "")),
+    (POLICY % "random", "{ewma: {}}", ("6:17: ewma is for pick_by: peak_ewma or failure_aware_ewma, and it is random",
+                                       "write pick_by: peak_ewma, or remove ewma")),
+    ("{use: least-latency}", "{hash: {keys: [{source: true}]}}",
+     ("6:17: hash is for load_balancer: ring_hash or maglev, and it is round_robin",
+      "write load_balancer: ring_hash, or remove hash")),
+])
+def test_balancing_beside_a_policy(balancer, balancing, found):
+    assert errors(balancer, balancing) == [found]
+
+
+def test_a_policy_may_stand_above_what_goes_by_weights():
+    loaded = load(POLICY % "peak_ewma", "{ewma: {decay: 1s}, panic_threshold: 10%}").config.clusters[0]
+    assert loaded.load_balancer.pick_by == "peak_ewma" and loaded.balancing.ewma is not None
+
+
+@pytest.mark.parametrize("key", ["prefer_zone: true", "spill_below: 50%", "subset: 2"])
+def test_what_found_endpoints_cannot_have(key):
+    text = FRAME.replace("[127.0.0.1:2]", "{use: dns, names: [a.test], port: 1}") % f"balancing: {{{key}}}"
+    with pytest.raises(ConfigError) as caught:
+        load_text(f"node: {{zone: a}}\n{text}", "f", {})
+    name = key.split(":")[0]
+    assert [(p.reason, p.hint) for p in caught.value.problems] == [
+        (f"{name} is for endpoints that the file names, and a policy finds those of this cluster", f"remove {name}")]

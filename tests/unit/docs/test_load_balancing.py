@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fastmesh.config.cluster import LOAD_BALANCERS
 from fastmesh.config.load import load_text
+from fastmesh.config.load_balancer import ALGORITHMS
 from fastmesh.config.source import read_source
 from fastmesh.simulate.scenario import read
 from fastmesh.simulate.simulation import Simulation
@@ -41,7 +41,7 @@ def test_an_example_works(example):
 
 def test_every_algorithm_is_told_of():
     told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M))
-    assert told - {"load_balancer"} == set(LOAD_BALANCERS)
+    assert told - {"load_balancer"} == set(ALGORITHMS)
 
 
 @pytest.mark.parametrize(("balancer", "p99", "failed"), re.findall(

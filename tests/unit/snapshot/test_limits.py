@@ -48,12 +48,21 @@ def test_every_place() -> None:
         ["client", 0, 0, 1666, 33320, 5, [[0, ""], [6, "x-a"], [7, "B"], [8, "C"]], None, 1_000_000, 429, False, True,
          True, '"client";q=20;w=1', "local_rate_limited{client}",
          "the rate limit client allows 600000/s, and 20 requests at once"],
-        ["dry", 1, 0, 12 * S, 60 * S, 1, [], ["", 0, b"/api", [], ["POST"], [], -1, 200, b"", "", 0, -1], 100_000, 429,
-         True, False, False, '"dry";q=5;w=60', "local_rate_limited{dry}",
-         "the rate limit dry allows 5/m, and 5 requests at once"],
+        ["dry", 1, 0, 12 * S, 60 * S, 1, [],
+         ["", 0, b"/api", [], ["POST"], [], -1, 200, b"", "", 0, None, None, None, -1], 100_000, 429, True, False,
+         False, '"dry";q=5;w=60', "local_rate_limited{dry}", "the rate limit dry allows 5/m, and 5 requests at once"],
         ["own", 2, 0, 3600 * S, 3600 * S, 1, [], None, 1_000_000, 503, False, False, False, '"own";q=1;w=3600',
          "local_rate_limited{own}", "the rate limit own allows 1/h, and 1 request at once"]]
     assert uses == [[0, -1, [1]], [0, 1, [2, 0]], [0, 2, [0]]]
+
+
+def test_a_match_may_have_patterns() -> None:
+    text = TEXT.replace("prefix: /api, methods: [POST]", "regex: '/a+', headers: {x-plan: {regex: 'f.*'}}")
+    snapshot, _ = compiled(text)
+    assert len(snapshot[3][2]) == 2
+    match = snapshot[7][0][1][7]
+    assert match[1:3] == [3, b"/"] and match[5] == [["x-plan", "", 6, False, 0, 0]]
+    assert match[11] == [1, [], [], [], 1_000_000]
 
 
 def test_the_log_tells_of_them_where_there_are_some() -> None:

@@ -16,7 +16,7 @@ cdef enum:
     VALUE_MAX = 16384
     EDITS_MAX = 192           # three lists of 64
     PIECES_MAX = 4096
-    FIELD_MAX = 28            # LOG_CLIENT of proxy/access_log
+    FIELD_MAX = 29            # LOG_CLIENT of proxy/access_log
     FIELD_REQUEST_HEADER = 12
     FIELD_REQUEST_ID = 20
 

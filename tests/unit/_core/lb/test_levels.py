@@ -2,9 +2,11 @@
 
 import pytest
 
+from fastmesh.snapshot.wire import WEIGHING
 from probes.wire import ALGORITHMS, LEAST_REQUEST, ROUND_ROBIN, SECOND, cluster, decoded, endpoints, snapshot
 
 ALL = pytest.mark.parametrize("lb", ALGORITHMS.values(), ids=ALGORITHMS)
+BY_WEIGHT = pytest.mark.parametrize("lb", [ALGORITHMS[name] for name in WEIGHING], ids=WEIGHING)
 MS = SECOND // 1000
 
 
@@ -166,3 +168,38 @@ def test_any_sizes(lb, counts):
 def test_rounds_go_on_within_a_level():
     with leveled([3, 3], ROUND_ROBIN) as s:
         assert s.picks(300, now_ns=SECOND) == [100, 100, 100, 0, 0, 0]
+
+
+@BY_WEIGHT
+def test_weights_that_are_given_count_within_each_level(lb):
+    with leveled([2, 3], lb) as s:
+        s.weigh([1, 3, 1, 0, 1])
+        one, two, *others = s.picks(20_000, now_ns=SECOND)
+        assert abs(one / 20_000 - 1 / 4) < 0.02 and others == [0, 0, 0]
+        avoid(s, range(2))
+        one, two, three, four, five = s.picks(20_000, now_ns=3 * SECOND)
+        assert (one, two, four) == (0, 0, 0) and abs(three - five) < 1_000
+        s.weigh(None)
+        assert min(s.picks(20_000, now_ns=5 * SECOND)[2:]) > 5_000
+
+
+@BY_WEIGHT
+def test_a_level_without_weights_is_none(lb):
+    """Its requests go to the next, also when there is none that can be used and in panic."""
+    with leveled([2, 2], lb, panic=500_000) as s:
+        s.weigh([0, 0, 1, 1])
+        assert by_level(s, [2, 2], SECOND) == [0, 1]
+        avoid(s, range(2, 4))
+        assert by_level(s, [2, 2], 3 * SECOND) == [0, 1]
+        s.weigh([1, 0, 0, 0])
+        assert s.picks(100, now_ns=5 * SECOND) == [100, 0, 0, 0]
+        s.weigh([0, 0, 0, 0])
+        assert by_level(s, [2, 2], 7 * SECOND) == [1, 0]
+
+
+@BY_WEIGHT
+def test_health_is_that_of_endpoints_with_a_weight(lb):
+    with leveled([4, 4], lb) as s:
+        s.weigh([1, 1, 0, 0, 1, 1, 1, 1])
+        avoid(s, range(2, 4))
+        assert by_level(s, [4, 4], SECOND) == [1, 0]

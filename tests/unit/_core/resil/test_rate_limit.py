@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastmesh._core.mem import shared
 from probes.limit_probe import ODD, PASSED, REFUSED, SKIPPED, Limits
 from probes.shared_probe import Raw
-from probes.wire import SECOND, limit, listener, pack, route, snapshot
+from probes.wire import PRESENT, SECOND, further, limit, listener, pack, route, snapshot, value
 
 GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
 START = 1000
@@ -200,6 +200,17 @@ def test_one_of_several_values_of_a_header_is_enough_for_a_match() -> None:
     made = limits(limit(match=route("/", headers=[("x-plan", "free")], status=200)))
     assert asked(made, b"GET / HTTP/1.1\r\nhost: x\r\nx-plan: paid\r\nX-PLAN: free\r\n\r\n")[0] == PASSED
     assert asked(made, b"GET / HTTP/1.1\r\nhost: x\r\nx-plan: paid\r\n\r\n")[0] == SKIPPED
+
+
+def test_a_match_by_cookie_parameter_and_connection() -> None:
+    ten = [4, 8, bytes([10]).ljust(16, b"\0")]
+    made = limits(limit(match=route("/", status=200, more=further(
+        cookies=[value("plan", "free")], query=[value("q", kind=PRESENT)], sources=[ten]))))
+    head = b"GET /?q=1 HTTP/1.1\r\nhost: x\r\ncookie: plan=free\r\n\r\n"
+    assert asked(made, head, client=b"11.0.0.1:1")[0] == SKIPPED
+    assert asked(made, head.replace(b"free", b"paid"), client=b"10.0.0.1:1")[0] == SKIPPED
+    assert asked(made, head.replace(b"?q=1", b""), client=b"10.0.0.1:1")[0] == SKIPPED
+    assert asked(made, head, client=b"10.0.0.1:1")[0] == PASSED
 
 
 def test_a_share_of_requests() -> None:

@@ -13,10 +13,12 @@ from probes.snapshot_probe import Request, Snapshot
 from probes.wire import (
     CONTAINS,
     LIMITS,
+    MAGLEV,
     PATTERN,
     PRESENT,
     RANDOM,
     RANGE,
+    RING_HASH,
     SECOND,
     cluster,
     decoded,
@@ -112,7 +114,7 @@ def test_everything_arrives():
         "headers": [(b"x-n", b"", 0, 5, False, -3, 2**40), (b"x-p", b"", 0, 6, True, 0, 0)],
         "query": [(b"q", b"a", 0, 3, False, 0, 0)], "cookies": [(b"c", b"", 0, 4, True, 0, 0)],
         "sources": [(4, 8, b"\x0a".ljust(16, b"\0"))], "share": 50_000, "states": 2, "cluster": -1, "status": 404,
-        "body": b"", "content_type": b"", "timeout": 0, "index": 3, "chain": -1}
+        "body": b"", "content_type": b"", "timeout": 0, "index": 3, "chain": -1, "limit_list": 0}
     alpha, beta = got["clusters"]
     del alpha["settings"]                # tests/unit/config/test_balancing.py
     assert alpha == {
@@ -176,7 +178,7 @@ REFUSED = [
     ((3,), {}, "settings: found a map, must be an array"),
     ((3, 0), 2**32, "settings.max_connections: found 4294967296, must be at most 4294967295"),
     ((3, 1), "x", "settings.log_ops: found a string, must be an array"),
-    ((3, 1, 1), [29, 0, ""], "settings.log_ops[1].field: found 29, must be at most 28"),
+    ((3, 1, 1), [30, 0, ""], "settings.log_ops[1].field: found 30, must be at most 29"),
     ((3, 1, 1), [1, 2, ""], "settings.log_ops[1].quote: found 2, must be at most 1"),
     ((3, 1, 1), [12, 0, "X-Id"], "settings.log_ops[1].text: must be a token in lower case"),
     ((3, 1, 1), [13, 0, ""], "settings.log_ops[1].text: found 0 bytes, must be at least 1"),
@@ -371,7 +373,7 @@ REFUSED = [
     ((R, 1, 0), [0, -1], "rate_limits.uses[0]: found an array of 2, must be of 3"),
     ((R, 1, 0, 0), 2, "rate_limits.uses[0].listener: found 2, but there are 2 listeners"),
     ((R, 1, 0, 0), 1, "rate_limits.uses[0].listener: its protocol is tcp, which has no requests to limit"),
-    ((R, 1, 1, 1), 3, "rate_limits.uses[1].route: found 3, but there are 3 routes"),
+    ((R, 1, 1, 1), 5, "rate_limits.uses[1].route: found 5, but there are 5 routes"),
     ((R, 1, 1, 1), -1, "rate_limits.uses[1]: this listener or route has its limits already"),
     ((R, 1, 0, 2), [2], "rate_limits.uses[0].limits[0]: found 2, but there are 2 limits"),
     ((R, 1, 0, 2), [0] * 9, "rate_limits.uses[0].limits: found an array of 9, must be of at most 8"),
@@ -545,3 +547,9 @@ def test_hundred_thousand_endpoints():
         # Far above the processor time that it takes (bench/micro has it): a lookup that is not constant takes minutes.
         assert taken < 4
         s.close()
+
+
+@pytest.mark.parametrize("lb", [RING_HASH, MAGLEV])
+def test_a_policy_cannot_stand_above_a_table(lb: int):
+    found = snapshot(clusters=[cluster(endpoints(2), lb=lb, balancer=[0, SECOND])], rules=[[None, 0]])
+    assert refusal(found) == "clusters[0].balancer: must be nil, as its algorithm goes by a table"
