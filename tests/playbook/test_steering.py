@@ -389,19 +389,19 @@ def test_a_balancer_hears_of_every_attempt(play: Play, ends: str | int) -> None:
         first.resets()
     else:
         first.expect_request()
-        first.answers(int(ends), b"connection: close\r\n")
+        first.answers(int(ends), fields=["connection: close"])
     second = _picked(play)
-    play.connect().answers(200, b"connection: close\r\n")
+    play.connect().answers(fields=["connection: close"])
     play.first.expect_answer(200)
     play.client_sends(GET)
     third = _picked(play)
-    play.connect().answers(200, b"connection: close\r\n")
+    play.connect().answers(fields=["connection: close"])
     play.first.expect_answer(200)
     assert {failed, second, third} == set("abc")
     for _ in range(4):
         play.client_sends(GET)
         assert _picked(play) != failed
-        play.connect().answers(200, b"connection: close\r\n")
+        play.connect().answers(fields=["connection: close"])
         play.first.expect_answer(200)
 
 

@@ -13,7 +13,7 @@ from fastmesh._core.route.route_table cimport (
 from fastmesh._core.route.acts cimport change_t
 from fastmesh._core.route.capture cimport capture_replace
 from fastmesh._core.route.predicate cimport predicate_t
-from fastmesh._core.route.split cimport split_pick
+from fastmesh._core.route.route_split cimport split_pick
 from fastmesh._core.lb.cluster cimport (
     cluster_live_t, cluster_pick, cluster_pick_key, cluster_t, cluster_weigh, endpoint_connect_failed,
     endpoint_connect_ok)

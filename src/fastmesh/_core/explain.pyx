@@ -14,7 +14,7 @@ from fastmesh._core.route.decision cimport (
 from fastmesh._core.route.route_table cimport (
     MISS_COOKIE, MISS_HEADER, MISS_HOST, MISS_METHOD, MISS_NOTHING, MISS_PATH, MISS_PATTERN, MISS_QUERY, MISS_SHARE,
     MISS_SOURCE, asker_t, route_miss)
-from fastmesh._core.route.split cimport split_pick
+from fastmesh._core.route.route_split cimport split_pick
 from fastmesh._core.snapshot.snapshot cimport (
     PROTOCOL_HTTP, live_free, live_new, snapshot_decode, snapshot_put, snapshot_t)
 

@@ -33,8 +33,8 @@ ctypedef struct lb_ops_t:
     # An endpoint that is neither in `tried` nor avoided at `now`, or NULL.
     endpoint_t *(*pick)(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                         endpoint_t **tried, uint32_t n_tried) noexcept nogil
-    # The weights are others now, and so is their sum: what picks go by follows, in place where that can be. NULL when it
-    # goes by a table that is too dear to be made again: weights are never given to such a cluster.
+    # The weights are others now, and so is their sum: what picks go by follows, in place where that can be. NULL when
+    # it goes by a table that is too dear to be made again: weights are never given to such a cluster.
     void (*weigh)(cluster_t *c) noexcept nogil
     void (*drop)(cluster_t *c) noexcept nogil
     # The same for a key: equal ones go to the same endpoint, as far as that can be. NULL when keys say nothing to it.

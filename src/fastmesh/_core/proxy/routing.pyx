@@ -13,7 +13,7 @@ from fastmesh._core.proxy.stream cimport stream_answer, stream_go
 from fastmesh._core.route.decision cimport (
     DECIDED_BAD_PATH, DECIDED_NONE, DECIDED_ROUTE, DECIDED_TORN_METHOD, DECIDED_TORN_PATH, decide, decision_t)
 from fastmesh._core.route.route_table cimport asker_t
-from fastmesh._core.route.split cimport split_pick
+from fastmesh._core.route.route_split cimport split_pick
 
 
 cdef void routing_begin(stream_t *s, msg_t *m) noexcept nogil:

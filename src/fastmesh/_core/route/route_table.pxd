@@ -14,7 +14,7 @@ from fastmesh._core.net.addr cimport addr_t, cidr_t
 from fastmesh._core.route.acts cimport acts_t
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.predicate cimport predicate_t
-from fastmesh._core.route.split cimport split_t
+from fastmesh._core.route.route_split cimport split_t
 
 cdef enum:
     ROUTE_PLACES_MAX = 1 << 20    # pairs of route and host, and nodes of the index

@@ -17,7 +17,7 @@ from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster
 from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_live_t, endpoint_row_t, endpoint_t
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
-from fastmesh._core.route.split cimport split_t
+from fastmesh._core.route.route_split cimport split_t
 from fastmesh._core.snapshot.balancing cimport decode_balancing
 from fastmesh._core.snapshot.limits cimport limits_decode
 from fastmesh._core.snapshot.live cimport (

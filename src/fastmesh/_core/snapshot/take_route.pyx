@@ -9,7 +9,7 @@ from fastmesh._core.route.predicate cimport (
 from fastmesh._core.route.pattern cimport PATTERN_CELLS_MAX, PATTERN_WHATEVER
 from fastmesh._core.route.route_table cimport (
     ROUTE_EXACT, ROUTE_HOST_MAX, ROUTE_PATTERN, ROUTE_SHARE_ALL, route_add_method, route_t)
-from fastmesh._core.route.split cimport SPLIT_MAX, split_part_t, split_t
+from fastmesh._core.route.route_split cimport SPLIT_MAX, split_part_t, split_t
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_int, take_leave, take_list, take_place,
     take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32)

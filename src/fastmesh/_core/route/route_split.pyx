@@ -1,4 +1,4 @@
-"""See split.pxd."""
+"""See route_split.pxd."""
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.http.msg cimport FIELD_DROP, field_t, msg_span, msg_t, msg_value
 from fastmesh._core.mem.hash cimport hash_bytes
