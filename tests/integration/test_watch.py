@@ -44,3 +44,30 @@ def test_the_files_of_filters_are_watched_too(watching: Sidecar, origin: Origin)
     until(lambda: "No module named 'no_such_thing_at_all'" in watching.log, "the changed file is read")
     assert "reload (a file has changed) refused, snapshot 1 stays live" in watching.log
     assert ask(port, "/").status == 200
+
+
+def test_packages_of_filters_are_watched_too(watching: Sidecar, origin: Origin) -> None:
+    package = watching.directory / "shop_filters"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    source = """
+from fastmesh import Filter, Request, Response
+
+
+class Closed(Filter):
+    def on_request(self, request: Request) -> Response:
+        return Response(503, text="{}")
+"""
+    (package / "doors.py").write_text(source.format("closed"))
+    port = free_port()
+    watching.env["PYTHONPATH"] = str(watching.directory)
+    watching.write(config_of(port, origin, filters=[{"use": "shop_filters.doors:Closed"}]))
+    watching.start()
+    assert ask(port, "/").text == "closed"
+    (package / "doors.py").write_text(source.format("back at nine"))
+    until(lambda: "snapshot 2 is live (a file has changed)" in watching.log, "the changed package is live")
+    assert ask(port, "/").text == "back at nine"
+    (package / "doors.py").write_text("1 / 0\n")
+    until(lambda: "doors.py:1: ZeroDivisionError" in watching.log, "the broken package is read")
+    (package / "doors.py").write_text(source.format("open soon"))
+    until(lambda: ask(port, "/").text == "open soon", "the mended package is read")

@@ -10,11 +10,12 @@ import hashlib
 import importlib
 import importlib.util
 import io
+import itertools
 import os
 import stat
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from fastmesh.filters.filter import Filter
 MAX_FILE = 1 << 20
 _MAX_PACKAGE = 64 << 20     # bytes of a package that are looked at to tell its versions apart
 _MAX_PRINTED = 4096
+_MAX_WATCHED = 1_000        # files of a package
 
 
 class Kind(NamedTuple):
@@ -110,10 +112,23 @@ class Loader:
         if not all(part.isidentifier() for part in name.split(".")):
             raise CannotLoad(f"found {name!r}, which is no name of a module",
                              f"my_package.module:Class, ./file.py:Class, or the name of an installed {kind.noun}")
+        self._note_files(name.partition(".")[0])
         module, printed = self._import(name, lambda: importlib.import_module(name), name)
         cls = _class_of(module, qualname, name, kind)
         return Loaded(cls, "module", name, qualname, getattr(module, "__file__", None) or "",
                       self._fingerprint(name.partition(".")[0]), "", printed)
+
+    def _note_files(self, top: str) -> None:
+        """Before it is imported: a package that cannot be is the one that somebody works on."""
+        if top == "fastmesh":
+            return
+        try:
+            spec = importlib.util.find_spec(top)
+        except (ImportError, ValueError):
+            return
+        if spec is not None:
+            found = itertools.islice(_files_in(spec.submodule_search_locations or (), spec.origin), _MAX_WATCHED)
+            self.files += [path for path in found if path not in self.files]
 
     def _fingerprint(self, top: str) -> str:
         if top not in self._fingerprints:
@@ -244,8 +259,13 @@ def _fingerprint_of(top: ModuleType) -> str:
 
 
 def _code_files(top: ModuleType) -> Iterator[str]:
-    directories = list(getattr(top, "__path__", ()))
-    if not directories and (file := getattr(top, "__file__", None)):
+    return _files_in(getattr(top, "__path__", ()), getattr(top, "__file__", None))
+
+
+def _files_in(directories: Iterable[str], file: str | None) -> Iterator[str]:
+    """All code of a package, or of a module that is a file."""
+    directories = list(directories)
+    if not directories and file:
         yield file
     for directory in directories:
         for where, inner, files in os.walk(directory):
