@@ -54,6 +54,14 @@ class Automaton(NamedTuple):
             state = self.table[state * self.n_classes + self.classes[byte]]
         return state != DEAD
 
+    def only_behind(self, text: bytes, byte: int) -> bool:
+        """Of the texts that begin so, those that are taken end there or go on with `byte`."""
+        state = START
+        for one in text:
+            state = self.table[state * self.n_classes + self.classes[one]]
+        row = self.table[state * self.n_classes:(state + 1) * self.n_classes]
+        return all(row[self.classes[one]] == DEAD for one in range(256) if one != byte)
+
 
 class _Positions:
     """The sets of a tree, and which may follow which, as masks of positions. Position 0 is the beginning."""

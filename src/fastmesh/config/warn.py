@@ -283,4 +283,7 @@ def _literal(match: Match) -> str:
 def _beginning(match: Match) -> str:
     """The same, up to where segments part."""
     begun = _literal(match)
-    return begun if _path(match)[0] in ("path", "prefix", "grpc") else begun[:begun.rfind("/") + 1] or "/"
+    pattern = path_rule(match).automaton
+    if _path(match)[0] in ("path", "prefix", "grpc") or (pattern and pattern.only_behind(begun.encode(), ord("/"))):
+        return begun
+    return begun[:begun.rfind("/") + 1] or "/"

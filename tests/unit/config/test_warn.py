@@ -75,6 +75,7 @@ def test_warnings(text, said):
     (["prefix: /", "path: '*'"], []),
     (["prefix: /a", "starts_with: /a", "starts_with: /a/b", "regex: '/a/.*'", "template: '/a/{x}'"], [2, 3, 4]),
     (["prefix: /a/", "regex: '/a(/.*)?'", "template: '/a/**'"], []),
+    (["prefix: /a", "template: '/a/**'", "regex: '/a(/.*)?'", "regex: '/a/b?'", "regex: '/a.?'"], [1, 2, 3]),
     (["regex: /x+", "regex: /x+", "path: /x", "path: /y"], [1, 2]),
     (["regex: /x.*", "prefix: /x", "prefix: /x/", "starts_with: /xy", "prefix: /"], [1, 2, 3]),
     (["template: '/**'", "prefix: /"], []),

@@ -267,8 +267,8 @@ REFUSED = [
      "removed"),
     ((L, 0, 9, 3, 12, 3, 0, 1), "A", "listeners[0].routes[3].acts.request_edits[0].name: must be a token in lower "
      "case"),
-    ((L, 0, 9, 3, 12, 4, 0, 2, 0), [29, ""], "listeners[0].routes[3].acts.response_edits[0].pieces[0].field: found 29, "
-                                             "must be at most 28"),
+    ((L, 0, 9, 3, 12, 4, 0, 2, 0), [30, ""], "listeners[0].routes[3].acts.response_edits[0].pieces[0].field: found 30, "
+                                             "must be at most 29"),
     ((L, 0, 9, 3, 12, 4, 0, 2, 0), [0, "\n"], "listeners[0].routes[3].acts.response_edits[0].pieces[0].text: found the "
                                               "control character 0x0a, which is not allowed"),
     ((L, 0, 9, 3, 12, 4, 0, 2, 0), [12, "A"], "listeners[0].routes[3].acts.response_edits[0].pieces[0].text: must be a "
