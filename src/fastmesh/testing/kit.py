@@ -29,7 +29,7 @@ from fastmesh.testing.cuts import cut_answer, cuts, essence, same
 from fastmesh.testing.message import FieldsLike, Incomplete, body_of, pairs_of, read, request_line, write
 from fastmesh.testing.reply import LogLine, Reply, Report, Sent
 from fastmesh.testing.upstream import Answer, Asked, Cluster
-from fastmesh.testing.wiring import PLACES, SECOND, Match, Policy, Route, rule, snapshot
+from fastmesh.testing.wiring import PLACES, SECOND, Match, Policy, Route, Rules, snapshot
 from fastmesh.testing.wiring import quarantine as quarantine_of
 from fastmesh.units import parse_duration, parse_size
 
@@ -111,7 +111,7 @@ class Kit:
         self._clusters: dict[str, Cluster] = {}
         self._routes: list[Route] = []
         self._slots: list[Slot] = []
-        self._rules: list[list[Any]] = []
+        self._rules = Rules()
         self._chains: dict[str, list[int]] = {place: [] for place in PLACES}
         self._policies: dict[str, Policy] = {}
         self._pretended: dict[tuple[str, str], dict[str, Any]] = {}     # cluster, endpoint → its numbers
@@ -146,8 +146,8 @@ class Kit:
             budget: str | None = None, quarantine: Mapping[str, Any] | None = None, mode: str = "active") -> Kit:
         """Adds filters behind those that are there, `at` the "listener", the "route" or the "cluster".
 
-        The rest is what an operator may write beside a filter: `match` with prefix, path, hosts, methods, headers and
-        share; `on_error`; `body_limit` ("64KiB"); `timeout` ("2s"); `mode`. A `budget` is not kept unless it is given
+        The rest is what an operator may write beside a filter: `match`, with a share also as a number from 0 to
+        1; `on_error`; `body_limit` ("64KiB"); `timeout` ("2s"); `mode`. A `budget` is not kept unless it is given
         here ("2ms"): it would be one of this machine at this moment. Nor is there a quarantine, unless its `failures`,
         `window`, `pause` and `longest` are given.
         """
@@ -538,10 +538,10 @@ class Kit:
         slot = Slot(made, calls, row=len(self._slots), name=name,
                     report=lambda what, phase, text: report(Report(what, name, phase, text)), **settings)
         slot.witness = _weakly(self._on_error)
+        self._rules.add(match)
         if at:
             self._chains[at].append(len(self._slots))
         self._slots.append(slot)
-        self._rules.append(rule(match))
         if name != "witness":
             try:
                 made.start()
