@@ -273,6 +273,7 @@ class Play:
         self.is_drained = False
         self.slots: list[Slot] = []       # filters
         self.rules: list[list[Any]] = []
+        self.faults: list[list[Any]] = []
         self.chains: dict[str, list[int]] = {}
         self.reports: list[tuple[str, str, str]] = []
         self.limits_at: dict[str, list[list[Any]]] = {}     # rate limits
@@ -338,6 +339,12 @@ class Play:
         self.limits_at.setdefault(at, []).append(wire.limit(name, row, **settings))
         return self
 
+    def fault(self, *, delay: str | int = 0, status: int = 0, match: list[Any] | None = None,
+              share: int = 1_000_000) -> "Play":
+        """One more of every route."""
+        self.faults.append([match, share, ns(delay), status])
+        return self
+
     def rate_limits(self, routes: list[Any]) -> list[Any]:
         limits = [*self.limits_at.get("listener", []), *self.limits_at.get("route", [])]
         first = len(self.limits_at.get("listener", []))
@@ -368,7 +375,9 @@ class Play:
                       self.deadlines] for i in range(self.n_listeners)]
         return wire.pack(["fmsn", 4, self.version, [self.most_connections, self.log_ops, []],
                           [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())],
-                          [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes)])
+                          [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes),
+                          [[i, at, self.faults] for i in range(len(listeners)) for at in range(len(routes))
+                           if self.faults and not self.is_gone and not self.is_tcp]])
 
     def table(self) -> Table | None:
         return Table(self.slots) if self.slots else None

@@ -19,6 +19,7 @@ from fastmesh._core.lb.cluster cimport (
     endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
 from fastmesh._core.lb.sticky cimport STICKY_DIGITS, sticky_find, sticky_name
+from fastmesh._core.resil.injection cimport injection_t
 from fastmesh._core.resil.rate_limit cimport rate_limit_t
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
 from fastmesh._core.snapshot.unpack cimport (
@@ -162,6 +163,7 @@ cdef dict read_route(const route_t *r):
         "cluster": r.cluster, "status": r.status, "body": span_bytes(r.body.ptr, r.body.len),
         "content_type": span_bytes(r.content_type.ptr, r.content_type.len), "timeout": r.timeout_ns,
         "index": r.index, "chain": r.chain, "limit_list": r.limit_list,
+        "injection_list": r.injection_list,
     }
 
 
@@ -249,7 +251,13 @@ cdef class Snapshot:
                              [<rate_limit_t *>s.limit_lists[i].limits[j] - s.rate_limits
                               for j in range(s.limit_lists[i].n)])
                             for i in range(s.n_limit_lists)],
+            "injection_lists": [[self._injection(&s.injection_lists[i].injections[j])
+                                 for j in range(s.injection_lists[i].n)] for i in range(s.n_injection_lists)],
         }
+
+    cdef tuple _injection(self, const injection_t *one):
+        return (read_route(&one.match.routes[0]) if one.match is not NULL else None, one.share, one.delay_ns,
+                one.status)
 
     def _limit(self, uint32_t i):
         l = &self.s.rate_limits[i]

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from fastmesh._core.explain import Refused, Tables
 from fastmesh.config.checks import Finder
 from fastmesh.config.cluster import Cluster
-from fastmesh.config.fields import Section
+from fastmesh.config.fault import Fault, FaultMatch
+from fastmesh.config.fields import SHARE_ALL, Section
 from fastmesh.config.load import Loaded, load_source
 from fastmesh.config.match import Match
 from fastmesh.config.render import print_problems
@@ -222,6 +223,7 @@ class _Explanation:
             yield "filters of the route are asked: what they change is not known here"
         if route.clusters is not None:
             yield self._split(route)
+        yield from map(_fault, route.faults)
         if route.rewrite is not None:
             yield f"rewrite: {_given(route.rewrite)}"
         timeout = self.listener.timeouts.request if route.timeout is None else route.timeout
@@ -253,6 +255,16 @@ class _Explanation:
                 yield f"  {endpoint.address}  weight {endpoint.weight}  {endpoint.weight * 100 / total:.4g} %"
             if len(level) > _MOST:
                 yield f"  and {len(level) - _MOST:,} more"
+
+
+def _fault(fault: Fault) -> str:
+    what = [f"wait {format_duration(fault.delay)}"] if fault.delay else []
+    what += [f"get {fault.abort}"] if fault.abort else []
+    share = SHARE_ALL if fault.match is None else fault.match.share
+    whose = "all requests" if share == SHARE_ALL else f"{format_percent(share)} of the requests"
+    if fault.match is not None and fault.match.model_copy(update={"share": SHARE_ALL}) != FaultMatch():
+        whose += " that its match takes"
+    return f"fault: {whose} {' and '.join(what)}"
 
 
 def _grpc(match: Match) -> str:

@@ -213,13 +213,18 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
     _reference(find, (*path, "cluster"), cluster, clusters)
     match = map_of(route.get("match"))
     check_match(find, (*path, "match"), match)
-    for key in ("rewrite", "request_headers"):
-        if route.get(key) is not None and given and not {"cluster", "clusters"} & set(given):
+    for key in ("rewrite", "request_headers", "faults"):
+        if route.get(key) not in (None, []) and given and not {"cluster", "clusters"} & set(given):
             find.add((*path, key), f"the route has a {given[0]}, so nobody gets the request", key=True,
                      hint=f"remove {key}")
     for key in ("rewrite", "redirect"):
         _change(find, (*path, key), map_of(route.get(key)), (*path, "match"), match)
     _split(find, path, route, clusters)
+    for i, fault in maps_of(route, "faults"):
+        check_match(find, (*path, "faults", i, "match"), map_of(fault.get("match")))
+        if fault.get("delay") is None and fault.get("abort") is None:
+            find.add((*path, "faults", i), "the fault does nothing", allowed="delay, abort, or both",
+                     hint="write delay: 200ms, or abort: 503")
     for key in ("request_headers", "response_headers"):
         _edits(find, (*path, key), map_of(route.get(key)))
     answer = map_of(response)
@@ -381,7 +386,7 @@ def _matching(root: dict[str, Value]) -> Iterator[tuple[Path, dict[str, Value]]]
             yield owners[-1]
     owners += [(("clusters", i), cluster) for i, cluster in maps_of(root, "clusters")]
     for path, owner in owners:
-        for key in ("filters", "rate_limits"):
+        for key in ("filters", "rate_limits", "faults"):
             for i, item in maps_of(owner, key):
                 yield (*path, key, i), item
 

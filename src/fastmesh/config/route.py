@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fastmesh.config.fault import MAX_FAULTS, Fault
 from fastmesh.config.fields import LIST, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.header_edit import RequestEdit, ResponseEdit
@@ -66,6 +67,10 @@ class Route(Section):
         description="Limits of the requests that this route takes, asked in order behind the filters of the listener "
                     "and before those of the route: names of `rate_limits`, or limits in place.",
         max_length=MAX_ON_WAY, examples=[["per-client"]])] = []  # noqa: RUF012
+
+    faults: Annotated[list[Fault], LIST, Field(
+        description="Delays and failures that are put into requests on purpose, behind all filters.",
+        max_length=MAX_FAULTS, examples=[[{"delay": "200ms", "match": {"share": "10%"}}]])] = []  # noqa: RUF012
 
     def leads_to(self) -> list[str]:
         """The names of all its clusters."""

@@ -176,6 +176,8 @@ _GLOBAL_HELP = {
     "request_timeout": "Requests answered with 504: longer than their timeout.",
     "deadline_exceeded": "Requests answered with 504, or cut: the time that the client gave was over.",
     "bad_deadline": "Header fields that should say how long the client waits, and could not be read.",
+    "fault_delayed": "Requests that faults of their route delayed.",
+    "fault_aborted": "Requests that faults of their route answered.",
     "no_route": "Requests answered with 404: no route matched.",
     "no_endpoint": "Requests answered with 503 for want of an endpoint.",
     "overflow": "Requests answered with 503 because the cluster has as many requests, or as many that wait, "

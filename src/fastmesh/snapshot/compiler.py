@@ -20,6 +20,7 @@ from fastmesh.snapshot.balancing import balancing_record
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.discoveries import Discoveries
+from fastmesh.snapshot.faults import faults
 from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.members import members
 from fastmesh.snapshot.processors import usable_processors
@@ -55,6 +56,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     if chains is None:
         chains = Chains(config, None, registry)
     limits = rate_limits(config, registry, chains.patterns)
+    injected = faults(config, chains.patterns)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
         [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0])),
@@ -63,6 +65,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         [_cluster(i, cluster, config.node, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
         limits,
+        injected,
     ]
     return msgpack.packb(snapshot), registry
 

@@ -92,6 +92,8 @@ cdef enum:
     G_DRAIN_CUT                   # connections closed unfinished at the end of a drain
     G_DEADLINE                    # 504 or cut: later than the client said
     G_BAD_DEADLINE                # a field that should say so, and does not
+    G_FAULT_DELAYED               # requests that were delayed on purpose
+    G_FAULT_ABORTED               # requests that were answered on purpose
     G_DOWNSTREAM_CONNECTIONS      # gauge
     G_UPSTREAM_CONNECTIONS        # gauge
     G_STREAMS                     # gauge
@@ -264,6 +266,8 @@ cdef enum:
     FLAG_UC = 1 << 6              # upstream connection termination
     FLAG_UO = 1 << 7              # upstream overflow
     FLAG_NR = 1 << 8              # no route
+    FLAG_DI = 1 << 9              # delay injected
+    FLAG_FI = 1 << 10             # answer injected
     FLAG_RL = 1 << 11             # rate limited
     FLAG_DC = 1 << 14             # downstream connection termination
     FLAG_URX = 1 << 15            # retry or connect attempts exhausted

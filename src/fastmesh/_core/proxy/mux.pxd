@@ -214,6 +214,7 @@ ctypedef struct stream_t:
     uint8_t attempts
     uint8_t retried_reused
     uint16_t status
+    uint16_t injected         # status of the answer that a fault of the route gives in place of the first attempt
     uint8_t framing           # of the request
     uint8_t up_ended          # while S_HOLD_OUT: 1 = the upstream has ended, 2 = reset
     # A failed attempt, while it is decided what becomes of the request.

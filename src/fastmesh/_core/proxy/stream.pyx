@@ -11,14 +11,15 @@ from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, cluster_w
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
-    FLAG_DC, FLAG_DPE, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DEADLINE, G_DOWNSTREAM_RESET,
-    G_HEAD_TOO_LARGE, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS,
-    G_TCP_IDLE_CLOSED, G_UPGRADES, SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe, series_row, series_row_t,
-    times_observe)
+    FLAG_DC, FLAG_DPE, FLAG_FI, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DEADLINE,
+    G_DOWNSTREAM_RESET, G_FAULT_ABORTED, G_HEAD_TOO_LARGE, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW, G_READ_PAUSED,
+    G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe,
+    series_row, series_row_t, times_observe)
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.deadline cimport deadline_is_over
+from fastmesh._core.proxy.injecting cimport injecting_holds
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN, S_CLOSE_UP,
     S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_PAUSED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
@@ -107,7 +108,8 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         _await_answer(s)
     elif s.deadline_ns != 0:
         _ring(s, s.deadline_ns)
-    stream_try(s)
+    if s.route.injection_list == 0 or not injecting_holds(s, m, path):
+        stream_try(s)
 
 
 cdef inline void _await_answer(stream_t *s) noexcept nogil:
@@ -152,6 +154,12 @@ cdef void stream_overflow(stream_t *s) noexcept nogil:
 
 
 cdef void stream_try(stream_t *s) noexcept nogil:
+    cdef int status = s.injected
+    if status != 0:
+        s.injected = 0
+        s.proxy.stats.globals[G_FAULT_ABORTED] += 1
+        stream_answer(s, status, FLAG_FI, b"fault_injected", b"the route answers so on purpose: it has a fault")
+        return
     if s.taps & TAP_RETRY and s.attempts != 0:
         if s.proxy.filters.retry(s) != FILTER_GO:
             return

@@ -1,0 +1,75 @@
+"""See injections.pxd. The layout is written down in fastmesh/snapshot/wire.py."""
+from libc.stdint cimport uint16_t, uint32_t
+from libc.stdio cimport snprintf
+from fastmesh._core.mem.arena cimport arena_array
+from fastmesh._core.resil.injection cimport (
+    INJECTION_SHARE_ALL, INJECTIONS_MAX, injection_list_t, injection_t)
+from fastmesh._core.snapshot.snapshot cimport listener_t
+from fastmesh._core.snapshot.take cimport (
+    take_at, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_u32)
+
+cdef enum:
+    TEXT = 160                # room for one sentence
+
+
+cdef bint _take_injection(take_t *t, injection_t *one, bint (*take_match)(void *, route_table_t **) noexcept nogil,
+                          void *decoder) noexcept nogil:
+    cdef uint32_t status = 0
+    if not (take_record(t, NULL, 4) and take_match(decoder, &one.match) and
+            take_u32(t, b"share", 0, INJECTION_SHARE_ALL, &one.share) and
+            take_duration(t, b"delay", &one.delay_ns) and take_u32(t, b"status", 0, 599, &status)):
+        return False
+    if 0 < status < 200:
+        return take_refuse(t, b"status", b"must be 0, or at least 200")
+    one.status = <uint16_t>status
+    return True
+
+
+cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
+                     bint (*take_match)(void *, route_table_t **) noexcept nogil, void *decoder) noexcept nogil:
+    cdef char text[TEXT]
+    cdef injection_list_t *k = &s.injection_lists[number]
+    cdef listener_t *l
+    cdef uint32_t listener = 0
+    cdef uint32_t route = 0
+    cdef uint32_t i
+    if not (take_record(t, NULL, 3) and take_u32(t, b"listener", 0, 0xFFFFFFFF, &listener) and
+            take_u32(t, b"route", 0, 0xFFFFFFFF, &route)):
+        return False
+    if listener >= s.n_listeners:
+        snprintf(text, TEXT, b"found %u, but there are %u listeners", listener, s.n_listeners)
+        return take_refuse(t, b"listener", text)
+    l = &s.listeners[listener]
+    if route >= l.routes.n:
+        snprintf(text, TEXT, b"found %u, but there are %u routes", route, l.routes.n)
+        return take_refuse(t, b"route", text)
+    if l.routes.routes[route].injection_list != 0:
+        return take_refuse(t, NULL, b"this route has its faults already")
+    if not take_list(t, b"faults", 5, INJECTIONS_MAX, &k.n):
+        return False
+    k.injections = <injection_t *>arena_array(s.arena, k.n, sizeof(injection_t))
+    take_enter(t, b"faults")
+    for i in range(k.n):
+        take_at(t, i)
+        if not _take_injection(t, &k.injections[i], take_match, decoder):
+            return False
+    take_leave(t)
+    l.routes.routes[route].injection_list = number + 1
+    return True
+
+
+cdef bint injections_decode(take_t *t, snapshot_t *s, bint (*take_match)(void *, route_table_t **) noexcept nogil,
+                            void *decoder) noexcept nogil:
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_list(t, b"faults", 4, 1 << 20, &n):
+        return False
+    s.injection_lists = <injection_list_t *>arena_array(s.arena, n, sizeof(injection_list_t))
+    s.n_injection_lists = n
+    take_enter(t, b"faults")
+    for i in range(n):
+        take_at(t, i)
+        if not _take_list(t, s, i, take_match, decoder):
+            return False
+    take_leave(t)
+    return True

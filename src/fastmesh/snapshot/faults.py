@@ -1,0 +1,16 @@
+"""Faults of routes on their way into a snapshot."""
+
+from typing import Any
+
+from fastmesh.config.fields import SHARE_ALL
+from fastmesh.config.model import Config
+from fastmesh.snapshot.chains import match_record
+from fastmesh.snapshot.conditions import Patterns
+
+
+def faults(config: Config, patterns: Patterns) -> list[Any]:
+    """Those of each route that has some. Adds to `patterns` what their matches need."""
+    return [
+        [i, j, [[match_record(fault.match, patterns), SHARE_ALL if fault.match is None else fault.match.share,
+                 fault.delay or 0, fault.abort or 0] for fault in route.faults]]
+        for i, listener in enumerate(config.listeners) for j, route in enumerate(listener.routes) if route.faults]

@@ -1,0 +1,43 @@
+"""Faults on purpose, through real processes."""
+
+from integration.mesh import Mesh, app
+
+
+def test_requests_that_ask_for_it_are_slow_and_fail(mesh: Mesh) -> None:
+    origin = mesh.origin()
+    chaos = {"headers": {"x-chaos": "1"}}
+    mesh.configure({
+        "access_log": {"format": "text", "template": "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%"},
+        "listeners": [{"name": "web", "routes": [{
+            "match": {"prefix": "/"}, "cluster": "app",
+            "faults": [{"delay": "300ms", "match": {"methods": ["POST"]}}, {"abort": 503, "match": chaos}]}]}],
+        "clusters": [app(origin)]})
+    before = mesh.counts("fault_delayed", "fault_aborted")
+    client = mesh.connect().send_request("/", "GET", "x-chaos: 1")
+    assert client.read_answer().status == 503
+    client.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi")
+    assert not origin.has_connection()
+    up = origin.accept()
+    request = up.read_request()
+    assert (request.method, request.body) == ("POST", b"hi")
+    up.answer(b"late")
+    assert client.read_answer().body == b"late"
+    assert mesh.logged(2) == ["503 FI fault_injected", "200 DI via_upstream"]
+    after = mesh.counts("fault_delayed", "fault_aborted")
+    assert {name: after[name] - before[name] for name in after} == {"fault_delayed": 1, "fault_aborted": 1}
+
+
+def test_they_end_with_a_reload_and_who_waits_goes_on(mesh: Mesh) -> None:
+    origin = mesh.origin()
+    route = {"match": {"prefix": "/"}, "cluster": "app", "faults": [{"delay": "400ms"}]}
+    mesh.configure({"listeners": [{"name": "web", "routes": [route]}], "clusters": [app(origin)]})
+    waits = mesh.connect().send_request("/waits")
+    mesh.until_gauge("streams", 1)
+    mesh.configure({"listeners": [{"name": "web", "routes": [{**route, "faults": []}]}], "clusters": [app(origin)]})
+    goes = mesh.connect().send_request("/goes")
+    for client, target in ((goes, "/goes"), (waits, "/waits")):
+        up = origin.accept()
+        assert up.read_request().target == target
+        up.answer(b"", "200 OK", "connection: close")
+        assert client.read_answer().status == 200
+        up.close()

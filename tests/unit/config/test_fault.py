@@ -1,0 +1,53 @@
+"""Faults of routes: what may be written, and what is said when it may not."""
+
+import pytest
+
+from fastmesh.config.load import load_text
+from fastmesh.errors import ConfigError
+
+TEXT = """listeners:
+  - name: in
+    address: 127.0.0.1:1
+    routes:
+      - match: {{prefix: /}}
+        {where}
+        faults: {faults}
+clusters:
+  - name: app
+    endpoints: [127.0.0.1:2]
+"""
+
+
+def problems(faults: str, where: str = "cluster: app") -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_text(TEXT.format(faults=faults, where=where), "f", {})
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_what_is_written() -> None:
+    text = TEXT.format(faults="[{delay: 200ms}, {abort: 503, match: {share: 1%, methods: [GET]}}]",
+                       where="cluster: app")
+    slow, broken = load_text(text, "f", {}).config.listeners[0].routes[0].faults
+    assert (slow.delay, slow.abort, slow.match) == (200_000_000, None, None)
+    assert broken.abort == 503 and broken.match is not None and broken.match.share == 10_000
+
+
+@pytest.mark.parametrize(("faults", "why"), [
+    ("[{}]", "f:7:18: listeners[0].routes[0].faults[0]: the fault does nothing, allowed: delay, abort, or both"),
+    ("[{match: {share: 5%}}]", "f:7:18: listeners[0].routes[0].faults[0]: the fault does nothing"),
+    ("[{delay: 10m}]", "f:7:26: listeners[0].routes[0].faults[0].delay: found '10m', allowed: from 1ms to 5m"),
+    ("[{abort: 101}]", "f:7:26: listeners[0].routes[0].faults[0].abort: found '101', allowed: a"),
+    ("[{delay: 1s, match: {prefix: /a, path: /b}}]",
+     "f:7:50: listeners[0].routes[0].faults[0].match.path: the match has both a prefix and a path"),
+    ("[{delay: 1s, abort: 503, share: 5%}]", "f:7:42: listeners[0].routes[0].faults[0]: unknown key 'share'"),
+    ("[" + ", ".join(["{abort: 500}"] * 9) + "]",
+     "f:7:17: listeners[0].routes[0].faults: found a longer list, allowed: at most 8 items"),
+])
+def test_what_may_not_be_written(faults: str, why: str) -> None:
+    (found,) = problems(faults)
+    assert found.startswith(why)
+
+
+def test_where_nobody_gets_the_request() -> None:
+    (found,) = problems("[{delay: 1s}]", "response: {status: 204}")
+    assert found.startswith("f:7:9: listeners[0].routes[0].faults: the route has a response, so nobody gets")
