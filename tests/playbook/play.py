@@ -274,6 +274,7 @@ class Play:
         self.slots: list[Slot] = []       # filters
         self.rules: list[list[Any]] = []
         self.faults: list[list[Any]] = []
+        self.mirrors: list[tuple[Any, ...]] = []
         self.chains: dict[str, list[int]] = {}
         self.reports: list[tuple[str, str, str]] = []
         self.limits_at: dict[str, list[list[Any]]] = {}     # rate limits
@@ -345,6 +346,12 @@ class Play:
         self.faults.append([match, share, ns(delay), status])
         return self
 
+    def mirror(self, to: str, *, match: list[Any] | None = None, share: int = 1_000_000,
+               suffix: str = "-shadow") -> "Play":
+        """One more of every route."""
+        self.mirrors.append((match, share, to, suffix))
+        return self
+
     def rate_limits(self, routes: list[Any]) -> list[Any]:
         limits = [*self.limits_at.get("listener", []), *self.limits_at.get("route", [])]
         first = len(self.limits_at.get("listener", []))
@@ -377,7 +384,11 @@ class Play:
                           [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())],
                           [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes),
                           [[i, at, self.faults] for i in range(len(listeners)) for at in range(len(routes))
-                           if self.faults and not self.is_gone and not self.is_tcp]])
+                           if self.faults and not self.is_gone and not self.is_tcp],
+                          [[i, at, [[match, share, list(self.clusters).index(to), suffix]
+                                    for match, share, to, suffix in self.mirrors]]
+                           for i in range(len(listeners)) for at in range(len(routes))
+                           if self.mirrors and not self.is_gone and not self.is_tcp]])
 
     def table(self) -> Table | None:
         return Table(self.slots) if self.slots else None

@@ -12,6 +12,7 @@ from fastmesh._core.route.route_table cimport (
     asker_t, route_add_method, route_find, route_is_torn, route_miss, route_scan, route_t, route_table_t)
 from fastmesh._core.route.acts cimport change_t
 from fastmesh._core.route.capture cimport capture_replace
+from fastmesh._core.route.mirror_rule cimport mirror_rule_t
 from fastmesh._core.route.predicate cimport predicate_t
 from fastmesh._core.route.route_split cimport split_pick
 from fastmesh._core.lb.cluster cimport (
@@ -163,7 +164,7 @@ cdef dict read_route(const route_t *r):
         "cluster": r.cluster, "status": r.status, "body": span_bytes(r.body.ptr, r.body.len),
         "content_type": span_bytes(r.content_type.ptr, r.content_type.len), "timeout": r.timeout_ns,
         "index": r.index, "chain": r.chain, "limit_list": r.limit_list,
-        "injection_list": r.injection_list,
+        "injection_list": r.injection_list, "mirror_list": r.mirror_list,
     }
 
 
@@ -253,11 +254,17 @@ cdef class Snapshot:
                             for i in range(s.n_limit_lists)],
             "injection_lists": [[self._injection(&s.injection_lists[i].injections[j])
                                  for j in range(s.injection_lists[i].n)] for i in range(s.n_injection_lists)],
+            "mirror_lists": [[self._mirror(&s.mirror_lists[i].rules[j]) for j in range(s.mirror_lists[i].n)]
+                             for i in range(s.n_mirror_lists)],
         }
 
     cdef tuple _injection(self, const injection_t *one):
         return (read_route(&one.match.routes[0]) if one.match is not NULL else None, one.share, one.delay_ns,
                 one.status)
+
+    cdef tuple _mirror(self, const mirror_rule_t *rule):
+        return (read_route(&rule.match.routes[0]) if rule.match is not NULL else None, rule.share, rule.cluster,
+                span_bytes(rule.suffix.ptr, rule.suffix.len))
 
     def _limit(self, uint32_t i):
         l = &self.s.rate_limits[i]

@@ -84,9 +84,9 @@ def limit(name: str = "l", row: int = 0, token: int = SECOND, burst: int = 1, ke
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
              log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = (),
              limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = (),
-             faults: Iterable[Any] = ()) -> list[Any]:
+             faults: Iterable[Any] = (), mirrors: Iterable[Any] = ()) -> list[Any]:
     return ["fmsn", 4, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
-            [list(rules), list(chains)], [list(limits), list(uses)], list(faults)]
+            [list(rules), list(chains)], [list(limits), list(uses)], list(faults), list(mirrors)]
 
 
 def pack(whole: Any) -> bytes:

@@ -24,6 +24,7 @@ from fastmesh._core.mem.segment cimport (
     KIND_BUCKETS, SHARED_NO_ROOM, SHARED_OK, SHARED_OTHER, object_size, segment_left, segment_t)
 from fastmesh._core.proxy.down cimport down_close, down_refresh
 from fastmesh._core.proxy.listener cimport door_find, door_leave, door_new, door_open
+from fastmesh._core.proxy.mirror cimport mirror_copy, mirrors_close
 from fastmesh._core.proxy.mux cimport door_t, down_t, proxy_t, stream_t
 from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_drain
 from fastmesh._core.proxy.mux_h1_up cimport mux_h1_up_ops
@@ -120,6 +121,7 @@ cdef class Worker:
         slab_init(&p.streams, sizeof(stream_t), 32)
         slab_init(&p.relays, sizeof(relay_t), 16)
         p.h1_up = mux_h1_up_ops()
+        p.copy = mirror_copy
         p.next_id = <uint64_t>slot << 48
         stats.header.pid = os.getpid()
         stats.header.engine = chosen.kind
@@ -462,13 +464,14 @@ cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
     while k is not NULL:
         io_close(&k.io)
         k = k.next
+    mirrors_close(p)
     pool_close_all(&p.pool)
     if wake is not NULL:
         io_close(wake)
     # The kernel gives back what it holds within a turn or two.
     if p.filters is not NULL:
         p.filters.close(p)
-    while p.reactor.n_open > 0 and turns < 1000:
+    while (p.reactor.n_open > 0 or p.mirrors is not NULL) and turns < 1000:
         reactor_turn(p.reactor, 1000000)
         turns += 1
     if p.snap is not NULL:

@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 from fastmesh._core.explain import Refused, Tables
 from fastmesh.config.checks import Finder
 from fastmesh.config.cluster import Cluster
-from fastmesh.config.fault import Fault, FaultMatch
+from fastmesh.config.fault import Fault
 from fastmesh.config.fields import SHARE_ALL, Section
+from fastmesh.config.filter import FilterMatch
 from fastmesh.config.load import Loaded, load_source
 from fastmesh.config.match import Match
+from fastmesh.config.mirror import Mirror
 from fastmesh.config.render import print_problems
 from fastmesh.config.report import Path
 from fastmesh.config.route import Route
@@ -224,6 +226,7 @@ class _Explanation:
         if route.clusters is not None:
             yield self._split(route)
         yield from map(_fault, route.faults)
+        yield from map(_mirror, route.mirrors)
         if route.rewrite is not None:
             yield f"rewrite: {_given(route.rewrite)}"
         timeout = self.listener.timeouts.request if route.timeout is None else route.timeout
@@ -260,11 +263,19 @@ class _Explanation:
 def _fault(fault: Fault) -> str:
     what = [f"wait {format_duration(fault.delay)}"] if fault.delay else []
     what += [f"get {fault.abort}"] if fault.abort else []
-    share = SHARE_ALL if fault.match is None else fault.match.share
+    return f"fault: {_whose(fault.match)} {' and '.join(what)}"
+
+
+def _mirror(mirror: Mirror) -> str:
+    return f"mirror: {_whose(mirror.match)} are copied to {mirror.cluster}"
+
+
+def _whose(match: FilterMatch | None) -> str:
+    share = SHARE_ALL if match is None else match.share
     whose = "all requests" if share == SHARE_ALL else f"{format_percent(share)} of the requests"
-    if fault.match is not None and fault.match.model_copy(update={"share": SHARE_ALL}) != FaultMatch():
+    if match is not None and match.model_copy(update={"share": SHARE_ALL}) != type(match)():
         whose += " that its match takes"
-    return f"fault: {whose} {' and '.join(what)}"
+    return whose
 
 
 def _grpc(match: Match) -> str:

@@ -213,13 +213,16 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
     _reference(find, (*path, "cluster"), cluster, clusters)
     match = map_of(route.get("match"))
     check_match(find, (*path, "match"), match)
-    for key in ("rewrite", "request_headers", "faults"):
+    for key in ("rewrite", "request_headers", "faults", "mirrors"):
         if route.get(key) not in (None, []) and given and not {"cluster", "clusters"} & set(given):
             find.add((*path, key), f"the route has a {given[0]}, so nobody gets the request", key=True,
                      hint=f"remove {key}")
     for key in ("rewrite", "redirect"):
         _change(find, (*path, key), map_of(route.get(key)), (*path, "match"), match)
     _split(find, path, route, clusters)
+    for i, mirror in maps_of(route, "mirrors"):
+        _reference(find, (*path, "mirrors", i, "cluster"), mirror.get("cluster"), clusters)
+        check_match(find, (*path, "mirrors", i, "match"), map_of(mirror.get("match")))
     for i, fault in maps_of(route, "faults"):
         check_match(find, (*path, "faults", i, "match"), map_of(fault.get("match")))
         if fault.get("delay") is None and fault.get("abort") is None:
@@ -386,7 +389,7 @@ def _matching(root: dict[str, Value]) -> Iterator[tuple[Path, dict[str, Value]]]
             yield owners[-1]
     owners += [(("clusters", i), cluster) for i, cluster in maps_of(root, "clusters")]
     for path, owner in owners:
-        for key in ("filters", "rate_limits", "faults"):
+        for key in ("filters", "rate_limits", "faults", "mirrors"):
             for i, item in maps_of(owner, key):
                 yield (*path, key, i), item
 

@@ -9,6 +9,7 @@ from fastmesh.config.fields import LIST, OR_DEFAULT, Count, Duration, HeaderValu
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.header_edit import RequestEdit, ResponseEdit
 from fastmesh.config.match import Match
+from fastmesh.config.mirror import MAX_MIRRORS, Mirror
 from fastmesh.config.rate_limit import MAX_ON_WAY, RateLimit
 from fastmesh.config.redirect import Redirect
 from fastmesh.config.rewrite import Rewrite
@@ -71,6 +72,11 @@ class Route(Section):
     faults: Annotated[list[Fault], LIST, Field(
         description="Delays and failures that are put into requests on purpose, behind all filters.",
         max_length=MAX_FAULTS, examples=[[{"delay": "200ms", "match": {"share": "10%"}}]])] = []  # noqa: RUF012
+
+    mirrors: Annotated[list[Mirror], LIST, Field(
+        description="Clusters that get copies of the requests. A copy leaves when the request is complete; one with "
+                    "more than 64 KiB of body is not copied.",
+        max_length=MAX_MIRRORS, examples=[[{"cluster": "app-next"}]])] = []  # noqa: RUF012
 
     def leads_to(self) -> list[str]:
         """The names of all its clusters."""

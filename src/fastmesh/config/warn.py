@@ -62,7 +62,8 @@ def _overlaps(find: Finder, config: Config) -> None:
 
 def _unused(find: Finder, config: Config) -> None:
     used = {listener.cluster for listener in config.listeners}
-    used |= {name for listener in config.listeners for route in listener.routes for name in route.leads_to()}
+    routes = [route for listener in config.listeners for route in listener.routes]
+    used |= {name for route in routes for name in (*route.leads_to(), *(mirror.cluster for mirror in route.mirrors))}
     for i, cluster in enumerate(config.clusters):
         if cluster.name not in used:
             _warn(find, ("clusters", i, "name"), f"no route leads to the cluster '{cluster.name}'")

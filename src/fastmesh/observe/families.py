@@ -178,6 +178,8 @@ _GLOBAL_HELP = {
     "bad_deadline": "Header fields that should say how long the client waits, and could not be read.",
     "fault_delayed": "Requests that faults of their route delayed.",
     "fault_aborted": "Requests that faults of their route answered.",
+    "mirrored": "Copies of requests that were sent to mirrors.",
+    "mirror_dropped": "Copies that were not sent: the body was too large or cut, or too many were under way.",
     "no_route": "Requests answered with 404: no route matched.",
     "no_endpoint": "Requests answered with 503 for want of an endpoint.",
     "overflow": "Requests answered with 503 because the cluster has as many requests, or as many that wait, "

@@ -23,6 +23,7 @@ from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.faults import faults
 from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.members import members
+from fastmesh.snapshot.mirrors import mirrors
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 
@@ -57,6 +58,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         chains = Chains(config, None, registry)
     limits = rate_limits(config, registry, chains.patterns)
     injected = faults(config, chains.patterns)
+    copied = mirrors(config, numbers.indexes, chains.patterns)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
         [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0])),
@@ -66,6 +68,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         [chains.rules, chains.chains],
         limits,
         injected,
+        copied,
     ]
     return msgpack.packb(snapshot), registry
 

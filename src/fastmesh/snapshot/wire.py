@@ -5,7 +5,7 @@ Text is msgpack str or bin, durations are whole nanoseconds (0 = none, unless no
 clusters are places in the snapshot's list of clusters, -1 for none. A change of any place is a new
 FORMAT.
 
-    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults]
+    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
@@ -49,6 +49,8 @@ FORMAT.
     limit     = [name, row, kind, token, burst, keys, key, match, share, status, dry_run, skips_missing, shown, policy,
                  details, why]                  kind: of LIMIT_KINDS; token and burst: the time they take to come back
     faults    = [[listener, route, [fault, …]], …]     places
+    mirrors   = [[listener, route, [mirror, …]], …]    places
+    mirror    = [match, share, cluster, suffix]
     fault     = [match, share, delay, status]   status: 0 = the request goes on
     key       = [[source, name], …]             source: of KEY_SOURCES
     use       = [listener, route, [limit, …]]   places; route -1: the listener's own, which come before its routes'

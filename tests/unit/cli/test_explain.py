@@ -183,6 +183,7 @@ listeners:
           - {delay: 2s, match: {share: 5%}}
           - {delay: 1s, abort: 503, match: {headers: {x: y}}}
           - {abort: 418}
+        mirrors: [{cluster: b}, {cluster: b, match: {share: 1%}}]
       - {match: {prefix: /}, cluster: b}
 clusters:
   - {name: a, load_balancer: {use: least-latency}, endpoints: {use: file, path: ends.yaml}}
@@ -195,16 +196,17 @@ clusters:
     assert (code, lines[2:]) == (0, [
         "path compared: /a", "rate limits of the listener are asked before: they may refuse the request",
         "  routes[0] route-0 (f:6): takes it", "rate limits of the route are asked: they may refuse the request",
-        "timeout: none", "cluster a (f:15), the policy least-latency above round_robin",
+        "timeout: none", "cluster a (f:16), the policy least-latency above round_robin",
         "  the policy file finds its endpoints: which ones is not known here"])
     _, lines = said(file, capsys, "GET", "/b")
-    assert [line for line in lines if line.startswith("fault")] == [
+    assert [line for line in lines if line.startswith(("fault", "mirror"))] == [
         "fault: 5% of the requests wait 2s",
         "fault: all requests that its match takes wait 1s and get 503",
-        "fault: all requests get 418"]
+        "fault: all requests get 418", "mirror: all requests are copied to b",
+        "mirror: 1% of the requests are copied to b"]
     code, lines = said(file, capsys, "GET", "/")
     assert (code, lines[-6:]) == (0, [
-        "cluster b (f:16), maglev", "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
+        "cluster b (f:17), maglev", "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
         "  127.0.0.1:3  weight 1  50 %", "  127.0.0.1:4  weight 1  50 %"])
 
 

@@ -94,6 +94,8 @@ cdef enum:
     G_BAD_DEADLINE                # a field that should say so, and does not
     G_FAULT_DELAYED               # requests that were delayed on purpose
     G_FAULT_ABORTED               # requests that were answered on purpose
+    G_MIRRORED                    # copies of requests that were sent
+    G_MIRROR_DROPPED              # and that were not: too large, cut, or too many at a time
     G_DOWNSTREAM_CONNECTIONS      # gauge
     G_UPSTREAM_CONNECTIONS        # gauge
     G_STREAMS                     # gauge

@@ -122,7 +122,8 @@ GLOBALS = (
     "upstream_idle_closed", "downstream_reset", "ambiguous_path", "ambiguous_field", "upgrades", "tcp_idle_closed",
     "read_paused", "lingered", "log_lines", "log_dropped", "series_overflow", "snapshots", "snapshots_refused", "turns",
     "sends_short", "buffers_exhausted", "queued", "upstream_retired", "pending_timeout", "idle_evicted", "stream_idle",
-    "drain_cut", "deadline_exceeded", "bad_deadline", "fault_delayed", "fault_aborted",
+    "drain_cut", "deadline_exceeded", "bad_deadline", "fault_delayed", "fault_aborted", "mirrored",
+    "mirror_dropped",
     "downstream_connections", "upstream_connections", "streams", "blocks", "bytes_received", "bytes_sent",
 )
 GAUGES = ("downstream_connections", "upstream_connections", "streams", "blocks")

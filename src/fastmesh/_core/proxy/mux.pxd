@@ -23,6 +23,7 @@ from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.xprt cimport xprt_t
 from fastmesh._core.resil.rate_limit cimport drawn_t
 from fastmesh._core.resil.retry cimport retry_t
+from fastmesh._core.route.mirror_rule cimport mirror_rule_t
 from fastmesh._core.route.route_table cimport route_t
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_t
 from fastmesh._core.upstream.pool cimport pool_t, pool_user_ops_t, pool_wait_t, up_t
@@ -205,6 +206,7 @@ ctypedef struct stream_t:
     cluster_t *cluster
     endpoint_t *endpoint
     void *relay
+    void *copies              # mirrors that wait for the body; NULL = none
     void *run                 # of the filters, one reference; NULL = none takes part
     uint32_t taps             # TAP_*
     uint32_t bits
@@ -286,6 +288,10 @@ ctypedef struct proxy_t:
     const filter_ops_t *filters
     uint64_t rng
     uint64_t next_id
+    # Sends a copy of a request: mirror.pyx.
+    void (*copy)(stream_t *s, const mirror_rule_t *rule, block_t *body, uint32_t n) noexcept nogil
+    void *mirrors             # copies of requests under way, the latest first
+    uint32_t n_mirrors
     const down_ops_t *tcp_ops
     const up_ops_t *h1_up
     bint is_draining

@@ -18,6 +18,7 @@ from fastmesh._core.mem.counter cimport (
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
+from fastmesh._core.proxy.copies cimport copies_begin, copies_body, copies_forget, copies_send
 from fastmesh._core.proxy.deadline cimport deadline_is_over
 from fastmesh._core.proxy.injecting cimport injecting_holds
 from fastmesh._core.proxy.mux cimport (
@@ -74,6 +75,7 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     cdef head_t *h = NULL
     cdef msg_t *sent = m      # as the cluster gets it; what chooses an endpoint is what was asked for
     cdef span_t location = span_of(NULL, 0)
+    cdef bint held
     if s.route.acts is not NULL:
         if s.route.acts.is_redirect:
             location = route_acts_location(s, m, path)
@@ -108,7 +110,10 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         _await_answer(s)
     elif s.deadline_ns != 0:
         _ring(s, s.deadline_ns)
-    if s.route.injection_list == 0 or not injecting_holds(s, m, path):
+    held = s.route.injection_list != 0 and injecting_holds(s, m, path)
+    if s.route.mirror_list != 0 and s.injected == 0:
+        copies_begin(s, m, path)
+    if not held:
         stream_try(s)
 
 
@@ -267,6 +272,8 @@ cdef void stream_on_request_body(stream_t *s, const uint8_t *p, uint32_t n, bloc
 
 
 cdef bint stream_put_request_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
+    if s.copies is not NULL:
+        copies_body(s, p, n)
     if s.up is NULL:
         _keep_for_next(s, p, n)
         return True
@@ -330,6 +337,8 @@ cdef void stream_on_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
 
 cdef void stream_put_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
     s.bits |= S_UP_ENDED
+    if s.copies is not NULL:
+        copies_send(s)
     if trailers is not NULL and trailers.n_fields != 0 and s.up is not NULL:
         # They are not kept: without them it would be another request.
         _forget_replay(s)
@@ -692,6 +701,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
             p.stats.clusters[s.cluster.id].class_[0] += 1
         s.cluster.live.active -= 1
         p.stats.clusters[s.cluster.id].active = s.cluster.live.active
+    if s.copies is not NULL:
+        copies_forget(s)
     if s.wire_blk is not NULL:
         block_put(s.wire_blk)
     if s.replay is not NULL:

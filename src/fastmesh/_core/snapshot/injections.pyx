@@ -1,16 +1,12 @@
 """See injections.pxd. The layout is written down in fastmesh/snapshot/wire.py."""
 from libc.stdint cimport uint16_t, uint32_t
-from libc.stdio cimport snprintf
 from fastmesh._core.mem.arena cimport arena_array
 from fastmesh._core.resil.injection cimport (
     INJECTION_SHARE_ALL, INJECTIONS_MAX, injection_list_t, injection_t)
-from fastmesh._core.snapshot.snapshot cimport listener_t
+from fastmesh._core.route.route_table cimport route_t
+from fastmesh._core.snapshot.route_place cimport take_route_place
 from fastmesh._core.snapshot.take cimport (
     take_at, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_u32)
-
-cdef enum:
-    TEXT = 160                # room for one sentence
-
 
 cdef bint _take_injection(take_t *t, injection_t *one, bint (*take_match)(void *, route_table_t **) noexcept nogil,
                           void *decoder) noexcept nogil:
@@ -27,23 +23,12 @@ cdef bint _take_injection(take_t *t, injection_t *one, bint (*take_match)(void *
 
 cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
                      bint (*take_match)(void *, route_table_t **) noexcept nogil, void *decoder) noexcept nogil:
-    cdef char text[TEXT]
     cdef injection_list_t *k = &s.injection_lists[number]
-    cdef listener_t *l
-    cdef uint32_t listener = 0
-    cdef uint32_t route = 0
+    cdef route_t *route = NULL
     cdef uint32_t i
-    if not (take_record(t, NULL, 3) and take_u32(t, b"listener", 0, 0xFFFFFFFF, &listener) and
-            take_u32(t, b"route", 0, 0xFFFFFFFF, &route)):
+    if not (take_record(t, NULL, 3) and take_route_place(t, s, &route)):
         return False
-    if listener >= s.n_listeners:
-        snprintf(text, TEXT, b"found %u, but there are %u listeners", listener, s.n_listeners)
-        return take_refuse(t, b"listener", text)
-    l = &s.listeners[listener]
-    if route >= l.routes.n:
-        snprintf(text, TEXT, b"found %u, but there are %u routes", route, l.routes.n)
-        return take_refuse(t, b"route", text)
-    if l.routes.routes[route].injection_list != 0:
+    if route.injection_list != 0:
         return take_refuse(t, NULL, b"this route has its faults already")
     if not take_list(t, b"faults", 5, INJECTIONS_MAX, &k.n):
         return False
@@ -54,7 +39,7 @@ cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
         if not _take_injection(t, &k.injections[i], take_match, decoder):
             return False
     take_leave(t)
-    l.routes.routes[route].injection_list = number + 1
+    route.injection_list = number + 1
     return True
 
 

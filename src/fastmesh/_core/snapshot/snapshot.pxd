@@ -12,6 +12,7 @@ from fastmesh._core.net.addr cimport cidr_t
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.resil.injection cimport injection_list_t
 from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
+from fastmesh._core.route.mirror_rule cimport mirror_list_t
 from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
@@ -86,6 +87,8 @@ ctypedef struct snapshot_t:
     limit_list_t *limit_lists
     uint32_t n_injection_lists
     injection_list_t *injection_lists
+    uint32_t n_mirror_lists
+    mirror_list_t *mirror_lists
     void *filters                 # the worker's table, owned: snapshot_on_free says what becomes of it; NULL = none
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above

@@ -21,6 +21,7 @@ from fastmesh._core.route.route_split cimport split_t
 from fastmesh._core.snapshot.balancing cimport decode_balancing
 from fastmesh._core.snapshot.injections cimport injections_decode
 from fastmesh._core.snapshot.limits cimport limits_decode
+from fastmesh._core.snapshot.mirrors cimport mirrors_decode
 from fastmesh._core.snapshot.live cimport (
     LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
     live_reserve)
@@ -539,7 +540,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     cdef uint64_t format = 0
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 9) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
+    if not (take_record(t, NULL, 10) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
         return False
     if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
         return take_refuse(t, b"magic", b"this is not a snapshot")
@@ -567,7 +568,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
             return False
     take_leave(t)
     if not (decode_filters(d) and limits_decode(t, s, decode_match, d) and
-            injections_decode(t, s, decode_match, d)):
+            injections_decode(t, s, decode_match, d) and mirrors_decode(t, s, decode_match, d)):
         return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")

@@ -75,7 +75,8 @@ def rich() -> list[Any]:
                       shown=True),
                 limit("two", 255, dry_run=True)],
         uses=[[0, -1, [1]], [0, 1, [0, 1]]], patterns=[list(TWO_STATES)],
-        faults=[[0, 2, [[None, 5, 7 * SECOND, 0], [route("/a", status=200), 1_000_000, 0, 503]]], [0, 0, []]])
+        faults=[[0, 2, [[None, 5, 7 * SECOND, 0], [route("/a", status=200), 1_000_000, 0, 503]]], [0, 0, []]],
+        mirrors=[[0, 3, [[None, 7, 1, "-shadow"], [route("/a", status=200), 1_000_000, 0, ""]]]])
 
 
 def refusal(value: Any) -> str:
@@ -104,11 +105,11 @@ def test_everything_arrives():
         "methods": (1, 1 << 1, [b"BREW"]), "headers": [(b"x-canary", b"1", 0, *EXACTLY), (b"user-agent", b"u", 15,
                                                                                           *EXACTLY)], "cluster": 1,
         "status": 0, "body": b"", "content_type": b"", "timeout": 5 * SECOND, "index": 0, "chain": 1,
-        "limit_list": 0, "injection_list": 2, **NOTHING_MORE}
+        "limit_list": 0, "injection_list": 2, "mirror_list": 0, **NOTHING_MORE}
     assert routes[1] == {
         "name": b"r", "path_kind": 1, "path": b"/no", "hosts": [], "methods": (0, 0, []), "headers": [], "cluster": -1,
         "status": 403, "body": b"no\0", "content_type": b"text/plain", "timeout": 0, "index": 1,
-        "chain": -1, "limit_list": 2, "injection_list": 0, **NOTHING_MORE}
+        "chain": -1, "limit_list": 2, "injection_list": 0, "mirror_list": 0, **NOTHING_MORE}
     assert routes[2]["hosts"] == []
     assert routes[3] == {
         "name": b"r", "path_kind": 3, "path": b"/p", "hosts": [b"shop.*"], "methods": (0, 0, []),
@@ -116,7 +117,7 @@ def test_everything_arrives():
         "query": [(b"q", b"a", 0, 3, False, 0, 0)], "cookies": [(b"c", b"", 0, 4, True, 0, 0)],
         "sources": [(4, 8, b"\x0a".ljust(16, b"\0"))], "share": 50_000, "states": 2, "cluster": -1, "status": 404,
         "body": b"", "content_type": b"", "timeout": 0, "index": 3, "chain": -1, "limit_list": 0,
-        "injection_list": 0}
+        "injection_list": 0, "mirror_list": 1}
     alpha, beta = got["clusters"]
     del alpha["settings"]                # tests/unit/config/test_balancing.py
     assert alpha == {
@@ -144,6 +145,10 @@ def test_everything_arrives():
     assert (two["match"], two["key"], two["keys"], two["dry_run"]) == (None, [], 1, 1)
     assert got["limit_lists"] == [(0, [1]), (1, [0, 1])]
     assert [routes[i]["injection_list"] for i in range(5)] == [2, 0, 1, 0, 0]
+    assert [routes[i]["mirror_list"] for i in range(5)] == [0, 0, 0, 1, 0]
+    ((plain, some_of_them),) = got["mirror_lists"]
+    assert plain == (None, 7, 1, b"-shadow")
+    assert some_of_them[0]["path"] == b"/a" and some_of_them[1:] == (1_000_000, 0, b"")
     first, none = got["injection_lists"]
     assert none == [] and first[0] == (None, 5, 7 * SECOND, 0)
     assert first[1][0]["path"] == b"/a" and first[1][1:] == (1_000_000, 0, 503)
@@ -153,7 +158,7 @@ def test_the_smallest():
     with decoded(snapshot()) as s:
         assert s.dump() == {"version": 1, "refs": 1, "max_connections": 0, "log_ops": [], "listeners": [],
                             "clusters": [], "rules": [], "chains": [], "limits": [], "limit_lists": [],
-                            "injection_lists": []}
+                            "injection_lists": [], "mirror_lists": []}
 
 
 def test_limits_arrive_in_their_places():
@@ -174,7 +179,7 @@ def change(*steps: int, to: Any) -> Callable[[], list[Any]]:
     return make
 
 
-L, C, F, R, X = 4, 5, 6, 7, 8     # places of listeners, clusters, filters, rate limits and faults
+L, C, F, R, X, M = 4, 5, 6, 7, 8, 9     # places of listeners, clusters, filters, rate limits, faults and mirrors
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
@@ -400,6 +405,17 @@ REFUSED = [
     ((X, 0, 2, 0, 2), -1, "faults[0].faults[0].delay: found a signed number, must be a number"),
     ((X, 0, 2, 0, 3), 199, "faults[0].faults[0].status: must be 0, or at least 200"),
     ((X, 0, 2, 0, 3), 600, "faults[0].faults[0].status: found 600, must be at most 599"),
+    ((M,), None, "mirrors: found nil, must be an array"),
+    ((M, 0, 0), 2, "mirrors[0].listener: found 2, but there are 2 listeners"),
+    ((M, 0, 1), 5, "mirrors[0].route: found 5, but there are 5 routes"),
+    ((M,), [[0, 3, []], [0, 3, []]], "mirrors[1]: this route has its mirrors already"),
+    ((M, 0, 2), [[None, 0, 0, ""]] * 5, "mirrors[0].mirrors: found an array of 5, must be of at most 4"),
+    ((M, 0, 2, 0), [None, 0, 0], "mirrors[0].mirrors[0]: found an array of 3, must be of 4"),
+    ((M, 0, 2, 0, 0), route("/", cluster=0), "mirrors[0].mirrors[0].match.cluster: must be -1, as this is no route"),
+    ((M, 0, 2, 0, 1), 1_000_001, "mirrors[0].mirrors[0].share: found 1000001, must be at most 1000000"),
+    ((M, 0, 2, 0, 2), 2, "mirrors[0].mirrors[0].cluster: found 2, but there are 2 clusters"),
+    ((M, 0, 2, 0, 3), "a b", "mirrors[0].mirrors[0].suffix: must be of characters of host names"),
+    ((M, 0, 2, 0, 3), "a" * 65, "mirrors[0].mirrors[0].suffix: found 65 bytes, must be at most 64"),
 ]
 
 
@@ -412,7 +428,7 @@ def test_not_a_snapshot_at_all():
     assert refusal(b"") == "the data ends here"
     assert refusal(b"GET / HTTP/1.1\r\n") == "found a number, must be an array"
     assert refusal(pack({})) == "found a map, must be an array"
-    assert refusal(pack([])) == "found an array of 0, must be of 9"
+    assert refusal(pack([])) == "found an array of 0, must be of 10"
 
 
 def test_more_after_the_end():
@@ -422,8 +438,8 @@ def test_more_after_the_end():
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
     head = pack(["fmsn", 4, 1, [0, None, []]])[1:]
-    assert refusal(b"\x99" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
-    assert refusal(b"\x99" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
+    assert refusal(b"\x9a" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
+    assert refusal(b"\x9a" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
 
 
@@ -507,14 +523,14 @@ def test_mutations(seed):
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
     assert refusal(pack(value))
-    for place in range(3, 9):
-        parts: list[Any] = ["fmsn", 4, 1, [0, None, []], [], [], [[], []], [[], []], []]
+    for place in range(3, 10):
+        parts: list[Any] = ["fmsn", 4, 1, [0, None, []], [], [], [[], []], [[], []], [], []]
         parts[place] = value
         with registry() as r:
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
-                parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults"]
+                parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults", "mirrors"]
                 assert str(refused).startswith(parts_of[place - 3])
 
 
