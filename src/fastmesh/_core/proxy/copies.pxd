@@ -1,7 +1,7 @@
 """Which mirrors of its route a request is copied to, and its body until it is complete.
 
-A copy leaves (`proxy_t.copy`, mirror.pyx) when the request is complete as its own cluster gets it: what a client breaks off
-is never copied, nor what is larger than REPLAY_MAX.
+A copy leaves (`proxy_t.copy`, mirror.pyx) when the request is complete as its own cluster gets it: what a client
+breaks off is never copied, nor what is larger than REPLAY_MAX.
 """
 from libc.stdint cimport uint8_t, uint32_t
 from fastmesh._core.http.msg cimport msg_t
