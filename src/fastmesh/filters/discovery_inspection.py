@@ -18,7 +18,7 @@ from fastmesh.filters.phases import BadClass
 from fastmesh.filters.settings import settings_of
 
 KEYS = Keys(DiscoveryUse.OPERATORS, frozenset((*DiscoveryUse.OPERATORS, "log", "name", "start", "endpoints")),
-            "clusters-endpoints")
+            "clusters.endpoints")
 HEAD = "async def endpoints(self) -> AsyncIterator[Endpoints], with yield in it"
 
 

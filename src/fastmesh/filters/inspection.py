@@ -33,7 +33,7 @@ RESERVED = frozenset((*FilterUse.OPERATORS, "log", "metrics", "mesh", "security"
 KEYS = Keys(FilterUse.OPERATORS, RESERVED, "filters")
 BALANCER_RESERVED = frozenset((*LoadBalancerUse.OPERATORS, *LoadBalancerUse.REFUSED, "log", "metrics", "start", "stop",
                                *QUESTIONS))
-BALANCER_KEYS = Keys(LoadBalancerUse.OPERATORS, BALANCER_RESERVED, "clusters-load_balancer", LoadBalancerUse.REFUSED)
+BALANCER_KEYS = Keys(LoadBalancerUse.OPERATORS, BALANCER_RESERVED, "clusters.load_balancer", LoadBalancerUse.REFUSED)
 POLICIES = ("closed", "open", "skip")
 BALANCER_POLICIES = ("closed", "open")
 
