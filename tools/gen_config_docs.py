@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from fastmesh.config.describe import Place, default_of, is_mapping, parsed_of, path_of, places, sections_of
-from fastmesh.config.fields import Parsed
-from fastmesh.config.log_format import ABSENT, DEFAULT_TEMPLATE, ISTIO_FIELDS, OPERATORS
+from fastmesh.config.describe import Place, places
+from fastmesh.config.log_format import ABSENT, DEFAULT_TEMPLATE, ISTIO_FIELDS, meanings
+from fastmesh.config.reference import default_text, kind_of
 
 TARGET = Path("docs/configuration.md")
 EXAMPLES = Path("examples/config")
@@ -25,7 +24,8 @@ fastmesh reads one YAML file. A first one:
 {first}```
 
 `fastmesh check FILE` checks a file without running it, and `fastmesh schema` prints a JSON Schema for
-completion in editors. More examples are in [examples/config](../examples/config).
+completion in editors; `fastmesh reference KEY` says in a terminal what stands here. More examples are in
+[examples/config](../examples/config).
 
 ## How the file is read
 
@@ -134,18 +134,8 @@ def page() -> str:
     parts = [HEAD.format(first=(EXAMPLES / "first.yaml").read_text(), routing=(EXAMPLES / "routing.yaml").read_text(),
                          acts=(EXAMPLES / "redirects.yaml").read_text())]
     parts += [section(place) for place in places()]
-    operators = [
-        ("`%REQ(:METHOD)%`", "Method of the request."),
-        ("`%REQ(:PATH)%`", "Path and query as the client sent them, whatever a route makes of them. "
-         "`%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%` is the same."),
-        ("`%REQ(:AUTHORITY)%`", "Host of the request."),
-        ("`%REQ(NAME)%`", "A header of the request."),
-        ("`%RESP(NAME)%`", "A header of the answer."),
-        ("`%LABEL(NAME)%`", "What filters have set as `request.labels[\"NAME\"]`."),
-        *((f"`%{name}%`", meaning) for name, (_, meaning) in OPERATORS.items()),
-    ]
     parts.append(LOG.format(
-        operators="\n".join(f"| {name} | {meaning} |" for name, meaning in operators),
+        operators="\n".join(f"| `{name}` | {meaning} |" for name, meaning in meanings()),
         absent=", ".join(f"`%{name}%`" for name in sorted(ABSENT)), template=DEFAULT_TEMPLATE,
         fields="\n".join(f'{key}: "{value}"' for key, value in ISTIO_FIELDS.items())))
     return "\n".join(parts)
@@ -171,39 +161,21 @@ def rows(place: Place) -> Iterator[str]:
     prefix = place.path.replace("[]", "").replace("{}", "").replace(".", "-")
     for key, field in place.section.model_fields.items():
         anchor = f"{prefix}-{key}".lstrip("-")
-        yield (f'| <a id="{anchor}"></a>`{key}` | {kind(field, place, key)} | {default(field)} '
+        yield (f'| <a id="{anchor}"></a>`{key}` | {kind_of(field, key, section_link)} | {default(field)} '
                f"| {cell(field.description or '')} |")
 
 
-def kind(field: FieldInfo, place: Place, key: str) -> str:
-    """What may stand there."""
-    links = []
-    for inner, is_list in sections_of(field.annotation):
-        name = path_of(inner)
-        link = f"[{name}](#{section_anchor(name)})"
-        if is_mapping(field.annotation):
-            return f"mapping of names to {link}"
-        links.append(f"list of {link}" if is_list else link)
-    if links:
-        return " or ".join(links)
-    text = str(field.annotation)
-    parsed: Parsed | None = parsed_of(field)
-    if "dict[" in text:
-        return "mapping of keys to operators" if key == "fields" else "mapping of names to values"
-    words = parsed.kind if parsed else "text"
-    return f"list of {words}s" if "list[" in text else words
+def section_link(path: str) -> str:
+    """To the table of a section."""
+    return f"[{path}](#{section_anchor(path)})"
 
 
 def default(field: FieldInfo) -> str:
     """The default, as one would write it."""
     if field.is_required():
         return "required"
-    value: Any = default_of(field)
-    if value is None or value in ("", [], {}):
-        return "–"
-    if isinstance(value, bool):
-        value = str(value).lower()
-    return f"`{', '.join(value) if isinstance(value, list) else value}`"
+    text = default_text(field)
+    return f"`{text}`" if text else "–"
 
 
 def cell(text: str) -> str:

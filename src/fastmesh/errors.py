@@ -39,7 +39,7 @@ class Problem:
     `width` is the number of characters to underline. `path` is where it stands in the
     configuration, `listeners[0].timeouts.header`, and may be empty. `excerpt` is the line of the
     file, or a part of a long one, in which the problem begins at character `caret`, from 1. `anchor`
-    is the place in docs/configuration.md, or empty.
+    is the key that `fastmesh reference` explains, `listeners.timeouts.header`, or empty.
     """
 
     __slots__ = ("allowed", "anchor", "caret", "column", "excerpt", "file", "found", "hint", "line", "path", "reason",

@@ -391,3 +391,13 @@ def origins(*names: str) -> Iterator[list[Origin]]:
     finally:
         for origin in made:
             origin.close()
+
+
+def named_place(sidecar: Sidecar, text: str, path: str) -> str:
+    """The value in the configuration's file that a message names as the place of `path`."""
+    found = re.search(rf"{re.escape(str(sidecar.path))}:(\d+):(\d+): {re.escape(path)}: ", text)
+    assert found is not None, text
+    line, column = int(found[1]), int(found[2])
+    value, _ = json.JSONDecoder().raw_decode(sidecar.path.read_text().splitlines()[line - 1], column - 1)
+    assert isinstance(value, str)
+    return value

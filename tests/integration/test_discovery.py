@@ -18,6 +18,7 @@ from integration.harness import (
     free_port,
     http_listener,
     is_alive,
+    named_place,
     origins,
     until,
 )
@@ -281,6 +282,7 @@ def test_a_version_that_cannot_be_used_changes_nothing(mesh: Mesh, some: list[Or
     (mesh.directory / "d.py").write_text(text)
     refused = mesh.sidecar.admin("/reload", "POST")
     assert refused.status == 400
+    assert named_place(mesh.sidecar, refused.text, "clusters[0].endpoints.use")== "./d.py:Told"
     mesh.sidecar.wait_log(said)
     until(lambda: mesh.hosts() == before)
     mesh.tell(some[1])

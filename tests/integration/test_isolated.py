@@ -20,6 +20,7 @@ from integration.harness import (
     free_port,
     http_listener,
     is_alive,
+    named_place,
     origins,
     until,
 )
@@ -336,6 +337,7 @@ def test_a_filter_that_does_not_start_refuses_the_reload(mesh: Mesh) -> None:
     mesh.sidecar.write(mesh.config("Broken"))
     refused = mesh.sidecar.admin("/reload", "POST")
     assert refused.status != 200 and "no such table" in refused.text
+    assert named_place(mesh.sidecar, refused.text, "listeners[0].filters[0].use").endswith(":Broken")
     assert mesh.host() == first
     until(lambda: mesh.hosts() == [first])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.harness import Origin, Sidecar, ask, cluster, free_port, http_listener, until
+from integration.harness import Origin, Sidecar, ask, cluster, free_port, http_listener, named_place, until
 
 Start = Callable[..., Sidecar]
 
@@ -161,6 +161,7 @@ def test_one_that_does_not_start_is_refused(sidecar: Start, origins: list[Origin
     one.sidecar.write(one.config("Broken"))
     answer = one.sidecar.admin("/reload", "POST")
     assert answer.status != 200 and "no such table" in answer.text
+    assert named_place(one.sidecar, answer.text, "clusters[0].load_balancer.use") == f"{one.file}:Broken"
     assert one.answers() == {"two": 6}
 
 

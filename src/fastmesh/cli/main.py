@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from fastmesh import __version__
 
-COMMANDS = ("run", "check", "explain", "new", "schema", "filters", "simulate", "version")
+COMMANDS = ("run", "check", "explain", "reference", "new", "schema", "filters", "simulate", "version")
 
 _DESCRIPTION = """\
 A service-mesh sidecar: stands beside a service and carries its HTTP and TCP traffic, with load
@@ -90,6 +90,11 @@ Writes a package with a filter in it, a test of that, and what an installation o
 installed, tested and used as it is; then make of it what you want.
 """
 
+_REFERENCE = """\
+Says what a key of the configuration means, what may stand there, and what it is when it is left out.
+Of a section it says so of each of its keys; without a key, of all that there are.
+"""
+
 _SCHEMA = """\
 Prints the JSON Schema of the configuration, for completion and checking in editors. Save it beside
 the file and begin the file with:
@@ -117,10 +122,18 @@ exit codes: 0 it was shown; 1 the admin API does not answer; 2 the command line 
 _SIMULATE = """\
 Lets made-up callers ask made-up endpoints, with the balancers of the proxy itself, and prints how long
 requests took, how many failed, and who got how many. The clock jumps from event to event, so an hour
-takes seconds, and the same file gives the same numbers. docs/simulation.md has the keys of the file.
+takes seconds, and the same file gives the same numbers.
 """
 
 _SIMULATE_EPILOG = """\
+a scenario:
+  duration: 30s
+  rate: 5000
+  cluster: {load_balancer: least_request}
+  endpoints:
+    - {name: good, count: 950, time: {mean: 10ms}}
+    - {name: slow, count: 50, time: {mean: 100ms}}
+
 examples:
   fastmesh simulate slow.yaml
   fastmesh simulate slow.yaml --load-balancer least_request --load-balancer peak_ewma
@@ -191,6 +204,14 @@ def parser() -> _Parser:
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration", description=_SCHEMA,
                                  epilog="example:\n  fastmesh schema > fastmesh.schema.json\n")
     schema.add_argument("-o", "--output", metavar="FILE", help="write to a file instead of standard output")
+
+    reference = commands.add_parser(
+        "reference", help="say what a key of the configuration means", description=_REFERENCE,
+        epilog="examples:\n  fastmesh reference clusters.avoid\n  fastmesh reference listeners[0].timeouts.header\n"
+               "  fastmesh reference | less\n\nexit codes: 0 it was said; 1 there is no such key; 2 the command "
+               "line is wrong\n")
+    reference.add_argument("key", metavar="KEY", nargs="?", default="",
+                           help="where it stands, as clusters.connect_timeout; the whole file when left out")
 
     filters = commands.add_parser("filters", help="look at the filters of a running proxy",
                                   description="Looks at the filters of a running proxy.",
@@ -286,6 +307,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "schema":
         from fastmesh.cli import schema
         return schema.run(given)
+    if given.command == "reference":
+        from fastmesh.cli import reference
+        return reference.run(given)
     if given.command == "filters":
         from fastmesh.cli import top
         return top.run(given)

@@ -57,6 +57,12 @@ class Finder:
             reason, start, end, path=path_text(path), allowed=allowed, hint=hint, severity=severity,
             anchor=anchor(path)))
 
+    def place(self, path: Path) -> str:
+        """`file:line:column: listeners[0].filters[1].use`."""
+        mark, _ = self.tree.find(path)
+        line, column = self.tree.source.position(mark.start)
+        return f"{self.tree.source.name}:{line}:{column}: {path_text(path)}"
+
     def line(self, path: Path) -> int:
         mark, _ = self.tree.find(path)
         return self.tree.source.position(mark.start)[0]

@@ -9,7 +9,7 @@ A line's end is the worker's to write; it is not among the pieces.
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -122,7 +122,20 @@ _PIECE = re.compile(r"%%|%([A-Z_0-9]+)(?:\(([^()%]*)\))?(:[0-9]+)?%|%")
 MAX_LABEL = 64               # bytes of a label's name
 MAX_OWN_TEXT = 65536         # bytes of a format beside its operators; workers hold room for so many
 _TOKEN = re.compile(r"[!#$&'*+.^_`|~0-9A-Za-z-]{1,256}")
-_ALLOWED = "the operators of docs/configuration.md, as %REQ(:METHOD)% or %RESPONSE_CODE%"
+_ALLOWED = "the operators that `fastmesh reference access_log.template` lists, as %REQ(:METHOD)% or %RESPONSE_CODE%"
+
+
+def meanings() -> Iterator[tuple[str, str]]:
+    """Each operator as one writes it, and what it stands for."""
+    yield "%REQ(:METHOD)%", "Method of the request."
+    yield "%REQ(:PATH)%", ("Path and query as the client sent them, whatever a route makes of them. "
+                           "`%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%` is the same.")
+    yield "%REQ(:AUTHORITY)%", "Host of the request."
+    yield "%REQ(NAME)%", "A header of the request."
+    yield "%RESP(NAME)%", "A header of the answer."
+    yield "%LABEL(NAME)%", "What filters have set as `request.labels[\"NAME\"]`."
+    for name, (_, meaning) in OPERATORS.items():
+        yield f"%{name}%", meaning
 
 
 def check_template(text: str) -> str:

@@ -7,8 +7,6 @@ from typing import TextIO
 
 from fastmesh.errors import Problem
 
-DOCUMENT = "docs/configuration.md"
-
 _COLOURS = {"error": "31;1", "warning": "33;1", "place": "1", "caret": "31;1", "dim": "2"}
 
 
@@ -49,7 +47,7 @@ def _one(problem: Problem, colour: bool) -> str:
                        for character in problem.excerpt)
         lines.append(f"{paint(number + ' |', 'dim')} {text}")
         lines.append(f"{paint(' ' * 6 + ' |', 'dim')} {' ' * (problem.caret - 1)}{paint('^' * problem.width, 'caret')}")
-    anchor = paint(f"({DOCUMENT}#{problem.anchor})", "dim") if problem.anchor else ""
+    anchor = paint(f"(fastmesh reference {problem.anchor})", "dim") if problem.anchor else ""
     if problem.hint or anchor:
         hint = f"to do: {_printable(problem.hint)}" if problem.hint else ""
         lines.append("  " + "  ".join(part for part in (hint, anchor) if part))

@@ -23,7 +23,7 @@ def path_text(path: Path) -> str:
 
 
 def anchor(path: Path) -> str:
-    """The place of a key in docs/configuration.md: `listeners-timeouts-header`; empty for an unknown key."""
+    """The key as `fastmesh reference` takes it: `listeners.timeouts.header`; empty for an unknown one."""
     known: list[str] = []
     here: Any = Config
     for step in path:
@@ -34,7 +34,7 @@ def anchor(path: Path) -> str:
             known.append(step)
             if isinstance(here, type):      # it may be described elsewhere
                 known = path_of(here).replace("[]", "").replace("{}", "").split(".")
-    return "-".join(known)
+    return ".".join(known)
 
 
 def section_at(path: Path) -> type[Section] | None:

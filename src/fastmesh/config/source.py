@@ -128,5 +128,5 @@ def _decode(name: str, raw: bytes, limit: int) -> str:
                                    hint="the file looks binary or damaged; save it as UTF-8 text")])
     if not text.strip():
         raise ConfigError([Problem("the file is empty", file=name, allowed="a configuration with at least a listener",
-                                   hint="begin with the example in docs/configuration.md")])
+                                   hint="begin with the example that fastmesh --help shows")])
     return text

@@ -133,7 +133,7 @@ class _Composer:
         if root is None or (root[0] is None and not self.problems):
             raise ConfigError([Problem("the file is empty", file=self.source.name,
                                        allowed="a configuration with at least a listener",
-                                       hint="begin with the example in docs/configuration.md")])
+                                       hint="begin with the example that fastmesh --help shows")])
         return Tree(self.source, *root, self.count, self.problems, self.broken)
 
     def _events(self) -> Iterator[Any]:

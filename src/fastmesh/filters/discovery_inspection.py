@@ -18,7 +18,7 @@ from fastmesh.filters.phases import BadClass
 from fastmesh.filters.settings import settings_of
 
 KEYS = Keys(DiscoveryUse.OPERATORS, frozenset((*DiscoveryUse.OPERATORS, "log", "name", "start", "endpoints")),
-            "clusters-endpoints")
+            "clusters.endpoints")
 HEAD = "async def endpoints(self) -> AsyncIterator[Endpoints], with yield in it"
 
 
@@ -28,6 +28,7 @@ class DiscoveryFound(NamedTuple):
     loaded: Loaded
     settings: dict[str, Any]        # every one that the class declares
     secrets: frozenset[str]         # names of those that nobody is shown
+    place: str                      # where the file names it, for what goes wrong later
 
 
 class DiscoveriesLooked(NamedTuple):
@@ -83,7 +84,8 @@ def _look(find: Finder, warn: Finder, path: Path, item: dict[str, Value], loader
             find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
     if seen[cls] or len(find.problems) > before:
         return None
-    return DiscoveryFound(loaded, values, frozenset(setting.name for setting in settings if setting.is_secret))
+    return DiscoveryFound(loaded, values, frozenset(setting.name for setting in settings if setting.is_secret),
+                          find.place((*path, "use")))
 
 
 def wrong_with(cls: type[Discovery]) -> list[BadClass]:

@@ -15,7 +15,7 @@ class Keys(NamedTuple):
 
     operators: tuple[str, ...]
     reserved: frozenset[str]        # those of the operator among them
-    anchor: str                     # the place in docs/configuration.md
+    anchor: str                     # as `fastmesh reference` takes it
     refused: tuple[str, ...] = ()   # what the configuration itself says a word about
 
 

@@ -33,7 +33,7 @@ RESERVED = frozenset((*FilterUse.OPERATORS, "log", "metrics", "mesh", "security"
 KEYS = Keys(FilterUse.OPERATORS, RESERVED, "filters")
 BALANCER_RESERVED = frozenset((*LoadBalancerUse.OPERATORS, *LoadBalancerUse.REFUSED, "log", "metrics", "start", "stop",
                                *QUESTIONS))
-BALANCER_KEYS = Keys(LoadBalancerUse.OPERATORS, BALANCER_RESERVED, "clusters-load_balancer", LoadBalancerUse.REFUSED)
+BALANCER_KEYS = Keys(LoadBalancerUse.OPERATORS, BALANCER_RESERVED, "clusters.load_balancer", LoadBalancerUse.REFUSED)
 POLICIES = ("closed", "open", "skip")
 BALANCER_POLICIES = ("closed", "open")
 
@@ -52,6 +52,7 @@ class Found(NamedTuple):
     on_error: str | None
     budget: int                     # nanoseconds
     body_limit: int                 # bytes
+    place: str                      # where the file names it, for what goes wrong later
     interval: int = 0               # nanoseconds, of a load balancer
 
 
@@ -157,7 +158,8 @@ class _Look:
         self.policy(path, item, cls)
         self.found[path] = Found(
             loaded, phases, values, frozenset(setting.name for setting in settings if setting.is_secret),
-            bool(cls.security), bool(cls.isolated), needs, bool(cls.changes_body), policy, budget, body_limit)
+            bool(cls.security), bool(cls.isolated), needs, bool(cls.changes_body), policy, budget, body_limit,
+            self.find.place((*path, "use")))
 
     def look_at_balancer(self, path: Path, item: dict[str, Value]) -> None:
         loaded = self.load(path, item, LOAD_BALANCER)
@@ -197,7 +199,7 @@ class _Look:
             return
         self.found[path] = Found(
             loaded, questions, values, frozenset(setting.name for setting in settings if setting.is_secret), False,
-            False, None, True, policy, budget, 0, interval)
+            False, None, True, policy, budget, 0, self.find.place((*path, "use")), interval)
 
     @staticmethod
     def decided(bad: list[BadClass], cls: type, name: str, parse: Any) -> int:

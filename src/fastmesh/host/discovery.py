@@ -182,13 +182,13 @@ class DiscoveryProcess(HostProcess):
     def start(self) -> None:
         sys.path.extend(path for path in self.filters["paths"] if path not in sys.path)
         loader = Filters(self.tell)
-        for place, spec in enumerate(self.filters["policies"]):
+        for place, (spec, where) in enumerate(zip(self.filters["policies"], self.filters["places"], strict=True)):
             try:
                 instance = loader.new(spec, self.filters["files"].get(spec["fingerprint"], ""))
                 self.pulse[1] = place + 1
                 instance.start()
             except BaseException as error:      # also SystemExit, and whatever else a module may raise
-                raise CannotStart(f"{spec['name']}: {trace_of(error)}") from error
+                raise CannotStart(f"{where}: {spec['name']}: {trace_of(error)[-TEXT_MOST // 2:]}") from error
             finally:
                 self.pulse[1] = 0
             self.policies.append(Policy(instance, spec, place, self.pulse, partial(self.post, place),

@@ -108,7 +108,7 @@ class HostProcess:
         with contextlib.suppress(OSError, shared.SharedError):
             shared.attach(SHARED_FD)
         loader = Filters(self.tell, lambda instance, spec: furnish(instance, spec, self.asks))
-        for spec in self.filters["slots"]:
+        for spec, where in zip(self.filters["slots"], self.filters["places"], strict=True):
             if not spec["isolated"]:
                 continue
             try:
@@ -116,7 +116,7 @@ class HostProcess:
                 instance.start()        # on the loop: it may begin tasks
                 self.hosted.append(hosted_of(instance, spec))
             except BaseException as error:      # also SystemExit, and whatever else a module may raise
-                raise CannotStart(f"filter {spec['name']}: {trace_of(error)}") from error
+                raise CannotStart(f"{where}: filter {spec['name']}: {trace_of(error)[-TEXT_MOST // 2:]}") from error
 
     def stop(self) -> None:
         for hosted in self.hosted:

@@ -38,6 +38,8 @@ class Chains:
         self.rules: list[list[Any]] = []
         self.chains: list[list[int]] = []
         self.slots: list[dict[str, Any]] = []
+        # Of each slot, in the file. Not in the slots: a filter that stands elsewhere now is still the same.
+        self.places: list[str] = []
         self.rows: dict[int, str] = {}
         self._of: dict[Path, int] = {}          # a list of filters → its chain
         self._balancers: dict[int, list[int]] = {}      # a cluster → its policy's slot and interval
@@ -83,6 +85,7 @@ class Chains:
         rows = registry.filters.assign(name for name, _, _ in wanted)
         for name, one, path in wanted:
             self.rows[rows[name]] = name
+            self.places.append(self._at(path).place)
             if isinstance(one, LoadBalancer):
                 self.rules.append([None, SHARE_ALL])
                 self.slots.append(self._balancer_slot(rows[name], name, one, self._at(path)))
@@ -106,7 +109,7 @@ class Chains:
             return b""
         from fastmesh.filters.blob import pack
 
-        return pack({"slots": self.slots, "files": self._files, "paths": import_paths()})
+        return pack({"slots": self.slots, "places": self.places, "files": self._files, "paths": import_paths()})
 
     def isolated(self) -> dict[str, Any] | None:
         """For control, of the filters that run in a host: a key that changes when any of them or their host does,

@@ -21,6 +21,7 @@ class Discoveries:
     def __init__(self, config: Config, inspected: Inspected | None) -> None:
         """Raises ValueError when the configuration has policies that nobody looked at."""
         self.policies: list[dict[str, Any]] = []    # for the host
+        self.places: list[str] = []     # of each in the file
         self.records: list[wire.DiscoveryRecord] = []
         self._files: dict[str, str] = {}
         self._secrets: list[tuple[int, frozenset[str]]] = []
@@ -39,6 +40,7 @@ class Discoveries:
             policy = {
                 "name": cluster.name, "kind": loaded.kind, "module": loaded.module, "qualname": loaded.qualname,
                 "file": loaded.file, "fingerprint": loaded.fingerprint, "settings": found.settings}
+            self.places.append(found.place)
             self.policies.append({**policy, "max_silence": use.max_silence / _SECOND, "allow_empty": use.allow_empty})
             self.records.append({
                 "cluster": cluster.name, "use": use.use, "key": _key(policy), "first_wait": use.first_wait / _SECOND,
@@ -50,7 +52,7 @@ class Discoveries:
             return b""
         from fastmesh.filters.blob import pack
 
-        return pack({"policies": self.policies, "files": self._files, "paths": import_paths()})
+        return pack({"policies": self.policies, "places": self.places, "files": self._files, "paths": import_paths()})
 
     def hide_secrets(self, written: dict[str, Any]) -> None:
         """Takes out of a configuration as it is shown what nobody is shown."""

@@ -74,11 +74,11 @@ class Filters:
         isolated = [spec for spec in told["slots"] if spec["isolated"]]
         place = 0       # among the isolated ones
         try:
-            for spec in told["slots"]:
+            for spec, where in zip(told["slots"], told["places"], strict=True):
                 entry = self._known(spec)
                 if entry is None:
                     entry = (self._make_isolated(isolated, place) if spec["isolated"] else
-                             self._make(spec, told["files"].get(spec["fingerprint"], "")))
+                             self._make(spec, told["files"].get(spec["fingerprint"], ""), where))
                     self._entries.append(entry)
                 place += spec["isolated"]
                 entry.holders += 1
@@ -116,12 +116,13 @@ class Filters:
         return next((entry for entry in self._entries if entry.spec == spec and (
             not spec["isolated"] or entry.instance.is_current())), None)
 
-    def _make(self, spec: Spec, source: str) -> Entry:
+    def _make(self, spec: Spec, source: str, where: str) -> Entry:
+        """`where`: in the configuration."""
         try:
             instance = self.new(spec, source)
             instance.start()
         except BaseException as error:      # also SystemExit: a filter does not end a worker
-            raise FilterRefused(f"filter {spec['name']}: {_where(error, spec)}") from None
+            raise FilterRefused(f"{where}: filter {spec['name']}: {_where(error, spec)}") from None
         return self._entry(spec, instance, {phase: getattr(instance, phase) for phase in spec["phases"]})
 
     def _make_isolated(self, isolated: list[Spec], place: int) -> Entry:

@@ -52,11 +52,11 @@ def test_a_bad_file(file, capsys):
         "[::1]:8080, or unix:/path/to/socket\n"
         "     3 |     address: 8080\n"
         "       |              ^^^^\n"
-        "  to do: write 127.0.0.1:8080  (docs/configuration.md#listeners-address)\n"
+        "  to do: write 127.0.0.1:8080  (fastmesh reference listeners.address)\n"
         f"config error: {file}:6:18: listeners[0].routes[0].cluster: there is no cluster 'ap', allowed: app\n"
         "     6 |         cluster: ap\n"
         "       |                  ^^\n"
-        "  to do: write app  (docs/configuration.md#listeners-routes-cluster)\n"
+        "  to do: write app  (fastmesh reference listeners.routes.cluster)\n"
         f"{file}: 2 errors\n")
 
 

@@ -19,6 +19,7 @@ def run(*arguments: str, **more: object) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("arguments", [[], ["no-such"], ["run"], ["check"], ["check", "a", "b"], ["--nonsense"],
                                        ["check", "--format", "xml", "a"], ["schema", "x"], ["version", "x"],
+                                       ["reference", "a", "b"],
                                        ["filters"], ["filters", "x"], ["filters", "top", "x"],
                                        ["filters", "top", "--interval", "0"]])
 def test_a_wrong_command_line(arguments, capsys):
@@ -29,10 +30,10 @@ def test_a_wrong_command_line(arguments, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["chek", "a"], ["fastmesh: there is no command 'chek', only run, check, explain, new, schema, filters, "
-                     "simulate and version", "  to do: write fastmesh check"]),
-    (["teleport"], ["fastmesh: there is no command 'teleport', only run, check, explain, new, schema, filters, "
-                    "simulate and version",
+    (["chek", "a"], ["fastmesh: there is no command 'chek', only run, check, explain, reference, new, "
+                     "schema, filters, simulate and version", "  to do: write fastmesh check"]),
+    (["teleport"], ["fastmesh: there is no command 'teleport', only run, check, explain, reference, new, "
+                    "schema, filters, simulate and version",
                    "  to do: see fastmesh --help"]),
     (["run"], ["fastmesh run: no configuration is named", "  to do: write fastmesh run -c FILE"]),
     (["run", "mesh.yaml"], ["fastmesh run: found a file without -c", "  to do: write fastmesh run -c mesh.yaml"]),
@@ -56,7 +57,8 @@ def test_without_a_command_there_is_help(capsys):
     assert out == "" and err == parser().format_help()
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["schema"], ["filters"], ["filters", "top"], ["version"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["reference"], ["schema"], ["filters"], ["filters", "top"],
+                                     ["version"]])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([*command, "--help"])

@@ -333,8 +333,8 @@ WRONG: list[tuple[str, str, str, str]] = [
      "%LISTENER%, %DOWNSTREAM_REMOTE_ADDRESS%, %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%, %REQUEST_ID% and "
      "%CONNECTION_ID%", "the others are not known at this time"),
     ("cluster: api\n", "cluster: api\n        request_headers: {set: {a: '%NO%'}}\n", "f:12:36: "
-     "listeners[0].routes[0].request_headers.set.a: found the unknown operator '%NO%', allowed: the operators of "
-     "docs/configuration.md, as %REQ(:METHOD)% or %RESPONSE_CODE%", ""),
+     "listeners[0].routes[0].request_headers.set.a: found the unknown operator '%NO%', allowed: the operators "
+     "that `fastmesh reference access_log.template` lists, as %REQ(:METHOD)% or %RESPONSE_CODE%", ""),
     ("response: {status: 403}", "clusters: {app: 1, aap: 2}", "f:13:28: listeners[0].routes[1].clusters.aap: there "
      "is no "
      "cluster 'aap', allowed: app, api, postgres", "write app"),
@@ -358,10 +358,12 @@ WRONG: list[tuple[str, str, str, str]] = [
      "f:4:20: access_log.path: found 'log.txt', allowed: an absolute path, as /dev/stdout or /var/log/fastmesh.log",
      ""),
     ("reactor: auto", 'access_log: {fields: {a: "%REQ(:METHOD%"}}', "f:4:26: access_log.fields.a: found "
-     "'%REQ(:METHOD%', allowed: the operators of docs/configuration.md, as %REQ(:METHOD)% or %RESPONSE_CODE%",
+     "'%REQ(:METHOD%', allowed: the operators that `fastmesh reference access_log.template` lists, as %REQ(:METHOD)% "
+     "or %RESPONSE_CODE%",
      "write %% for the character % itself"),
     ("reactor: auto", 'access_log: {fields: {a: "%RESPONSE_COD%"}}', "f:4:26: access_log.fields.a: found the unknown "
-     "operator '%RESPONSE_COD%', allowed: the operators of docs/configuration.md, as %REQ(:METHOD)% or %RESPONSE_CODE%",
+     "operator '%RESPONSE_COD%', allowed: the operators that `fastmesh reference access_log.template` lists, as "
+     "%REQ(:METHOD)% or %RESPONSE_CODE%",
      "write %RESPONSE_CODE%"),
     ("reactor: auto", "access_log: {fields: {}}",
      "f:4:22: access_log.fields: found an empty one, allowed: at least one item, or leave the key out", ""),

@@ -19,7 +19,7 @@ def test_the_form():
         "config error: mesh.yaml:2:16: drain_timeout: found '10 sec', allowed: a number with one of ms, s, m, h\n"
         "     2 | drain_timeout: 10 sec\n"
         "       |                ^^^^^^\n"
-        "  to do: write 10s  (docs/configuration.md#drain_timeout)\n")
+        "  to do: write 10s  (fastmesh reference drain_timeout)\n")
 
 
 def test_colours():

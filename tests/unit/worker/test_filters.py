@@ -148,6 +148,22 @@ def test_one_that_does_not_start_changes_nothing(worker, blob, body, why):
     assert same is old
 
 
+def test_a_refusal_names_the_place_in_the_configuration(worker, blob, tmp_path):
+    text = FILE + "\nclass Bad(Other):\n    def start(self): raise ValueError('no')\n"
+    with pytest.raises(worker.FilterRefused) as caught:
+        worker.Filters(lambda message: None).take(blob("{use: ./f.py:Stamp}", "{name: a, use: ./f.py:Bad}", text=text))
+    # "listeners: [{name: web, address: '127.0.0.1:1', filters: [{use: ./f.py:Stamp}, {name: a, use: "
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'mesh.yaml'}:1:95: listeners[0].filters[1].use: filter a: {tmp_path / 'f.py'}:")
+
+
+def test_a_filter_that_stands_elsewhere_is_still_the_same(worker, blob):
+    filters = worker.Filters(lambda message: None)
+    (old,) = filters.take(blob("{name: a, use: ./f.py:Stamp}"))
+    _, same = filters.take(blob("{name: b, use: ./f.py:Other}", "{name: a, use: ./f.py:Stamp}"))
+    assert same is old
+
+
 def test_those_that_came_with_a_refused_one_are_stopped(worker, blob):
     filters = worker.Filters(lambda message: None)
     text = FILE + "\nclass Bad(Other):\n    def start(self): raise ValueError\n"

@@ -1,0 +1,17 @@
+"""`fastmesh reference`: what the keys of the configuration mean."""
+
+import argparse
+import sys
+
+from fastmesh.config.reference import UnknownKey, reference
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints what there is to say of a key, a section, or the whole file."""
+    try:
+        sys.stdout.write(reference(args.key))
+    except UnknownKey as unknown:
+        hint = f"write {' or '.join(unknown.close)}" if unknown.close else "write fastmesh reference, which prints all"
+        print(f"fastmesh reference: there is no key {args.key!r}\n  to do: {hint}", file=sys.stderr)
+        return 1
+    return 0
