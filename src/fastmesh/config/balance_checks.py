@@ -1,7 +1,7 @@
 """What the parts of a cluster's balancing must not say together."""
 
 from fastmesh.config.checks import Finder, map_of, maps_of, text_of
-from fastmesh.config.load_balancer import ALGORITHMS, DEFAULT, WEIGHING
+from fastmesh.config.load_balancer import ALGORITHMS, WEIGHING
 from fastmesh.config.report import Path
 from fastmesh.config.yaml_tree import Tree, Value
 from fastmesh.errors import Problem
@@ -32,7 +32,7 @@ def check_balancing(tree: Tree) -> list[Problem]:
 
 def _algorithm(find: Finder, path: Path, cluster: dict[str, Value], balancing: dict[str, Value]) -> None:
     """Settings of another algorithm would be silently without effect."""
-    algorithm = text_of(cluster, "load_balancer") if "load_balancer" in cluster else DEFAULT
+    algorithm = text_of(cluster, "load_balancer") if "load_balancer" in cluster else "least_request"
     if policy := map_of(cluster.get("load_balancer")):
         algorithm = text_of(policy, "pick_by") if "pick_by" in policy else "round_robin"
     if algorithm not in (WEIGHING if policy else ALGORITHMS):

@@ -9,7 +9,7 @@ from fastmesh.config.balancing import MAX_ENDPOINTS, Balancing
 from fastmesh.config.discovery import DiscoveryUse
 from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Count, Duration, Label, Name, Section, shown
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
-from fastmesh.config.load_balancer import DEFAULT, LoadBalancer, plain
+from fastmesh.config.load_balancer import LoadBalancer, plain
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
@@ -69,15 +69,14 @@ class Cluster(Section):
         description="Name of the cluster, for routes, metrics and logs. What is known of its endpoints is kept over "
                     "a reload by this name.", examples=["app"])]
     load_balancer: Annotated[LoadBalancer, Field(
-        description="How an endpoint is picked. `failure_aware_ewma` (the default): of two drawn at random, the one "
-                    "that is likely to answer first, by its response times and the requests in flight, and failures "
-                    "count as slow; `peak_ewma`: the same, and failures are answers like others; `least_request`: of "
-                    "two drawn at random, the one with fewer requests in flight; `round_robin`: in turn, weights "
-                    "interleaved; `random`: by weight alone; "
+        description="How an endpoint is picked. `least_request` (the default): of two drawn at random, the one with "
+                    "fewer requests in flight; `round_robin`: in turn, weights interleaved; `random`: by weight alone; "
+                    "`peak_ewma`: of two drawn at random, the one that is likely to answer first, by its response "
+                    "times and the requests in flight; `failure_aware_ewma`: the same, and failures count as slow; "
                     "`ring_hash` and `maglev`: requests with the same key go to the same endpoint. See "
                     "[load balancing](load-balancing.md). Or a policy in Python, as a mapping with `use`.",
         examples=["round_robin", {"use": "least-latency"}])
-    ] = Field(default_factory=lambda: plain(DEFAULT))
+    ] = Field(default_factory=lambda: plain("least_request"))
     balancing: Annotated[Balancing, OR_DEFAULT, Field(
         description="What the choice goes by besides.")] = Field(default_factory=Balancing)
     endpoints: Annotated[Listed | DiscoveryUse, WrapValidator(_endpoints), Field(

@@ -12,7 +12,6 @@ from fastmesh.units import parse_duration
 
 # Those that go by any weights, of a policy too. The others go by tables, which would have to be made anew with every
 # change of a weight, and with which keys would move.
-DEFAULT = "failure_aware_ewma"
 WEIGHING = ("round_robin", "random", "least_request", "peak_ewma", "failure_aware_ewma")
 ALGORITHMS = (*WEIGHING, "ring_hash", "maglev")
 _ALGORITHM = Choice(*ALGORITHMS)

@@ -59,7 +59,7 @@ def said(file: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
 
 
 WEB = ["listener web (f:2), 127.0.0.1:8080"]
-APP = ["cluster app (f:31), failure_aware_ewma", "  127.0.0.1:9000  weight 1  25 %", "  127.0.0.1:9001  weight 3  75 %"]
+APP = ["cluster app (f:31), least_request", "  127.0.0.1:9000  weight 1  25 %", "  127.0.0.1:9001  weight 3  75 %"]
 
 
 def test_the_whole_way(file, capsys):
@@ -77,7 +77,7 @@ def test_the_whole_way(file, capsys):
     (["GET", "/oldest", "-H", "X-V: 3"], 0, ["  routes[3] route-3 (f:12): takes it",
                                              "answer 302, a redirect: path /new"]),
     (["GET", "//users/7?q", "-H", "host: a.ex.test", "-H", "cookie: t=blue"], 0,
-     ["  routes[4] route-4 (f:14): takes it", "timeout: none", "cluster empty (f:33), failure_aware_ewma",
+     ["  routes[4] route-4 (f:14): takes it", "timeout: none", "cluster empty (f:33), least_request",
       "  no endpoint: answer 503"]),
     (["POST", "/a.B/C", "-H", "content-type: application/grpc"], 0,
      ["  routes[5] route-5 (f:16): takes it", "timeout: none", *APP]),
@@ -129,7 +129,7 @@ def test_a_split(file, capsys):
         assert lines[at + 1:at + 3] == ["rewrite: prefix /t, host a.b", "timeout: 2s"]
         ends.add(lines[at + 3])
         assert said(file, capsys, "GET", "/s", "--listener", "web", "-H", f"x-user: {user}", "--seed", "7")[1] == lines
-    assert ends == {"cluster app (f:31), failure_aware_ewma", "cluster empty (f:33), failure_aware_ewma"}
+    assert ends == {"cluster app (f:31), least_request", "cluster empty (f:33), least_request"}
 
 
 def test_the_listener_is_that_of_the_port_or_named(file, capsys):
