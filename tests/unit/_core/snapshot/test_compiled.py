@@ -64,7 +64,7 @@ def test_a_compiled_configuration_is_taken():
         app, canary = got["clusters"]
         assert [(text, weight) for _, text, weight, _ in app["endpoints"]] == [
             (b"127.0.0.1:9000", 1), (b"[::1]:9001", 3), (b"unix:/run/app.sock", 1)]
-        assert (app["ops"], canary["ops"], canary["endpoints"]) == ("round_robin", "failure_aware_ewma", [])
+        assert (app["ops"], canary["ops"], canary["endpoints"]) == ("round_robin", "least_request", [])
         assert (2, 0, b"") in got["log_ops"] and (12, 0, b"x-id") in got["log_ops"]
         fields = [(b"X-Canary", b"1"), (b"Host", b"h")]
         assert s.route(Request(b"GET", b"[::1]:8080", b"/api/x", fields)) == 1
