@@ -50,9 +50,11 @@ class Waits(Discovery):
             await asyncio.sleep(0.005)
 
 class Once(Discovery):
-    "Of all its instances, the first alone finds something."
+    "Of all its instances, the first alone finds something, when it is told to."
     path: str
     async def endpoints(self):
+        while not os.path.exists(self.path + ".go"):
+            await asyncio.sleep(0.005)
         if not os.path.exists(self.path):
             Path(self.path).touch()
             yield ["10.0.0.1:80"]
@@ -234,7 +236,8 @@ def test_the_last_word_counts_whatever_is_under_way(control: Control, monkeypatc
 def test_what_waits_is_not_lost_with_its_host(control: Control) -> None:
     async def work() -> None:
         once = f"{{use: ./d.py:Once, path: {control.path('once')}, debounce: 1m, first_wait: 0}}"
-        await control.adopt(a=once)
+        assert await control.adopt(a=once) == {}
+        control.path("once.go").touch()
         await until(lambda: control.discoveries.processes[0].sets)
         assert await control.adopt(a=once, b="{use: ./d.py:Good}") == {"a": ["10.0.0.1:80"], "b": ["10.0.0.1:80"]}
     run(control, work)
