@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -26,9 +27,10 @@ class Tries(Filter):
     def start(self) -> None:
         self.rule = Retry(attempts=3, on={"gateway-error"}, per_try_timeout=0.3)
         self.hasty = Retry(attempts=3, on={"reset"}, backoff=0)
+        self.patient = Retry(on={503}, backoff=0)
 
     def on_route(self, request: Request) -> None:
-        request.retry = {"/once": None, "/hasty": self.hasty}.get(request.path, self.rule)
+        request.retry = {"/once": None, "/hasty": self.hasty, "/patient": self.patient}.get(request.path, self.rule)
 
 
 class Isolated(NextVersion):
@@ -47,6 +49,8 @@ class Origin:
         self.name = name
         self.does = ""
         self.requests = 0
+        self.asked_at = 0.0
+        self.retry_after = ""
         self.over = Event()
         origin = self
 
@@ -56,6 +60,7 @@ class Origin:
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0))) or origin.name.encode()
                 origin.requests += 1
+                origin.asked_at = monotonic()
                 if origin.does == "hangs up":
                     self.close_connection = True
                     return
@@ -65,6 +70,8 @@ class Origin:
                     return
                 self.send_response(503 if origin.does == "refuses" else 200)
                 self.send_header("content-length", str(len(body)))
+                if origin.does == "refuses" and origin.retry_after:
+                    self.send_header("retry-after", origin.retry_after)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -166,3 +173,24 @@ def test_an_upstream_that_fails_altogether_is_not_asked_three_times_as_often(
         # 400 further ones were wanted: there are a hundred for each ten seconds, and a fifth of the requests.
         overflow = sidecar.metrics()['fastmesh_cluster_retry_overflow_total{cluster="app"}']
         assert overflow >= 1 and a.requests + b.requests < 600
+
+
+@pytest.mark.parametrize("use", ["Tries", "Isolated"])
+@pytest.mark.parametrize(("asked", "kept"), [("1", True), ("3600", False)])
+def test_an_upstream_says_when_it_is_to_be_asked_again(
+        tmp_path: Path, origins: list[Origin], asked: str, kept: bool, use: str) -> None:
+    (tmp_path / "filters.py").write_text(FILTERS)
+    a, b, _ = origins
+    a.does, a.retry_after = "refuses", asked
+    port = free_port()
+    with Sidecar(tmp_path, config(port, origins, {"use": f"./filters.py:{use}"})) as sidecar:
+        statuses = set()
+        while a.requests == 0:
+            statuses.add(ask(port, "/patient").status)
+        if kept:
+            assert statuses == {200} and b.asked_at - a.asked_at >= 1.0
+        else:
+            assert 503 in statuses
+        metrics = sidecar.metrics()
+        assert metrics['fastmesh_cluster_retry_after_waits_total{cluster="app"}'] == kept
+        assert metrics['fastmesh_cluster_retry_after_exceeded_total{cluster="app"}'] == (not kept)

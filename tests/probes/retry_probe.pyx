@@ -5,7 +5,7 @@ from fastmesh._core.mem.window cimport window_add, window_t, window_turn
 from fastmesh._core.resil.budget cimport budget_earn, budget_spend
 from fastmesh._core.resil.retry cimport (
     FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT, retry_names,
-    retry_pause)
+    retry_pause, retry_spread)
 
 FAULTS = {"connect": FAULT_CONNECT, "connect_timeout": FAULT_CONNECT_TIMEOUT, "reset": FAULT_RESET,
           "protocol": FAULT_PROTOCOL, "status": FAULT_STATUS, "timeout": FAULT_TIMEOUT}
@@ -37,3 +37,9 @@ def pauses(Retry rule, uint32_t n, uint64_t seed, uint32_t count):
     """So many pauses before the n-th further attempt, in seconds."""
     cdef uint64_t rng = seed
     return [retry_pause(&rule.c, n, &rng) / 1e9 for _ in range(count)]
+
+
+def spreads(double wait, double left, uint64_t seed, uint32_t count):
+    """What is added so many times to a wait, in seconds."""
+    cdef uint64_t rng = seed
+    return [retry_spread(<uint64_t>(wait * 1e9), <uint64_t>(left * 1e9), &rng) / 1e9 for _ in range(count)]

@@ -91,6 +91,11 @@ CLUSTERS = {
     "retry_overflow": _cluster("retry_overflow_total", "counter",
                                "Failures that were not tried again, as the budget for that was spent."),
     "try_timeouts": _cluster("try_timeouts_total", "counter", "Attempts that took longer than one may."),
+    "retry_waits": _cluster("retry_after_waits_total", "counter",
+                            "Further attempts that were put off, as the answer's Retry-After said."),
+    "retry_too_late": _cluster("retry_after_exceeded_total", "counter",
+                               "Failures that were not tried again, as the answer's Retry-After asked for more time "
+                               "than the rule allows, or the request had left."),
 }
 RESPONSES = Family("fastmesh_cluster_responses_total", "counter",
                    "Answers of endpoints by class; \"none\" for requests that got none of theirs.",

@@ -13,6 +13,7 @@ def test_what_is_not_said():
     rule = Retry()
     assert (rule.attempts, rule.on) == (2, {"connect-failure", "reset"})
     assert (rule.backoff, rule.backoff_max, rule.per_try_timeout, rule.non_idempotent) == (0.025, 0.25, None, False)
+    assert rule.retry_after_max == 25.0
 
 
 def test_what_is_said():
@@ -20,6 +21,7 @@ def test_what_is_said():
     assert rule.on == {"reset", "timeout", 503} and rule.backoff_max == 2.0 and rule.per_try_timeout == 1.0
     assert repr(rule) == ("Retry(attempts=3, on={'reset', 'timeout', 503}, backoff=0.1, backoff_max=2.0, "
                           "per_try_timeout=1.0, non_idempotent=True)")
+    assert repr(Retry(retry_after_max=0)).endswith(", retry_after_max=0.0)")
     assert repr(Retry(on={"5xx"})) == "Retry(attempts=2, on={'5xx'}, backoff=0.025)"
 
 
@@ -38,7 +40,8 @@ def test_it_cannot_be_changed():
 
 
 @pytest.mark.parametrize("rule", [
-    Retry(), Retry(8, {"5xx", 429}, backoff=0, per_try_timeout=0.5, non_idempotent=True), Retry(backoff_max=1.0)])
+    Retry(), Retry(8, {"5xx", 429}, backoff=0, per_try_timeout=0.5, non_idempotent=True), Retry(backoff_max=1.0),
+    Retry(retry_after_max=300)])
 def test_it_travels(rule):
     assert retry_heard(list(retry_told(rule))) == rule
     assert pickle.loads(pickle.dumps(rule)) == rule == copy.deepcopy(rule)
@@ -62,6 +65,8 @@ def test_it_travels(rule):
     ({"backoff": float("inf")}, "backoff=inf"), ({"backoff": "25ms"}, "backoff='25ms': seconds are a number"),
     ({"backoff": 1, "backoff_max": 0.5}, "backoff_max=0.5: 1 to 60 seconds are allowed"),
     ({"per_try_timeout": 0}, "per_try_timeout=0: 0.001 to 86400"), ({"per_try_timeout": True}, "seconds are a number"),
+    ({"retry_after_max": -1}, "retry_after_max=-1: 0 to 300 seconds are allowed"),
+    ({"retry_after_max": 301}, "0 to 300"), ({"retry_after_max": None}, "retry_after_max=None: seconds are a number"),
     ({"non_idempotent": 1}, "non_idempotent=1: True or False"),
 ])
 def test_what_makes_no_sense(wrong, says):

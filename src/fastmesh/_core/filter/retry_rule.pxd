@@ -11,6 +11,7 @@ cdef class Retry:
     cdef readonly double backoff_max
     cdef readonly object per_try_timeout
     cdef readonly bint non_idempotent
+    cdef readonly double retry_after_max
     cdef frozenset _conditions(self, on)
     cdef tuple _told(self)
 

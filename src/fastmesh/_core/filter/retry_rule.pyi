@@ -35,6 +35,11 @@ class Retry:
     first. `per_try_timeout` are the seconds that an attempt may take until its answer begins, connecting included;
     while the client sends its body they do not run. `request.timeout` goes on over all attempts and the pauses between.
 
+    An answer that is tried again may say in `Retry-After` when that makes sense, as seconds or a date; then the pause
+    is that and up to half as much, at random. When it asks for more than `retry_after_max` seconds, or than are left of
+    the request's time, the client gets the answer at once, and waits by itself. `retry_after_max=0` does not listen
+    to it: another endpoint may be well.
+
     Each further attempt takes from the budget of its cluster: a fifth of its requests, and ten a second, in each
     worker, reckoned over ten seconds. When that is spent, the failure or the answer that there is goes to the client.
 
@@ -44,7 +49,7 @@ class Retry:
 
     def __init__(self, attempts: int = 2, on: Iterable[str | int] = ("connect-failure", "reset"), *,
                  backoff: float = 0.025, backoff_max: float | None = None, per_try_timeout: float | None = None,
-                 non_idempotent: bool = False) -> None: ...
+                 non_idempotent: bool = False, retry_after_max: float = 25.0) -> None: ...
     @property
     def attempts(self) -> int: ...
     @property
@@ -57,10 +62,12 @@ class Retry:
     def per_try_timeout(self) -> float | None: ...
     @property
     def non_idempotent(self) -> bool: ...
+    @property
+    def retry_after_max(self) -> float: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
-def retry_told(rule: Retry) -> tuple[int, list[str | int], float, float, float | None, bool]:
+def retry_told(rule: Retry) -> tuple[int, list[str | int], float, float, float | None, bool, float]:
     """What there is to be said of it, as plain values."""
 
 def retry_heard(told: list[object]) -> Retry:

@@ -25,6 +25,7 @@ NEVER.attempts = 1
 
 cdef double LONGEST_PAUSE = 60.0
 cdef double LONGEST_TRY = 86400.0
+cdef double LONGEST_WAIT = 300.0
 
 
 @cython.final
@@ -32,7 +33,7 @@ cdef class Retry:
     """How often a request is tried, and after which failures."""
 
     def __cinit__(self, attempts=2, on=("connect-failure", "reset"), *, backoff=0.025, backoff_max=None,
-                  per_try_timeout=None, non_idempotent=False):
+                  per_try_timeout=None, non_idempotent=False, retry_after_max=25.0):
         if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= RETRY_ATTEMPTS_MOST:
             raise ValueError(f"attempts={attempts!r}: 1 to {RETRY_ATTEMPTS_MOST} are allowed, the first one counted")
         if not isinstance(non_idempotent, bool):
@@ -50,6 +51,8 @@ cdef class Retry:
         elif "timeout" in self.on:
             raise ValueError('"timeout" is in `on`, and there is no per_try_timeout: no attempt would ever be too slow')
         self.non_idempotent = non_idempotent
+        self.retry_after_max = _seconds("retry_after_max", retry_after_max, 0.0, LONGEST_WAIT)
+        self.c.wait_most_ns = <uint64_t>(self.retry_after_max * 1e9)
         self.c.attempts = <uint8_t>self.attempts
         self.c.backoff_ns = <uint64_t>(self.backoff * 1e9)
         self.c.backoff_most_ns = <uint64_t>(self.backoff_max * 1e9)
@@ -82,7 +85,7 @@ cdef class Retry:
 
     cdef tuple _told(self):
         return (self.attempts, sorted(self.on, key=_place), self.backoff, self.backoff_max, self.per_try_timeout,
-                self.non_idempotent)
+                self.non_idempotent, self.retry_after_max)
 
     def __eq__(self, other):
         return isinstance(other, Retry) and self._told() == (<Retry>other)._told()
@@ -102,6 +105,8 @@ cdef class Retry:
             shown.append(f"per_try_timeout={self.per_try_timeout}")
         if self.non_idempotent:
             shown.append("non_idempotent=True")
+        if self.retry_after_max != 25.0:
+            shown.append(f"retry_after_max={self.retry_after_max}")
         return f"Retry({', '.join(shown)})"
 
 
@@ -140,9 +145,9 @@ def retry_told(Retry rule not None):
 
 def retry_heard(list told not None):
     """Made of what `retry_told` said."""
-    attempts, on, backoff, backoff_max, per_try_timeout, non_idempotent = told
+    attempts, on, backoff, backoff_max, per_try_timeout, non_idempotent, retry_after_max = told
     return Retry(attempts, on, backoff=backoff, backoff_max=backoff_max, per_try_timeout=per_try_timeout,
-                 non_idempotent=non_idempotent)
+                 non_idempotent=non_idempotent, retry_after_max=retry_after_max)
 
 
 cdef const retry_t *retry_never() noexcept:

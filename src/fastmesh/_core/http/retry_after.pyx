@@ -1,6 +1,9 @@
 """See retry_after.pxd."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
+from fastmesh._core.http.edit cimport head_find
+from fastmesh._core.http.msg cimport msg_value
+from fastmesh._core.http.token cimport HEADER_DATE
 
 cdef enum:
     FIXDATE = 29              # "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -64,3 +67,8 @@ cdef uint64_t retry_after_seconds(span_t value, span_t date) noexcept nogil:
     if until <= since:
         return 0
     return <uint64_t>(until - since) if until - since < RETRY_AFTER_MAX_S else RETRY_AFTER_MAX_S
+
+
+cdef uint64_t retry_after_of(const msg_t *m) noexcept nogil:
+    return retry_after_seconds(msg_value(m, head_find(m, <const uint8_t *>b"retry-after", 11, 0)),
+                               msg_value(m, m.at[HEADER_DATE]))

@@ -1,6 +1,7 @@
 """See attempt.pxd."""
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from fastmesh._core.http.msg cimport FRAME_CLOSE, MSG_CLOSE, MSG_KEEPALIVE
+from fastmesh._core.http.retry_after cimport retry_after_of
 from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FLUSHING
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel
@@ -8,6 +9,7 @@ from fastmesh._core.lb.cluster cimport endpoint_is_usable
 from fastmesh._core.mem.counter cimport (
     FLAG_OM, FLAG_UC, FLAG_UF, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT, G_PENDING_TIMEOUT, G_RETRY_CONNECT,
     G_RETRY_REUSED, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
+from fastmesh._core.proxy.deadline cimport deadline_left
 from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
     S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_RESPONSE, TAP_RESPONSE_BODY,
@@ -18,17 +20,19 @@ from fastmesh._core.proxy.stream cimport (
 from fastmesh._core.resil.budget cimport budget_spend
 from fastmesh._core.resil.retry cimport (
     FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT, retry_names,
-    retry_pause, retry_t)
+    retry_pause, retry_spread, retry_t)
 from fastmesh._core.upstream.pool cimport (
     POOL_FULL, POOL_LATE, POOL_REFUSED, POOL_TIMEOUT, pool_cancel, pool_drop)
 
 cdef enum:
+    SECOND = 1000000000
     REUSE_RETRIES = 3         # stale connections a request may meet before that counts as a failure
 
     # stream_t.fault_default
     NO = 0
     AGAIN = 1
     USED_UP = 2               # there would be another attempt, had there not been so many
+    TOO_LATE = 3              # … had the answer not asked to be left alone for too long
 
 
 # --- what is decided ------------------------------------------------------------------------------------------------
@@ -36,6 +40,13 @@ cdef enum:
 cdef inline uint32_t _attempts(const stream_t *s) noexcept nogil:
     # A connection that had been closed while it was idle was none.
     return <uint32_t>(s.attempts - s.retried_reused)
+
+
+cdef uint64_t _left(const stream_t *s) noexcept nogil:
+    """Nanoseconds that the client can be kept waiting."""
+    cdef uint64_t left = deadline_left(s)
+    cdef uint64_t idle = s.listener.stream_idle_ns
+    return idle if idle != 0 and idle < left else left
 
 
 cdef inline bint _is_connect(int fault) noexcept nogil:
@@ -82,6 +93,8 @@ cdef bint attempt_is_granted(stream_t *s, int how) noexcept nogil:
     elif how == FILTER_DEFAULT and s.fault_default == USED_UP:
         row.retry_limit_exceeded += 1
         s.flags |= FLAG_URX
+    elif how == FILTER_DEFAULT and s.fault_default == TOO_LATE:
+        row.retry_too_late += 1
     return False
 
 
@@ -122,9 +135,24 @@ cdef void _begin_anew(stream_t *s) noexcept nogil:
             return
 
 
+cdef uint64_t _pause(stream_t *s) noexcept nogil:
+    """Nanoseconds before the next attempt."""
+    cdef proxy_t *p = s.proxy
+    cdef uint64_t now = p.reactor.now_ns
+    cdef uint64_t wait, left
+    if s.retry is NULL:
+        return 0
+    if s.fault_until_ns <= now:
+        return retry_pause(s.retry, _attempts(s), &p.rng)
+    wait = s.fault_until_ns - now
+    p.stats.clusters[s.cluster.id].retry_waits += 1
+    left = _left(s)
+    return wait + retry_spread(wait, left - wait if left > wait else 0, &p.rng)
+
+
 cdef void attempt_again(stream_t *s) noexcept nogil:
     cdef proxy_t *p = s.proxy
-    cdef uint64_t pause = 0
+    cdef uint64_t pause
     p.stats.clusters[s.cluster.id].retries += 1
     if s.endpoint is not NULL:
         _set_aside(s)
@@ -132,8 +160,7 @@ cdef void attempt_again(stream_t *s) noexcept nogil:
     s.status = 0
     if s.n_tried >= s.cluster.n or s.n_tried >= TRIED_MAX:
         _begin_anew(s)
-    if s.retry is not NULL:
-        pause = retry_pause(s.retry, _attempts(s), &p.rng)
+    pause = _pause(s)
     if pause == 0:
         stream_try(s)
         return
@@ -160,6 +187,7 @@ cdef void _failed(stream_t *s, int fault, bint may_repeat, uint16_t status, uint
     s.fault = <uint8_t>fault
     s.fault_default = _by_itself(s, fault, 0, may_repeat)
     s.fault_may_repeat = may_repeat and _attempts(s) < TRIED_MAX
+    s.fault_until_ns = 0
     s.fault_status = status
     s.fault_flags = flags
     s.fault_details = details
@@ -306,7 +334,7 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):
         s.bits |= S_CLOSE_UP
     s.fault_status = 0
-    if m.status >= 400 and (s.taps & TAP_ERROR or s.retry is not NULL) and _is_repeated(s, m.status):
+    if m.status >= 400 and (s.taps & TAP_ERROR or s.retry is not NULL) and _is_repeated(s, m):
         attempt_again(s)
         return FILTER_OVER
     if m.status < 500 and _attempts(s) > 1 and (s.retry is NULL or not retry_names(s.retry, FAULT_STATUS, m.status)):
@@ -319,13 +347,28 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     return FILTER_GO
 
 
-cdef bint _is_repeated(stream_t *s, uint16_t status) noexcept nogil:
+cdef void _heed(stream_t *s, const msg_t *m) noexcept nogil:
+    """What the answer asks for is kept if there is the time; else it is the answer, unless a filter says otherwise."""
+    cdef uint64_t wait = retry_after_of(m) * SECOND
+    s.fault_until_ns = 0
+    if wait == 0:
+        return
+    if wait <= s.retry.wait_most_ns and wait < _left(s):
+        s.fault_until_ns = s.proxy.reactor.now_ns + wait
+    elif s.fault_default == AGAIN:
+        s.fault_default = TOO_LATE
+
+
+cdef bint _is_repeated(stream_t *s, const msg_t *m) noexcept nogil:
     """Whether this answer is none, and the request is to be made again. Where filters are to be asked first, they are
     asked later, and fault_status is set."""
     cdef bint may_repeat = _may_send_again(s, s.up)
+    cdef uint16_t status = m.status
     s.fault = FAULT_STATUS
     s.fault_default = _by_itself(s, FAULT_STATUS, status, may_repeat)
     s.fault_may_repeat = may_repeat and _attempts(s) < TRIED_MAX
+    if s.retry is not NULL and s.retry.wait_most_ns != 0:
+        _heed(s, m)
     if s.taps & TAP_ERROR and (status >= 500 or (s.retry is not NULL and retry_names(s.retry, FAULT_STATUS, status))):
         s.fault_status = status
         return False

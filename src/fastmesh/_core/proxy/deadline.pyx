@@ -147,16 +147,23 @@ cdef uint8_t *deadline_put(stream_t *s, uint8_t *to) noexcept nogil:
     return to
 
 
-cdef uint64_t _left_ms(const stream_t *s) noexcept nogil:
+cdef uint64_t deadline_left(const stream_t *s) noexcept nogil:
     cdef uint64_t now = s.proxy.reactor.now_ns
     # The request's own time begins when all of it is here.
     cdef uint64_t until = s.until_ns if s.bits & S_REQUEST_DONE else now + s.timeout_ns if s.timeout_ns != 0 else 0
     if s.deadline_ns != 0 and (until == 0 or s.deadline_ns < until):
         until = s.deadline_ns
-    if until >= now + MOST_NS:
+    if until == 0:
+        return DEADLINE_NONE
+    return until - now if until > now else 0
+
+
+cdef uint64_t _left_ms(const stream_t *s) noexcept nogil:
+    cdef uint64_t left = deadline_left(s)
+    if left >= MOST_NS:
         return MOST_NS // MS
     # Never 0, which is read as no limit.
-    return (until - now) // MS if until >= now + MS else 1
+    return left // MS if left >= MS else 1
 
 
 cdef void _tell(stream_t *s, uint32_t at, uint64_t value, uint32_t width, const char *unit) noexcept nogil:

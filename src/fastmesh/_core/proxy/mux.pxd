@@ -224,6 +224,7 @@ ctypedef struct stream_t:
     uint8_t fault_may_repeat
     uint16_t fault_status     # of the answer that tells of it; of an upstream's answer, 0 = filters are not asked
     uint32_t fault_flags
+    uint64_t fault_until_ns   # its answer asks that there be no further attempt before; 0 = it does not
     const char *fault_details
     const char *fault_why
     uint64_t timeout_ns       # of the request; 0 = none

@@ -1,9 +1,6 @@
 """See outcome.pxd."""
 from libc.stdint cimport uint8_t
-from fastmesh._core.http.edit cimport head_find
-from fastmesh._core.http.msg cimport msg_value
-from fastmesh._core.http.retry_after cimport retry_after_seconds
-from fastmesh._core.http.token cimport HEADER_DATE
+from fastmesh._core.http.retry_after cimport retry_after_of
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.lb.cluster cimport OUTCOME_ANSWERED, OUTCOME_FAILED, OUTCOME_LEFT
 from fastmesh._core.mem.counter cimport FLAG_UT
@@ -18,8 +15,7 @@ cdef void outcome_of_answer(stream_t *s, const msg_t *m, uint64_t took_ns) noexc
     cdef int outcome = OUTCOME_ANSWERED
     if m.status >= 500 or m.status == 429:
         outcome = OUTCOME_FAILED
-        wait_s = retry_after_seconds(msg_value(m, head_find(m, <const uint8_t *>b"retry-after", 11, 0)),
-                                     msg_value(m, m.at[HEADER_DATE]))
+        wait_s = retry_after_of(m)
     s.is_unheard = 0
     s.cluster.ops.observe(s.cluster, s.endpoint, took_ns, outcome, wait_s * SECOND, s.first_ns)
 

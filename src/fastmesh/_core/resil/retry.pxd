@@ -23,6 +23,7 @@ ctypedef struct retry_t:
     uint64_t statuses[4]      # a bit for each from RETRY_STATUS_FIRST on
     uint64_t backoff_ns       # the first pause is at most this
     uint64_t backoff_most_ns  # every pause is at most this
+    uint64_t wait_most_ns     # that an answer may ask for in Retry-After; 0 = it is not listened to
     uint64_t try_ns           # that an attempt may take until its answer begins; 0 = no limit
     uint8_t faults            # a bit for each FAULT_* but FAULT_STATUS
     uint8_t attempts          # in all, the first one counted: 1 to RETRY_ATTEMPTS_MOST
@@ -48,3 +49,9 @@ cdef inline uint64_t retry_pause(const retry_t *r, uint32_t n, uint64_t *rng) no
     if most > r.backoff_most_ns:
         most = r.backoff_most_ns
     return fm_mul_high(rng_next(rng), most)
+
+
+cdef inline uint64_t retry_spread(uint64_t wait_ns, uint64_t left_ns, uint64_t *rng) noexcept nogil:
+    """What is added to a wait that an upstream asked for, up to half of it: all who were told the same would come back
+    at once. `left_ns` is what is left of the request's time after the wait: half of it is kept for the attempt."""
+    return fm_mul_high(rng_next(rng), (wait_ns if wait_ns < left_ns else left_ns) // 2)

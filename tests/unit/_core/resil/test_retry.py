@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmesh import Retry
-from probes.retry_probe import FAULTS, Window, names, pauses
+from probes.retry_probe import FAULTS, Window, names, pauses, spreads
 
 SECOND = 10**9
 NO_ANSWER = {"connect", "connect_timeout", "reset", "protocol", "timeout"}
@@ -49,6 +49,17 @@ def test_no_pause():
 
 def test_the_longest_pause_is_kept_for_the_longest_base():
     assert max(pauses(Retry(attempts=8, backoff=60.0, backoff_max=60.0), 7, seed=1, count=1000)) < 60.0
+
+
+@pytest.mark.parametrize(("left", "most"), [(1e6, 2.0), (4.0, 2.0), (1.0, 0.5)])
+def test_those_who_were_told_the_same_come_back_one_by_one(left, most):
+    found = spreads(4.0, left, seed=3, count=4000)
+    assert 0 <= min(found) < most * 0.01 and most * 0.99 < max(found) < most
+    assert abs(sum(found) / len(found) - most / 2) < most * 0.02
+
+
+def test_a_wait_that_takes_all_the_time_is_not_prolonged():
+    assert set(spreads(4.0, 0.0, seed=3, count=100)) == {0.0}
 
 
 # --- the budget ---------------------------------------------------------------------------------------------------
