@@ -24,6 +24,7 @@ from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.members import members
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
+from fastmesh.snapshot.retries import retries
 
 _MILLISECOND = 1_000_000
 # Descriptors a worker needs besides connections: sockets of control, listeners, log, reactor.
@@ -62,7 +63,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
         [_cluster(i, cluster, config.node, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
-        limits,
+        limits, retries(config),
     ]
     return msgpack.packb(snapshot), registry
 

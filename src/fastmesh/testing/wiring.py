@@ -69,7 +69,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
                 of["listener"], [True, True, ""]]
     packed: bytes = msgpack.packb(
-        [wire.MAGIC, wire.FORMAT, version, [0, None, []], [listener], records, [rules, chains], [[], []]])
+        [wire.MAGIC, wire.FORMAT, version, [0, None, []], [listener], records, [rules, chains], [[], []], [[], [], []]])
     return packed
 
 

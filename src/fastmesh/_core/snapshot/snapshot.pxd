@@ -11,11 +11,12 @@ from fastmesh._core.mem.arena cimport arena_t
 from fastmesh._core.net.addr cimport cidr_t
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
+from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
 cdef enum:
-    SNAPSHOT_FORMAT = 4
+    SNAPSHOT_FORMAT = 5
     PROTOCOL_HTTP = 0
     PROTOCOL_TCP = 1
     FILTER_SLOTS_MAX = 256    # rules of a snapshot
@@ -83,6 +84,8 @@ ctypedef struct snapshot_t:
     uint32_t n_rate_limits, n_limit_lists
     rate_limit_t *rate_limits
     limit_list_t *limit_lists
+    uint32_t n_retries
+    retry_t *retries
     void *filters                 # the worker's table, owned: snapshot_on_free says what becomes of it; NULL = none
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above
