@@ -87,6 +87,7 @@ path compared: /static/v2/x.js
   routes[3] old-clients (routing.yaml:15): no, the header x-build is not at most 99
   routes[4] tenant-by-cookie (routing.yaml:23): takes it
 timeout: none
+retry: failed connects at up to 3 endpoints, lost connections too (budget 20% and 10/s); no rule
 cluster blue (routing.yaml:45), least_request
   127.0.0.1:9003  weight 1  100 %
 ```

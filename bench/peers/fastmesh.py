@@ -47,8 +47,10 @@ CLUSTER = """
 """
 # With its own default line, which is Envoy's.
 LOG = "access_log: {{path: {folder}/access.log, format: text}}"
-# By default what broke is repeated, but no answer with 503. The cluster's connect_attempts, 3, are as many as here.
-RETRIES = "{use: retry-safe, attempts: 3, reasons: [connect_failure, connect_timeout, reset, status]}"
+# Two further attempts at other endpoints, as the others have them, and as they have no budget for these, one that is
+# no bound.
+RETRIES = "{{on: [connect-failure, reset, 503], attempts: 3, per_try_timeout: {patience_ms}ms}}"
+NO_BUDGET = "    retry_budget: {share: 100%, per_second: 100000}\n"
 
 
 def _filters(service: Service) -> list[str]:
@@ -73,12 +75,9 @@ def _routes(service: Service) -> str:
     lines += [
         f"{{match: {{prefix: /, hosts: [service-{k}.test]}}, cluster: app-{k}}}" for k in range(1, service.clusters)
     ]
-    # There is no time limit for one attempt: this one is for all of them, and ends in a 504.
-    patience = f", timeout: {PATIENCE_MS}ms" if service.failing else ""
-    lines.append(f"{{match: {{prefix: /}}, cluster: app-0{patience}}}")
+    retry = f", retry: {RETRIES.format(patience_ms=PATIENCE_MS)}" if service.failing else ""
+    lines.append(f"{{match: {{prefix: /}}, cluster: app-0{retry}}}")
     filters = [] if _is_aside(service) else _filters(service)
-    if service.failing:
-        filters.append(RETRIES)
     above = f"filters: [{', '.join(filters)}]\n    " if filters else ""
     return f"{above}routes:" + "".join(f"\n      - {line}" for line in lines)
 
@@ -110,7 +109,10 @@ class Fastmesh(Peer):
             port=port,
             protocol=service.protocol,
             target=_routes(service) if service.protocol == "http" else "cluster: app-0",
-            clusters="".join(CLUSTER.format(number=k, endpoints=endpoints) for k in range(service.clusters)),
+            clusters="".join(
+                CLUSTER.format(number=k, endpoints=endpoints) + (NO_BUDGET if service.failing else "")
+                for k in range(service.clusters)
+            ),
         )
         fresh = path.with_suffix(".new")
         fresh.write_text(text)

@@ -22,6 +22,7 @@ from fastmesh._core.mem.counter import FLAGS
 from fastmesh._core.play.stage import left
 from fastmesh._core.worker import DRAINED, SnapshotRefused, Worker
 from fastmesh.filters.filter import Filter
+from fastmesh.observe.families import RETRIED_FOR
 from probes import mem_probe, wire
 from probes.playbook import END, CompletionKernel, Kernel, Socket
 
@@ -264,6 +265,8 @@ class Play:
         self.is_tcp = False
         self.trusted = [[4, 8, b"\x7f".ljust(16, b"\0")], [1, 0, bytes(16)]]
         self.deadlines: list[Any] = [False, False, ""]
+        self.retry: dict[str, Any] | None = None
+        self.budget: list[int] = []
         self.is_gone = False          # the listener is not in the snapshot
         self.n_listeners = 1          # alike but for their numbers
         self.peers: list[Client] = []
@@ -314,6 +317,11 @@ class Play:
         self.routes.append(wire.route(path, cluster=index, timeout=ns(timeout), **options))
         return self
 
+    def retrying(self, **rule: Any) -> "Play":
+        """All routes have this rule: as probes/wire.retry."""
+        self.retry = {key: ns(value) if isinstance(value, str) else value for key, value in rule.items()}
+        return self
+
     def logged(self, *fields: tuple[int, str]) -> "Play":
         """One line per exchange: fields of proxy/access_log.pxd with spaces between them."""
         self.log_ops = []
@@ -359,6 +367,11 @@ class Play:
         return [limits, [[i, at, places] for i in range(self.n_listeners) for at in range(-1, len(routes))
                          if (places := own if at < 0 else theirs)]]
 
+    def retries(self, n_routes: int) -> list[Any]:
+        rules = [wire.retry(**self.retry)] if self.retry is not None else []
+        return [rules, [[i, at, 0] for i in range(self.n_listeners) for at in range(n_routes) if rules],
+                [[i, *self.budget] for i in range(len(self.clusters)) if self.budget]]
+
     def report(self, what: str, phase: str, text: str) -> None:
         self.reports.append((what, phase, text))
 
@@ -380,7 +393,7 @@ class Play:
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
                       [] if self.is_tcp else routes, self.chain("listener"),
                       self.deadlines] for i in range(self.n_listeners)]
-        return wire.pack(["fmsn", 4, self.version, [self.most_connections, self.log_ops, []],
+        return wire.pack(["fmsn", 5, self.version, [self.most_connections, self.log_ops, []],
                           [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())],
                           [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes),
                           [[i, at, self.faults] for i in range(len(listeners)) for at in range(len(routes))
@@ -388,7 +401,8 @@ class Play:
                           [[i, at, [[match, share, list(self.clusters).index(to), suffix]
                                     for match, share, to, suffix in self.mirrors]]
                            for i in range(len(listeners)) for at in range(len(routes))
-                           if self.mirrors and not self.is_gone and not self.is_tcp]])
+                           if self.mirrors and not self.is_gone and not self.is_tcp],
+                          [[], [], []] if self.is_gone or self.is_tcp else self.retries(len(routes))])
 
     def table(self) -> Table | None:
         return Table(self.slots) if self.slots else None
@@ -587,6 +601,8 @@ class Play:
             row = self.stage.cluster_row(list(self.clusters).index(which))
             if column.startswith("class_"):
                 return int(row["class_"][int(column[-1])])
+            if column.startswith("retried_"):
+                return int(row["retried"][RETRIED_FOR.index(column.removeprefix("retried_"))])
             return int(row[column])
         if kind == "endpoint":
             return int(self.stage.endpoint_row(next(i for (_, e), i in self.rows.items() if e == which))[column])

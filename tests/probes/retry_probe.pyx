@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastmesh._core.filter.retry_rule cimport Retry
 from fastmesh._core.mem.window cimport window_add, window_t, window_turn
-from fastmesh._core.resil.budget cimport budget_earn, budget_spend
+from fastmesh._core.resil.budget cimport BUDGET_RATE, BUDGET_SHARE, budget_earn, budget_spend
 from fastmesh._core.resil.retry cimport (
     FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT, retry_names,
     retry_pause, retry_spread)
@@ -21,11 +21,11 @@ cdef class Window:
         window_turn(&self.w, now_ns)
         return self.w.sum
 
-    def earn(self, uint64_t now_ns):
-        budget_earn(&self.w, now_ns)
+    def earn(self, uint64_t now_ns, uint32_t share=BUDGET_SHARE):
+        budget_earn(&self.w, share, now_ns)
 
-    def spend(self, uint64_t now_ns):
-        return budget_spend(&self.w, now_ns)
+    def spend(self, uint64_t now_ns, uint32_t rate=BUDGET_RATE):
+        return budget_spend(&self.w, rate, now_ns)
 
 
 def names(Retry rule, str fault, uint32_t status=0):

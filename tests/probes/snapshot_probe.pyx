@@ -256,6 +256,21 @@ cdef class Snapshot:
                                  for j in range(s.injection_lists[i].n)] for i in range(s.n_injection_lists)],
             "mirror_lists": [[self._mirror(&s.mirror_lists[i].rules[j]) for j in range(s.mirror_lists[i].n)]
                              for i in range(s.n_mirror_lists)],
+            "retries": [self._retry(i) for i in range(s.n_retries)],
+            "retried": [(i, j, s.listeners[i].routes.routes[j].retry - 1) for i in range(s.n_listeners)
+                        for j in range(s.listeners[i].routes.n) if s.listeners[i].routes.routes[j].retry != 0],
+            "budgets": [(s.clusters[i].budget_share, s.clusters[i].budget_rate) for i in range(s.n_clusters)],
+        }
+
+    def _retry(self, uint32_t i):
+        r = &self.s.retries[i]
+        return {
+            "attempts": r.attempts, "faults": r.faults, "is_route": r.is_route,
+            "statuses": [status for status in range(400, 600)
+                         if r.statuses[(status - 400) // 64] >> ((status - 400) % 64) & 1],
+            "headers": [span_bytes(r.headers[j].ptr, r.headers[j].len) for j in range(r.n_headers)],
+            "backoff": r.backoff_ns, "backoff_max": r.backoff_most_ns, "wait": r.wait_most_ns, "try": r.try_ns,
+            "non_idempotent": r.non_idempotent, "told": r.is_told, "of_retries": r.of_retries,
         }
 
     cdef tuple _injection(self, const injection_t *one):

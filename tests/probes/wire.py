@@ -81,12 +81,21 @@ def limit(name: str = "l", row: int = 0, token: int = SECOND, burst: int = 1, ke
             f"local_rate_limited{{{name}}}", f"the rate limit {name} allows no more"]
 
 
+def retry(attempts: int = 2, faults: int = 0, statuses: Iterable[int] = (), headers: Iterable[str] = (),
+          backoff: int = 0, backoff_max: int = 0, wait: int = 0, each: int = 0, non_idempotent: bool = False,
+          told: bool = True, of_retries: bool = False) -> list[Any]:
+    return [attempts, faults, list(statuses), list(headers), backoff, backoff_max, wait, each, non_idempotent, told,
+            of_retries]
+
+
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
              log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = (),
              limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = (),
-             faults: Iterable[Any] = (), mirrors: Iterable[Any] = ()) -> list[Any]:
-    return ["fmsn", 4, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
-            [list(rules), list(chains)], [list(limits), list(uses)], list(faults), list(mirrors)]
+             faults: Iterable[Any] = (), mirrors: Iterable[Any] = (),
+             retries: Iterable[Any] = ((), (), ())) -> list[Any]:
+    return ["fmsn", 5, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
+            [list(rules), list(chains)], [list(limits), list(uses)], list(faults), list(mirrors),
+            [list(part) for part in retries]]
 
 
 def pack(whole: Any) -> bytes:

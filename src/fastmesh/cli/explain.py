@@ -32,9 +32,11 @@ from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile
 from fastmesh.snapshot.members import members
 from fastmesh.snapshot.registry import Registry
+from fastmesh.snapshot.retries import retry_of
 from fastmesh.units import format_duration, format_percent
 
 _MOST = 40              # routes and endpoints that are listed
+_IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")      # RFC 9110 section 9.2.2
 _REFUSED = {
     "none": "404: no route takes it",
     "bad path": "400: the path has a broken percent escape or an encoded NUL",
@@ -231,7 +233,38 @@ class _Explanation:
             yield f"rewrite: {_given(route.rewrite)}"
         timeout = self.listener.timeouts.request if route.timeout is None else route.timeout
         yield f"timeout: {format_duration(timeout) if timeout else 'none'}"
+        yield self._retry(at, route, self.config.clusters[cluster])
         yield from self._cluster(cluster, self.config.clusters[cluster])
+
+    def _retry(self, at: int, route: Route, cluster: Cluster) -> str:
+        """What is tried again, and who says so."""
+        budget = f"{format_percent(cluster.retry_budget.share)} and {cluster.retry_budget.per_second}/s"
+        connects = f"failed connects at up to {cluster.connect_attempts} endpoints"
+        rule = retry_of(self.listener, route)
+        is_safe = self.request.method in _IDEMPOTENT
+        if rule is None:
+            lost = f", lost connections too (budget {budget})" if is_safe else ""
+            return f"retry: {connects}{lost}; no rule"
+        path: Path = ("listeners", self.at, "retry") if route.retry is None else (
+            "listeners", self.at, "routes", at, "retry")
+        if rule.attempts == 1:
+            return f"retry ({self._place(path)}): {connects}, nothing else"
+        named = [str(condition) for condition in rule.on]
+        named += [f"the field {header}" for header in rule.headers]
+        limit = ""
+        if rule.per_try_timeout is not None:
+            named += [] if "timeout" in named else ["timeout"]
+            limit = f", each at most {format_duration(rule.per_try_timeout)}"
+        said = f"retry ({self._place(path)}): {rule.attempts} attempts in all{limit}, after {', '.join(named)}"
+        if not (is_safe or rule.non_idempotent):
+            said += f"; as {self.request.method} is not safe to repeat, only what was not sent"
+        if not rule.of_retries and self._is_retry():
+            said += "; not this request, which is another proxy's further attempt"
+        return f"{said}; {connects}; budget {budget}"
+
+    def _is_retry(self) -> bool:
+        return any(name.lower() == "x-envoy-attempt-count" and value.isdigit() and int(value) > 1
+                   for name, value in self.request.fields)
 
     def _split(self, route: Route) -> str:
         weights = route.clusters or {}

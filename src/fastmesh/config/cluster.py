@@ -10,6 +10,7 @@ from fastmesh.config.discovery import DiscoveryUse
 from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Count, Duration, Label, Name, Section, shown
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.load_balancer import LoadBalancer, plain
+from fastmesh.config.retry import RetryBudget
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
@@ -104,6 +105,10 @@ class Cluster(Section):
     connect_attempts: Annotated[int, Count(1, 8), Field(
         description="Endpoints tried for one request, the first included: when connecting fails, or when one "
                     "ends before it answered and the request may be repeated.")] = 3
+    retry_budget: Annotated[RetryBudget, OR_DEFAULT, Field(
+        description="How many further attempts there are in all, whoever asks for them; those that `connect_attempts` "
+                    "gives after failed connects are free.")
+    ] = Field(default_factory=RetryBudget)
     avoid: Annotated[Avoid, OR_DEFAULT, Field(
         description="How long an endpoint that could not be connected to is left alone.")
     ] = Field(default_factory=Avoid)

@@ -23,6 +23,7 @@ from fastmesh.config.fields import (
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.network import parse_network
 from fastmesh.config.rate_limit import MAX_ON_WAY, RateLimit
+from fastmesh.config.retry import Retry
 from fastmesh.config.route import Route
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration, parse_size
@@ -31,8 +32,8 @@ MAX_ROUTES = 16_384
 # Fields that the proxy itself reads or writes.
 _NO_DEADLINE = frozenset((
     "connection", "content-length", "content-type", "date", "expect", "forwarded", "grpc-timeout", "host", "keep-alive",
-    "server", "te", "traceparent", "trailer", "transfer-encoding", "upgrade", "via", "x-envoy-expected-rq-timeout-ms",
-    "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"))
+    "server", "te", "traceparent", "trailer", "transfer-encoding", "upgrade", "via", "x-envoy-attempt-count",
+    "x-envoy-expected-rq-timeout-ms", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"))
 _OWN_MACHINE = [parse_network("127.0.0.0/8"), parse_network("::1/128"), parse_network("unix")]
 
 
@@ -133,6 +134,9 @@ class Listener(Section):
         description="Limits of every request that comes in here, asked in order before anything else: names of "
                     "`rate_limits`, or limits in place. At most 8, those of a route included.",
         max_length=MAX_ON_WAY, examples=[["per-client"]])] = []  # noqa: RUF012
+    retry: Annotated[Retry | None, Field(
+        description="What is tried again of the requests of those routes that have no `retry` of their own.",
+        examples=[{"per_try_timeout": "500ms"}])] = None
     backlog: Annotated[int, Count(1, 65_535), Field(
         description="Connections that the kernel keeps waiting to be accepted; the kernel's own limit "
                     "(`net.core.somaxconn`) applies too.")] = 4096

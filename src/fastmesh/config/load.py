@@ -15,6 +15,7 @@ from fastmesh.config.limits import check_limits
 from fastmesh.config.listener import Listener
 from fastmesh.config.model import Config
 from fastmesh.config.report import problems_of
+from fastmesh.config.retry_checks import check_retries
 from fastmesh.config.source import Source, read_source
 from fastmesh.config.warn import warnings_of
 from fastmesh.config.yaml_tree import Tree, Value, compose
@@ -68,6 +69,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         problems += check_balancing(tree)
         problems += check_filters(tree)
         problems += check_limits(tree)
+        problems += check_retries(tree)
         if look is not None:
             looked = look(tree)
             problems += looked.problems

@@ -12,6 +12,7 @@ from fastmesh.config.match import Match
 from fastmesh.config.mirror import MAX_MIRRORS, Mirror
 from fastmesh.config.rate_limit import MAX_ON_WAY, RateLimit
 from fastmesh.config.redirect import Redirect
+from fastmesh.config.retry import Retry
 from fastmesh.config.rewrite import Rewrite
 from fastmesh.config.split import Sticky
 
@@ -61,6 +62,11 @@ class Route(Section):
     timeout: Annotated[Annotated[int, Duration()] | None, Field(
         description="From the whole request received to the whole answer sent; then 504. 0 is no limit. The "
                     "listener's `timeouts.request` when left out.", examples=["15s"])] = None
+    retry: Annotated[Retry | None, Field(
+        description="What is tried again of the requests that this route takes, in place of the listener's `retry`. "
+                    "With neither, connects that fail are, and requests of a safe method whose connection was lost: "
+                    "at other endpoints, as many as the cluster's `connect_attempts` says. See [retries](retries.md).",
+        examples=[{"on": ["reset", 503], "attempts": 3}])] = None
     filters: Annotated[list[FilterUse], LIST, Field(
         description="Filters of the requests that this route takes, in order, between those of the listener and those "
                     "of the cluster.", max_length=MAX_CHAIN, examples=[["tenant"]])] = []  # noqa: RUF012

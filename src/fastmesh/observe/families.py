@@ -100,6 +100,11 @@ CLUSTERS = {
 RESPONSES = Family("fastmesh_cluster_responses_total", "counter",
                    "Answers of endpoints by class; \"none\" for requests that got none of theirs.",
                    ("cluster", "code_class"))
+RETRIED_FOR = ("connect", "reset", "protocol", "status", "timeout")
+RETRIED = Family("fastmesh_cluster_attempts_again_total", "counter",
+                 "Further attempts by what was wrong with the one before: a failed `connect`, a `reset`, an answer "
+                 "that is no HTTP (`protocol`), an answer's `status` or a field of it, a `timeout` of the attempt.",
+                 ("cluster", "reason"))
 PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
                     "Time in the proxy itself: from the arrival of a head to its leaving, the request's and the "
                     "answer's together; connecting apart.", _CLUSTER)
@@ -290,7 +295,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
      "proxy does not know it. Rows of one label set are summed.", ISTIO_HTTP),
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
-    ("Clusters", "", (*CLUSTERS.values(), RESPONSES, PROXY_TIME, UPSTREAM_TIME)),
+    ("Clusters", "", (*CLUSTERS.values(), RESPONSES, RETRIED, PROXY_TIME, UPSTREAM_TIME)),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",
      "Load balancers in Python count as filters, with the phases `weights` and `pick`. Seconds are those of the "

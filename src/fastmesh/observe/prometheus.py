@@ -223,6 +223,7 @@ def _listeners(scene: Scene) -> Iterator[str]:
 def _clusters(scene: Scene) -> Iterator[str]:
     columns: dict[str, Values] = {name: [] for name in families.CLUSTERS}
     answers: Values = []
+    again: Values = []
     active: Values = []
     requests: Values = []
     times: dict[str, list[tuple[str, list[int], float | int]]] = {"proxy": [], "wait": []}
@@ -234,6 +235,8 @@ def _clusters(scene: Scene) -> Iterator[str]:
         for hundred in range(6):
             code_class = f"{hundred}xx" if hundred else "none"
             answers.append((labels_text(("cluster", "code_class"), (name, code_class)), found[f"class_{hundred}"]))
+        for reason in families.RETRIED_FOR:
+            again.append((labels_text(("cluster", "reason"), (name, reason)), found[f"retried_{reason}"]))
         envoy = labels_text(("cluster_name",), (name,))
         active.append((envoy, found["connections"]))
         requests.append((envoy, found["requests"]))
@@ -243,6 +246,7 @@ def _clusters(scene: Scene) -> Iterator[str]:
     for column, values in columns.items():
         yield from _simple(families.CLUSTERS[column], values)
     yield from _simple(families.RESPONSES, answers)
+    yield from _simple(families.RETRIED, again)
     seconds = tuple(us / 1e6 for us in TIME_US_BOUNDS)
     yield from _histogram(families.PROXY_TIME, seconds, times["proxy"])
     yield from _histogram(families.UPSTREAM_TIME, seconds, times["wait"])

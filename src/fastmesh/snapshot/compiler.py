@@ -26,6 +26,7 @@ from fastmesh.snapshot.members import members
 from fastmesh.snapshot.mirrors import mirrors
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
+from fastmesh.snapshot.retries import retries
 
 _MILLISECOND = 1_000_000
 # Descriptors a worker needs besides connections: sockets of control, listeners, log, reactor.
@@ -69,6 +70,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         limits,
         injected,
         copied,
+        retries(config),
     ]
     return msgpack.packb(snapshot), registry
 

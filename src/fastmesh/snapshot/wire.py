@@ -5,7 +5,8 @@ Text is msgpack str or bin, durations are whole nanoseconds (0 = none, unless no
 clusters are places in the snapshot's list of clusters, -1 for none. A change of any place is a new
 FORMAT.
 
-    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors]
+    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
+                 retries]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
@@ -55,6 +56,12 @@ FORMAT.
     key       = [[source, name], …]             source: of KEY_SOURCES
     use       = [listener, route, [limit, …]]   places; route -1: the listener's own, which come before its routes'
 
+    retries   = [rules, uses, budgets]
+    rule      = [attempts, faults, statuses, headers, backoff, backoff_max, wait, try, non_idempotent, told,
+                 of_retries]                    faults: a bit for each FAULT_* of _core/resil/retry
+    use       = [listener, route, rule]         places
+    budget    = [cluster, share in millionths, attempts a second]    others have 200000 and 10
+
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are
 never 0: no limit is UNLIMITED.
@@ -63,7 +70,7 @@ never 0: no limit is UNLIMITED.
 from typing import Any, NotRequired, TypedDict
 
 MAGIC = "fmsn"
-FORMAT = 4
+FORMAT = 5
 UNLIMITED = (1 << 32) - 1
 # Places.
 VERSION = 2

@@ -59,6 +59,8 @@ def said(file: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
 
 
 WEB = ["listener web (f:2), 127.0.0.1:8080"]
+POSTED = "retry: failed connects at up to 3 endpoints; no rule"
+RETRY = "retry: failed connects at up to 3 endpoints, lost connections too (budget 20% and 10/s); no rule"
 APP = ["cluster app (f:31), least_request", "  127.0.0.1:9000  weight 1  25 %", "  127.0.0.1:9001  weight 3  75 %"]
 
 
@@ -66,21 +68,22 @@ def test_the_whole_way(file, capsys):
     assert said(file, capsys, "PUT", "http://x:8080/api/./x?q=1") == (0, [
         "PUT /api/./x?q=1, host x:8080, from 127.0.0.1", *WEB, "path compared: /api/x",
         "  routes[0] route-0 (f:5): no, the path does not begin with /admin", "  routes[1] writes (f:7): takes it",
-        "timeout: none", *APP])
+        "timeout: none", RETRY, *APP])
 
 
 @pytest.mark.parametrize(("arguments", "code", "tail"), [
     (["GET", "/api/x"], 0, ["  routes[1] writes (f:7): no, the method GET is none of POST, PUT",
                             "  routes[2] route-2 (f:10): takes it", "answer 403, the response of the route"]),
     (["GET", "/admin", "--source", "11.0.0.1"], 1, None),
-    (["GET", "/admin", "--source", "10.0.0.1"], 0, ["  routes[0] route-0 (f:5): takes it", "timeout: none", *APP]),
+    (["GET", "/admin", "--source", "10.0.0.1"], 0,
+     ["  routes[0] route-0 (f:5): takes it", "timeout: none", RETRY, *APP]),
     (["GET", "/oldest", "-H", "X-V: 3"], 0, ["  routes[3] route-3 (f:12): takes it",
                                              "answer 302, a redirect: path /new"]),
     (["GET", "//users/7?q", "-H", "host: a.ex.test", "-H", "cookie: t=blue"], 0,
-     ["  routes[4] route-4 (f:14): takes it", "timeout: none", "cluster empty (f:33), least_request",
+     ["  routes[4] route-4 (f:14): takes it", "timeout: none", RETRY, "cluster empty (f:33), least_request",
       "  no endpoint: answer 503"]),
     (["POST", "/a.B/C", "-H", "content-type: application/grpc"], 0,
-     ["  routes[5] route-5 (f:16): takes it", "timeout: none", *APP]),
+     ["  routes[5] route-5 (f:16): takes it", "timeout: none", POSTED, *APP]),
     (["GET", "/s", "-H", "x-user: 1"], 0, None),
     (["GET", "/%zz"], 1, ["answer 400: the path has a broken percent escape or an encoded NUL"]),
     (["GET", "/api%2fx"], 1, None),
@@ -126,8 +129,8 @@ def test_a_split(file, capsys):
         code, lines = said(file, capsys, "GET", "/s", "--listener", "web", "-H", f"x-user: {user}")
         assert code == 0
         at = lines.index("split by the header x-user: app 90 %, empty 10 %")
-        assert lines[at + 1:at + 3] == ["rewrite: prefix /t, host a.b", "timeout: 2s"]
-        ends.add(lines[at + 3])
+        assert lines[at + 1:at + 4] == ["rewrite: prefix /t, host a.b", "timeout: 2s", RETRY]
+        ends.add(lines[at + 4])
         assert said(file, capsys, "GET", "/s", "--listener", "web", "-H", f"x-user: {user}", "--seed", "7")[1] == lines
     assert ends == {"cluster app (f:31), least_request", "cluster empty (f:33), least_request"}
 
@@ -196,7 +199,7 @@ clusters:
     assert (code, lines[2:]) == (0, [
         "path compared: /a", "rate limits of the listener are asked before: they may refuse the request",
         "  routes[0] route-0 (f:6): takes it", "rate limits of the route are asked: they may refuse the request",
-        "timeout: none", "cluster a (f:16), the policy least-latency above round_robin",
+        "timeout: none", RETRY, "cluster a (f:16), the policy least-latency above round_robin",
         "  the policy file finds its endpoints: which ones is not known here"])
     _, lines = said(file, capsys, "GET", "/b")
     assert [line for line in lines if line.startswith(("fault", "mirror"))] == [
@@ -208,6 +211,38 @@ clusters:
     assert (code, lines[-6:]) == (0, [
         "cluster b (f:17), maglev", "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
         "  127.0.0.1:3  weight 1  50 %", "  127.0.0.1:4  weight 1  50 %"])
+
+
+RULES = """\
+listeners:
+  - name: web
+    address: 127.0.0.1:8080
+    retry: {attempts: 3, per_try_timeout: 500ms, headers: [x-again]}
+    routes:
+      - {match: {prefix: /own}, cluster: a, retry: {on: [5xx], non_idempotent: true, of_retries: true}}
+      - {match: {prefix: /once}, cluster: a, retry: {attempts: 1}}
+      - {match: {prefix: /}, cluster: a}
+clusters:
+  - {name: a, endpoints: ["127.0.0.1:2"], connect_attempts: 2, retry_budget: {share: 5%, per_second: 1}}
+"""
+
+
+@pytest.mark.parametrize(("method", "path", "more", "line"), [
+    ("GET", "/", [], "retry (f:4): 3 attempts in all, each at most 500ms, after connect-failure, reset, 503, the field "
+     "x-again, timeout; failed connects at up to 2 endpoints; budget 5% and 1/s"),
+    ("POST", "/", ["-H", "x-envoy-attempt-count: 2"],
+     "retry (f:4): 3 attempts in all, each at most 500ms, after connect-failure, reset, 503, the field x-again, "
+     "timeout; as POST is not safe to repeat, only what was not sent; not this request, which is another proxy's "
+     "further attempt; failed connects at up to 2 endpoints; budget 5% and 1/s"),
+    ("POST", "/own", ["-H", "x-envoy-attempt-count: 2"],
+     "retry (f:6): 2 attempts in all, after 5xx; failed connects at up to 2 endpoints; budget 5% and 1/s"),
+    ("GET", "/once", [], "retry (f:7): failed connects at up to 2 endpoints, nothing else"),
+])
+def test_what_is_tried_again(tmp_path, capsys, method, path, more, line):
+    file = tmp_path / "mesh.yaml"
+    file.write_text(RULES)
+    code, lines = said(file, capsys, method, path, *more)
+    assert code == 0 and line in lines, lines
 
 
 def test_the_example_of_the_documents(capsys, monkeypatch):

@@ -124,15 +124,16 @@ WRONG: list[tuple[str, str, str, str]] = [
      "filters and rate_limits",
      "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
-     "name, address, protocol, direction, cluster, routes, filters, rate_limits, backlog, plain_answers, "
+     "name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, "
      "trusted_clients, via, deadlines, limits and timeouts", "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
      "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
      "connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
-     "max_requests_per_connection, connect_attempts, avoid and filters", "write load_balancer"),
+     "max_requests_per_connection, connect_attempts, retry_budget, avoid and filters", "write load_balancer"),
     ("    load_balancer: least_request", "    x: 1", "f:22:5: clusters[0]: unknown key 'x', allowed: name, "
      "load_balancer, balancing, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, "
-     "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, avoid and filters", "remove it"),
+     "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, retry_budget, avoid and "
+     "filters", "remove it"),
     ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address, "
      "weight, priority and zone", "write weight"),
     ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: "
@@ -144,7 +145,7 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    address: 127.0.0.1:8080\n", "", "f:6:5: listeners[0]: the key 'address' of 'web' is missing",
      "add it, as address: 127.0.0.1:8080"),
     ("    address: 127.0.0.1:8080\n", "    adress: 127.0.0.1:8080\n", "f:7:5: listeners[0]: unknown key 'adress', "
-     "allowed: name, address, protocol, direction, cluster, routes, filters, rate_limits, backlog, plain_answers, "
+     "allowed: name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, "
      "trusted_clients, via, deadlines, limits and timeouts", "write address"),
     ("{address: 127.0.0.1:9001, weight: 2}", "{weight: 2}",
      "f:23:33: clusters[0].endpoints[1]: the key 'address' is missing", "add it, as address: 127.0.0.1:9000"),

@@ -18,5 +18,7 @@ cdef class Retry:
 
 # For requests that are tried once.
 cdef const retry_t *retry_never() noexcept
+# That of a route, as an author would write it; what answers it names by their fields is left out.
+cdef Retry retry_of_route(const retry_t *r)
 # As the settings of a cluster say by themselves: so many endpoints, no pause.
 cdef Retry retry_by_settings(uint32_t connect_attempts)

@@ -57,6 +57,7 @@ cdef class Retry:
         self.c.backoff_ns = <uint64_t>(self.backoff * 1e9)
         self.c.backoff_most_ns = <uint64_t>(self.backoff_max * 1e9)
         self.c.non_idempotent = self.non_idempotent
+        self.c.is_told = self.attempts > 1
 
     cdef frozenset _conditions(self, on):
         cdef frozenset named
@@ -152,6 +153,24 @@ def retry_heard(list told not None):
 
 cdef const retry_t *retry_never() noexcept:
     return &NEVER
+
+
+cdef Retry retry_of_route(const retry_t *r):
+    cdef uint32_t place
+    # Failed connects always are.
+    cdef set on = {"connect-failure"}
+    if r.faults >> FAULT_RESET & 1:
+        on.add("reset")
+    if r.faults >> FAULT_PROTOCOL & 1:
+        on.add("protocol-error")
+    if r.faults >> FAULT_TIMEOUT & 1 and r.try_ns != 0:
+        on.add("timeout")
+    for place in range(RETRY_STATUS_LAST - RETRY_STATUS_FIRST + 1):
+        if r.statuses[place >> 6] >> (place & 63) & 1:
+            on.add(place + RETRY_STATUS_FIRST)
+    return Retry(r.attempts, on, backoff=r.backoff_ns / 1e9, backoff_max=r.backoff_most_ns / 1e9,
+                 per_try_timeout=r.try_ns / 1e9 if r.try_ns != 0 else None, non_idempotent=bool(r.non_idempotent),
+                 retry_after_max=r.wait_most_ns / 1e9)
 
 
 cdef Retry retry_by_settings(uint32_t connect_attempts):

@@ -6,6 +6,7 @@ else bytes: the host decodes them as the views do, and has them raw as well.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 from fastmesh._core.filter.headers cimport Headers
+from fastmesh._core.filter.retry_rule cimport retry_of_route
 from fastmesh._core.filter.view cimport Request, Response
 from fastmesh._core.filter.headers import ViewClosed
 from fastmesh._core.http.edit cimport head_find
@@ -306,7 +307,9 @@ cdef int _rule(Request r) except -1:
     """That of the request, nil for a single attempt, or how many endpoints its cluster's settings give it."""
     cdef stream_t *s = r.s
     if s.retry is not NULL:
-        if r._retry is None:
+        if s.retry.is_route:
+            _packed(pack(retry_of_route(s.retry)._told()))
+        elif r._retry is None:
             _byte(NIL)
         else:
             _packed(pack(r._retry._told()))

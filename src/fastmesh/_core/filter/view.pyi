@@ -148,8 +148,9 @@ class Request:
     """Seconds from the request received to the answer sent; None is no limit. May be set as `cluster`."""
     retry: Retry | None
     """After which failures it is tried again, and how often. None: it is not, whatever failed, a connect that was
-    refused included. Before anybody sets it: as the settings of the cluster say, which is after a connect that failed
-    or a connection that was lost, at endpoints that were not tried yet, `connect_attempts` in all. May be set as
+    refused included. Before anybody sets it: the rule of the route or its listener, without the fields of answers that
+    it may name; else as the settings of the cluster say, which is after a connect that failed or a connection that was
+    lost, at endpoints that were not tried yet, `connect_attempts` in all. May be set as
     `cluster`. A filter that decides in `on_upstream_error` comes before it."""
     def split(self, weights: Mapping[str, float], by: str | bytes | None = None) -> str:
         """Choose one of several clusters by weight, set `cluster` to it, and return its name::

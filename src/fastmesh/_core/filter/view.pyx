@@ -5,7 +5,7 @@ from fastmesh._core.filter import headers as headers_module
 from fastmesh._core.filter.headers import HeaderError, ViewClosed, cookies_of  # no-cython-lint
 from fastmesh._core.filter.answer cimport answer_body, answer_is_bodiless, answer_status
 from fastmesh._core.filter.headers cimport headers_of, text_of
-from fastmesh._core.filter.retry_rule cimport Retry, retry_by_settings, retry_never
+from fastmesh._core.filter.retry_rule cimport Retry, retry_by_settings, retry_never, retry_of_route
 from fastmesh._core.filter.split cimport cluster_place, split_choose
 from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait  # no-cython-lint
 from fastmesh._core.filter.chain cimport STAGES_MAX, Slot
@@ -321,6 +321,8 @@ cdef class Request(View):
         cdef stream_t *s = self.alive()
         if s.retry is NULL and s.cluster is not NULL:
             return retry_by_settings(s.cluster.max_connect_attempts)
+        if self._retry is None and s.retry is not NULL and s.retry.is_route:
+            return retry_of_route(s.retry)
         return self._retry
 
     @retry.setter

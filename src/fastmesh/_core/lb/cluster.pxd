@@ -84,6 +84,8 @@ ctypedef struct cluster_t:
     uint32_t max_requests         # in flight, per worker
     uint32_t max_requests_per_connection  # 0 = no limit
     uint32_t max_connect_attempts # endpoints tried for one request, the first included
+    uint32_t budget_share         # of further attempts: what resil/budget takes
+    uint32_t budget_rate
     uint64_t avoid_base_ns        # back-off of an endpoint that could not be connected to
     uint64_t avoid_max_ns
     uint8_t send_proxy_host       # reserved for Host rewriting: 0 = pass the client's Host

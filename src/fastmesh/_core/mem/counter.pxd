@@ -134,7 +134,8 @@ ctypedef struct cluster_row_t:
     uint64_t try_timeouts         # attempts that took longer than one may
     uint64_t retry_waits          # further attempts that were put off as an answer's Retry-After said
     uint64_t retry_too_late       # failures that would have been retried, had Retry-After asked for less time
-    uint64_t reserved[5]
+    uint64_t retried[5]           # further attempts by what was wrong with the one before: RETRIED_*
+    uint64_t reserved[8]
     uint64_t proxy_count, proxy_sum_ns      # time spent in this process
     uint64_t proxy[24]                      # buckets of STATS_TIME_BOUNDS + 1
     uint64_t wait_count, wait_sum_ns        # time waiting for the upstream, to the first byte

@@ -137,6 +137,7 @@ CLUSTER_COLUMNS = (
     "connect_timeout", "retries", "overflow", "no_endpoint", "resets", "timeouts", "bytes_sent", "bytes_received",
     "class_0", "class_1", "class_2", "class_3", "class_4", "class_5", "retry_success", "retry_limit_exceeded",
     "retry_overflow", "try_timeouts", "retry_waits", "retry_too_late",
+    "retried_connect", "retried_reset", "retried_protocol", "retried_status", "retried_timeout",
 )
 ENDPOINT_COLUMNS = (
     "active", "connections", "total", "failures", "connect_failures", "ewma_ns", "avoid_until_ns",

@@ -1,8 +1,9 @@
 """What becomes of a request at its endpoint: connected or not, answered or not; and whether there is another attempt.
 
-Who decides: a filter (TAP_ERROR) that says something; else the request's own rule (stream_t.retry); else the settings
-of the cluster. A further attempt takes from the cluster's budget (resil/budget), but for those that the settings give
-after a failed connect: nothing was sent, and the endpoint is left alone for a while. A connection that the endpoint had
+Who decides: a filter (TAP_ERROR) that says something; else the request's own rule (stream_t.retry), which a filter has
+set, or its route; else the settings of the cluster, which a route's rule leaves failed connects to. A further attempt
+takes from the cluster's budget (resil/budget), but for those that the settings give after a failed connect: nothing was
+sent, and the endpoint is left alone for a while. A connection that the endpoint had
 closed while it was idle is replaced in any case, and is no attempt (docs/decisions/the-keep-alive-race.md).
 """
 from libc.stdint cimport uint32_t

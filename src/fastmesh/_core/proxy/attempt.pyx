@@ -1,5 +1,6 @@
 """See attempt.pxd."""
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from fastmesh._core.http.edit cimport head_find
 from fastmesh._core.http.msg cimport FRAME_CLOSE, MSG_CLOSE, MSG_KEEPALIVE
 from fastmesh._core.http.retry_after cimport retry_after_of
 from fastmesh._core.http.token cimport method_is_idempotent
@@ -9,6 +10,7 @@ from fastmesh._core.lb.cluster cimport endpoint_is_usable
 from fastmesh._core.mem.counter cimport (
     FLAG_OM, FLAG_UC, FLAG_UF, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT, G_PENDING_TIMEOUT, G_RETRY_CONNECT,
     G_RETRY_REUSED, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
+from fastmesh._core.proxy.attempt_mark cimport attempt_mark_is_retry
 from fastmesh._core.proxy.deadline cimport deadline_left
 from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
@@ -33,6 +35,14 @@ cdef enum:
     AGAIN = 1
     USED_UP = 2               # there would be another attempt, had there not been so many
     TOO_LATE = 3              # … had the answer not asked to be left alone for too long
+    AT_ONCE = 4               # another endpoint, after a failed connect: free, and without a pause
+
+    # cluster_row_t.retried
+    RETRIED_CONNECT = 0
+    RETRIED_RESET = 1
+    RETRIED_PROTOCOL = 2
+    RETRIED_STATUS = 3
+    RETRIED_TIMEOUT = 4
 
 
 # --- what is decided ------------------------------------------------------------------------------------------------
@@ -62,31 +72,54 @@ cdef bint _may_send_again(const stream_t *s, const up_t *up) noexcept nogil:
     return unsent or method_is_idempotent(s.method) or (s.retry is not NULL and s.retry.non_idempotent)
 
 
-cdef uint8_t _by_itself(const stream_t *s, int fault, uint16_t status, bint may_repeat) noexcept nogil:
+cdef inline bint _is_named(const stream_t *s, int fault) noexcept nogil:
+    """The request's rule is about such a failure."""
+    return s.retry is not NULL and retry_names(s.retry, fault, 0)
+
+
+cdef bint _names_answer(const stream_t *s, const msg_t *m) noexcept nogil:
+    """The same of an answer."""
+    cdef const retry_t *r = s.retry
+    cdef uint32_t i
+    if r is NULL:
+        return False
+    if retry_names(r, FAULT_STATUS, m.status):
+        return True
+    for i in range(r.n_headers):
+        if m.status >= 200 and head_find(m, r.headers[i].ptr, r.headers[i].len, 0) >= 0:
+            return True
+    return False
+
+
+cdef uint8_t _by_itself(stream_t *s, int fault, bint is_named, bint may_repeat) noexcept nogil:
     """What the proxy does if no filter decides. The endpoint that has failed is in `tried` already, unless it has
     answered."""
     cdef const retry_t *r = s.retry
     if not may_repeat:
         return NO
+    if _is_connect(fault) and (r is NULL or r.is_route) and _has_another(s):
+        return AT_ONCE
     if r is NULL:
-        if fault != FAULT_RESET and not _is_connect(fault):
-            return NO
-        return AGAIN if s.n_tried < s.cluster.max_connect_attempts and s.n_tried < TRIED_MAX and (
-            s.n_tried < s.cluster.n) else NO
-    if not retry_names(r, fault, status):
+        return AGAIN if fault == FAULT_RESET and _has_another(s) and not attempt_mark_is_retry(s) else NO
+    if not is_named or r.attempts < 2 or (r.is_route and not r.of_retries and attempt_mark_is_retry(s)):
         return NO
-    if _attempts(s) < r.attempts:
-        return AGAIN
-    return USED_UP if r.attempts > 1 else NO
+    return AGAIN if _attempts(s) < r.attempts else USED_UP
+
+
+cdef inline bint _has_another(const stream_t *s) noexcept nogil:
+    """An endpoint that the settings of the cluster give besides those that were tried."""
+    return s.n_tried < s.cluster.max_connect_attempts and s.n_tried < TRIED_MAX and s.n_tried < s.cluster.n
 
 
 cdef bint attempt_is_granted(stream_t *s, int how) noexcept nogil:
     cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
-    cdef bint wants = s.fault_default == AGAIN if how == FILTER_DEFAULT else how == FILTER_AGAIN
+    cdef bint wants = how == FILTER_AGAIN
+    if how == FILTER_DEFAULT:
+        wants = s.fault_default == AGAIN or s.fault_default == AT_ONCE
     if wants and s.fault_may_repeat:
-        if s.retry is NULL and s.fault_default == AGAIN and _is_connect(s.fault):
+        if s.fault_default == AT_ONCE:
             return True
-        if budget_spend(&s.cluster.live.retries, s.proxy.reactor.now_ns):
+        if budget_spend(&s.cluster.live.retries, s.cluster.budget_rate, s.proxy.reactor.now_ns):
             return True
         row.retry_overflow += 1
         s.flags |= FLAG_UO
@@ -140,7 +173,7 @@ cdef uint64_t _pause(stream_t *s) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef uint64_t now = p.reactor.now_ns
     cdef uint64_t wait, left
-    if s.retry is NULL:
+    if s.retry is NULL or s.fault_default == AT_ONCE:
         return 0
     if s.fault_until_ns <= now:
         return retry_pause(s.retry, _attempts(s), &p.rng)
@@ -150,10 +183,21 @@ cdef uint64_t _pause(stream_t *s) noexcept nogil:
     return wait + retry_spread(wait, left - wait if left > wait else 0, &p.rng)
 
 
+cdef inline int _reason(const stream_t *s) noexcept nogil:
+    if _is_connect(s.fault):
+        return RETRIED_CONNECT
+    if s.fault == FAULT_RESET:
+        return RETRIED_RESET
+    if s.fault == FAULT_PROTOCOL:
+        return RETRIED_PROTOCOL
+    return RETRIED_STATUS if s.fault == FAULT_STATUS else RETRIED_TIMEOUT
+
+
 cdef void attempt_again(stream_t *s) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef uint64_t pause
     p.stats.clusters[s.cluster.id].retries += 1
+    p.stats.clusters[s.cluster.id].retried[_reason(s)] += 1
     if s.endpoint is not NULL:
         _set_aside(s)
     s.up_ended = 0
@@ -185,7 +229,7 @@ cdef void _failed(stream_t *s, int fault, bint may_repeat, uint16_t status, uint
     """Nothing hangs on it any more; it is decided what becomes of the request."""
     cdef int how = FILTER_DEFAULT
     s.fault = <uint8_t>fault
-    s.fault_default = _by_itself(s, fault, 0, may_repeat)
+    s.fault_default = _by_itself(s, fault, _is_named(s, fault), may_repeat)
     s.fault_may_repeat = may_repeat and _attempts(s) < TRIED_MAX
     s.fault_until_ns = 0
     s.fault_status = status
@@ -219,7 +263,7 @@ cdef void attempt_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcep
         return
     if result == POOL_REFUSED or result == POOL_TIMEOUT:
         _set_aside(s)
-        if s.retry is NULL:
+        if s.retry is NULL or (s.retry.is_route and not _is_named(s, FAULT_CONNECT)):
             # Whatever there was to be tried by the settings of the cluster.
             flags |= FLAG_URX
         if result == POOL_TIMEOUT:
@@ -313,6 +357,7 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef cluster_row_t *row = &p.stats.clusters[s.cluster.id]
     cdef uint64_t took
+    cdef bint is_named
     cdef int how
     timer_cancel(&s.try_timer)
     s.first_ns = p.reactor.now_ns
@@ -334,10 +379,11 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):
         s.bits |= S_CLOSE_UP
     s.fault_status = 0
-    if m.status >= 400 and (s.taps & TAP_ERROR or s.retry is not NULL) and _is_repeated(s, m):
+    is_named = _names_answer(s, m)
+    if (is_named or (m.status >= 400 and s.taps & TAP_ERROR)) and _is_repeated(s, m, is_named):
         attempt_again(s)
         return FILTER_OVER
-    if m.status < 500 and _attempts(s) > 1 and (s.retry is NULL or not retry_names(s.retry, FAULT_STATUS, m.status)):
+    if m.status < 500 and _attempts(s) > 1 and not is_named:
         row.retry_success += 1
     if s.taps & (TAP_RESPONSE | TAP_RESPONSE_BODY) or s.fault_status != 0:
         how = p.filters.response(s, &m)
@@ -359,17 +405,17 @@ cdef void _heed(stream_t *s, const msg_t *m) noexcept nogil:
         s.fault_default = TOO_LATE
 
 
-cdef bint _is_repeated(stream_t *s, const msg_t *m) noexcept nogil:
+cdef bint _is_repeated(stream_t *s, const msg_t *m, bint is_named) noexcept nogil:
     """Whether this answer is none, and the request is to be made again. Where filters are to be asked first, they are
     asked later, and fault_status is set."""
     cdef bint may_repeat = _may_send_again(s, s.up)
     cdef uint16_t status = m.status
     s.fault = FAULT_STATUS
-    s.fault_default = _by_itself(s, FAULT_STATUS, status, may_repeat)
+    s.fault_default = _by_itself(s, FAULT_STATUS, is_named, may_repeat)
     s.fault_may_repeat = may_repeat and _attempts(s) < TRIED_MAX
     if s.retry is not NULL and s.retry.wait_most_ns != 0:
         _heed(s, m)
-    if s.taps & TAP_ERROR and (status >= 500 or (s.retry is not NULL and retry_names(s.retry, FAULT_STATUS, status))):
+    if s.taps & TAP_ERROR and (status >= 500 or is_named):
         s.fault_status = status
         return False
     return attempt_is_granted(s, FILTER_DEFAULT)

@@ -234,6 +234,8 @@ ctypedef struct stream_t:
     const retry_t *retry      # borrowed; NULL = further attempts are made as the cluster's settings say
     uint64_t deadline_ns      # when its client stops waiting, as it said; 0 = it did not
     uint64_t until_ns         # when `timer` is to ring
+    uint32_t mark_at          # where in `wire` the number of the attempt is told; 0 = nowhere
+    uint16_t mark             # the number that the request came with; 0 = none
     uint32_t deadline_at[3]   # where in `wire` what is left of it is told; 0 = nowhere
     uint8_t deadline_fields   # in which fields: see deadline.pyx
     uint64_t key              # hash of what it is told apart by, when has_key

@@ -17,6 +17,8 @@ from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.proxy.attempt cimport (
     attempt_on_answer, attempt_on_fault, attempt_on_pool, attempt_on_stale, attempt_on_timer)
+from fastmesh._core.proxy.attempt_mark cimport (
+    MARK_ROOM, attempt_mark_put, attempt_mark_take, attempt_mark_tell)
 from fastmesh._core.proxy.deadline cimport DEADLINE_ROOM, deadline_put, deadline_take_fields, deadline_tell
 from fastmesh._core.proxy.emit cimport put_bytes, put_request_id, put_span
 from fastmesh._core.proxy.mux cimport (
@@ -115,6 +117,7 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     cdef span_t value
     cdef uint8_t *to
     cdef bint keep_id
+    cdef bint is_marked
     # A list of forwarders is one field: what there is of it is joined with what is added here.
     _take_forwarders(m, d.is_trusted)
     if not d.is_trusted:
@@ -125,8 +128,9 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         _drop_lookalikes(m)
     keep_id = _is_believed(m, HEADER_X_REQUEST_ID, d.is_trusted)
     deadline_take_fields(s, m)
+    is_marked = s.retry is not NULL and s.retry.is_told and attempt_mark_take(s, m)
     to = stream_wire_room(s, m.len + path.len + s.listener.via.len + m.authority_len + m.target_len +
-                          s.listener.deadline_name.len + DEADLINE_ROOM + 512)
+                          s.listener.deadline_name.len + DEADLINE_ROOM + MARK_ROOM + 512)
     # --- request line
     if path.ptr is NULL and not m.absolute and m.minor == 1 and not m.bits & MSG_LINE:
         to = put_bytes(to, <const char *>m.base + m.method_off, m.fields_off - m.method_off)
@@ -166,6 +170,8 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         to = put_bytes(to, b"\r\n", 2)
     if s.deadline_fields != 0:
         to = deadline_put(s, to)
+    if is_marked:
+        to = attempt_mark_put(s, to)
     if m.bits & MSG_TE_TRAILERS:
         to = put_bytes(to, b"te: trailers\r\nconnection: te\r\n", 30)
     if m.framing == FRAME_CHUNKED:
@@ -201,6 +207,8 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
 
 cdef void _head(stream_t *s) noexcept nogil:
     deadline_tell(s)
+    if s.mark_at != 0:
+        attempt_mark_tell(s, s.attempts - s.retried_reused)
     s.up.row.bytes_sent += s.wire_len
     s.up.x.ops.put(&s.up.x, s.wire, s.wire_len, s.wire_blk)
 

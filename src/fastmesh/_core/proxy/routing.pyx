@@ -51,6 +51,8 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
         return
     s.route = d.route
     s.timeout_ns = d.route.timeout_ns
+    if d.route.retry != 0:
+        s.retry = &s.snap.retries[d.route.retry - 1]
     if s.listener.deadline_reads:
         deadline_read(s, m)
     if d.route.split is not NULL:

@@ -148,7 +148,7 @@ cdef void _enter_cluster(stream_t *s) noexcept nogil:
     s.cluster.live.active += 1
     row.active = s.cluster.live.active
     row.requests += 1
-    budget_earn(&s.cluster.live.retries, s.proxy.reactor.now_ns)
+    budget_earn(&s.cluster.live.retries, s.cluster.budget_share, s.proxy.reactor.now_ns)
 
 
 cdef void stream_overflow(stream_t *s) noexcept nogil:

@@ -1,15 +1,20 @@
 """Which failures of an attempt are answered by another one, how often, and after which pause.
 
+A rule is made by a filter, or stands at a route: then failed connects are in any case answered as the settings of the
+cluster say, and the rule has the rest.
+
 A retry_t is plain and constant. Whoever makes one keeps it as long as streams point to it.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.hash cimport fm_mul_high
 from fastmesh._core.mem.rng cimport rng_next
+from fastmesh._core.mem.span cimport span_t
 
 cdef enum:
     RETRY_ATTEMPTS_MOST = 8
     RETRY_STATUS_FIRST = 400
     RETRY_STATUS_LAST = 599
+    RETRY_HEADERS_MAX = 16
 
     # Why an attempt failed.
     FAULT_CONNECT = 1
@@ -28,6 +33,11 @@ ctypedef struct retry_t:
     uint8_t faults            # a bit for each FAULT_* but FAULT_STATUS
     uint8_t attempts          # in all, the first one counted: 1 to RETRY_ATTEMPTS_MOST
     uint8_t non_idempotent    # whatever the method is (RFC 9110 section 9.2.2)
+    uint8_t is_route          # it stands at a route
+    uint8_t is_told           # upstreams are told which attempt it is: proxy/attempt_mark
+    uint8_t of_retries        # also of requests that another proxy has tried before
+    uint8_t n_headers
+    const span_t *headers     # an answer with one of these fields is tried again, whatever its status; lower case
 
 
 cdef inline bint retry_names(const retry_t *r, int fault, uint32_t status) noexcept nogil:

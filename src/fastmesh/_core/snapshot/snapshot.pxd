@@ -12,12 +12,13 @@ from fastmesh._core.net.addr cimport cidr_t
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.resil.injection cimport injection_list_t
 from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
+from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.mirror_rule cimport mirror_list_t
 from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
 cdef enum:
-    SNAPSHOT_FORMAT = 4
+    SNAPSHOT_FORMAT = 5
     PROTOCOL_HTTP = 0
     PROTOCOL_TCP = 1
     FILTER_SLOTS_MAX = 256    # rules of a snapshot
@@ -89,6 +90,8 @@ ctypedef struct snapshot_t:
     injection_list_t *injection_lists
     uint32_t n_mirror_lists
     mirror_list_t *mirror_lists
+    uint32_t n_retries
+    retry_t *retries
     void *filters                 # the worker's table, owned: snapshot_on_free says what becomes of it; NULL = none
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above

@@ -15,6 +15,7 @@ from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
 from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster_build, cluster_drop, cluster_t
 from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.resil.budget cimport BUDGET_RATE, BUDGET_SHARE
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
 from fastmesh._core.route.route_split cimport split_t
@@ -25,6 +26,7 @@ from fastmesh._core.snapshot.mirrors cimport mirrors_decode
 from fastmesh._core.snapshot.live cimport (
     LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
     live_reserve)
+from fastmesh._core.snapshot.retries cimport retries_decode
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_place,
     take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
@@ -268,6 +270,8 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     cdef uint32_t n = 0
     cdef uint32_t i
     c.balancer_slot = -1
+    c.budget_share = BUDGET_SHARE
+    c.budget_rate = BUDGET_RATE
     if not (take_record(t, NULL, 17) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
             take_u8(t, b"lb", LB_LAST, &c.lb) and
@@ -540,7 +544,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     cdef uint64_t format = 0
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 10) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
+    if not (take_record(t, NULL, 11) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
         return False
     if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
         return take_refuse(t, b"magic", b"this is not a snapshot")
@@ -568,7 +572,8 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
             return False
     take_leave(t)
     if not (decode_filters(d) and limits_decode(t, s, decode_match, d) and
-            injections_decode(t, s, decode_match, d) and mirrors_decode(t, s, decode_match, d)):
+            injections_decode(t, s, decode_match, d) and mirrors_decode(t, s, decode_match, d) and
+            retries_decode(t, s)):
         return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")

@@ -140,3 +140,15 @@ def test_a_clock_that_stands_still_or_jumps():
         now += rng.choice([0, 0, 1, SECOND, 3600 * SECOND, 10**17])
         window.add(now)
         assert 0 < window.sum(now) <= 1000
+
+
+@pytest.mark.parametrize(("share", "rate", "granted"), [
+    (0, 0, 0), (0, 3, 30), (10_000, 0, 10), (1_000_000, 0, 1000), (500_000, 100_000, 1_000_500)])
+def test_another_share_and_another_rate(share, rate, granted):
+    window = Window()
+    for _ in range(1000):
+        window.earn(1000 * SECOND, share)
+    found = 0
+    while window.spend(1000 * SECOND, rate):
+        found += 1
+    assert found == granted

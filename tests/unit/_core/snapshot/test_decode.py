@@ -29,6 +29,7 @@ from probes.wire import (
     listener,
     pack,
     registry,
+    retry,
     route,
     snapshot,
     value,
@@ -76,7 +77,9 @@ def rich() -> list[Any]:
                 limit("two", 255, dry_run=True)],
         uses=[[0, -1, [1]], [0, 1, [0, 1]]], patterns=[list(TWO_STATES)],
         faults=[[0, 2, [[None, 5, 7 * SECOND, 0], [route("/a", status=200), 1_000_000, 0, 503]]], [0, 0, []]],
-        mirrors=[[0, 3, [[None, 7, 1, "-shadow"], [route("/a", status=200), 1_000_000, 0, ""]]]])
+        mirrors=[[0, 3, [[None, 7, 1, "-shadow"], [route("/a", status=200), 1_000_000, 0, ""]]]],
+        retries=[[retry(3, 94, [400, 463, 464, 599], ["x-again"], 1, 2, 3, 4, True, False, True), retry(1)],
+                 [[0, 0, 0], [0, 2, 1]], [[1, 0, 100_000]]])
 
 
 def refusal(value: Any) -> str:
@@ -152,13 +155,20 @@ def test_everything_arrives():
     first, none = got["injection_lists"]
     assert none == [] and first[0] == (None, 5, 7 * SECOND, 0)
     assert first[1][0]["path"] == b"/a" and first[1][1:] == (1_000_000, 0, 503)
+    first, second = got["retries"]
+    assert first == {
+        "attempts": 3, "faults": 94, "is_route": 1, "statuses": [400, 463, 464, 599], "headers": [b"x-again"],
+        "backoff": 1, "backoff_max": 2, "wait": 3, "try": 4, "non_idempotent": 1, "told": 0, "of_retries": 1}
+    assert (second["attempts"], second["statuses"], second["told"]) == (1, [], 1)
+    assert got["retried"] == [(0, 0, 0), (0, 2, 1)]
+    assert got["budgets"] == [(200_000, 10), (0, 100_000)]
 
 
 def test_the_smallest():
     with decoded(snapshot()) as s:
         assert s.dump() == {"version": 1, "refs": 1, "max_connections": 0, "log_ops": [], "listeners": [],
                             "clusters": [], "rules": [], "chains": [], "limits": [], "limit_lists": [],
-                            "injection_lists": [], "mirror_lists": []}
+                            "injection_lists": [], "mirror_lists": [], "retries": [], "retried": [], "budgets": []}
 
 
 def test_limits_arrive_in_their_places():
@@ -179,12 +189,13 @@ def change(*steps: int, to: Any) -> Callable[[], list[Any]]:
     return make
 
 
-L, C, F, R, X, M = 4, 5, 6, 7, 8, 9     # places of listeners, clusters, filters, rate limits, faults and mirrors
+# Places of listeners, clusters, filters, rate limits, faults, mirrors and further attempts.
+L, C, F, R, X, M, A = 4, 5, 6, 7, 8, 9, 10
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
-    ((1,), 5, "format: found 5, must be at most 4"),
-    ((1,), 3, "format: found 3, must be at least 4"),
+    ((1,), 6, "format: found 6, must be at most 5"),
+    ((1,), 4, "format: found 4, must be at least 5"),
     ((2,), -1, "version: found a signed number, must be a number"),
     ((3,), [], "settings: found an array of 0, must be of 3"),
     ((3,), {}, "settings: found a map, must be an array"),
@@ -416,6 +427,25 @@ REFUSED = [
     ((M, 0, 2, 0, 2), 2, "mirrors[0].mirrors[0].cluster: found 2, but there are 2 clusters"),
     ((M, 0, 2, 0, 3), "a b", "mirrors[0].mirrors[0].suffix: must be of characters of host names"),
     ((M, 0, 2, 0, 3), "a" * 65, "mirrors[0].mirrors[0].suffix: found 65 bytes, must be at most 64"),
+    ((A,), [], "retries: found an array of 0, must be of 3"),
+    ((A, 0, 0), [], "retries.rules[0]: found an array of 0, must be of 11"),
+    ((A, 0, 0, 0), 0, "retries.rules[0].attempts: found 0, must be at least 1"),
+    ((A, 0, 0, 0), 9, "retries.rules[0].attempts: found 9, must be at most 8"),
+    ((A, 0, 0, 1), 128, "retries.rules[0].faults: found 128, must be at most 127"),
+    ((A, 0, 0, 2, 1), 399, "retries.rules[0].statuses[1]: found 399, must be at least 400"),
+    ((A, 0, 0, 2, 1), 600, "retries.rules[0].statuses[1]: found 600, must be at most 599"),
+    ((A, 0, 0, 3), ["x"] * 17, "retries.rules[0].headers: found an array of 17, must be of at most 16"),
+    ((A, 0, 0, 3, 0), "X", "retries.rules[0].headers[0]: must be a token in lower case"),
+    ((A, 0, 0, 8), 1, "retries.rules[0].non_idempotent: found a number, must be a boolean"),
+    ((A, 1, 0), [0, 0], "retries.uses[0]: found an array of 2, must be of 3"),
+    ((A, 1, 0, 0), 2, "retries.uses[0].listener: found 2, but there are 2 listeners"),
+    ((A, 1, 0, 0), 1, "retries.uses[0].listener: its protocol is tcp, which has no requests to try again"),
+    ((A, 1, 0, 1), 5, "retries.uses[0].route: found 5, but there are 5 routes"),
+    ((A, 1, 0, 2), 2, "retries.uses[0].rule: found 2, but there are 2 rules"),
+    ((A, 1, 1, 1), 0, "retries.uses[1]: this route has its rule already"),
+    ((A, 2, 0, 0), 2, "retries.budgets[0].cluster: found 2, but there are 2 clusters"),
+    ((A, 2, 0, 1), 1_000_001, "retries.budgets[0].share: found 1000001, must be at most 1000000"),
+    ((A, 2, 0, 2), 100_001, "retries.budgets[0].rate: found 100001, must be at most 100000"),
 ]
 
 
@@ -428,7 +458,7 @@ def test_not_a_snapshot_at_all():
     assert refusal(b"") == "the data ends here"
     assert refusal(b"GET / HTTP/1.1\r\n") == "found a number, must be an array"
     assert refusal(pack({})) == "found a map, must be an array"
-    assert refusal(pack([])) == "found an array of 0, must be of 10"
+    assert refusal(pack([])) == "found an array of 0, must be of 11"
 
 
 def test_more_after_the_end():
@@ -437,9 +467,9 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 4, 1, [0, None, []]])[1:]
-    assert refusal(b"\x9a" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
-    assert refusal(b"\x9a" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
+    head = pack(["fmsn", 5, 1, [0, None, []]])[1:]
+    assert refusal(b"\x9b" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
+    assert refusal(b"\x9b" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
 
 
@@ -523,14 +553,14 @@ def test_mutations(seed):
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
     assert refusal(pack(value))
-    for place in range(3, 10):
-        parts: list[Any] = ["fmsn", 4, 1, [0, None, []], [], [], [[], []], [[], []], [], []]
+    for place in range(3, 11):
+        parts: list[Any] = ["fmsn", 5, 1, [0, None, []], [], [], [[], []], [[], []], [], [], [[], [], []]]
         parts[place] = value
         with registry() as r:
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
-                parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults", "mirrors"]
+                parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults", "mirrors", "retries"]
                 assert str(refused).startswith(parts_of[place - 3])
 
 
