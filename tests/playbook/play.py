@@ -366,7 +366,7 @@ class Play:
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
                       [] if self.is_tcp else routes, self.chain("listener"),
                       self.deadlines] for i in range(self.n_listeners)]
-        return wire.pack(["fmsn", 4, self.version, [self.most_connections, self.log_ops, []],
+        return wire.pack(["fmsn", 5, self.version, [self.most_connections, self.log_ops, []],
                           [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())],
                           [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes)])
 

@@ -19,8 +19,8 @@ LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SEC
 
 
 def endpoint(row: int = 0, port: int = 80, ip: bytes = b"\x7f\0\0\1", weight: int = 1, text: str = "e",
-             family: int = 4) -> list[Any]:
-    return [row, family, port, ip, weight, text]
+             family: int = 4, note: list[Any] | None = None) -> list[Any]:
+    return [row, family, port, ip, weight, text, note]
 
 
 def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
@@ -84,7 +84,7 @@ def limit(name: str = "l", row: int = 0, token: int = SECOND, burst: int = 1, ke
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
              log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = (),
              limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = ()) -> list[Any]:
-    return ["fmsn", 4, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
+    return ["fmsn", 5, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
             [list(rules), list(chains)], [list(limits), list(uses)]]
 
 

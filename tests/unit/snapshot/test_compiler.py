@@ -51,7 +51,7 @@ def snapshot(text: str = TEXT, version: int = 1, registry: Registry | None = Non
 
 def test_every_place():
     assert snapshot() == [
-        "fmsn", 4, 1, [499, None, []],
+        "fmsn", 5, 1, [499, None, []],
         [[0, "web", 0, True, True, -1,
           [8192, 4096, 9, S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 3, 4, 1 << 20, 8 * S],
           [[4, 8, b"\x0a" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "edge",
@@ -66,9 +66,9 @@ def test_every_place():
           [True, True, ""]]],
         [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, 60 * S, [], -1, None, None],
          [1, "two", 0, 10_000_000, 0, 1, 2, 3, 4, 5, 1_000_000, 3600 * S, 9 * S,
-          [[0, 4, 1, b"\x7f\0\0\x01", 1, "127.0.0.1:1"],
-           [1, 6, 2, bytes.fromhex("20010db8000000000000000000000001"), 7, "[2001:db8::1]:2"],
-           [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é"]], -1, None, None]], [[], []], [[], []]]
+          [[0, 4, 1, b"\x7f\0\0\x01", 1, "127.0.0.1:1", None],
+           [1, 6, 2, bytes.fromhex("20010db8000000000000000000000001"), 7, "[2001:db8::1]:2", None],
+           [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é", None]], -1, None, None]], [[], []], [[], []]]
 
 
 def test_the_access_log_is_compiled():

@@ -46,13 +46,13 @@ def test_a_good_file(file):
     assert (code, words) == (0, "")
     assert result["ok"] and result["version"] == 7 and result["warnings"] == [] and result["text"] == ""
     snapshot = msgpack.unpackb(result["snapshot"])
-    assert snapshot[:3] == ["fmsn", 4, 7] and snapshot[3][0] == 500
+    assert snapshot[:3] == ["fmsn", 5, 7] and snapshot[3][0] == 500
     assert result["listeners"] == [
         {"id": 0, "name": "web", "protocol": "http", "direction": "outbound", "backlog": 7,
          "address": {"family": 4, "host": "127.0.0.1", "port": 8080, "path": "", "text": "127.0.0.1:8080"}},
         {"id": 1, "name": "db", "protocol": "tcp", "direction": "inbound", "backlog": 4096,
          "address": {"family": 1, "host": "", "port": 0, "path": "/run/db", "text": "unix:/run/db"}}]
-    assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "endpoints": [
+    assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "slow_start": None, "endpoints": [
         {"row": 0, "address": "127.0.0.1:9000", "weight": 1}, {"row": 1, "address": "127.0.0.1:9001", "weight": 2}]}]
     assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {},
                                "rate_limits": {}}

@@ -138,7 +138,8 @@ CLUSTER_COLUMNS = (
     "retry_overflow", "try_timeouts", "retry_waits", "retry_too_late",
 )
 ENDPOINT_COLUMNS = (
-    "active", "connections", "total", "failures", "connect_failures", "ewma_ns", "avoid_until_ns",
+    "active", "connections", "total", "failures", "connect_failures", "ewma_ns", "avoid_until_ns", "weight_given",
+    "warm_since_ns",
 )
 # In the order of PHASE_*. Chunk, whole and stream kinds of a body count as one.
 FILTER_PHASES = (

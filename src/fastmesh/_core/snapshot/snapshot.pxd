@@ -15,7 +15,7 @@ from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
 cdef enum:
-    SNAPSHOT_FORMAT = 4
+    SNAPSHOT_FORMAT = 5
     PROTOCOL_HTTP = 0
     PROTOCOL_TCP = 1
     FILTER_SLOTS_MAX = 256    # rules of a snapshot

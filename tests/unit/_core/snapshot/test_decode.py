@@ -61,7 +61,8 @@ def rich() -> list[Any]:
             listener(number=9, name="tcp", tcp_cluster=0),
         ],
         clusters=[
-            cluster([endpoint(3, 8080, text="one"), endpoint(4, 443, bytes(15) + b"\1", 2**31, "two", family=6),
+            cluster([endpoint(3, 8080, text="one"), endpoint(4, 443, bytes(15) + b"\1", 2**31, "two", family=6,
+                                                                    note=[127, "eu-1a", ["version", "v2", "", "é"]]),
                      endpoint(5, 0, b"/run/x.sock", 5, "three", family=1),
                      endpoint(6, 0, b"\0abstract", 5, "four", family=1)], 12, "alpha", RANDOM),
             cluster([], 13, "beta", chain=2, balancer=[1, 2 * SECOND]),
@@ -124,6 +125,7 @@ def test_everything_arrives():
         "pending_timeout": 0,
         "endpoints": [(3, b"127.0.0.1:8080", 1, b"one"), (4, b"[::1]:443", 2**31, b"two"),
                       (5, b"unix:/run/x.sock", 5, b"three"), (6, b"unix:@abstract", 5, b"four")],
+        "notes": {b"[::1]:443": (127, b"eu-1a", [b"version", b"v2", b"", "é".encode()])},
         "live_id": 12, "live_refs": 5, "chain": -1, "balancer": None}
     assert (beta["name"], beta["index"], beta["endpoints"], beta["chain"]) == (b"beta", 1, [], 2)
     assert beta["balancer"] == (1, 2 * SECOND)
@@ -171,8 +173,8 @@ L, C, F, R = 4, 5, 6, 7       # places of listeners, clusters, filters and rate 
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
-    ((1,), 5, "format: found 5, must be at most 4"),
-    ((1,), 3, "format: found 3, must be at least 4"),
+    ((1,), 6, "format: found 6, must be at most 5"),
+    ((1,), 4, "format: found 4, must be at least 5"),
     ((2,), -1, "version: found a signed number, must be a number"),
     ((3,), [], "settings: found an array of 0, must be of 3"),
     ((3,), {}, "settings: found a map, must be an array"),
@@ -321,6 +323,14 @@ REFUSED = [
     ((C, 0, 13, 2, 3), b"/a\0b", "clusters[0].endpoints[2].addr: must not contain a NUL"),
     ((C, 0, 13, 2, 3), b"", "clusters[0].endpoints[2].addr: found 0 bytes, must be at least 1"),
     ((C, 0, 13, 0, 4), 0, "clusters[0].endpoints[0].weight: found 0, must be at least 1"),
+    ((C, 0, 13, 1, 6), [0, ""], "clusters[0].endpoints[1].note: found an array of 2, must be of 3"),
+    ((C, 0, 13, 1, 6, 0), 128, "clusters[0].endpoints[1].note.priority: found 128, must be at most 127"),
+    ((C, 0, 13, 1, 6, 1), "x" * 4097, "clusters[0].endpoints[1].note.zone: found 4097 bytes, must be at most 4096"),
+    ((C, 0, 13, 1, 6, 2), ["a"], "clusters[0].endpoints[1].note.metadata: a name without a value"),
+    ((C, 0, 13, 1, 6, 2), ["a"] * 66,
+     "clusters[0].endpoints[1].note.metadata: found an array of 66, must be of at most 64"),
+    ((C, 0, 13, 1, 6, 2, 1), "a\nb", "clusters[0].endpoints[1].note.metadata[1]: found the control character 0x0a, "
+                                     "which is not allowed"),
     ((C, 0, 13, 0, 4), 2**31 + 1, "clusters[0].endpoints[0].weight: found 2147483649, must be at most 2147483648"),
     ((L, 0, 10), 4, "listeners[0].chain: found 4, but there are 4 chains"),
     ((L, 0, 10), -2, "listeners[0].chain: found -2, must be at least -1"),
@@ -401,7 +411,7 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 4, 1, [0, None, []]])[1:]
+    head = pack(["fmsn", 5, 1, [0, None, []]])[1:]
     assert refusal(b"\x98" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
     assert refusal(b"\x98" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
@@ -488,7 +498,7 @@ def test_mutations(seed):
 def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 8):
-        parts: list[Any] = ["fmsn", 4, 1, [0, None, []], [], [], [[], []], [[], []]]
+        parts: list[Any] = ["fmsn", 5, 1, [0, None, []], [], [], [[], []], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
