@@ -1,5 +1,6 @@
 """Endpoints that a policy finds, in real processes: traffic goes on whatever becomes of the policy."""
 
+import json
 import os
 import signal
 import threading
@@ -25,6 +26,7 @@ from integration.harness import (
 
 POLICY = '''
 import asyncio
+import json
 import os
 import time
 from pathlib import Path
@@ -37,12 +39,18 @@ class Told(Discovery):
 
     path: str
 
+    def start(self):
+        self.sets = self.metrics.counter("sets", help="What was said.", labels=("of",))
+        self.size = self.metrics.gauge("bytes", help="Of what was said last.")
+
     async def endpoints(self):
         said = None
         while True:
             text = Path(self.path).read_text()
             if text != said:
                 said = text
+                self.sets.inc(of="endpoints")
+                self.size.set(len(text))
                 if text == "raise":
                     raise LookupError("the registry is gone")
                 if text == "kill":
@@ -51,6 +59,11 @@ class Told(Discovery):
                     time.sleep(60)
                 if text == "end":
                     return
+                if text == "mesh":
+                    await self.mesh.get("app", "/")
+                if text.startswith("{"):
+                    yield [json.loads(text)]
+                    continue
                 yield text.split()
             await asyncio.sleep(0.005)
 '''
@@ -346,3 +359,37 @@ def test_the_host_dies_with_control(tmp_path: Path, some: list[Origin], reactor:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+
+
+def test_a_policy_counts(mesh: Mesh, some: list[Origin]) -> None:
+    sets, size = "fastmesh_filter_discovery_app_sets_total{of=\"endpoints\"}", "fastmesh_filter_discovery_app_bytes"
+    assert mesh.sidecar.metrics()[sets] == 1
+    mesh.tell(some[1], some[2])
+    until(lambda: len(mesh.addresses()) == 2)
+    found = mesh.sidecar.metrics()
+    assert found[sets] == 2 and found[size] == mesh.told.stat().st_size
+    # What was counted stays when the process does not.
+    mesh.tell("kill")
+    until(lambda: mesh.errors("died") >= 1)
+    mesh.tell(some[1])
+    until(lambda: mesh.addresses() == [some[1].address])
+    found = mesh.sidecar.metrics()
+    assert found[sets] >= 4 and found[size] == mesh.told.stat().st_size
+
+
+def test_a_policy_has_no_mesh(mesh: Mesh) -> None:
+    mesh.tell("mesh")
+    mesh.sidecar.wait_log("AttributeError: a discovery policy has no self.mesh")
+    assert mesh.ask().text == "a"
+
+
+def test_what_a_policy_says_of_endpoints(mesh: Mesh, some: list[Origin]) -> None:
+    told = {"address": some[1].address, "weight": 2, "metadata": {"version": "v2"}}
+    mesh.tell(json.dumps(told))
+    until(lambda: mesh.addresses() == [some[1].address])
+    found, = mesh.cluster()["endpoints"]
+    assert (found["weight"], found["metadata"]) == (2, {"version": "v2"})
+    mesh.tell(json.dumps({**told, "metadata": {"version": "v3"}}))
+    until(lambda: mesh.cluster()["endpoints"][0]["metadata"] == {"version": "v3"})
+    mesh.sidecar.reload()
+    assert mesh.cluster()["endpoints"][0]["metadata"] == {"version": "v3"} and mesh.ask().text == "b"

@@ -40,6 +40,14 @@ class ByHeader(LoadBalancer):
         return endpoints[int(at)] if at is not None else None
 
 
+class ByVersion(LoadBalancer):
+    """What the endpoints say of themselves."""
+
+    def weights(self, endpoints):
+        return [{"v1": 3.0, "v2": 1.0}.get(e.metadata.get("version"), 0.0) + 2 * (e.zone == "b") + 10 * e.priority
+                for e in endpoints]
+
+
 class ByPeer(LoadBalancer):
     """For connections, too: they have no head."""
 
@@ -116,6 +124,36 @@ def test_weights_and_picks(sidecar: Start, origins: list[Origin], tmp_path: Path
     assert found["name"] == "policy" and set(found["phases"]) == {"weights", "pick"}
     told, = one.sidecar.admin("/clusters").json
     assert told["load_balancer"].endswith(":ByHeader")
+
+
+def test_what_endpoints_say_of_themselves(sidecar: Start, origins: list[Origin], tmp_path: Path) -> None:
+    first, second, third = ({"address": origin.address} for origin in origins)
+    told = [{**first, "metadata": {"version": "v1"}}, {**second, "metadata": {"version": "v2"}, "weight": 4},
+            {**third, "zone": "b"}]
+    one = Balanced(sidecar, tmp_path, origins, "ByVersion", cluster={"endpoints": told})
+    assert one.answers(12) == {"one": 6, "two": 2, "three": 4}
+    found = one.sidecar.admin("/clusters").json[0]["endpoints"]
+    # Of the sum of those that are configured, which is 6.
+    assert [(e["weight"], e["weight_now"]) for e in found] == [(1, 3.0), (4, 1.0), (1, 2.0)]
+    assert [(e["metadata"], e["zone"], e["priority"]) for e in found] == [
+        ({"version": "v1"}, "", 0), ({"version": "v2"}, "", 0), ({}, "b", 0)]
+    config = one.config("ByVersion")
+    config["clusters"][0]["load_balancer"] = "round_robin"
+    one.sidecar.reload(config)
+    found = one.sidecar.admin("/clusters").json[0]["endpoints"]
+    assert [(e["weight"], e["weight_now"]) for e in found] == [(1, 1.0), (4, 4.0), (1, 1.0)]
+
+
+def test_the_weight_of_one_that_warms_up(sidecar: Start, origins: list[Origin], tmp_path: Path) -> None:
+    slow = {"balancing": {"slow_start": {"window": "1h", "min_weight": "25%"}}}
+    one = Balanced(sidecar, tmp_path, origins[:2], "ByVersion", cluster=slow)
+    one.answers(2)
+    one.origins = origins
+    config = one.config("ByVersion")
+    config["clusters"][0]["load_balancer"] = "round_robin"
+    one.sidecar.reload(config)
+    one.answers(3)
+    assert [e["weight_now"] for e in one.sidecar.admin("/clusters").json[0]["endpoints"]] == [1.0, 1.0, 0.25]
 
 
 def test_sessions_stay_where_they_began_unless_that_has_no_weight(sidecar: Start, origins: list[Origin],

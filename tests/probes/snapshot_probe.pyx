@@ -318,12 +318,17 @@ cdef class Snapshot:
         cdef char text[ADDR_TEXT]
         c = &self.s.clusters[i]
         endpoints = []
+        notes = {}
         for j in range(c.n):
             n = addr_print(&c.endpoints[j].addr, text)
             endpoints.append((c.endpoints[j].row, text[:n], c.endpoints[j].weight,
                               span_bytes(c.endpoints[j].text.ptr, c.endpoints[j].text.len)))
+            note = c.endpoints[j].note
+            if note is not NULL:
+                notes[text[:n]] = (note.priority, span_bytes(note.zone.ptr, note.zone.len),
+                                   [span_bytes(note.words[k].ptr, note.words[k].len) for k in range(2 * note.n)])
         return {
-            "id": c.id, "name": span_bytes(c.name.ptr, c.name.len), "lb": c.lb, "index": c.index,
+            "id": c.id, "name": span_bytes(c.name.ptr, c.name.len), "lb": c.lb, "index": c.index, "notes": notes,
             "ops": c.ops.name.decode(), "connect_timeout": c.connect_timeout_ns, "idle_timeout": c.idle_timeout_ns,
             "max_connections": c.max_connections, "max_pending": c.max_pending, "max_requests": c.max_requests,
             "max_requests_per_connection": c.max_requests_per_connection,

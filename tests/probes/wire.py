@@ -19,8 +19,8 @@ LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SEC
 
 
 def endpoint(row: int = 0, port: int = 80, ip: bytes = b"\x7f\0\0\1", weight: int = 1, text: str = "e",
-             family: int = 4) -> list[Any]:
-    return [row, family, port, ip, weight, text]
+             family: int = 4, note: list[Any] | None = None) -> list[Any]:
+    return [row, family, port, ip, weight, text, note]
 
 
 def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:

@@ -14,7 +14,8 @@ PAGES = (
     ("GET", "/metrics", "Prometheus text"),
     ("GET", "/stats", "all numbers, JSON"),
     ("GET", "/config", "the live configuration as it is understood, JSON"),
-    ("GET", "/clusters", "endpoints with health, weight, load and latency, and the policy that finds them, JSON"),
+    ("GET", "/clusters", "endpoints with health, weights as configured and in force, load and latency, and the policy "
+                         "that finds them, JSON"),
     ("GET", "/filters", "filters with their phases, calls, times, errors and state, JSON"),
     ("GET", "/workers", "worker processes and the snapshot each serves, JSON"),
     ("GET", "/events", "the last 1,000 events of filters and discovery: errors, changes, what they log, JSON"),

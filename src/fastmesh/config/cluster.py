@@ -15,10 +15,11 @@ from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
 MAX_WEIGHT = 1 << 31
+MAX_METADATA = 32           # names of one endpoint
 
 
 class Endpoint(Section):
-    """One instance: an address, or a mapping of `address`, `weight`, `priority` and `zone`."""
+    """One instance: an address, or a mapping of `address` and what else there is to say of it."""
 
     address: Annotated[fields.Address, Field(
         description="Where to connect to: `127.0.0.1:9000`, `[::1]:9000`, `unix:/run/app.sock`; `localhost` is "
@@ -31,6 +32,9 @@ class Endpoint(Section):
                     "(`balancing.spill_below`).")] = 0
     zone: Annotated[Label, Field(
         description="Where it is, for `balancing.prefer_zone`.", examples=["eu-1a"])] = ""
+    metadata: Annotated[dict[Label, Label], Field(
+        description="What else there is to say of it, for a load balancer in Python to read: names and values.",
+        max_length=MAX_METADATA, examples=[{"version": "v2"}])] = {}  # noqa: RUF012
 
     @model_validator(mode="before")
     @classmethod
@@ -38,7 +42,7 @@ class Endpoint(Section):
         if isinstance(value, (str, address.Address)):
             return {"address": value}
         if not isinstance(value, (dict, Endpoint)):
-            raise WrongValue(shown(value), "an address, or a mapping of address, weight, priority and zone")
+            raise WrongValue(shown(value), "an address, or a mapping of address, weight, priority, zone and metadata")
         return value
 
 

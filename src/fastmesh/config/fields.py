@@ -210,7 +210,8 @@ def _name(value: object) -> str:
 Name = Annotated[str, Parsed(_name, "name", {"type": ["string", "integer"], "pattern": NAME_PATTERN})]
 
 
-def _visible(value: object) -> str:
+def visible(value: object) -> str:
+    """A text that can stand in a line. Raises WrongValue."""
     allowed = "text without control characters, at most 1,024 characters"
     text = _text(value, allowed)
     if len(text) > 1024 or not _VISIBLE.fullmatch(text):
@@ -227,7 +228,7 @@ def _word(value: object) -> str:
 
 
 Word = Annotated[str, Parsed(_word, "word", {"type": "string", "maxLength": 255})]
-Label = Annotated[str, Parsed(_visible, "text", {"type": ["string", "number"], "maxLength": 1024})]
+Label = Annotated[str, Parsed(visible, "text", {"type": ["string", "number"], "maxLength": 1024})]
 
 
 class Text(Parsed):

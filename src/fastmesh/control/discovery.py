@@ -13,12 +13,14 @@ from fastmesh.control.host import HostFailed
 from fastmesh.control.snapshot import DiscoverySpec, Snapshot
 from fastmesh.observe.events import Events
 from fastmesh.observe.journal import Journal
+from fastmesh.observe.stats import StatsFile
 from fastmesh.worker.packet import Message
 
 APART_SECONDS = 0.2         # between two changes of the workers' endpoints
 RETRY_SECONDS = 5.0         # before sets that the workers did not take are tried again
 LEAVE_SECONDS = 7.0         # for a host that has a successor
 NEVER = float("inf")
+NO_SLOT = -1                # of a file that no worker counts in
 
 
 class Discoveries:
@@ -26,14 +28,16 @@ class Discoveries:
     when it dies."""
 
     def __init__(self, paths: Sequence[str], journal: Journal, events: Events,
-                 apply: Callable[[], Awaitable[None]]) -> None:
-        """`apply` makes live what `take` gives; it is called when that is due."""
+                 apply: Callable[[], Awaitable[None]], take_stats: Callable[[int], StatsFile]) -> None:
+        """`apply` makes live what `take` gives; it is called when that is due. `take_stats` gives a host a file to
+        count in."""
         self.findings: dict[str, Finding] = {}      # by cluster
         self.restarts = 0
         self._paths = paths
         self._journal = journal
         self._events = events
         self._apply = apply
+        self._take_stats = take_stats
         self._current: DiscoveryHost | None = None
         self._coming: DiscoveryHost | None = None
         self._late: list[DiscoverySpec] = []        # policies of the one that is coming that were waited for in vain
@@ -235,9 +239,11 @@ class Discoveries:
     # --- inside ---
 
     async def _start(self, policies: Policies) -> DiscoveryHost:
+        stats = self._take_stats(NO_SLOT)
         try:
-            host = DiscoveryHost(self._paths, policies, self)
+            host = DiscoveryHost(self._paths, policies, self, stats)
         except OSError as error:
+            stats.is_taken = False
             raise HostFailed(f"cannot be started: {error}") from None
         self._alive[host] = None
         try:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from fastmesh.control.host import Host
 from fastmesh.control.snapshot import DiscoverySpec, Snapshot
+from fastmesh.observe.stats import StatsFile
 from fastmesh.worker.packet import Message
 
 PATIENCE = 10.0             # seconds that its loop may stand still
@@ -61,12 +62,13 @@ class DiscoveryHost(Host):
     noun = "the policy of cluster"
     advice = "A policy that blocks holds up all others: let it use asyncio, or asyncio.to_thread"
 
-    def __init__(self, paths: Sequence[str], policies: Policies, keeper: Keeper) -> None:
-        """Start the process. Raises OSError."""
+    def __init__(self, paths: Sequence[str], policies: Policies, keeper: Keeper, stats: StatsFile) -> None:
+        """Start the process. `stats`: where its policies count. Raises OSError."""
         self.policies = policies
         self.sets: dict[str, FoundSet] = {}         # cluster → what came last
+        self.stats = stats
         self._keeper = keeper
-        super().__init__("fastmesh.host.discovery", paths, (policies.at, policies.size), {5: policies.fd},
+        super().__init__("fastmesh.host.discovery", paths, (policies.at, policies.size), {5: policies.fd, 8: stats.fd},
                          [spec.cluster for spec in policies.specs], PATIENCE)
 
     def end(self) -> None:
@@ -99,4 +101,5 @@ class DiscoveryHost(Host):
         self._keeper.on_set(self, spec)
 
     def _gone(self) -> None:
+        self.stats.is_taken = False
         self._keeper.on_death(self)

@@ -86,7 +86,8 @@ class Configurator:
         self.path = path
         self.compiler = compiler
         self.fleet = fleet
-        self.discoveries = Discoveries(paths, fleet.ground.journal, fleet.ground.events, self.update)
+        self.discoveries = Discoveries(paths, fleet.ground.journal, fleet.ground.events, self.update,
+                                       fleet.ground.stats.take)
         self.admin: Bound | None = None     # sockets of the admin API now
         self.counts = ReloadCounts()
         self.lock = asyncio.Lock()      # of everything that changes workers: reload, replacement

@@ -91,7 +91,7 @@ class Snapshot:
     limit_names: dict[int, str] = field(default_factory=dict)
 
     def clusters(self) -> list[dict[str, Any]]:
-        """`[{id, name, lb, endpoints: [{row, address, weight}]}]`."""
+        """`[{id, name, lb, slow_start, endpoints: [{row, address, weight, …}]}]`: ClusterRecord of snapshot/wire."""
         found: list[dict[str, Any]] = msgpack.unpackb(self.clusters_packed)
         return found
 

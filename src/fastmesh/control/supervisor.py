@@ -403,17 +403,19 @@ class Supervisor:
         return iter(self.ground.events)
 
     def clusters(self) -> Iterator[dict[str, Any]]:
-        now = monotonic_ns()
+        now, workers = monotonic_ns(), self.stats_shelf.of_workers()
         for cluster in self.ground.live.clusters() if self.ground.live is not None else ():
             finding = self.configurator.discoveries.findings.get(cluster["name"])
             yield {"name": cluster["name"], "id": cluster["id"], "load_balancer": cluster["lb"],
                    **({"discovery": finding.to_dict()} if finding is not None else {}),
-                   "endpoints": [self._endpoint(e, now) for e in cluster["endpoints"]]}
+                   "endpoints": [self._endpoint(e, self.stats_shelf.weight(
+                       workers, e["row"], e["weight"], cluster["slow_start"], now), now) for e in cluster["endpoints"]]}
 
-    def _endpoint(self, endpoint: dict[str, Any], now: int) -> dict[str, Any]:
+    def _endpoint(self, endpoint: dict[str, Any], weight: float, now: int) -> dict[str, Any]:
         found = self.stats_shelf.endpoint(endpoint["row"])
         avoided = max(0, found["avoid_until_ns"] - now)
-        return {"address": endpoint["address"], "weight": endpoint["weight"],
+        return {"address": endpoint["address"], "weight": endpoint["weight"], "weight_now": round(weight, 3),
+                **{key: endpoint[key] for key in ("priority", "zone", "metadata") if key in endpoint},
                 "health": "avoided" if avoided else "healthy", "active": found["active"],
                 "ewma_ms": round(found["ewma_ns"] / 1e6, 3), "ejected": avoided > 0,
                 "avoided_for_ms": avoided // 1_000_000, "connections": found["connections"], "total": found["total"],

@@ -5,8 +5,9 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from typing import dataclass_transform
+    from typing import NoReturn, dataclass_transform
 
+    from fastmesh.filters.metrics import Metrics
     from fastmesh.filters.reporter import Reporter
 
     Endpoints = Sequence[str | tuple[str, int] | Mapping[str, object]]
@@ -16,6 +17,11 @@ else:
         return lambda cls: cls
 
     Endpoints = list
+
+
+NO_MESH = ("a discovery policy has no self.mesh: it runs before there is a worker that could carry the request, and "
+           "finds the endpoints that such a request would go to; ask with a client of your own (httpx, aiohttp, or "
+           "urllib.request in asyncio.to_thread), through a listener of fastmesh if it is to go by a cluster")
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
@@ -42,6 +48,9 @@ class Discovery:
     # --- given before `start` -------------------------------------------------------------------------------------
     log: Reporter
     """Writes to the journal of fastmesh."""
+    metrics: Metrics
+    """Counters, gauges and histograms that end in `/metrics`, as those of filters: declare them in `start`. A counter
+    `asked` of the cluster `app` is `fastmesh_filter_discovery_app_asked_total` there."""
     name: str
     """Of the cluster."""
 
@@ -52,6 +61,12 @@ class Discovery:
 
             set_settings(self, settings)
 
+    @property
+    def mesh(self) -> NoReturn:
+        """There is none: raises AttributeError, which says what to do. Clusters get their first endpoints from
+        here."""
+        raise AttributeError(NO_MESH)
+
     def start(self) -> None:
         """Called once, with the settings in place and before `endpoints`. An exception refuses the configuration, and
         the version before stays: for settings that contradict each other, not for a registry that does not answer."""
@@ -60,11 +75,17 @@ class Discovery:
         """An async generator: yields whole sets, as often as there is news.
 
         An endpoint is an address as in a configuration, `"10.0.0.1:8080"`, `"[fd00::1]:8080"` or
-        `"unix:/run/app.sock"`; or a pair of address and weight, `("10.0.0.1:8080", 2)`; or a mapping of `address` and
-        `weight`. The order means nothing. A set with one that cannot be used, or with one twice, is refused as a
-        whole, and so is an empty one unless the operator has said `allow_empty: true`.
+        `"unix:/run/app.sock"`; or a pair of address and weight, `("10.0.0.1:8080", 2)`; or a mapping of `address`,
+        `weight` and `metadata` (text to text, for load balancers to read). The order means nothing. A set with one
+        that cannot be used, or with one twice, is refused as a whole, and so is an empty one unless the operator has
+        said `allow_empty: true`.
 
         When it raises, or ends, it is called again after 0.5 s, then 1, 2 … 30 s. It is closed when another version
         takes over: what it holds is given back in `finally`, or by `async with`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no method endpoints")
+
+
+def metrics_name(cluster: str) -> str:
+    """As whose its metrics count: a filter may have the name of the cluster."""
+    return f"discovery_{cluster}"

@@ -17,7 +17,8 @@ from fastmesh.filters.loading import DISCOVERY, CannotLoad, Loaded, Loader
 from fastmesh.filters.phases import BadClass
 from fastmesh.filters.settings import settings_of
 
-KEYS = Keys(DiscoveryUse.OPERATORS, frozenset((*DiscoveryUse.OPERATORS, "log", "name", "start", "endpoints")),
+KEYS = Keys(DiscoveryUse.OPERATORS, frozenset((*DiscoveryUse.OPERATORS, "log", "metrics", "mesh", "name", "start",
+                                         "endpoints")),
             "clusters.endpoints")
 HEAD = "async def endpoints(self) -> AsyncIterator[Endpoints], with yield in it"
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from fastmesh.config.address import Address, parse_address
 from fastmesh.config.balancing import MAX_ENDPOINTS
-from fastmesh.config.cluster import MAX_WEIGHT
-from fastmesh.config.fields import shown
+from fastmesh.config.cluster import MAX_METADATA, MAX_WEIGHT
+from fastmesh.config.fields import shown, visible
 from fastmesh.errors import WrongValue
 
 _FORMS = "an address, a pair of address and weight, or a mapping of them"
@@ -17,6 +17,13 @@ class Member(NamedTuple):
 
     address: Address
     weight: int
+    metadata: tuple[tuple[str, str], ...] = ()      # in the order of their names
+
+    def told(self) -> str | list[str | int] | dict[str, Any]:
+        """As a policy might yield it, in plain data."""
+        if self.metadata:
+            return {"address": str(self.address), "weight": self.weight, "metadata": dict(self.metadata)}
+        return [str(self.address), self.weight]
 
 
 class WrongSet(ValueError):
@@ -52,21 +59,38 @@ def _member(item: Any) -> Member:
     if isinstance(item, str):
         return Member(parse_address(item), 1)
     weight: object = 1
+    metadata: tuple[tuple[str, str], ...] = ()
     if isinstance(item, (tuple, list)):
         if len(item) != 2:
             raise WrongValue(f"a {type(item).__name__} of {len(item)}", _FORMS)
         item, weight = item
     elif isinstance(item, Mapping):
-        unknown = [key for key in item if key not in ("address", "weight")]
+        unknown = [key for key in item if key not in ("address", "weight", "metadata")]
         if unknown or "address" not in item:
-            raise WrongValue(f"the key {_shown(unknown[0])}" if unknown else "no address", "address and weight")
+            raise WrongValue(f"the key {_shown(unknown[0])}" if unknown else "no address",
+                             "address, weight and metadata")
+        metadata = _metadata(item.get("metadata", {}))
         item, weight = item["address"], item.get("weight", 1)
     if not isinstance(item, str):
         raise WrongValue(_shown(item), _FORMS)
     if not isinstance(weight, int) or isinstance(weight, bool) or not 1 <= weight <= MAX_WEIGHT:
         raise WrongValue(f"the weight {_shown(weight)}", f"a whole number from 1 to {MAX_WEIGHT}",
                          "leave out an endpoint that gets no requests" if weight == 0 else "")
-    return Member(parse_address(item), weight)
+    return Member(parse_address(item), weight, metadata)
+
+
+def _metadata(given: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(given, Mapping):
+        raise WrongValue(f"the metadata {_shown(given)}", "a mapping of text to text")
+    if len(given) > MAX_METADATA:
+        raise WrongValue(f"metadata with {len(given)} names", f"at most {MAX_METADATA}")
+    for name, value in given.items():
+        for text in (name, value):
+            if not isinstance(text, str):
+                raise WrongValue(f"{_shown(text)} in the metadata", "text", f'write "{text}"' if isinstance(
+                    text, int) else "")
+            visible(text)
+    return tuple(sorted(given.items()))
 
 
 def _shown(value: object) -> str:

@@ -18,11 +18,12 @@ from typing import Any
 
 import msgpack
 
+from fastmesh.filters import metrics
 from fastmesh.filters.blob import unpack
-from fastmesh.filters.discovery import Discovery
+from fastmesh.filters.discovery import Discovery, metrics_name
 from fastmesh.filters.endpoint_set import WrongSet, read_set
 from fastmesh.filters.protocol import TEXT_MOST
-from fastmesh.host.main import CannotStart, HostProcess, enter, live, trace_of
+from fastmesh.host.main import STATS_FD, CannotStart, HostProcess, enter, live, trace_of
 from fastmesh.worker.filters import Filters
 from fastmesh.worker.packet import Message, send
 
@@ -123,7 +124,7 @@ class Policy:
             self._problem("empty", f"{self._name} yielded an empty set: the endpoints that were there stay; write "
                           "allow_empty: true where a cluster may have none", 0.0)
             return
-        self._found(msgpack.packb([[str(member.address), member.weight] for member in members]), len(members))
+        self._found(msgpack.packb([member.told() for member in members]), len(members))
 
     def _give_up(self) -> None:
         self._problem("silent", "it does not let itself be cancelled: the discovery host is started anew", 0.0)
@@ -181,7 +182,10 @@ class DiscoveryProcess(HostProcess):
 
     def start(self) -> None:
         sys.path.extend(path for path in self.filters["paths"] if path not in sys.path)
-        loader = Filters(self.tell)
+        # Started without, its policies count for nobody.
+        with contextlib.suppress(OSError):
+            metrics.attach(STATS_FD)
+        loader = Filters(self.tell, furnish)
         for place, (spec, where) in enumerate(zip(self.filters["policies"], self.filters["places"], strict=True)):
             try:
                 instance = loader.new(spec, self.filters["files"].get(spec["fingerprint"], ""))
@@ -191,6 +195,7 @@ class DiscoveryProcess(HostProcess):
                 raise CannotStart(f"{where}: {spec['name']}: {trace_of(error)[-TEXT_MOST // 2:]}") from error
             finally:
                 self.pulse[1] = 0
+            instance.metrics.renew()
             self.policies.append(Policy(instance, spec, place, self.pulse, partial(self.post, place),
                                         partial(self.report, place)))
 
@@ -224,6 +229,11 @@ class DiscoveryProcess(HostProcess):
             send(self.control, message, (fd,))
         finally:
             os.close(fd)
+
+
+def furnish(instance: object, spec: dict[str, Any]) -> None:
+    """Give a policy what it calls by `self.`, besides its settings."""
+    instance.metrics = metrics.Metrics(metrics_name(spec["name"]))     # type: ignore[attr-defined]
 
 
 def main(argv: list[str]) -> int:

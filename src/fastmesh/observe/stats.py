@@ -52,7 +52,7 @@ LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
 # Columns that say how things are, not how often something happened: those of a dead worker mean nothing.
 LISTENER_GAUGES = ("active",)
 CLUSTER_GAUGES = ("active", "pending", "connections")
-ENDPOINT_GAUGES = ("active", "connections", "ewma_ns", "avoid_until_ns")
+ENDPOINT_GAUGES = ("active", "connections", "ewma_ns", "avoid_until_ns", "weight_given", "warm_since_ns")
 FILTER_GAUGES = ("fingerprint", "quarantined", "in_flight")
 FILTER_COLUMNS_AT = LAYOUT["filter_columns"] // WORD
 GAUGE_KIND = METRIC_KINDS.index("gauge") + 1
@@ -327,14 +327,29 @@ class StatsShelf:
         return dict(zip(CLUSTER_COLUMNS, _sum(f.cluster(row) for f in self.files), strict=False))
 
     def endpoint(self, row: int) -> dict[str, int]:
-        """Sums, but for latency, which is the mean of the workers that know it, and avoidance, the longest."""
+        """Sums, but for latency, which is the mean of the workers that know it, and avoidance, the longest. Weights are
+        for `weight` to tell."""
         rows = [f.endpoint(row) for f in self.files]
         found = dict(zip(ENDPOINT_COLUMNS, _sum(iter(rows)), strict=False))
         ewma, avoid = ENDPOINT_COLUMNS.index("ewma_ns"), ENDPOINT_COLUMNS.index("avoid_until_ns")
         known = [row[ewma] for row in rows if row[ewma]]
         found["ewma_ns"] = sum(known) // len(known) if known else 0
         found["avoid_until_ns"] = max((row[avoid] for row in rows), default=0)
+        del found["weight_given"], found["warm_since_ns"]
         return found
+
+    def of_workers(self) -> list[StatsFile]:
+        """Those that living workers write to; others are of filter hosts."""
+        return [file for file in self.files if file.is_taken and file.heartbeat()]
+
+    @staticmethod
+    def weight(workers: list[StatsFile], row: int, configured: int, slow_start: list[int] | None, now: int) -> float:
+        """What counts in picks of an endpoint, the mean of workers: the weight that a policy gave, else the configured
+        one; of one that is warming up, the share that it has come to. `slow_start`: as a snapshot has it."""
+        given, warm = ENDPOINT_COLUMNS.index("weight_given"), ENDPOINT_COLUMNS.index("warm_since_ns")
+        rows = [file.endpoint(row) for file in workers]
+        return sum(((one[given] - 1) / 1e6 if one[given] else configured) * warm_share(one[warm], slow_start, now)
+                   for one in rows) / len(rows) if rows else float(configured)
 
     def limit(self, row: int) -> dict[str, int]:
         return dict(zip(LIMIT_COLUMNS, _sum(f.limit(row) for f in self.files), strict=False))
@@ -394,3 +409,14 @@ class StatsShelf:
 
 def _sum(rows: Iterator[list[int]]) -> list[int]:
     return [sum(column) for column in zip(*rows, strict=True)]
+
+
+def warm_share(since: int, slow_start: list[int] | None, now: int) -> float:
+    """What an endpoint has come to since it began to warm up, of the share that it will have: as lb/slow_start draws
+    it. `since`: 0 is warm, 1 is about to begin."""
+    if slow_start is None or since == 0:
+        return 1.0
+    window, aggression, least = slow_start
+    part = min(1.0, max(0, now - since) / window) if since > 1 else 0.0
+    share: float = part ** (1000 / aggression)
+    return max(share, least / 1e6)

@@ -12,15 +12,20 @@ _SECOND = 1_000_000_000
 def balancing_record(cluster: Cluster, levels: list[int]) -> list[Any] | None:
     """The item `balancing` of a cluster; None where nothing differs from the defaults. `levels`: their sizes."""
     balancing = cluster.balancing
-    slow = balancing.slow_start
     record = [
         _ewma(balancing.ewma), _hash(balancing.hash),
-        None if slow is None else [slow.window, slow.aggression, slow.min_weight],
+        slow_start(cluster),
         balancing.panic_threshold,
         [balancing.spill_below, levels] if len(levels) > 1 else None,
         _sticky(balancing.sticky),
     ]
     return record if any(record) else None
+
+
+def slow_start(cluster: Cluster) -> list[int] | None:
+    """Window, aggression in thousandths, the least share in millionths."""
+    slow = cluster.balancing.slow_start
+    return None if slow is None else [slow.window, slow.aggression, slow.min_weight]
 
 
 def _ewma(ewma: Ewma | None) -> list[Any] | None:

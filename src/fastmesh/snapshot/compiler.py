@@ -16,10 +16,11 @@ from fastmesh.config.node import Node
 from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
 from fastmesh.snapshot.acts import acts
-from fastmesh.snapshot.balancing import balancing_record
+from fastmesh.snapshot.balancing import balancing_record, slow_start
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.discoveries import Discoveries
+from fastmesh.snapshot.endpoint import TEXT, described, note_of
 from fastmesh.snapshot.faults import faults
 from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.members import members
@@ -80,7 +81,7 @@ def assign(config: Config, registry: Registry, found: Found) -> Numbered:
     return Numbered(
         registry.listeners.assign(listener.name for listener in config.listeners),
         registry.clusters.assign(cluster.name for cluster in config.clusters),
-        registry.endpoints.assign(endpoint_key(cluster.name, row[4]) for cluster in config.clusters
+        registry.endpoints.assign(endpoint_key(cluster.name, row[TEXT]) for cluster in config.clusters
                                   for level in _levels(cluster, config.node, found) for row in level),
         {cluster.name: i for i, cluster in enumerate(config.clusters)})
 
@@ -94,7 +95,8 @@ def _levels(cluster: Cluster, node: Node, found: Found) -> list[list[list[Any]]]
 
 def _endpoint(endpoint: Endpoint) -> list[Any]:
     address = endpoint.address
-    return [address.family, address.port, address.packed, endpoint.weight, str(address)]
+    return [address.family, address.port, address.packed, endpoint.weight, str(address),
+            note_of(endpoint.metadata.items(), endpoint.priority, endpoint.zone)]
 
 
 def describe(config: Config, registry: Registry, open_files: int = 0, chains: Chains | None = None,
@@ -115,8 +117,9 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
         "clusters": [{
             "id": clusters[cluster.name], "name": cluster.name,
             "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
-            "endpoints": [{"row": rows[endpoint_key(cluster.name, text)], "address": text, "weight": weight}
-                          for level in _levels(cluster, node, found) for _, _, _, weight, text in level],
+            "slow_start": slow_start(cluster),
+            "endpoints": [described(rows[endpoint_key(cluster.name, row[TEXT])], row)
+                          for level in _levels(cluster, node, found) for row in level],
         } for cluster in config.clusters],
         "names": {"listeners": {number: name for name, number in listeners.items()},
                   "clusters": {number: name for name, number in clusters.items()},
@@ -231,7 +234,7 @@ def _cluster(index: int, cluster: Cluster, node: Node, numbers: Numbered, chains
              found: Found) -> list[Any]:
     rows, name = numbers.endpoints, cluster.name
     levels = _levels(cluster, node, found)
-    endpoints = [[rows[endpoint_key(name, row[4])], *row] for level in levels for row in level]
+    endpoints = [[rows[endpoint_key(name, row[TEXT])], *row] for level in levels for row in level]
     return [
         numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer.pick_by], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,

@@ -9,10 +9,9 @@ from typing import Any
 import msgpack
 
 from fastmesh.filters.endpoint_set import Member, WrongSet, read_set
+from fastmesh.snapshot.endpoint import TEXT, described, note_of
 from fastmesh.snapshot.registry import Registry, endpoint_key
-from fastmesh.snapshot.wire import CLUSTER_ENDPOINTS, CLUSTER_NAME, CLUSTERS, VERSION
-
-ENDPOINT_TEXT = 5
+from fastmesh.snapshot.wire import CLUSTER_ENDPOINTS, CLUSTER_NAME, CLUSTERS, ENDPOINT_TEXT, VERSION, EndpointRecord
 
 
 def revise(request: dict[str, Any]) -> dict[str, Any]:
@@ -58,18 +57,18 @@ def exchange(registry: Registry, cluster: str, before: list[list[Any]],
              found: list[list[Any]]) -> tuple[list[list[Any]], int, int]:
     """The endpoints as a snapshot has them, those that stay with the numbers that they had; how many came and went."""
     rows = {row[ENDPOINT_TEXT]: row[0] for row in before}
-    there = {row[-1] for row in found}
+    there = {row[TEXT] for row in found}
     gone = [text for text in rows if text not in there]
-    new = [row[-1] for row in found if row[-1] not in rows]
+    new = [row[TEXT] for row in found if row[TEXT] not in rows]
     numbers = registry.endpoints.exchange([endpoint_key(cluster, text) for text in gone],
                                           [endpoint_key(cluster, text) for text in new])
     rows |= {text: numbers[endpoint_key(cluster, text)] for text in new}
-    return [[rows[row[-1]], *row] for row in found], len(new), len(gone)
+    return [[rows[row[TEXT]], *row] for row in found], len(new), len(gone)
 
 
-def describe(rows: list[list[Any]]) -> list[dict[str, Any]]:
+def describe(rows: list[list[Any]]) -> list[EndpointRecord]:
     """As control keeps them."""
-    return [{"row": row[0], "address": row[ENDPOINT_TEXT], "weight": row[4]} for row in rows]
+    return [described(row[0], row[1:]) for row in rows]
 
 
 def endpoints_of(snapshot: bytes) -> dict[str, list[list[Any]]]:
@@ -80,4 +79,4 @@ def endpoints_of(snapshot: bytes) -> dict[str, list[list[Any]]]:
 
 def _written(member: Member) -> list[Any]:
     address = member.address
-    return [address.family, address.port, address.packed, member.weight, str(address)]
+    return [address.family, address.port, address.packed, member.weight, str(address), note_of(member.metadata)]

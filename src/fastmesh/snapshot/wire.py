@@ -33,7 +33,8 @@ FORMAT.
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
                  endpoints, chain, balancer, balancing]
-    endpoint  = [row, family, port, address, weight, text]
+    endpoint  = [row, family, port, address, weight, text, note]
+    note      = nil, or [priority, zone, [name, value, …]]   what is said of it besides, for policies in Python
     balancer  = nil, or [slot, interval]        the policy that gives weights and picks, a place in the list of rules
     balancing = nil, or [ewma, hash, slow_start, panic in millionths, levels, sticky]
                                                 each but panic is nil where the defaults hold
@@ -77,6 +78,9 @@ VERSION = 2
 CLUSTERS = 5
 CLUSTER_NAME = 1
 CLUSTER_ENDPOINTS = 13
+ENDPOINT_WEIGHT = 4
+ENDPOINT_TEXT = 5
+ENDPOINT_NOTE = 6
 NO_CHAIN = -1
 
 PROTOCOLS = {"http": 0, "tcp": 1}
@@ -126,6 +130,10 @@ class EndpointRecord(TypedDict):
     row: int
     address: str
     weight: int
+    # Together, where any of them is said.
+    priority: NotRequired[int]
+    zone: NotRequired[str]
+    metadata: NotRequired[dict[str, str]]
 
 
 class ClusterRecord(TypedDict):
@@ -134,6 +142,7 @@ class ClusterRecord(TypedDict):
     id: int
     name: str
     lb: str
+    slow_start: list[int] | None        # as in a snapshot
     endpoints: list[EndpointRecord]
 
 

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from fastmesh.filters.discovery import Discovery
+from fastmesh.filters.discovery import Discovery, metrics_name
 from fastmesh.filters.discovery_inspection import wrong_with
-from fastmesh.filters.endpoint_set import read_set
+from fastmesh.filters.endpoint_set import Member, read_set
 from fastmesh.filters.making import complete, secrets_of
+from fastmesh.filters.metrics import Metrics
 from fastmesh.filters.reporter import Reporter
 
 
@@ -40,6 +41,7 @@ def take_sets(policy: Discovery | type[Discovery], count: int = 1, *, timeout: f
 
     made.name = getattr(made, "name", "cluster")
     made.log = Reporter(made.name, tell, secrets_of(made))
+    made.metrics = Metrics(metrics_name(made.name))
     made.start()
     return asyncio.run(_take(made, count, timeout, between))
 
@@ -57,8 +59,12 @@ async def _take(made: Discovery, count: int, timeout: float, between: Callable[[
             except StopAsyncIteration:
                 ended = f"{type(made).__name__}.endpoints has ended after {len(taken)} sets of {count}"
                 raise EOFError(ended) from None
-            taken.append([f"{address} weight {weight}" if weight != 1 else str(address)
-                          for address, weight in read_set(yielded)])
+            taken.append([_line(member) for member in read_set(yielded)])
     finally:
         await generator.aclose()
     return taken
+
+
+def _line(member: Member) -> str:
+    weight = f" weight {member.weight}" if member.weight != 1 else ""
+    return f"{member.address}{weight}{''.join(f' {name}={value}' for name, value in member.metadata)}"

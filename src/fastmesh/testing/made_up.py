@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from fastmesh._core.play.numbers import made_endpoint
@@ -23,9 +25,11 @@ class Numbers(TypedDict, total=False):
     is_avoided: bool
 
 
-def endpoint(address: str = "10.0.0.1:80", *, weight: int = 1, **numbers: Unpack[Numbers]) -> Endpoint:
+def endpoint(address: str = "10.0.0.1:80", *, weight: int = 1, metadata: Mapping[str, str] | None = None,
+             priority: int = 0, zone: str = "", **numbers: Unpack[Numbers]) -> Endpoint:
     """An endpoint of which this has been seen; it may be looked at any time::
 
         assert Fastest().weights([endpoint(latency=0.01), endpoint(latency=0.03)]) == [3, 1]
     """
-    return made_endpoint(address, weight, dict(numbers))
+    said = priority, zone, MappingProxyType(dict(metadata or {}))
+    return made_endpoint(address, weight, said, dict(numbers))

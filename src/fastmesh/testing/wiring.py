@@ -65,7 +65,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
         for address, weight in zip(cluster.endpoints, cluster.weights, strict=True):
             host, _, port = address.partition(":")
             ip = bytes(int(part) for part in host.split("."))
-            members.append([next(rows), 4, int(port), ip, weight, address])
+            members.append([next(rows), 4, int(port), ip, weight, address, None])
         policy = policies.get(cluster.name)
         records.append([
             cluster.number, cluster.name, wire.LOAD_BALANCERS[policy.pick_by if policy else "round_robin"], SECOND,

@@ -115,7 +115,7 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("endpoints: [127.0.0.1:9002]", "endpoints: 127.0.0.1:9002",
      "f:25:16: clusters[1].endpoints: found '127.0.0.1:9002', allowed: a list", "write [127.0.0.1:9002]"),
     ("endpoints: [127.0.0.1:9002]", "endpoints: [[127.0.0.1:9002]]", "f:25:17: clusters[1].endpoints[0]: found a list, "
-     "allowed: an address, or a mapping of address, weight, priority and zone", ""),
+     "allowed: an address, or a mapping of address, weight, priority, zone and metadata", ""),
     ("methods: [GET]", "methods: GET",
      "f:10:40: listeners[0].routes[0].match.methods: found 'GET', allowed: a list", "write [GET]"),
     # --- keys
@@ -135,9 +135,9 @@ WRONG: list[tuple[str, str, str, str]] = [
      "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, retry_budget, avoid and "
      "filters", "remove it"),
     ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address, "
-     "weight, priority and zone", "write weight"),
+     "weight, priority, zone and metadata", "write weight"),
     ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: "
-     "address, weight, priority and zone", "weight is there already; remove this one"),
+     "address, weight, priority, zone and metadata", "weight is there already; remove this one"),
     ("workers: 1", "workers: 1\nworkers: 2", "f:4:1: the key 'workers' is there twice",
      "the first is on line 3; remove one of them"),
     ("    endpoints: [127.0.0.1:9002]\n", "", "f:24:5: clusters[1]: the key 'endpoints' of 'api' is missing",

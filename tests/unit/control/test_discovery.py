@@ -18,6 +18,7 @@ from fastmesh.control.process import package_paths
 from fastmesh.control.snapshot import Snapshot, from_answer
 from fastmesh.observe.events import Events
 from fastmesh.observe.journal import Journal
+from fastmesh.observe.stats import StatsShelf
 
 POLICIES = """
 import asyncio, os, time
@@ -81,7 +82,8 @@ class Control:
         journal = Journal(os.open(self.log, os.O_WRONLY | os.O_CREAT))
         self.events = Events(journal)
         self.applied: list[dict[str, list[str]]] = []
-        self.discoveries = Discoveries(package_paths("fastmesh", "msgpack"), journal, self.events, self.apply)
+        self.discoveries = Discoveries(package_paths("fastmesh", "msgpack"), journal, self.events, self.apply,
+                                       StatsShelf().take)
         self.version = 0
         self.live: Snapshot | None = None
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmesh import Endpoint, Filter, LoadBalancer, Request, Response, ViewClosed
-from fastmesh.testing import Kit
+from fastmesh.testing import Kit, endpoint
 
 
 class Given(LoadBalancer):
@@ -554,3 +554,14 @@ def test_settings_are_checked():
         Typed(factr=1)
     with pytest.raises(TypeError, match="a number is allowed"):
         Typed(factor="many")
+
+
+# --- what is said of endpoints ----------------------------------------------------------------------------------------
+
+
+def test_made_up_endpoints_say_what_a_test_wants():
+    plain, told = endpoint(), endpoint(metadata={"version": "v2"}, priority=1, zone="eu-1a")
+    assert (plain.metadata, plain.priority, plain.zone) == ({}, 0, "")
+    assert (told.metadata, told.priority, told.zone) == ({"version": "v2"}, 1, "eu-1a")
+    with pytest.raises(TypeError):
+        told.metadata["version"] = "v3"

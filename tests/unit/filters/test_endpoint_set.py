@@ -9,7 +9,7 @@ from fastmesh.filters.endpoint_set import WrongSet, read_set
 
 
 def written(yielded: object) -> list[tuple[str, int]]:
-    return [(str(address), weight) for address, weight in read_set(yielded)]
+    return [(str(member.address), member.weight) for member in read_set(yielded)]
 
 
 def test_the_forms_of_an_endpoint():
@@ -41,8 +41,8 @@ def test_the_order_means_nothing(yielded):
                            "out an endpoint that gets no requests"),
     ([("10.0.0.1:80", MAX_WEIGHT + 1)], "found the weight 2147483649, allowed: a whole number from 1 to 2147483648"),
     ([("10.0.0.1:80", 1.5)], "found the weight 1.5, allowed"), ([("10.0.0.1:80", True)], "found the weight True"),
-    ([{"address": "10.0.0.1:80", "wieght": 2}], "found the key 'wieght', allowed: address and weight"),
-    ([{"weight": 2}], "found no address, allowed: address and weight"),
+    ([{"address": "10.0.0.1:80", "wieght": 2}], "found the key 'wieght', allowed: address, weight and metadata"),
+    ([{"weight": 2}], "found no address, allowed: address, weight and metadata"),
     (["10.0.0.1:80", "10.0.0.2:80", ("10.0.0.1:80", 2)], "endpoint 3 of 3: 10.0.0.1:80 is there twice, first as "
      "endpoint 1; to give it more requests, give it a weight"),
     (range(MAX_ENDPOINTS + 1), "found 65,537 endpoints, allowed: at most 65,536")])
@@ -60,4 +60,27 @@ def test_whatever_it_is_the_answer_is_a_set_or_a_sentence(yielded):
     except WrongSet as wrong:
         assert "allowed" in str(wrong) or "twice" in str(wrong)
     else:
-        assert all(weight >= 1 for _, weight in found)
+        assert all(member.weight >= 1 for member in found)
+
+
+def test_metadata():
+    found, = read_set([{"address": "10.0.0.1:80", "weight": 2, "metadata": {"zone": "b", "a": "é"}}])
+    assert found.metadata == (("a", "é"), ("zone", "b"))
+    assert read_set([found.told()]) == [found]
+    plain, = read_set([("10.0.0.1:80", 2)])
+    assert plain.metadata == () and plain.told() == ["10.0.0.1:80", 2] and read_set([plain.told()]) == [plain]
+
+
+@pytest.mark.parametrize(("metadata", "said"), [
+    (None, "found the metadata nothing, allowed: a mapping of text to text"),
+    ([("a", "b")], "found the metadata a list"),
+    ({"version": 2}, 'found 2 in the metadata, allowed: text; write "2"'),
+    ({2: "version"}, 'found 2 in the metadata, allowed: text; write "2"'),
+    ({"a": None}, "found nothing in the metadata, allowed: text"),
+    ({"a": "b\n"}, "allowed: text without control characters, at most 1,024 characters"),
+    ({"a" * 1025: "b"}, "at most 1,024 characters"),
+    ({str(i): "" for i in range(33)}, "found metadata with 33 names, allowed: at most 32")])
+def test_metadata_that_is_refused(metadata, said):
+    with pytest.raises(WrongSet) as caught:
+        read_set([{"address": "10.0.0.1:80", "metadata": metadata}])
+    assert said in str(caught.value)

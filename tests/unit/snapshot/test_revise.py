@@ -73,7 +73,8 @@ def test_only_what_was_found_changes(live):
     assert found["changed"] == {"app": [2, 2, 0]} and found["refused"] == {} and found["version"] == 9
     after = msgpack.unpackb(live.snapshot)
     assert after[2] == 9 and after[CLUSTERS][1][CLUSTER_ENDPOINTS] == [
-        [2, 4, 80, bytes([10, 0, 0, 1]), 3, "10.0.0.1:80"], [3, 4, 80, bytes([10, 0, 0, 2]), 1, "10.0.0.2:80"]]
+        [2, 4, 80, bytes([10, 0, 0, 1]), 3, "10.0.0.1:80", None],
+        [3, 4, 80, bytes([10, 0, 0, 2]), 1, "10.0.0.2:80", None]]
     after[2], after[CLUSTERS][1][CLUSTER_ENDPOINTS] = before[2], []
     assert after == before
     assert live.clusters[1]["endpoints"] == [{"row": 2, "address": "10.0.0.1:80", "weight": 3},
@@ -142,3 +143,41 @@ def test_secrets_are_not_shown(live, tmp_path):
     found = live.compile()
     assert found["config"]["clusters"][0]["endpoints"]["token"] == "(secret)"
     assert b"s3cret" in found["discovery"] and b"s3cret" not in found["snapshot"]
+
+
+def test_what_is_said_of_an_endpoint(live):
+    def one(**metadata: str) -> dict[str, Any]:
+        return {"address": "10.0.0.1:80", "metadata": metadata}
+
+    assert live.revise(app=[one(version="v1", az="b")])["changed"] == {"app": [1, 1, 0]}
+    told = {"row": 2, "address": "10.0.0.1:80", "weight": 1, "priority": 0, "zone": "",
+            "metadata": {"az": "b", "version": "v1"}}
+    assert live.clusters[1]["endpoints"] == [told]
+    assert live.revise(app=[one(az="b", version="v1")])["changed"] == {}
+    # A reload keeps it, and other words about the same endpoint are news.
+    assert live.compile()["clusters"][1]["endpoints"] == [told]
+    assert live.revise(app=[one(version="v2")])["changed"] == {"app": [1, 0, 0]}
+    assert live.clusters[1]["endpoints"][0]["metadata"] == {"version": "v2"}
+
+
+def test_what_the_file_says_of_an_endpoint(live):
+    listed = '["127.0.0.1:1", {address: "unix:/run/x", weight: 2}]'
+    live.file.write_text(CONFIG.replace(listed, """[
+      {address: "127.0.0.1:2", priority: 1, metadata: {version: 1.10, "": ü}},
+      {address: "127.0.0.1:1", zone: eu-1a}, "127.0.0.1:3"]"""))
+    found = live.compile()
+    assert [row[6] for row in msgpack.unpackb(found["snapshot"])[CLUSTERS][0][CLUSTER_ENDPOINTS]] == [
+        [0, "eu-1a", []], None, [1, "", ["version", "1.10", "", "ü"]]]
+    first, second, third = found["clusters"][0]["endpoints"]
+    assert (first["zone"], first["metadata"], third["priority"]) == ("eu-1a", {}, 1) and "zone" not in second
+    assert third["metadata"] == {"version": "1.10", "": "ü"}
+
+
+@pytest.mark.parametrize(("metadata", "said"), [
+    ("[a]", "found a list, allowed: a mapping"), ("{a: [b]}", "allowed: text without control characters"),
+    ("{" + ", ".join(f"n{i}: x" for i in range(33)) + "}", "at most 32"),
+    ('{a: "\\u0001"}', "allowed: text without control characters")])
+def test_what_it_may_not_say(live, metadata, said):
+    live.file.write_text(CONFIG.replace("weight: 2", f"metadata: {metadata}"))
+    found = answer({"file": str(live.file), "version": 1, "env": {}})
+    assert not found["ok"] and said in found["text"], found["text"]

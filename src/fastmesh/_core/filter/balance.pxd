@@ -16,6 +16,8 @@ cdef class Endpoint:
     cdef Balancer owner
     cdef endpoint_t *e        # of the snapshot; valid while the owner has its cluster
     cdef str text
+    cdef tuple said           # priority, zone, metadata; None until somebody asks
+    cdef tuple note(self)
     cdef endpoint_t *alive(self) except NULL
 
 

@@ -1,5 +1,7 @@
 """What load balancers see of a cluster. The class is compiled; this file is what type checkers read."""
 
+from collections.abc import Mapping
+
 class Balancer:
     """The policy of one cluster of one snapshot. Nothing of it is for Python."""
 
@@ -14,7 +16,16 @@ class Endpoint:
         """As the configuration has it, and as `request.endpoint` and logs show it."""
     @property
     def weight(self) -> int:
-        """That of the configuration."""
+        """That of the configuration, or of who found it."""
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What else the configuration says of it, or who found it: a read-only mapping, empty when nothing is said."""
+    @property
+    def priority(self) -> int:
+        """0 is asked first. A cluster whose endpoints were found has no others."""
+    @property
+    def zone(self) -> str:
+        """Where it is, as the configuration says; "" when it does not."""
     @property
     def active(self) -> int:
         """Requests in flight, or connections of a TCP listener."""

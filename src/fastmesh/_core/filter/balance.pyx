@@ -3,7 +3,7 @@
 What a policy answers is carried out here when it has returned, as with filters: `weights` become whole numbers that the
 cluster's own algorithm goes by, swapped in place; `pick` is one endpoint, or leaves it to that algorithm.
 """
-from cpython.unicode cimport PyUnicode_DecodeLatin1
+from cpython.unicode cimport PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
 from libc.math cimport isfinite
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.filter.chain cimport (
@@ -15,9 +15,13 @@ from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.io.timer cimport WHEEL_SHIFT, timer_arm, timer_init, timer_t, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick, cluster_t, cluster_weigh, endpoint_is_usable
 from fastmesh._core.mem.counter cimport PHASE_PICK, PHASE_WEIGHTS
+from fastmesh._core.lb.endpoint cimport endpoint_note_t
 from fastmesh._core.mem.raw cimport raw_give, raw_take
+from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport FILTER_GO, FILTER_OVER
 from fastmesh._core.proxy.stream cimport stream_answer
+
+from types import MappingProxyType
 
 cdef extern from "Python.h":
     bint PyCoro_CheckExact(object o)
@@ -44,6 +48,34 @@ cdef class Endpoint:
     def address(self):
         self.alive()
         return self.text
+
+    cdef tuple note(self):
+        cdef const endpoint_note_t *note = self.alive().note
+        cdef dict metadata = {}
+        cdef uint32_t i
+        if self.said is None:
+            if note is NULL:
+                self.said = 0, "", MappingProxyType(metadata)
+            else:
+                for i in range(note.n):
+                    metadata[_text(note.words[2 * i])] = _text(note.words[2 * i + 1])
+                self.said = note.priority, _text(note.zone), MappingProxyType(metadata)
+        return self.said
+
+    @property
+    def metadata(self):
+        """A read-only mapping of text to text: what the configuration says of it, or who found it."""
+        return self.note()[2]
+
+    @property
+    def priority(self):
+        """0 is asked first."""
+        return self.note()[0]
+
+    @property
+    def zone(self):
+        """Where it is, as the configuration says; "" when it does not."""
+        return self.note()[1]
 
     @property
     def weight(self):
@@ -104,6 +136,10 @@ cdef class Endpoint:
 
     def __repr__(self):
         return f"<Endpoint {self.text}>"
+
+
+cdef str _text(span_t s):
+    return PyUnicode_DecodeUTF8(<const char *>s.ptr, s.len, b"replace")
 
 
 cdef class Balancer:

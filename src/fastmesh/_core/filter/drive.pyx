@@ -310,7 +310,7 @@ cdef void _replace(Request r, Response given) noexcept:
     if r.response is not None:
         r.response.request = r
     given.request = r
-    given.is_local = True
+    given.is_own = True
     r.response = given
     r.is_local = True
 
@@ -334,7 +334,7 @@ cdef void _put_given(Request r) noexcept:
     cdef Response given = r.response
     cdef uint32_t n = 0
     cdef bytes room
-    cdef bytes body = given.body if given.body is not None else b""
+    cdef bytes body = given.content if given.content is not None else b""
     if r.spent is not NULL:
         given.touch()
         r.put_timing(given.h)

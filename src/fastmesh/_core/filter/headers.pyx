@@ -96,7 +96,12 @@ cdef Headers headers_of(View owner):
 
 @cython.freelist(32)
 cdef class Headers:
-    """Header fields in the order they are sent in: a dictionary whose names have no case and may come several times."""
+    """Header fields in the order they are sent in: a dictionary whose names have no case, and may stand several
+    times.
+
+    Values are `str`, decoded as Latin-1 outside of ASCII only when they are not UTF-8; `raw` gives the bytes.
+    Reading decodes what is read and nothing else.
+    """
 
     def __init__(self, fields=()):
         self.owner = OwnHead()
@@ -126,6 +131,7 @@ cdef class Headers:
         return raise_edit(head_add(h, p, n, span_of(<const uint8_t *>v, <uint32_t>size)), name, value)
 
     def __getitem__(self, name):
+        """The first value of the name. Raises KeyError when there is none."""
         cdef uint32_t n
         cdef const uint8_t *p = _name(name, &n)
         cdef msg_t *m = self.owner.look()
@@ -135,6 +141,7 @@ cdef class Headers:
         return text_of(m.base + m.fields[i].value_off, m.fields[i].value_len)
 
     def get(self, name, default=None):
+        """The first value of the name; `default` when there is none."""
         cdef uint32_t n
         cdef const uint8_t *p = _name(name, &n)
         cdef msg_t *m = self.owner.look()
@@ -166,6 +173,7 @@ cdef class Headers:
         return (<const char *>m.base + m.fields[i].value_off)[:m.fields[i].value_len]
 
     def __setitem__(self, name, value):
+        """One field of that name from now on, behind all others. Raises HeaderError."""
         cdef uint32_t n
         cdef const uint8_t *p = _name(name, &n)
         cdef head_t *h = self.owner.edit()
@@ -186,6 +194,7 @@ cdef class Headers:
         self._add(self.owner.edit(), name, value)
 
     def __delitem__(self, name):
+        """Take every field of that name away. Raises KeyError when there is none."""
         if self._drop(name) == 0:
             raise KeyError(name)
 
@@ -202,6 +211,7 @@ cdef class Headers:
         return found
 
     def __contains__(self, name):
+        """There is a field of that name."""
         cdef uint32_t n
         cdef const uint8_t *p
         if not PyUnicode_Check(name):
@@ -210,6 +220,7 @@ cdef class Headers:
         return head_find(self.owner.look(), p, n, 0) >= 0
 
     def __iter__(self):
+        """Each name once, in lower case, in the order of the fields."""
         # A list of its own: whoever changes headers while iterating sees the names that there were.
         return iter(self._names())
 
@@ -228,6 +239,7 @@ cdef class Headers:
         return names
 
     def __len__(self):
+        """How many different names there are."""
         return len(self._names())
 
     def fields(self):
@@ -242,7 +254,8 @@ cdef class Headers:
         return found
 
     def copy(self):
-        """A plain dictionary that may be kept: names in lower case, several values joined with a comma."""
+        """A plain dictionary, names in lower case, that may be kept; fields that stand several times are joined
+        with a comma."""
         cdef dict made = {}
         for name, value in self.fields():
             name = name.lower()
@@ -250,15 +263,19 @@ cdef class Headers:
         return made
 
     def keys(self):
+        """list[str]. Each name once, in lower case, in the order of the fields."""
         return self._names()
 
     def values(self):
+        """list[str]. The first value of each name."""
         return [self[name] for name in self._names()]
 
     def items(self):
+        """list[tuple[str, str]]. Each name with its first value."""
         return [(name, self[name]) for name in self._names()]
 
     def setdefault(self, key, default=None, /):
+        """The first value of the name, which is set to `default` when there is none."""
         found = self.get(key)
         if found is None:
             self[key] = default
@@ -266,6 +283,7 @@ cdef class Headers:
         return found
 
     def pop(self, key, /, *default):
+        """The first value of the name, all fields of which are taken away; `default` when there is none."""
         if len(default) > 1:
             raise TypeError("pop takes a key and at most one default")
         found = self.get(key)
@@ -277,6 +295,7 @@ cdef class Headers:
         return found
 
     def popitem(self):
+        """The last name and its first value; all fields of it are taken away."""
         names = self._names()
         if not names:
             raise KeyError("there are no headers")
@@ -284,6 +303,7 @@ cdef class Headers:
         return name, self.pop(name)
 
     def clear(self):
+        """Take every field away but those that are the proxy's own."""
         for name in self._names():
             try:
                 self._drop(name)
@@ -291,6 +311,7 @@ cdef class Headers:
                 pass        # those that are the proxy's own stay
 
     def update(self, other=(), /, **more):
+        """One field of each name that is given, in place of what there was. Raises HeaderError."""
         for name, value in (other.items() if hasattr(other, "items") else other):
             self[name] = value
         for name, value in more.items():

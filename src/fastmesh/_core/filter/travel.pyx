@@ -329,11 +329,11 @@ cdef int _answer(Response given, tuple needs) except -1:
     cdef msg_t *m = given.look()
     _byte(0x94)
     _uint(given.code)
-    _byte(YES if given.is_local else NO)
-    if given.body is None:
+    _byte(YES if given.is_own else NO)
+    if given.content is None:
         _byte(NIL)
     else:
-        _bin(<const uint8_t *><char *>given.body, <uint32_t>len(given.body))
+        _bin(<const uint8_t *><char *>given.content, <uint32_t>len(given.content))
     _fields(m, needs)
     return 0
 

@@ -65,8 +65,8 @@ cdef class Response(View):
     cdef head_t *h
     cdef msg_t *m
     cdef uint16_t code
-    cdef readonly bytes body
-    cdef readonly bint is_local
+    cdef bytes content        # None of the upstream's
+    cdef bint is_own          # the proxy's, or a filter's
     cdef void touch(self) noexcept
 
 

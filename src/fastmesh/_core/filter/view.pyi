@@ -28,9 +28,11 @@ class Headers(MutableMapping[str, str]):
     """
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None: ...
-    def __getitem__(self, name: str, /) -> str: ...
+    def __getitem__(self, name: str, /) -> str:
+        """The first value of the name. Raises KeyError when there is none."""
     @overload
-    def get(self, name: str) -> str | None: ...
+    def get(self, name: str) -> str | None:
+        """The first value of the name; `default` when there is none."""
     @overload
     def get(self, name: str, default: _D) -> str | _D: ...
     def get_all(self, name: str) -> list[str]:
@@ -41,12 +43,16 @@ class Headers(MutableMapping[str, str]):
         """One field of that name from now on, behind all others. Raises HeaderError."""
     def add(self, name: str, value: str | bytes | int) -> None:
         """One more field, whatever there is of that name. Raises HeaderError."""
-    def __delitem__(self, name: str, /) -> None: ...
+    def __delitem__(self, name: str, /) -> None:
+        """Take every field of that name away. Raises KeyError when there is none."""
     def discard(self, name: str) -> None:
         """Take every field of that name away; it need not be there."""
-    def __contains__(self, name: object, /) -> bool: ...
-    def __iter__(self) -> Iterator[str]: ...
-    def __len__(self) -> int: ...
+    def __contains__(self, name: object, /) -> bool:
+        """There is a field of that name."""
+    def __iter__(self) -> Iterator[str]:
+        """Each name once, in lower case, in the order of the fields."""
+    def __len__(self) -> int:
+        """How many different names there are."""
     def fields(self) -> list[tuple[str, str]]:
         """Names as they were written, and values, each field by itself."""
     def copy(self) -> dict[str, str]:
@@ -63,8 +69,10 @@ class Response:
                  headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
                  content_type: str | None = None) -> None: ...
     status: int
+    """200 to 599. May be set until the answer is on its way, which is within on_response."""
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """The fields of the answer, which may be changed as long as `status` may be set."""
     @property
     def is_local(self) -> bool:
         """It was made by the proxy or a filter, not by the upstream."""
@@ -77,10 +85,12 @@ class Labels(MutableMapping[str, str]):
 
     def __getitem__(self, name: str, /) -> str: ...
     @overload
-    def get(self, key: str, /) -> str | None: ...
+    def get(self, key: str, /) -> str | None:
+        """The word of that name; `default` when there is none."""
     @overload
     def get(self, key: str, default: _D, /) -> str | _D: ...
-    def __setitem__(self, name: str, value: str, /) -> None: ...
+    def __setitem__(self, name: str, value: str, /) -> None:
+        """Replaces the word of that name. Raises ValueError when it cannot be one, or there are 16 others."""
     def __delitem__(self, name: str, /) -> None: ...
     def __iter__(self) -> Iterator[str]: ...
     def __len__(self) -> int: ...
@@ -101,43 +111,53 @@ class Connection:
 class Request:
     """A request on its way to the upstream, and the exchange as a whole.
 
-    The object is the same in all phases of an exchange, and usable within them only.
+    The object is the same in all phases of an exchange, and usable within them only. What may be read may be read in
+    each of them; what may be set says until when.
     """
 
     @property
-    def method(self) -> str: ...
+    def method(self) -> str:
+        """As the client sent it: GET, POST, and so on."""
     path: str
     """The path without its query, as it came or was set. Setting it, before or after routing, changes what the upstream
     sees, and before routing what routes see. Raises ValueError unless it begins with "/" and can stand in a request
     line."""
     query: str
-    """What stands behind "?", undecoded; "" when there is nothing. May be set."""
+    """What stands behind "?", undecoded; "" when there is nothing. May be set until the request is sent."""
     host: str
-    """The Host header, or the target's authority. May be set."""
+    """The Host header, or the target's authority. May be set until the request is sent."""
     @property
     def target(self) -> str:
         """Path and query as the request line has them."""
     @property
-    def scheme(self) -> str: ...
+    def scheme(self) -> str:
+        """"http" or "https", as the client spoke to whoever is in front, where that one is trusted."""
     @property
-    def http_version(self) -> str: ...
+    def http_version(self) -> str:
+        """Of the client: "1.1" or "1.0"."""
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """The fields of the request as they go upstream. May be changed until it is sent, which is in on_request and
+        on_route."""
     @property
-    def cookies(self) -> dict[str, str]: ...
+    def cookies(self) -> dict[str, str]:
+        """Those that the client sent, by their names; of one that is there twice, the first. A copy."""
     @property
     def params(self) -> dict[str, str]:
-        """The query, decoded; of a name that stands several times, the last."""
+        """The query, decoded; of a name that stands several times, the last. A copy. Raises ValueError for more than
+        1,000 of them."""
     @property
     def peer(self) -> str:
         """The client's IP address as the connection has it, or "unix"."""
     @property
-    def connection(self) -> Connection: ...
+    def connection(self) -> Connection:
+        """The client's connection that the request came on."""
     @property
     def id(self) -> str:
         """The value of x-request-id that goes upstream."""
     @property
-    def listener(self) -> str: ...
+    def listener(self) -> str:
+        """The name of the listener that it came in by."""
     @property
     def route(self) -> str | None:
         """The route's name, once there is one."""
@@ -170,19 +190,24 @@ class Request:
     def endpoint(self) -> str | None:
         """Address of the endpoint that was chosen last."""
     @property
-    def attempts(self) -> int: ...
+    def attempts(self) -> int:
+        """How often an endpoint was tried so far; 0 before the first time."""
     @property
     def state(self) -> dict[str, Any]:
         """The filter author's own, for the exchange; shared by all filters."""
     @property
-    def labels(self) -> Labels: ...
+    def labels(self) -> Labels:
+        """Words about the exchange for the access log, and for metrics where an operator asks for them. May be set in
+        every phase."""
     @property
     def elapsed(self) -> float:
         """Seconds since the request's head was complete."""
     @property
-    def is_upgrade(self) -> bool: ...
+    def is_upgrade(self) -> bool:
+        """The client asks for another protocol on this connection, as for a WebSocket."""
     @property
-    def content_length(self) -> int | None: ...
+    def content_length(self) -> int | None:
+        """Bytes of the body, as the head says: 0 when there is none, None when its length comes with it."""
 
 class UpstreamError:
     """Why an attempt failed."""

@@ -52,7 +52,8 @@ cdef inline str _ascii(span_t s):
 cdef class Request(View):
     """A request on its way to the upstream, and the exchange as a whole.
 
-    The object is the same in all phases of an exchange, and usable within them only.
+    The object is the same in all phases of an exchange, and usable within them only. What may be read may be read
+    in each of them; what may be set says until when.
     """
 
     def __dealloc__(self):
@@ -151,11 +152,15 @@ cdef class Request(View):
 
     @property
     def method(self):
+        """str, read only. As the client sent it: GET, POST, and so on."""
         cdef msg_t *m = self.look()
         return _ascii(msg_span(m, m.method_off, m.method_len))
 
     @property
     def path(self):
+        """str. The path without its query, as it came or was set. Setting it, before or after routing, changes
+        what the upstream sees, and before routing what routes see. Raises ValueError unless it begins with "/"
+        and can stand in a request line."""
         cdef msg_t *m = self.look()
         cdef span_t path = msg_span(m, m.path_off, m.path_len)
         cdef uint32_t n = 0
@@ -183,6 +188,8 @@ cdef class Request(View):
 
     @property
     def query(self):
+        """str. What stands behind "?", undecoded; "" when there is nothing. May be set until the request is
+        sent."""
         cdef msg_t *m = self.look()
         return _ascii(msg_span(m, m.query_off, m.query_len)) if m.query_has else ""
 
@@ -199,6 +206,7 @@ cdef class Request(View):
 
     @property
     def target(self):
+        """str, read only. Path and query as the request line has them."""
         cdef str query
         cdef msg_t *m = self.look()
         query = self.query
@@ -207,6 +215,7 @@ cdef class Request(View):
 
     @property
     def host(self):
+        """str. The Host header, or the target's authority. May be set until the request is sent."""
         cdef msg_t *m = self.look()
         return _ascii(msg_span(m, m.authority_off, m.authority_len))
 
@@ -216,6 +225,8 @@ cdef class Request(View):
 
     @property
     def scheme(self):
+        """str, read only. "http" or "https", as the client spoke to whoever is in front, where that one is
+        trusted."""
         cdef msg_t *m = self.look()
         if self.s.down.is_trusted and m.at[HEADER_X_FORWARDED_PROTO] >= 0:
             return _ascii(msg_value(m, m.at[HEADER_X_FORWARDED_PROTO]))
@@ -223,19 +234,26 @@ cdef class Request(View):
 
     @property
     def http_version(self):
+        """str, read only. Of the client: "1.1" or "1.0"."""
         return f"1.{self.look().minor}"
 
     @property
     def headers(self):
+        """Headers, read only. The fields of the request as they go upstream. May be changed until it is sent,
+        which is in on_request and on_route."""
         self.alive()
         return headers_of(self)
 
     @property
     def cookies(self):
+        """dict[str, str], read only. Those that the client sent, by their names; of one that is there twice,
+        the first. A copy."""
         return cookies_of(self.headers)
 
     @property
     def params(self):
+        """dict[str, str], read only. The query, decoded; of a name that stands several times, the last. A copy.
+        Raises ValueError for more than 1,000 of them."""
         from urllib.parse import parse_qsl
 
         return dict(parse_qsl(self.query, keep_blank_values=True, max_num_fields=1000))
@@ -244,17 +262,20 @@ cdef class Request(View):
 
     @property
     def peer(self):
+        """str, read only. The client's IP address as the connection has it, or "unix"."""
         cdef down_t *d = self.alive().down
         return "unix" if d.addr.family == AF_UNIX else d.peer[:d.peer_len].decode()
 
     @property
     def connection(self):
+        """Connection, read only. The client's connection that the request came on."""
         if self._connection is None:
             self._connection = connection_of(self.alive().down)
         return self._connection
 
     @property
     def id(self):
+        """str, read only. The value of x-request-id that goes upstream."""
         cdef msg_t *m = self.look()
         cdef proxy_t *p = self.s.proxy
         cdef uint64_t a, b
@@ -274,16 +295,20 @@ cdef class Request(View):
 
     @property
     def listener(self):
+        """str, read only. The name of the listener that it came in by."""
         cdef stream_t *s = self.alive()
         return s.listener.name.ptr[:s.listener.name.len].decode()
 
     @property
     def route(self):
+        """str | None, read only. The route's name, once there is one."""
         cdef stream_t *s = self.alive()
         return s.route.name.ptr[:s.route.name.len].decode() if s.route is not NULL else None
 
     @property
     def cluster(self):
+        """str | None. The cluster that answers, once the route is known. May be set from then on, until the
+        request is sent; of several filters that do so, the last one has decided."""
         cdef stream_t *s = self.alive()
         return s.cluster.name.ptr[:s.cluster.name.len].decode() if s.cluster is not NULL else None
 
@@ -293,12 +318,27 @@ cdef class Request(View):
         s.cluster = &s.snap.clusters[cluster_place(s.snap, name.encode())]
 
     def split(self, weights, by=None):
+        """Choose one of several clusters by weight, set `cluster` to it, and return its name::
+
+            request.labels["version"] = request.split({"app": 95, "app-next": 5}, by=request.headers.get("x-user"))
+
+        Without `by` each request is drawn for itself. With it the same key gives the same cluster for as long
+        as the weights are the same, in every worker and on every machine; when a cluster's share grows by 5 %,
+        about 5 % of the keys move to it, and no key that it has leaves it. Weights are relative: their sum may
+        be anything. One of 0 gives a cluster nothing.
+
+        It is a method, not a mapping that is assigned to `cluster`, as it takes a key and has a result: what
+        `cluster` reads is always a name. Raises ValueError for a cluster that there is not, a weight below 0,
+        or nothing above 0; may be called where `cluster` may be set.
+        """
         cdef stream_t *s = self.steered("the cluster")
         s.cluster = split_choose(s, weights, by)
         return s.cluster.name.ptr[:s.cluster.name.len].decode()
 
     @property
     def timeout(self):
+        """float | None. Seconds from the request received to the answer sent; None is no limit. May be set as
+        `cluster`."""
         cdef stream_t *s = self.alive()
         return s.timeout_ns / 1e9 if s.timeout_ns else None
 
@@ -318,6 +358,11 @@ cdef class Request(View):
 
     @property
     def retry(self):
+        """Retry | None. After which failures it is tried again, and how often. None: it is not, whatever
+        failed, a connect that was refused included. Before anybody sets it: as the settings of the cluster say,
+        which is after a connect that failed or a connection that was lost, at endpoints that were not tried
+        yet, `connect_attempts` in all. May be set as `cluster`. A filter that decides in `on_upstream_error`
+        comes before it."""
         cdef stream_t *s = self.alive()
         if s.retry is NULL and s.cluster is not NULL:
             return retry_by_settings(s.cluster.max_connect_attempts)
@@ -335,6 +380,7 @@ cdef class Request(View):
 
     @property
     def endpoint(self):
+        """str | None, read only. Address of the endpoint that was chosen last."""
         cdef stream_t *s = self.alive()
         if s.endpoint is not NULL:
             return _ascii(s.endpoint.text)
@@ -342,10 +388,12 @@ cdef class Request(View):
 
     @property
     def attempts(self):
+        """int, read only. How often an endpoint was tried so far; 0 before the first time."""
         return self.alive().attempts
 
     @property
     def state(self):
+        """dict[str, Any], read only. The filter author's own, for the exchange; shared by all filters."""
         if self._state is None:
             self.alive()
             self._state = {}
@@ -353,6 +401,8 @@ cdef class Request(View):
 
     @property
     def labels(self):
+        """Labels, read only. Words about the exchange for the access log, and for metrics where an operator
+        asks for them. May be set in every phase."""
         if self._labels is None:
             self.alive()
             self._labels = Labels.__new__(Labels)
@@ -362,15 +412,19 @@ cdef class Request(View):
 
     @property
     def elapsed(self):
+        """float, read only. Seconds since the request's head was complete."""
         cdef stream_t *s = self.alive()
         return (reactor_clock(s.proxy.reactor) - s.start_ns) / 1e9
 
     @property
     def is_upgrade(self):
+        """bool, read only. The client asks for another protocol on this connection, as for a WebSocket."""
         return self.look().bits & MSG_UPGRADE != 0
 
     @property
     def content_length(self):
+        """int | None, read only. Bytes of the body, as the head says: 0 when there is none, None when its
+        length comes with it."""
         cdef msg_t *m = self.look()
         if m.framing == FRAME_NONE:
             return 0
@@ -400,14 +454,17 @@ cdef int _set_target(head_t *h, bytes path, span_t query) except -1:
 
 
 cdef class Response(View):
-    """An answer: one that a filter gives, or the upstream's on its way to the client."""
+    """An answer: one that a filter gives, or the upstream's on its way to the client.
+
+    At most one of `text`, `json` and `body` is given. `json` is written compactly. Content-Length is added.
+    """
 
     def __init__(self, status=200, *, str text=None, json=None, body=None, headers=(), str content_type=None):
         cdef Headers own
-        self.body, kind = answer_body(text, json, body)
+        self.content, kind = answer_body(text, json, body)
         self.h = head_empty()
         self.m = &self.h.m
-        self.is_local = True
+        self.is_own = True
         self.code = answer_status(status)
         own = headers_of(self)
         for name, value in (headers.items() if hasattr(headers, "items") else headers):
@@ -416,7 +473,7 @@ cdef class Response(View):
             own["content-type"] = content_type
         elif kind is not None and "content-type" not in own:
             own["content-type"] = kind
-        if self.body and answer_is_bodiless(status):
+        if self.content and answer_is_bodiless(status):
             raise ValueError(f"an answer with status {status} has no body")
 
     def __dealloc__(self):
@@ -445,12 +502,13 @@ cdef class Response(View):
 
     @property
     def status(self):
+        """int. 200 to 599. May be set until the answer is on its way, which is within on_response."""
         return self.code
 
     @status.setter
     def status(self, value):
         cdef head_t *h = self.edit()
-        if answer_is_bodiless(value) and (self.body or (not self.is_local and h.m.framing != FRAME_NONE)):
+        if answer_is_bodiless(value) and (self.content or (not self.is_own and h.m.framing != FRAME_NONE)):
             raise ValueError(f"this answer has a body, and one with status {value} must not have any")
         self.code = answer_status(value)
         h.m.status = self.code
@@ -458,7 +516,19 @@ cdef class Response(View):
 
     @property
     def headers(self):
+        """Headers, read only. The fields of the answer, which may be changed as long as `status` may be set."""
         return headers_of(self)
+
+    @property
+    def is_local(self):
+        """bool, read only. It was made by the proxy or a filter, not by the upstream."""
+        return self.is_own
+
+    @property
+    def body(self):
+        """bytes | None, read only. Of an answer that a filter or the proxy gave; None of the upstream's, whose
+        body comes in phases."""
+        return self.content
 
     def __repr__(self):
         return f"<Response {self.code}>"
@@ -473,7 +543,7 @@ cdef Response response_of(Request r, msg_t *m):
 
 
 cdef class Labels:
-    """Words about an exchange, for the access log."""
+    """Words about an exchange for the access log, and for metrics where an operator asks for them. At most 16."""
 
     def __init__(self):
         raise TypeError("labels are those of a request: request.labels")
@@ -485,6 +555,7 @@ cdef class Labels:
         return self.words[name]
 
     def __setitem__(self, name, value):
+        """Replaces the word of that name. Raises ValueError when it cannot be one, or there are 16 others."""
         self.request.alive()
         self.put(name, value)
 
@@ -516,14 +587,17 @@ cdef class Labels:
         return name in self.words
 
     def get(self, key, default=None, /):
+        """The word of that name; `default` when there is none."""
         return self.words.get(key, default)
 
     def setdefault(self, key, default=None, /):
+        """The word of that name, which is set to `default` when there is none."""
         if key not in self.words:
             self[key] = default
         return self.words[key]
 
     def pop(self, key, /, *default):
+        """The word of that name, which is taken away; `default` when there is none."""
         if key not in self.words and default:
             return default[0]
         found = self.words[key]
@@ -531,15 +605,18 @@ cdef class Labels:
         return found
 
     def popitem(self):
+        """The name that was set last, and its word, which are taken away."""
         name = next(reversed(self.words))
         return name, self.pop(name)
 
     def clear(self):
+        """Take all of them away."""
         self.request.alive()
         self.words.clear()
         self.pack()
 
     def update(self, other=(), /, **more):
+        """Set several of them."""
         for name, value in {**dict(other), **more}.items():
             self[name] = value
 
@@ -547,12 +624,15 @@ cdef class Labels:
         return self.words == (other.words if isinstance(other, Labels) else other)
 
     def keys(self):
+        """The names, in the order in which they were set first."""
         return self.words.keys()
 
     def values(self):
+        """The words."""
         return self.words.values()
 
     def items(self):
+        """Each name with its word."""
         return self.words.items()
 
     def __repr__(self):

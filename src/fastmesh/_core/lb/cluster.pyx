@@ -4,7 +4,7 @@ from libc.string cimport memcmp, memcpy
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.rng cimport rng_next
-from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_t
+from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_t, endpoint_warm
 from fastmesh._core.lb.least_request cimport least_request_ops
 from fastmesh._core.lb.levels cimport levels_build, levels_drop, levels_pick, levels_weigh
 from fastmesh._core.lb.maglev cimport maglev_ops
@@ -14,6 +14,9 @@ from fastmesh._core.lb.round_robin cimport round_robin_ops
 from fastmesh._core.lb.slow_start cimport slow_start_pick
 from fastmesh._core.lb.sticky cimport sticky_build, sticky_drop
 from fastmesh._core.lb.weighted_random cimport weighted_random_ops
+
+cdef enum:
+    SHOWN = 1000000           # endpoint_row_t.weight_given, of a weight of 1
 
 
 cdef int cluster_build(cluster_t *c) noexcept nogil:
@@ -52,6 +55,24 @@ cdef void cluster_drop(cluster_t *c) noexcept nogil:
     c.given = NULL
 
 
+cdef void show_weights(const cluster_t *c) noexcept nogil:
+    """For those who look on: the weights that were given, with the sum that the configured ones have."""
+    cdef double configured = 0
+    cdef double given = 0
+    cdef double scale
+    cdef uint32_t i
+    if c.given is NULL:
+        for i in range(c.n):
+            c.endpoints[i].live.row.weight_given = 0
+        return
+    for i in range(c.n):
+        configured += c.endpoints[i].weight
+        given += c.given[i]
+    scale = configured / given * SHOWN
+    for i in range(c.n):
+        c.endpoints[i].live.row.weight_given = 1 + <uint64_t>(c.given[i] * scale + 0.5)
+
+
 cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil:
     cdef size_t size = <size_t>c.n * sizeof(uint32_t)
     cdef uint32_t i = 0
@@ -65,11 +86,14 @@ cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil:
         c.given = NULL
     elif c.given is not NULL:
         if memcmp(c.given, weights, size) == 0:
+            # A snapshot that was refused may have taken them out of sight.
+            show_weights(c)
             return False
         memcpy(c.given, weights, size)
     else:
         c.given = <uint32_t *>heap_array(c.n, sizeof(uint32_t))
         memcpy(c.given, weights, size)
+    show_weights(c)
     if c.levels is not NULL:
         levels_weigh(c)
     else:
@@ -143,5 +167,5 @@ cdef void endpoint_connect_ok(endpoint_t *e) noexcept nogil:
         e.live.failures = 0
         e.live.avoid_until_ns = 0
         # Who was gone has most likely just started.
-        e.live.warm_since_ns = WARM_FROM_NOW
+        endpoint_warm(e.live, WARM_FROM_NOW)
         e.live.row.avoid_until_ns = 0

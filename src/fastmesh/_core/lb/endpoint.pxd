@@ -10,6 +10,7 @@ from fastmesh._core.mem.counter cimport endpoint_row_t
 
 cdef enum:
     WARM_FROM_NOW = 1         # warm_since_ns: from when it is next looked at
+    METADATA_MOST = 32        # pairs of a note
 
 # The first cache line is all that a pick touches.
 ctypedef struct endpoint_live_t:
@@ -20,7 +21,7 @@ ctypedef struct endpoint_live_t:
     uint64_t cost_at_ns       # 0 = never measured
     uint32_t active           # requests (or TCP connections) in flight from this worker
     uint32_t connections      # open sockets, idle ones included
-    uint64_t warm_since_ns    # slow start: when it began to warm up; 0 = it is warm
+    uint64_t warm_since_ns    # slow start: when it began to warm up; 0 = it is warm. See endpoint_warm
     uint32_t failures         # connect failures in a row: the exponent of the back-off
     uint32_t refs             # snapshots that name it, and `held`
     uint64_t key              # hash of cluster name and address
@@ -35,9 +36,23 @@ ctypedef struct endpoint_live_t:
     addr_t addr               # own copy, outlives snapshots
     uint8_t is_known          # a snapshot that was taken had it
 
+# What was said of an endpoint besides, by the configuration or by who found it: for policies in Python.
+ctypedef struct endpoint_note_t:
+    uint32_t priority
+    uint32_t n                # pairs in `words`
+    span_t zone
+    span_t *words             # name, value, name, value …
+
 ctypedef struct endpoint_t:
     addr_t addr
     uint32_t weight           # 1 … 2**31
     uint32_t row              # index into the shared endpoint rows
     span_t text               # printed form, in the snapshot's arena
     endpoint_live_t *live     # counted
+    const endpoint_note_t *note   # NULL = nothing was said
+
+
+cdef inline void endpoint_warm(endpoint_live_t *live, uint64_t since_ns) noexcept nogil:
+    """Sets warm_since_ns, for picks and for those who look on."""
+    live.warm_since_ns = since_ns
+    live.row.warm_since_ns = since_ns

@@ -11,7 +11,7 @@ from fastmesh._core.mem.hash cimport hash_mix
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.lb.affinity cimport affinity_hash
 from fastmesh._core.lb.cluster cimport algorithm_pick
-from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_live_t
+from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_live_t, endpoint_warm
 
 cdef enum:
     TRIES = 3                 # further picks, before the first one stands after all
@@ -27,9 +27,9 @@ cdef bint is_admitted(const cluster_t *c, const endpoint_t *e, const uint64_t *k
         return True
     if live.warm_since_ns == WARM_FROM_NOW:
         # The window begins with the first request that it might have had.
-        live.warm_since_ns = now_ns if now_ns > WARM_FROM_NOW else WARM_FROM_NOW + 1
+        endpoint_warm(live, now_ns if now_ns > WARM_FROM_NOW else WARM_FROM_NOW + 1)
     if now_ns > live.warm_since_ns and now_ns - live.warm_since_ns >= c.settings.slow_start_ns:
-        live.warm_since_ns = 0
+        endpoint_warm(live, 0)
         return True
     part = 0
     if now_ns > live.warm_since_ns:

@@ -150,7 +150,9 @@ ctypedef struct endpoint_row_t:
     uint64_t connect_failures
     uint64_t ewma_ns          # smoothed time to first byte
     uint64_t avoid_until_ns   # CLOCK_MONOTONIC; 0 = not avoided
-    uint64_t reserved
+    uint64_t weight_given     # by a policy: 1 + millionths, on the scale of the configured ones; 0 = as configured
+    uint64_t warm_since_ns    # slow start: since when, CLOCK_MONOTONIC; 1 = from its next request on; 0 = it is warm
+    uint64_t reserved[7]
 
 # One combination of labels: HTTP requests, or TCP connections.
 ctypedef struct series_row_t:

@@ -140,7 +140,8 @@ CLUSTER_COLUMNS = (
     "retried_connect", "retried_reset", "retried_protocol", "retried_status", "retried_timeout",
 )
 ENDPOINT_COLUMNS = (
-    "active", "connections", "total", "failures", "connect_failures", "ewma_ns", "avoid_until_ns",
+    "active", "connections", "total", "failures", "connect_failures", "ewma_ns", "avoid_until_ns", "weight_given",
+    "warm_since_ns",
 )
 # In the order of PHASE_*. Chunk, whole and stream kinds of a body count as one.
 FILTER_PHASES = (

@@ -57,7 +57,7 @@ def set_numbers(Table table, str cluster, str address, dict numbers):
     raise ValueError(f"there is no endpoint {address!r} in a cluster {cluster!r} that is balanced")
 
 
-def made_endpoint(str address, uint32_t weight, dict numbers):
+def made_endpoint(str address, uint32_t weight, tuple said, dict numbers):
     """An endpoint that may be looked at any time. Raises ValueError."""
     cdef Balancer owner = Balancer.__new__(Balancer)
     cdef Endpoint view = Endpoint.__new__(Endpoint)
@@ -74,5 +74,6 @@ def made_endpoint(str address, uint32_t weight, dict numbers):
     view.owner = owner
     view.e = &made.endpoint
     view.text = address
+    view.said = said
     _set(&made.live, numbers)
     return view

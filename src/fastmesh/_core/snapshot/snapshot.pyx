@@ -14,7 +14,8 @@ from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
 from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster_build, cluster_drop, cluster_t
-from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.lb.endpoint cimport (
+    METADATA_MOST, WARM_FROM_NOW, endpoint_live_t, endpoint_note_t, endpoint_row_t, endpoint_t, endpoint_warm)
 from fastmesh._core.resil.budget cimport BUDGET_RATE, BUDGET_SHARE
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
@@ -40,6 +41,8 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef enum:
     NAME_MAX = 255
+    NOTE_MAX = 4096           # bytes of a word about an endpoint
+    PRIORITY_MAX = 127
     TEXT = 160
     LOG_FIELD_MAX = 29
     LOG_REQUEST_HEADER = 12
@@ -235,10 +238,41 @@ cdef inline endpoint_row_t *row_of(const decode_t *d, const endpoint_t *e) noexc
     return &d.rows[e.row if e.row < d.n_rows else d.n_rows - 1]
 
 
+cdef bint decode_note(decode_t *d, endpoint_t *e) noexcept nogil:
+    cdef take_t *t = &d.t
+    cdef endpoint_note_t *note
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if unpack_nil(&t.u):
+        return True
+    note = <endpoint_note_t *>arena_array(d.s.arena, 1, sizeof(endpoint_note_t))
+    e.note = note
+    if not take_record(t, b"note", 3):
+        return False
+    take_enter(t, b"note")
+    if not (take_u32(t, b"priority", 0, PRIORITY_MAX, &note.priority) and
+            take_text(t, b"zone", 0, NOTE_MAX, &note.zone) and
+            take_list(t, b"metadata", 1, 2 * METADATA_MOST, &n)):
+        return False
+    if n & 1:
+        return take_refuse(t, b"metadata", b"a name without a value")
+    note.n = n // 2
+    note.words = <span_t *>arena_array(d.s.arena, n, sizeof(span_t))
+    take_enter(t, b"metadata")
+    for i in range(n):
+        take_at(t, i)
+        if not take_text(t, NULL, 0, NOTE_MAX, &note.words[i]):
+            return False
+    take_leave(t)
+    take_leave(t)
+    return True
+
+
 cdef bint decode_endpoint(decode_t *d, cluster_t *c, endpoint_t *e) noexcept nogil:
     cdef take_t *t = &d.t
-    if not (take_record(t, NULL, 6) and take_u32(t, b"row", 0, U32_MAX, &e.row) and decode_address(d, &e.addr) and
-            take_u32(t, b"weight", 1, WEIGHT_MAX, &e.weight) and take_text(t, b"text", 0, NAME_MAX, &e.text)):
+    if not (take_record(t, NULL, 7) and take_u32(t, b"row", 0, U32_MAX, &e.row) and decode_address(d, &e.addr) and
+            take_u32(t, b"weight", 1, WEIGHT_MAX, &e.weight) and take_text(t, b"text", 0, NAME_MAX, &e.text) and
+            decode_note(d, e)):
         return False
     e.live = live_endpoint_get(d.s.live, c.live, &e.addr, row_of(d, e))
     return True
@@ -285,7 +319,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
             take_duration(t, b"avoid_base", &c.avoid_base_ns) and
             take_duration(t, b"avoid_max", &c.avoid_max_ns) and
             take_duration(t, b"pending_timeout", &c.pending_timeout_ns) and
-            take_list(t, b"endpoints", 7, 1 << 24, &n)):
+            take_list(t, b"endpoints", 8, 1 << 24, &n)):
         return False
     c.live = live_cluster_get(d.s.live, c.name)
     c.endpoints = <endpoint_t *>arena_array(d.s.arena, n, sizeof(endpoint_t))
@@ -591,9 +625,12 @@ cdef void adopt(decode_t *d) noexcept nogil:
         for j in range(c.n):
             live = c.endpoints[j].live
             live.row = row_of(d, &c.endpoints[j])
+            # Until its policy gives weights again; a row that was another's is told how warm it is.
+            live.row.weight_given = 0
+            live.row.warm_since_ns = live.warm_since_ns
             # Those that a cluster begins with have nobody to catch up with.
             if not live.is_known and c.live.is_known:
-                live.warm_since_ns = WARM_FROM_NOW
+                endpoint_warm(live, WARM_FROM_NOW)
             live.is_known = 1
         c.live.is_known = 1
 

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from fastmesh.observe.stats import warm_share
 from probes.snapshot_probe import Snapshot
 from probes.wire import (
     ALGORITHMS,
@@ -138,3 +139,31 @@ def test_any_settings(lb, balancing):
             for tried in ([0], [0, 1], [0, 1, 2, 3]):
                 assert s.pick(now_ns=now, tried=tried) not in tried
         assert s.pick(now_ns=9, tried=list(range(5))) is None
+
+
+@ALL
+def test_those_who_look_on_see_since_when(lb):
+    def both(s, i):
+        assert s.row(i)["warm_since_ns"] == s.live_of(i)["warm_since"]
+        return s.row(i)["warm_since_ns"]
+
+    with one_more(lb, 9, 1) as s:
+        assert both(s, 0) == 0 and both(s, 9) == 1
+        s.picks(1000, now_ns=2 * SECOND)
+        assert both(s, 9) == 2 * SECOND
+        s.picks(1000, now_ns=3 * SECOND + WINDOW)
+        assert both(s, 9) == 0
+        s.connect_failed(3, 4 * SECOND + WINDOW)
+        s.connect_ok(3)
+        assert both(s, 3) == 1
+
+
+@pytest.mark.parametrize(("aggression", "least"), [(1000, 100_000), (2000, 0), (500, 0), (1000, 400_000)])
+@pytest.mark.parametrize("at", [1, 25, 50, 90])
+def test_what_they_make_of_it_is_the_share_that_it_has(aggression, least, at):
+    balancing = record(aggression=aggression, least=least)
+    with one_more(ROUND_ROBIN, 9, 1, balancing=balancing) as s:
+        s.picks(1000, now_ns=SECOND)
+        now = SECOND + WINDOW * at // 100
+        told = warm_share(s.row(9)["warm_since_ns"], balancing[2], now)
+        assert abs(s.picks(40_000, now_ns=now)[9] / 4000 - told) < 0.05

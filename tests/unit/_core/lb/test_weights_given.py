@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from probes.snapshot_probe import Snapshot
 from probes.wire import (
     FAILURE_AWARE_EWMA,
     LEAST_REQUEST,
@@ -14,6 +15,8 @@ from probes.wire import (
     cluster,
     decoded,
     endpoints,
+    pack,
+    registry,
     snapshot,
 )
 
@@ -165,3 +168,40 @@ def test_what_was_learned_of_endpoints_outlives_their_weights():
         assert abs(quick / (quick + slow) - 7 / 16) < 0.02
         s.weigh([3, 3])
         assert s.picks(100, now_ns=20) == [100, 0]
+
+
+@ALL
+def test_those_who_look_on_see_them_on_the_scale_of_the_configured_ones(lb):
+    def shown(s):
+        return [None if row["weight_given"] == 0 else (row["weight_given"] - 1) / 1e6 for row in map(s.row, range(3))]
+
+    with one_cluster([1, 2, 3], lb) as s:
+        assert shown(s) == [None] * 3
+        s.weigh([TOP, TOP // 2, 0])
+        assert shown(s) == [4, 2, 0]
+        s.weigh([TOP, TOP // 2, 0])
+        assert shown(s) == [4, 2, 0]
+        s.weigh([2, 2, 2])
+        assert shown(s) == [2, 2, 2]
+        s.weigh(None)
+        assert shown(s) == [None] * 3
+
+
+def test_the_largest_weights_can_be_shown():
+    with one_cluster([2**31] * 3, ROUND_ROBIN) as s:
+        s.weigh([TOP, 0, 0])
+        assert s.row(0)["weight_given"] == 3 * 2**31 * 10**6 + 1
+
+
+def test_a_snapshot_that_comes_next_shows_its_own():
+    with registry(2) as r:
+        value = snapshot(clusters=[cluster(endpoints(2))])
+        first = Snapshot(pack(value), r)
+        first.weigh([1, 3])
+        second = Snapshot(pack(value), r)
+        assert [r.row(i)["weight_given"] for i in range(2)] == [0, 0]
+        # The second was refused after all: the first goes on.
+        second.close()
+        first.weigh([1, 3])
+        assert [r.row(i)["weight_given"] for i in range(2)] == [500_001, 1_500_001]
+        first.close()

@@ -62,7 +62,8 @@ def rich() -> list[Any]:
             listener(number=9, name="tcp", tcp_cluster=0),
         ],
         clusters=[
-            cluster([endpoint(3, 8080, text="one"), endpoint(4, 443, bytes(15) + b"\1", 2**31, "two", family=6),
+            cluster([endpoint(3, 8080, text="one"), endpoint(4, 443, bytes(15) + b"\1", 2**31, "two", family=6,
+                                                                    note=[127, "eu-1a", ["version", "v2", "", "é"]]),
                      endpoint(5, 0, b"/run/x.sock", 5, "three", family=1),
                      endpoint(6, 0, b"\0abstract", 5, "four", family=1)], 12, "alpha", RANDOM),
             cluster([], 13, "beta", chain=2, balancer=[1, 2 * SECOND]),
@@ -130,6 +131,7 @@ def test_everything_arrives():
         "pending_timeout": 0,
         "endpoints": [(3, b"127.0.0.1:8080", 1, b"one"), (4, b"[::1]:443", 2**31, b"two"),
                       (5, b"unix:/run/x.sock", 5, b"three"), (6, b"unix:@abstract", 5, b"four")],
+        "notes": {b"[::1]:443": (127, b"eu-1a", [b"version", b"v2", b"", "é".encode()])},
         "live_id": 12, "live_refs": 5, "chain": -1, "balancer": None}
     assert (beta["name"], beta["index"], beta["endpoints"], beta["chain"]) == (b"beta", 1, [], 2)
     assert beta["balancer"] == (1, 2 * SECOND)
@@ -344,6 +346,14 @@ REFUSED = [
     ((C, 0, 13, 2, 3), b"/a\0b", "clusters[0].endpoints[2].addr: must not contain a NUL"),
     ((C, 0, 13, 2, 3), b"", "clusters[0].endpoints[2].addr: found 0 bytes, must be at least 1"),
     ((C, 0, 13, 0, 4), 0, "clusters[0].endpoints[0].weight: found 0, must be at least 1"),
+    ((C, 0, 13, 1, 6), [0, ""], "clusters[0].endpoints[1].note: found an array of 2, must be of 3"),
+    ((C, 0, 13, 1, 6, 0), 128, "clusters[0].endpoints[1].note.priority: found 128, must be at most 127"),
+    ((C, 0, 13, 1, 6, 1), "x" * 4097, "clusters[0].endpoints[1].note.zone: found 4097 bytes, must be at most 4096"),
+    ((C, 0, 13, 1, 6, 2), ["a"], "clusters[0].endpoints[1].note.metadata: a name without a value"),
+    ((C, 0, 13, 1, 6, 2), ["a"] * 66,
+     "clusters[0].endpoints[1].note.metadata: found an array of 66, must be of at most 64"),
+    ((C, 0, 13, 1, 6, 2, 1), "a\nb", "clusters[0].endpoints[1].note.metadata[1]: found the control character 0x0a, "
+                                     "which is not allowed"),
     ((C, 0, 13, 0, 4), 2**31 + 1, "clusters[0].endpoints[0].weight: found 2147483649, must be at most 2147483648"),
     ((L, 0, 10), 4, "listeners[0].chain: found 4, but there are 4 chains"),
     ((L, 0, 10), -2, "listeners[0].chain: found -2, must be at least -1"),
