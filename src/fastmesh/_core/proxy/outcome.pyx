@@ -1,5 +1,4 @@
 """See outcome.pxd."""
-from libc.stdint cimport uint8_t
 from fastmesh._core.http.retry_after cimport retry_after_of
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.lb.cluster cimport OUTCOME_ANSWERED, OUTCOME_FAILED, OUTCOME_LEFT
