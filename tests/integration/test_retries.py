@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.harness import Callers, Sidecar, ask, cluster, free_port, http_listener, until
 from integration.mesh import Mesh
+from integration.peer import Origin
 
 from fastmesh.config.load import load_text
 
@@ -131,6 +133,38 @@ def test_as_in_the_documents(mesh: Mesh) -> None:
     up.answer("busy", "503 Busy", "connection: close")
     assert client.read_answer().status == 503
     assert mesh.logged() == ["503 - 1"]
+
+
+SAYS = """
+from fastmesh import Filter, Request
+
+class Says(Filter):
+    def on_route(self, request: Request) -> None:
+        request.headers["x-rule"] = repr(request.retry)
+
+class SaysElsewhere(Says):
+    isolated = True
+"""
+
+
+@pytest.mark.parametrize("use", ["Says", "SaysElsewhere"])
+def test_filters_see_the_rule(tmp_path: Path, use: str) -> None:
+    (tmp_path / "filters.py").write_text(SAYS)
+    port = free_port()
+    origin = Origin()
+    said = {"listeners": [http_listener(port, "app", filters=[{"use": f"./filters.py:{use}"}], retry={
+                "attempts": 3, "on": [503], "per_try_timeout": "2s"})],
+            "clusters": [cluster("app", f"127.0.0.1:{origin.port}")]}
+    try:
+        with Sidecar(tmp_path, said), ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(ask, port, "/")
+            up = origin.accept()
+            assert up.read_request().get("x-rule") == (
+                "Retry(attempts=3, on={'connect-failure', 'timeout', 503}, backoff=0.025, per_try_timeout=2.0)")
+            up.answer("ok")
+            assert answer.result().status == 200
+    finally:
+        origin.close()
 
 
 def test_two_sidecars_do_not_multiply(tmp_path: Path) -> None:
