@@ -89,6 +89,8 @@ path compared: /static/v2/x.js
 timeout: none
 cluster blue (routing.yaml:45), least_request
   127.0.0.1:9003  weight 1  100 %
+  ejected: who has 7 server_errors, 5 gateway_errors, 3 connect_failures, 5 timeouts in a row
+    or by success_rate, failure_percentage in 10s; out for 30s, at most 34% or one at a time
 ```
 
 **Filters** are classes in Python. Those that several listeners, routes or clusters share are named once, at the top

@@ -358,7 +358,7 @@ class Play:
             members = [wire.endpoint(self.rows.setdefault((name, e), len(self.rows)), ip=ip_of(e), text=e)
                        for e in c["endpoints"]]
             settings = [ns(c[key]) if isinstance(c[key], str) else c[key] for key in CLUSTER]
-            clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster"), None, None])
+            clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster"), None, None, None])
         limits = [ns(v) if isinstance(v, str) else v for v in self.limits.values()]
         routes = self.routes or [wire.route(cluster=0)]
         if "route" in self.chains:
@@ -366,7 +366,7 @@ class Play:
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
                       [] if self.is_tcp else routes, self.chain("listener"),
                       self.deadlines] for i in range(self.n_listeners)]
-        return wire.pack(["fmsn", 4, self.version, [self.most_connections, self.log_ops, []],
+        return wire.pack(["fmsn", 5, self.version, [self.most_connections, self.log_ops, []],
                           [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())],
                           [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes)])
 

@@ -31,9 +31,9 @@ def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
 
 def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
             avoid_max: int = 30 * SECOND, chain: int = -1, balancer: list[int] | None = None,
-            balancing: list[Any] | None = None) -> list[Any]:
+            balancing: list[Any] | None = None, outlier: list[int] | None = None) -> list[Any]:
     return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints,
-            chain, balancer, balancing]
+            chain, balancer, balancing, outlier]
 
 
 EXACT, PREFIX, SUFFIX, CONTAINS, PRESENT, RANGE, PATTERN = range(7)
@@ -84,7 +84,7 @@ def limit(name: str = "l", row: int = 0, token: int = SECOND, burst: int = 1, ke
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
              log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = (),
              limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = ()) -> list[Any]:
-    return ["fmsn", 4, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
+    return ["fmsn", 5, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
             [list(rules), list(chains)], [list(limits), list(uses)]]
 
 

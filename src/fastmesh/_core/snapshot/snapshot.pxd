@@ -12,10 +12,10 @@ from fastmesh._core.net.addr cimport cidr_t
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
 from fastmesh._core.route.route_table cimport route_table_t
-from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
+from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last, live_share
 
 cdef enum:
-    SNAPSHOT_FORMAT = 4
+    SNAPSHOT_FORMAT = 5
     PROTOCOL_HTTP = 0
     PROTOCOL_TCP = 1
     FILTER_SLOTS_MAX = 256    # rules of a snapshot

@@ -171,8 +171,8 @@ L, C, F, R = 4, 5, 6, 7       # places of listeners, clusters, filters and rate 
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
-    ((1,), 5, "format: found 5, must be at most 4"),
-    ((1,), 3, "format: found 3, must be at least 4"),
+    ((1,), 6, "format: found 6, must be at most 5"),
+    ((1,), 4, "format: found 4, must be at least 5"),
     ((2,), -1, "version: found a signed number, must be a number"),
     ((3,), [], "settings: found an array of 0, must be of 3"),
     ((3,), {}, "settings: found a map, must be an array"),
@@ -401,7 +401,7 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 4, 1, [0, None, []]])[1:]
+    head = pack(["fmsn", 5, 1, [0, None, []]])[1:]
     assert refusal(b"\x98" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
     assert refusal(b"\x98" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
@@ -488,7 +488,7 @@ def test_mutations(seed):
 def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 8):
-        parts: list[Any] = ["fmsn", 4, 1, [0, None, []], [], [], [[], []], [[], []]]
+        parts: list[Any] = ["fmsn", 5, 1, [0, None, []], [], [], [[], []], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
