@@ -90,6 +90,8 @@ timeout: none
 retry: failed connects at up to 3 endpoints, lost connections too (budget 20% and 10/s); no rule
 cluster blue (routing.yaml:45), least_request
   127.0.0.1:9003  weight 1  100 %
+  ejected: who has 7 server_errors, 5 gateway_errors, 3 connect_failures, 5 timeouts in a row
+    or by success_rate, failure_percentage in 10s; out for 30s, at most 34% or one at a time
 ```
 
 **Filters** are classes in Python. Those that several listeners, routes or clusters share are named once, at the top

@@ -11,6 +11,7 @@ from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
     READY_IN, engine_t, io_close, io_open, io_ops_t, io_t, io_watch, reactor_free, reactor_new, reactor_turn)
 from fastmesh._core.lb.cluster cimport cluster_t
+from fastmesh._core.lb.ejection cimport ejection_forget
 from fastmesh._core.lb.endpoint cimport endpoint_live_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport (
@@ -18,6 +19,7 @@ from fastmesh._core.mem.counter cimport (
     cluster_row_t, stats_map, stats_new, stats_t,
     stats_unmap)
 from fastmesh._core.mem.fault cimport FM_OK
+from fastmesh._core.mem.health cimport health_map, health_unmap
 from fastmesh._core.mem.slab cimport slab_fini, slab_init
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.segment cimport (
@@ -31,7 +33,7 @@ from fastmesh._core.proxy.mux_h1_up cimport mux_h1_up_ops
 from fastmesh._core.proxy.relay cimport pipes_close, relay_t
 from fastmesh._core.proxy.stream cimport stream_end
 from fastmesh._core.resil.rate_limit cimport rate_limit_keep, rate_limit_t
-from fastmesh._core.snapshot.live cimport live_free, live_new
+from fastmesh._core.snapshot.live cimport live_free, live_new, live_share
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_decode, snapshot_get, snapshot_put, snapshot_t
 from fastmesh._core.sys.socket cimport POLLIN, poll, pollfd
 from fastmesh._core.upstream.pool cimport pool_close_all, pool_close_idle, pool_fini, pool_init
@@ -84,7 +86,7 @@ cdef class Worker:
     cdef object _segment          # that memory, from the first rate limit on; snapshots point into it
     cdef readonly str engine
 
-    def __cinit__(self, str engine, int stats_fd, int wake_fd, int slot, int shared_fd=-1):
+    def __cinit__(self, str engine, int stats_fd, int wake_fd, int slot, int shared_fd=-1, int health_fd=-1):
         cdef const engine_t *chosen = NULL
         cdef int err = 0
         cdef stats_t *stats
@@ -113,6 +115,11 @@ cdef class Worker:
         self._p = p
         p.stats = stats
         p.registry = live_new()
+        p.health = health_map(health_fd)
+        if p.health is NULL:
+            # Started without control: what is known stays here.
+            p.health = health_map(-1)
+        live_share(p.registry, p.health)
         p.path = <uint8_t *>raw_take(2 * 65536)
         seed = int.from_bytes(os.urandom(8), "little")
         p.rng = seed
@@ -228,6 +235,7 @@ cdef class Worker:
             d = d.next
         for i in range(new.n_clusters):
             _show_gauges(p, &new.clusters[i])
+            ejection_forget(&new.clusters[i])
         if old is not NULL:
             for i in range(old.n_clusters):
                 _retire(p, &old.clusters[i])
@@ -479,6 +487,7 @@ cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
         p.snap = NULL
     reactor_free(p.reactor)
     live_free(p.registry)
+    health_unmap(p.health)
     pool_fini(&p.pool)
     slab_fini(&p.downs_slab)
     slab_fini(&p.streams)

@@ -20,6 +20,7 @@ from fastmesh.config.filter import FilterMatch
 from fastmesh.config.load import Loaded, load_source
 from fastmesh.config.match import Match
 from fastmesh.config.mirror import Mirror
+from fastmesh.config.outlier import Outlier
 from fastmesh.config.render import print_problems
 from fastmesh.config.report import Path
 from fastmesh.config.route import Route
@@ -291,6 +292,23 @@ class _Explanation:
                 yield f"  {endpoint.address}  weight {endpoint.weight}  {endpoint.weight * 100 / total:.4g} %"
             if len(level) > _MOST:
                 yield f"  and {len(level) - _MOST:,} more"
+        yield from _outlier(cluster.outlier)
+
+
+def _outlier(outlier: Outlier) -> Iterator[str]:
+    """Who of its endpoints is ejected."""
+    if not outlier.enabled:
+        yield "  ejected: nobody"
+        return
+    counts = [f"{count} {name}" for name in ("server_errors", "gateway_errors", "connect_failures", "timeouts")
+              if (count := getattr(outlier, name))]
+    windows = [name for name, is_on in (
+        ("success_rate", outlier.success_rate.factor), ("failure_percentage", outlier.failure_percentage.threshold),
+        ("latency", outlier.latency is not None and outlier.latency.factor)) if is_on]
+    yield f"  ejected: who has {', '.join(counts) or 'nothing'} in a row"
+    by = f"or by {', '.join(windows)} in {format_duration(outlier.interval)}; " if windows else ""
+    how = "only told of" if outlier.dry_run or not outlier.enforce else f"out for {format_duration(outlier.base)}"
+    yield f"    {by}{how}, at most {format_percent(outlier.max_ejected)} or one at a time"
 
 
 def _fault(fault: Fault) -> str:

@@ -425,13 +425,14 @@ def _cluster(find: Finder, path: Path, cluster: dict[str, Value]) -> None:
                 find.add((*path, "endpoints", i), f"the endpoint {address} is there twice, first on line "
                          f"{find.line((*path, 'endpoints', first))}",
                          hint="remove one of them; to give it more requests, give it a weight")
-    avoid = map_of(cluster.get("avoid"))
-    base = measure_of(avoid, "base", parse_duration, "1s")
-    longest = measure_of(avoid, "max", parse_duration, "30s")
-    if base is not None and longest is not None and base > longest:
-        at = (*path, "avoid", "base" if "base" in avoid else "max")
-        find.add(at, f"avoid.base is {format_duration(base)}, more than avoid.max, {format_duration(longest)}",
-                 hint="make avoid.max the larger one")
+    for key, plain_base, plain_max in (("avoid", "1s", "30s"), ("outlier", "30s", "5m")):
+        times = map_of(cluster.get(key))
+        base = measure_of(times, "base", parse_duration, plain_base)
+        longest = measure_of(times, "max", parse_duration, plain_max)
+        if base is not None and longest is not None and base > longest:
+            at = (*path, key, "base" if "base" in times else "max")
+            find.add(at, f"{key}.base is {format_duration(base)}, more than {key}.max, {format_duration(longest)}",
+                     hint=f"make {key}.max the larger one")
 
 
 def _access_log(find: Finder, log: dict[str, Value]) -> None:

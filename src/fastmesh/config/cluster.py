@@ -9,7 +9,9 @@ from fastmesh.config.balancing import MAX_ENDPOINTS, Balancing
 from fastmesh.config.discovery import DiscoveryUse
 from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Count, Duration, Label, Name, Section, shown
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
+from fastmesh.config.heal import Heal
 from fastmesh.config.load_balancer import LoadBalancer, plain
+from fastmesh.config.outlier import Outlier
 from fastmesh.config.retry import RetryBudget
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
@@ -116,6 +118,12 @@ class Cluster(Section):
     avoid: Annotated[Avoid, OR_DEFAULT, Field(
         description="How long an endpoint that could not be connected to is left alone.")
     ] = Field(default_factory=Avoid)
+    outlier: Annotated[Outlier, OR_DEFAULT, Field(
+        description="Which endpoints are taken out for a while, by how they answer. On unless told otherwise.")
+    ] = Field(default_factory=Outlier)
+    heal: Annotated[Heal | None, Field(
+        description="A command that is run when an endpoint is ejected or is in again.",
+        examples=[{"run": ["/usr/local/bin/restart-instance"], "at_most": "1/m"}])] = None
     filters: Annotated[list[FilterUse], LIST, Field(
         description="Filters of the requests that go to this cluster, in order, behind those of listener and route.",
         max_length=MAX_CHAIN, examples=[["tenant"]])] = []  # noqa: RUF012

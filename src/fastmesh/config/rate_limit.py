@@ -47,7 +47,7 @@ class KeyPart(NamedTuple):
         return f"{self.source} {self.name}".rstrip()
 
 
-def _rate(value: object) -> Rate:
+def read_rate(value: object) -> Rate:
     if isinstance(value, Rate):
         return value
     if isinstance(value, str):
@@ -103,7 +103,7 @@ class RateLimit(Section):
         description="Name of the limit: for references, metrics and logs, and for clients in the `RateLimit` headers. "
                     "At most 100 characters. Buckets and numbers are kept over a reload by this name.",
         examples=["per-client"])]
-    rate: Annotated[Rate, Parsed(_rate, "rate, 1/d to 1000000/s", {"type": "string", "pattern": RATE_PATTERN}, str),
+    rate: Annotated[Rate, Parsed(read_rate, "rate, 1/d to 1000000/s", {"type": "string", "pattern": RATE_PATTERN}, str),
                     Field(
         description="How many requests come back to a bucket in a second (`/s`), minute (`/m`), hour (`/h`) or day "
                     "(`/d`), evenly: of `60/m` one each second.", examples=["100/s", "5/m"])]

@@ -12,6 +12,7 @@ from fastmesh.control.sockets import SocketShelf
 from fastmesh.control.suspects import Suspects
 from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
 from fastmesh.observe.events import Events
+from fastmesh.observe.health import HealthFile
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.names import SeriesNames
 from fastmesh.observe.stats import StatsShelf
@@ -33,7 +34,8 @@ class Ground:
     entry: str = "fastmesh.worker.main"
     names: SeriesNames = field(default_factory=SeriesNames)
     shared_fd: int = -1                 # memory that filters of all workers share; -1 = there is none
-    events: Events = field(init=False)  # of filters
+    health: HealthFile | None = None    # what workers know of endpoints
+    events: Events = field(init=False)
     suspects: Suspects = field(default_factory=Suspects)
 
     def __post_init__(self) -> None:
@@ -146,7 +148,7 @@ class Slot:
         try:
             worker = WorkerProcess(self.index, ground.paths, process.reactor, process.orphan_grace_ms, stats,
                                    self._died, ground.entry, ground.events.take, ground.shared_fd, ground.journal,
-                                   ground.stats.take)
+                                   ground.stats.take, ground.health.fd if ground.health is not None else -1)
         except OSError as error:
             stats.is_taken = False
             raise WorkerFailed(f"cannot be started: {error}") from None

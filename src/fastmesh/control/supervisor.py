@@ -15,6 +15,7 @@ from fastmesh.admin.server import Server
 from fastmesh.control.compile import Compiler
 from fastmesh.control.file_watch import FileWatch
 from fastmesh.control.fleet import Fleet
+from fastmesh.control.healing import Healing
 from fastmesh.control.owner import Owner, owner_of
 from fastmesh.control.patience import within
 from fastmesh.control.process import STARTING, package_paths, reap_strangers
@@ -26,6 +27,7 @@ from fastmesh.control.sockets import Bound, SocketShelf
 from fastmesh.control.watchdog import Watchdog
 from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
 from fastmesh.observe.filter_report import describe_filter
+from fastmesh.observe.health import HealthFile
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.log_sink import LogSink
 from fastmesh.observe.prometheus import DiscoveryFigures, ProcessUse, Scene
@@ -53,9 +55,11 @@ class Supervisor:
         self.started_at = time()
         self._started = monotonic()
         self.stats_shelf = StatsShelf()
+        self.health = HealthFile()
         paths = package_paths("fastmesh", "msgpack")
         self.ground = Ground(journal, SocketShelf(), self.stats_shelf, paths, self._workers_changed,
-                             entry=worker_entry, shared_fd=shared_memory())
+                             entry=worker_entry, shared_fd=shared_memory(), health=self.health)
+        self._healing = Healing(self.ground, self.health)
         self.fleet = Fleet(self.ground)
         self.configurator = Configurator(config_path, Compiler(), self.fleet, paths)
         self._watchdog = Watchdog(lambda: self.fleet.processes, self._hang_seconds, journal, self._workers_changed)
@@ -77,10 +81,13 @@ class Supervisor:
         """From start to exit; returns the exit status."""
         self._listen_to_signals()
         watchdog = self._loop.create_task(self._watchdog.run())
+        healing = self._loop.create_task(self._healing.run())
         try:
             return await self._run()
         finally:
             watchdog.cancel()
+            healing.cancel()
+            self._healing.healer.end()
             # The loop is about to be closed, and its handlers with it: one signal more must not change the status.
             signal.pthread_sigmask(signal.SIG_BLOCK, STARTING)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -400,6 +407,7 @@ class Supervisor:
         return found
 
     def events(self) -> Iterator[dict[str, Any]]:
+        self._healing.look()
         return iter(self.ground.events)
 
     def clusters(self) -> Iterator[dict[str, Any]]:
@@ -414,10 +422,13 @@ class Supervisor:
     def _endpoint(self, endpoint: dict[str, Any], weight: float, now: int) -> dict[str, Any]:
         found = self.stats_shelf.endpoint(endpoint["row"])
         avoided = max(0, found["avoid_until_ns"] - now)
+        outlier = self.health.state(endpoint["row"])
+        is_out = outlier["state"] != "in"
         return {"address": endpoint["address"], "weight": endpoint["weight"], "weight_now": round(weight, 3),
                 **{key: endpoint[key] for key in ("priority", "zone", "metadata") if key in endpoint},
-                "health": "avoided" if avoided else "healthy", "active": found["active"],
-                "ewma_ms": round(found["ewma_ns"] / 1e6, 3), "ejected": avoided > 0,
+                "health": outlier["state"] if is_out else "avoided" if avoided else "healthy",
+                "active": found["active"],
+                "ewma_ms": round(found["ewma_ns"] / 1e6, 3), "ejected": is_out, "outlier": outlier,
                 "avoided_for_ms": avoided // 1_000_000, "connections": found["connections"], "total": found["total"],
                 "failures": found["failures"], "connect_failures": found["connect_failures"]}
 
@@ -464,6 +475,7 @@ class Supervisor:
             listeners=live.listener_names if live else {}, clusters=live.cluster_names if live else {},
             filters=live.filter_names if live else {},
             rate_limits=live.limit_names if live else {},
+            health=self.health,
             addresses={spec.id: spec.address["text"] for spec in specs},
             control={
                 "start_time": self.started_at, "snapshot_version": live.version if live else 0,

@@ -39,7 +39,8 @@ class WorkerProcess:
     def __init__(self, slot: int, paths: Sequence[str], engine: str, orphan_grace_ms: int, stats: StatsFile,
                  on_death: "Callable[[WorkerProcess], None]", entry: str = "fastmesh.worker.main",
                  on_event: Callable[[int, Message], None] = lambda slot, message: None, shared_fd: int = -1,
-                 journal: Journal | None = None, take_stats: Callable[[int], StatsFile] | None = None) -> None:
+                 journal: Journal | None = None, take_stats: Callable[[int], StatsFile] | None = None,
+                 health_fd: int = -1) -> None:
         """Start the process. Raises OSError.
 
         `on_death` is called when it is dead; when it does not die of SIGKILL it is called with `is_lost` set, and
@@ -67,7 +68,8 @@ class WorkerProcess:
         self.death: asyncio.Future[None] = self._loop.create_future()     # or given up
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         # The worker's own end is non-blocking too; the flag belongs to each end apart.
-        fds = {3: theirs.fileno(), 4: stats.fd, **({5: shared_fd} if shared_fd >= 0 else {})}
+        fds = {3: theirs.fileno(), 4: stats.fd, **({5: shared_fd} if shared_fd >= 0 else {}),
+               **({6: health_fd} if health_fd >= 0 else {})}
         try:
             self._child = Child.spawn(command(entry, paths, slot, engine, orphan_grace_ms, os.getpid()),
                                       fds, self._died, worker_environment())

@@ -1,11 +1,12 @@
-"""What workers tell of their filters, and control of discovery policies: into the journal, and the last of it for
-`GET /events`."""
+"""What workers tell of their filters and of endpoints, and control of discovery policies: into the journal, and the
+last of it for `GET /events`."""
 
 from collections import deque
 from collections.abc import Iterator
 from time import time
 from typing import Any
 
+from fastmesh.observe.health import Change
 from fastmesh.observe.journal import LEVELS, Journal
 
 KEPT = 1000
@@ -15,6 +16,7 @@ MOST_TEXT = 8192        # characters; a traceback with its lines
 KINDS = {"filter_error": "error", "filter_overrun": "warn", "filter_quarantined": "error", "filter_back": "info",
          "filter_shadow": "info", "filter_log": "info", "filter_host": "error"}
 DISCOVERY = {"discovery_update": "info", "discovery_log": "info", "discovery_error": "error"}
+HEALTH = {"ejected": "warn", "recovered": "info", "ejection_refused": "warn", "ejection_watched": "info"}
 
 
 class Events:
@@ -43,6 +45,40 @@ class Events:
         self._kept.append({"at": round(time(), 3), "worker": None, "what": what, "cluster": cluster, "level": level,
                            "text": text})
         self._journal.write(LEVELS.index(level), f"discovery of cluster {cluster}: {text}" if cluster else text)
+
+    def heal(self, cluster: str, what: str, text: str, level: str) -> None:
+        """Of the command of a cluster."""
+        text = text[:MOST_TEXT]
+        self._kept.append({"at": round(time(), 3), "worker": None, "what": what, "cluster": cluster, "level": level,
+                           "text": text})
+        self._journal.write(LEVELS.index(level), f"{what} cluster={cluster} {text}")
+
+    def health(self, cluster: str, endpoint: str, change: Change) -> None:
+        """Of an endpoint that was ejected, or is back, or would have been ejected."""
+        if change.kind not in HEALTH:
+            return
+        level, milliseconds = HEALTH[change.kind], round(change.seconds * 1000)
+        entry: dict[str, Any] = {"at": round(change.at, 3), "worker": None, "what": change.kind, "cluster": cluster,
+                                 "endpoint": endpoint, "reason": change.reason, "level": level}
+        line = f"{change.kind} cluster={cluster} endpoint={endpoint} reason={change.reason}"
+        if change.kind == "recovered":
+            text = f"endpoint {endpoint} is in again after {change.seconds:.1f} s"
+            entry |= {"out_ms": milliseconds, "times": change.times}
+            line += f" out_ms={milliseconds} times={change.times}"
+        else:
+            says = {"ejected": f"is ejected for {change.seconds:.1f} s",
+                    "ejection_refused": "stays, as as many are out as may be",
+                    "ejection_watched": f"would be ejected for {change.seconds:.1f} s"}[change.kind]
+            text = f"endpoint {endpoint} {says}: {change.why}"
+            if change.kind != "ejection_refused":
+                entry |= {"for_ms": milliseconds}
+                line += f" for_ms={milliseconds}"
+            if change.kind == "ejected":
+                entry |= {"times": change.times}
+                line += f" times={change.times}"
+            line += f' why="{change.why}"'
+        self._kept.append({**entry, "text": text})
+        self._journal.write(LEVELS.index(level), line)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(list(self._kept))

@@ -111,6 +111,21 @@ PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
 UPSTREAM_TIME = Family("fastmesh_upstream_time_seconds", "histogram",
                        "Time a request waited for its endpoint, to the answer's first byte.", _CLUSTER)
 
+# In what all workers share, so not summed over them.
+EJECTIONS = Family("fastmesh_cluster_ejections_total", "counter",
+                   "Endpoints that were ejected, by reason: server_errors, gateway_errors, connect_failures, timeouts, "
+                   "success_rate, failure_percentage, latency, probe. Reasons that never were have no row.",
+                   ("cluster", "reason"))
+HEALTH = {
+    "out": _cluster("ejected", "gauge", "Endpoints that are ejected now, those in probation included."),
+    "recovered": _cluster("recoveries_total", "counter", "Endpoints that are in again: their probe ended well."),
+    "probes": _cluster("probes_total", "counter", "Requests that asked an ejected endpoint whether it is well."),
+    "refused": _cluster("ejections_refused_total", "counter",
+                        "Endpoints that were not ejected, as as many were out as max_ejected allows."),
+    "watched": _cluster("ejections_watched_total", "counter",
+                        "Endpoints that would have been ejected, but for dry_run or enforce."),
+}
+
 _LIMIT = ("limit",)
 
 
@@ -296,6 +311,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, RETRIED, PROXY_TIME, UPSTREAM_TIME)),
+    ("Health of endpoints", "", (EJECTIONS, *HEALTH.values())),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",
      "Load balancers in Python count as filters, with the phases `weights` and `pick`. Seconds are those of the "

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from fastmesh._core.mem.counter import BYTES_BOUNDS, DURATION_MS_BOUNDS, FLAGS, TIME_US_BOUNDS
+from fastmesh._core.mem.health import REASONS
 from fastmesh.observe import families
 from fastmesh.observe.families import Family
+from fastmesh.observe.health import HealthFile
 from fastmesh.observe.names import SeriesNames
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, OTHER_PLACE, REQUEST_BYTES_AT, RESPONSE_BYTES_AT, StatsShelf
 
@@ -63,6 +65,7 @@ class Scene:
     filters: dict[int, str] = field(default_factory=dict)       # row → name, of those there are now
     discoveries: list[DiscoveryFigures] = field(default_factory=list)
     rate_limits: dict[int, str] = field(default_factory=dict)   # likewise
+    health: HealthFile | None = None
 
 
 Label = tuple[str, str]
@@ -97,6 +100,7 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _istio(scene)
     yield from _listeners(scene)
     yield from _clusters(scene)
+    yield from _health(scene)
     yield from _limits(scene)
     yield from _filters(scene)
     yield from _filter_metrics(scene)
@@ -252,6 +256,22 @@ def _clusters(scene: Scene) -> Iterator[str]:
     yield from _histogram(families.UPSTREAM_TIME, seconds, times["wait"])
     yield from _simple(families.ENVOY["cluster_active"], active)
     yield from _simple(families.ENVOY["cluster_requests"], requests)
+
+
+def _health(scene: Scene) -> Iterator[str]:
+    if scene.health is None:
+        return
+    ejections: Values = []
+    columns: dict[str, Values] = {column: [] for column in families.HEALTH}
+    for row, name in sorted(scene.clusters.items()):
+        found = scene.health.cluster(row)
+        for column, values in columns.items():
+            values.append((labels_text(("cluster",), (name,)), found[column]))
+        ejections += [(labels_text(families.EJECTIONS.labels, (name, reason)), found[reason])
+                      for reason in REASONS if found[reason]]
+    yield from _simple(families.EJECTIONS, ejections)
+    for column, values in columns.items():
+        yield from _simple(families.HEALTH[column], values)
 
 
 def _limits(scene: Scene) -> Iterator[str]:

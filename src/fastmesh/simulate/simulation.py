@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgpack
 
-from fastmesh._core.play.balancer import ANSWERED, FAILED, Balancer
+from fastmesh._core.play.balancer import ANSWERED, CONNECT, FAILED, GATEWAY, GOOD, TIMEOUT, Balancer
 from fastmesh.config.model import Config
 from fastmesh.config.node import Node
 from fastmesh.simulate.result import Part, Result, Times
@@ -37,6 +37,8 @@ class _End(NamedTuple):
     began_ns: int
     is_ok: bool
     wait_ns: int
+    seen: int           # by those who look for outliers
+    is_probe: bool
 
 
 class _Endpoint:
@@ -102,8 +104,11 @@ class Simulation:
         self._work = random.Random(seeds.getrandbits(64))
         self._keys = _keys(scenario.keys, random.Random(seeds.getrandbits(64)))
         first = self._snapshot(0)
-        self._callers = [Balancer(first, len(self._endpoints), seeds.getrandbits(64))
-                         for _ in range(scenario.callers)]
+        one = Balancer(first, len(self._endpoints), seeds.getrandbits(64))
+        self._callers = [one, *(Balancer(first, len(self._endpoints), seeds.getrandbits(64), one)
+                                for _ in range(1, scenario.callers))]
+        # Only where the scenario speaks of it: what balancers do is seen best by itself.
+        self._is_watched = "outlier" in scenario.cluster
         self._attempts_most = cluster_of(scenario, 0).connect_attempts
         self._ends: list[_End] = []
         self._order = itertools.count()
@@ -156,7 +161,10 @@ class Simulation:
                 self._send(now_ns, caller, self._numbers[place], endpoint)
                 return
             caller.leave(place)
+            is_probe = caller.has_probed
             caller.connect_failed(place, now_ns)
+            if self._is_watched:
+                caller.judge(place, CONNECT, 0, now_ns, is_probe)
             tried = (*tried, place)
         caller.end()
         self._note(now_ns, 0, False, None)
@@ -167,12 +175,16 @@ class Simulation:
         if failing is not None and endpoint.fails(now_ns, self._work):
             # Refused before any work is done.
             ends, is_ok, wait_ns = now_ns + failing.after, False, failing.retry_after
+            seen = GATEWAY
         else:
             ends, is_ok = endpoint.work(now_ns, self._work), True
+            seen = GOOD
         timeout = self.scenario.timeout
         if timeout and ends > now_ns + timeout:
             ends, is_ok, wait_ns = now_ns + timeout, False, 0
-        heapq.heappush(self._ends, _End(ends, next(self._order), caller, number, now_ns, is_ok, wait_ns))
+            seen = TIMEOUT
+        heapq.heappush(self._ends, _End(ends, next(self._order), caller, number, now_ns, is_ok, wait_ns, seen,
+                                        caller.has_probed))
 
     def _end(self, end: _End) -> None:
         place = self._places.get(end.endpoint)
@@ -181,6 +193,8 @@ class Simulation:
         if place is not None:
             end.caller.leave(place)
             end.caller.observe(place, took_ns, ANSWERED if end.is_ok else FAILED, end.wait_ns, end.at_ns)
+            if self._is_watched:
+                end.caller.judge(place, end.seen, took_ns if end.seen != TIMEOUT else 0, end.at_ns, end.is_probe)
         end.caller.end()
         self._note(end.began_ns, took_ns, end.is_ok, end.endpoint)
 

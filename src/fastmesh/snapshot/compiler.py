@@ -25,6 +25,7 @@ from fastmesh.snapshot.faults import faults
 from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.members import members
 from fastmesh.snapshot.mirrors import mirrors
+from fastmesh.snapshot.outlier import outlier_record
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 from fastmesh.snapshot.retries import retries
@@ -114,13 +115,8 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
             "id": listeners[listener.name], "name": listener.name, "address": _address(listener.address),
             "protocol": listener.protocol, "direction": listener.direction, "backlog": listener.backlog,
         } for listener in config.listeners],
-        "clusters": [{
-            "id": clusters[cluster.name], "name": cluster.name,
-            "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
-            "slow_start": slow_start(cluster),
-            "endpoints": [described(rows[endpoint_key(cluster.name, row[TEXT])], row)
-                          for level in _levels(cluster, node, found) for row in level],
-        } for cluster in config.clusters],
+        "clusters": [_described(cluster, clusters[cluster.name], rows, _levels(cluster, node, found))
+                     for cluster in config.clusters],
         "names": {"listeners": {number: name for name, number in listeners.items()},
                   "clusters": {number: name for name, number in clusters.items()},
                   "filters": chains.rows if chains is not None else {},
@@ -224,6 +220,18 @@ def _split(route: Route, numbers: Numbered) -> list[Any] | None:
             sticky.header or "" if sticky else "", sticky.cookie or "" if sticky else ""]
 
 
+def _described(cluster: Cluster, number: int, rows: Mapping[str, int],
+               levels: list[list[list[Any]]]) -> wire.ClusterRecord:
+    record: wire.ClusterRecord = {
+        "id": number, "name": cluster.name, "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
+        "slow_start": slow_start(cluster),
+        "endpoints": [described(rows[endpoint_key(cluster.name, row[TEXT])], row) for level in levels for row in level]}
+    if (heal := cluster.heal) is not None:
+        record["heal"] = {"run": heal.run, "each_ns": heal.at_most.nanoseconds, "timeout_ns": heal.timeout,
+                          "dry_run": heal.dry_run}
+    return record
+
+
 def _status(route: Route) -> int:
     """0 when a cluster answers."""
     answer = route.response or route.redirect
@@ -240,5 +248,5 @@ def _cluster(index: int, cluster: Cluster, node: Node, numbers: Numbered, chains
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
         cluster.pending_timeout, endpoints, chains.of("clusters", index), chains.balancer(index),
-        balancing_record(cluster, [len(level) for level in levels]),
+        balancing_record(cluster, [len(level) for level in levels]), outlier_record(cluster.outlier),
     ]

@@ -32,7 +32,7 @@ FORMAT.
     split     = nil, or [[[cluster, weight], …], header, cookie]   with cluster -1 and status 0; one name at most
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
-                 endpoints, chain, balancer, balancing]
+                 endpoints, chain, balancer, balancing, outlier]
     endpoint  = [row, family, port, address, weight, text, note]
     note      = nil, or [priority, zone, [name, value, …]]   what is said of it besides, for policies in Python
     balancer  = nil, or [slot, interval]        the policy that gives weights and picks, a place in the list of rules
@@ -42,6 +42,10 @@ FORMAT.
     hash      = [[[kind, name, is_made, ttl in seconds, path], …], points, table_size, load_bound in percent]
     slow_start = [window, aggression in thousandths, least in millionths]
     levels    = [spill_below in millionths, [how many endpoints, …]]    endpoints stand in the order of their levels
+    outlier   = nil (nobody is watched), or [server_errors, gateway_errors, connect_failures, timeouts, interval,
+                 rate_factor in thousandths, rate_hosts, rate_requests, failure_part, failure_hosts, failure_requests,
+                 latency_factor in thousandths, latency_least, latency_requests, base, most, jitter, most_out, enforce,
+                 ramp]                          shares in millionths; 0 of a count or factor: not looked at
     sticky    = [1 = cookie, 2 = header; name, ttl in seconds, path, 16 bytes of secret]
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200, for its conditions alone
@@ -136,6 +140,15 @@ class EndpointRecord(TypedDict):
     metadata: NotRequired[dict[str, str]]
 
 
+class HealRecord(TypedDict):
+    """What is run when an endpoint of a cluster is ejected or is in again."""
+
+    run: list[str]
+    each_ns: int        # from one to the next
+    timeout_ns: int
+    dry_run: bool
+
+
 class ClusterRecord(TypedDict):
     """One cluster and its row in shared memory."""
 
@@ -144,6 +157,7 @@ class ClusterRecord(TypedDict):
     lb: str
     slow_start: list[int] | None        # as in a snapshot
     endpoints: list[EndpointRecord]
+    heal: NotRequired[HealRecord]
 
 
 class DiscoveryRecord(TypedDict):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STDERR_FD = 2
 CONTROL_FD = 3
 STATS_FD = 4
+HEALTH_FD = 6             # what all workers know of the health of endpoints
 SHARED_FD = 5             # what all workers share; mapped when the first filter or rate limit comes
 WOKEN = 1
 DRAINED = 2
@@ -50,7 +51,7 @@ class Process:
         self.told_to_leave = False      # SIGTERM while an orphan
         self.filters: Filters | None = None     # from the first snapshot with a filter on
         self.hosts: Hosts | None = None         # from the first one with an isolated filter on
-        self.worker = Worker(engine, STATS_FD, CONTROL_FD, slot, SHARED_FD)
+        self.worker = Worker(engine, STATS_FD, CONTROL_FD, slot, SHARED_FD, HEALTH_FD)
 
     def run(self) -> int:
         """Serve until drained, stopped, or orphaned for longer than the grace. Returns the exit status."""

@@ -58,10 +58,13 @@ def said(file: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
     return code, (out or err).replace(str(file), "f").splitlines()
 
 
+EJECTED = ["  ejected: who has 7 server_errors, 5 gateway_errors, 3 connect_failures, 5 timeouts in a row",
+           "    or by success_rate, failure_percentage in 10s; out for 30s, at most 34% or one at a time"]
 WEB = ["listener web (f:2), 127.0.0.1:8080"]
 POSTED = "retry: failed connects at up to 3 endpoints; no rule"
 RETRY = "retry: failed connects at up to 3 endpoints, lost connections too (budget 20% and 10/s); no rule"
-APP = ["cluster app (f:31), least_request", "  127.0.0.1:9000  weight 1  25 %", "  127.0.0.1:9001  weight 3  75 %"]
+APP = ["cluster app (f:31), least_request", "  127.0.0.1:9000  weight 1  25 %", "  127.0.0.1:9001  weight 3  75 %",
+       *EJECTED]
 
 
 def test_the_whole_way(file, capsys):
@@ -81,7 +84,7 @@ def test_the_whole_way(file, capsys):
                                              "answer 302, a redirect: path /new"]),
     (["GET", "//users/7?q", "-H", "host: a.ex.test", "-H", "cookie: t=blue"], 0,
      ["  routes[4] route-4 (f:14): takes it", "timeout: none", RETRY, "cluster empty (f:33), least_request",
-      "  no endpoint: answer 503"]),
+      "  no endpoint: answer 503", *EJECTED]),
     (["POST", "/a.B/C", "-H", "content-type: application/grpc"], 0,
      ["  routes[5] route-5 (f:16): takes it", "timeout: none", POSTED, *APP]),
     (["GET", "/s", "-H", "x-user: 1"], 0, None),
@@ -200,7 +203,7 @@ clusters:
         "path compared: /a", "rate limits of the listener are asked before: they may refuse the request",
         "  routes[0] route-0 (f:6): takes it", "rate limits of the route are asked: they may refuse the request",
         "timeout: none", RETRY, "cluster a (f:16), the policy least-latency above round_robin",
-        "  the policy file finds its endpoints: which ones is not known here"])
+        "  the policy file finds its endpoints: which ones is not known here", *EJECTED])
     _, lines = said(file, capsys, "GET", "/b")
     assert [line for line in lines if line.startswith(("fault", "mirror"))] == [
         "fault: 5% of the requests wait 2s",
@@ -208,9 +211,9 @@ clusters:
         "fault: all requests get 418", "mirror: all requests are copied to b",
         "mirror: 1% of the requests are copied to b"]
     code, lines = said(file, capsys, "GET", "/")
-    assert (code, lines[-6:]) == (0, [
+    assert (code, lines[-8:]) == (0, [
         "cluster b (f:17), maglev", "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
-        "  127.0.0.1:3  weight 1  50 %", "  127.0.0.1:4  weight 1  50 %"])
+        "  127.0.0.1:3  weight 1  50 %", "  127.0.0.1:4  weight 1  50 %", *EJECTED])
 
 
 RULES = """\

@@ -129,11 +129,12 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    load_balancer: least_request", "    loadBalancer: random",
      "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
      "connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
-     "max_requests_per_connection, connect_attempts, retry_budget, avoid and filters", "write load_balancer"),
+     "max_requests_per_connection, connect_attempts, retry_budget, avoid, outlier, heal and filters",
+     "write load_balancer"),
     ("    load_balancer: least_request", "    x: 1", "f:22:5: clusters[0]: unknown key 'x', allowed: name, "
      "load_balancer, balancing, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, "
-     "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, retry_budget, avoid and "
-     "filters", "remove it"),
+     "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, retry_budget, avoid, outlier, heal "
+     "and filters", "remove it"),
     ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address, "
      "weight, priority, zone and metadata", "write weight"),
     ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: "
@@ -202,6 +203,14 @@ WRONG: list[tuple[str, str, str, str]] = [
      "16KiB, the whole head only 8KiB", "make limits.head the larger one"),
     ("    load_balancer: least_request", "    avoid: {base: 1m}",
      "f:22:19: clusters[0].avoid.base: avoid.base is 1m, more than avoid.max, 30s", "make avoid.max the larger one"),
+    ("    load_balancer: least_request", "    outlier: {base: 10m}",
+     "f:22:21: clusters[0].outlier.base: outlier.base is 10m, more than outlier.max, 5m",
+     "make outlier.max the larger one"),
+    ("    load_balancer: least_request", "    outlier: {success_rate: {factor: 1.98765}}",
+     "f:22:38: clusters[0].outlier.success_rate.factor: found '1.98765', "
+     "allowed: a number from 0 to 100, with at most three places, as 1.9", ""),
+    ("    load_balancer: least_request", "    heal: {run: [restart]}",
+     "f:22:17: clusters[0].heal.run: found 'restart', allowed: the whole path of a program, which begins with /", ""),
     # --- HTTP
     ("/internal", "internal", 'f:12:25: listeners[0].routes[1].match.prefix: found \'internal\', allowed: a path that '
      'begins with "/", without query or fragment', "write /internal"),

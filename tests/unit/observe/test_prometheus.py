@@ -5,8 +5,10 @@ import re
 import struct
 from pathlib import Path
 
+from fastmesh._core.mem import health
 from fastmesh._core.mem.counter import CLUSTER_COLUMNS, DURATION_MS_BOUNDS, ENDPOINT_COLUMNS, FLAGS, GLOBALS, LAYOUT
 from fastmesh.observe import families
+from fastmesh.observe.health import HealthFile
 from fastmesh.observe.names import SeriesNames
 from fastmesh.observe.prometheus import DiscoveryFigures, ProcessUse, Scene, escape, exposition, flag_names, number
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, IN_USE, OTHER_PLACE, SERIES_WORDS, StatsFile, StatsShelf
@@ -241,12 +243,17 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     scene.filters = {0: "tenant"}
     scene.discoveries = [DiscoveryFigures("app", 0, 0, {"raised": 0}, 0.0)]
     scene.rate_limits = {0: "per-client"}
+    scene.health = HealthFile()
+    os.pwrite(scene.health.fd, (3).to_bytes(8, "little"),
+              health.LAYOUT["clusters"] + health.CLUSTER_COLUMNS.index("timeouts") * 8)
     scene.control = {name: 1 for name, family in families.CONTROL.items()
                      if not family.labels and name not in ("reloads",)}
     text = "".join(exposition(scene))
     given = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
     known = {family.name: family.kind for _, _, group in families.GROUPS for family in group}
     assert given == known
+    assert 'fastmesh_cluster_ejections_total{cluster="app",reason="timeouts"} 3\n' in text
+    scene.health.close()
 
 
 def test_rate_limits_are_summed_by_name(shelf: StatsShelf) -> None:

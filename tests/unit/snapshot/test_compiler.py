@@ -41,6 +41,10 @@ clusters:
     max_requests_per_connection: 4
     connect_attempts: 5
     avoid: {base: 1ms, max: 1h}
+    outlier:
+      {server_errors: 0, gateway_errors: 2, connect_failures: 0, timeouts: 1, interval: 1s, success_rate: {factor: 0},
+       latency: {factor: 2.5, at_least: 50ms, min_requests: 9}, base: 1s, max: 2s, jitter: 0%, max_ejected: 50%,
+       ramp: 0, dry_run: true}
     endpoints: [127.0.0.1:1, {address: "[2001:db8::1]:2", weight: 7}, "unix:/run/é"]
 """
 
@@ -64,12 +68,15 @@ def test_every_place():
           [61440, 16384, 100, 10 * S, 60 * S, 3600 * S, 3600 * S, 0, S, 0, 0, 65536, 300 * S],
           [[4, 8, b"\x7f" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "", [], -1,
           [True, True, ""]]],
-        [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, 60 * S, [], -1, None, None],
+        [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, 60 * S, [], -1, None, None,
+          [7, 5, 3, 5, 10 * S, 1900, 5, 100, 850_000, 3, 50, 0, 0, 0, 30 * S, 300 * S, 100_000, 340_000, 1_000_000,
+           10 * S]],
          [1, "two", 0, 10_000_000, 0, 1, 2, 3, 4, 5, 1_000_000, 3600 * S, 9 * S,
           [[0, 4, 1, b"\x7f\0\0\x01", 1, "127.0.0.1:1", None],
            [1, 6, 2, bytes.fromhex("20010db8000000000000000000000001"), 7, "[2001:db8::1]:2", None],
-           [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é", None]], -1, None, None]], [[], []], [[], []], [], [],
-        [[], [], []]]
+           [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é", None]], -1, None, None,
+          [0, 2, 0, 1, S, 0, 5, 100, 850_000, 3, 50, 2500, 50_000_000, 9, S, 2 * S, 0, 500_000, 0, 0]]],
+        [[], []], [[], []], [], [], [[], [], []]]
 
 
 def test_the_access_log_is_compiled():

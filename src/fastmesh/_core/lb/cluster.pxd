@@ -3,10 +3,11 @@
 `now` and `rng` are arguments: a pick has no hidden input, so tests and simulations drive it.
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from fastmesh._core.mem.health cimport cluster_health_t, health_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.mem.window cimport window_t
 from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_live_t
-from fastmesh._core.lb.settings cimport lb_settings_t
+from fastmesh._core.lb.settings cimport lb_settings_t, outlier_t
 
 cdef enum lb_kind_t:
     LB_ROUND_ROBIN = 0
@@ -55,6 +56,7 @@ ctypedef struct cluster_live_t:
     uint32_t name_len
     char name[128]
     window_t retries          # resil/budget
+    uint64_t ramp_until_ns    # one that was ejected may still be warming up
     cluster_live_t *next      # in its registry
     uint8_t is_known          # a snapshot that was taken had it
 
@@ -90,6 +92,12 @@ ctypedef struct cluster_t:
     uint64_t avoid_max_ns
     uint8_t send_proxy_host       # reserved for Host rewriting: 0 = pass the client's Host
     cluster_live_t *live          # counted
+    outlier_t outlier
+    health_t *shared              # borrowed; NULL = nothing is known of others
+    cluster_health_t *health      # its row there, or NULL
+    uint64_t epoch                # of that row, when its endpoints were looked at last
+    uint64_t probe_at_ns          # when one of those that are out may be asked again
+    uint32_t n_out
 
 # Sets c.ops from c.lb and builds c.lb_state. FM_OK, or FM_EPROTO for an unknown lb.
 cdef int cluster_build(cluster_t *c) noexcept nogil
@@ -120,6 +128,11 @@ cdef inline bint endpoint_is_usable(const endpoint_t *e, uint64_t now_ns, endpoi
         if tried[i] is e:
             return False
     return True
+
+
+cdef inline bint cluster_is_warming(const cluster_t *c, uint64_t now_ns) noexcept nogil:
+    """Some of its endpoints may not have their whole share."""
+    return c.settings.slow_start_ns != 0 or now_ns < c.live.ramp_until_ns
 
 
 cdef inline uint32_t cluster_weight(const cluster_t *c, uint32_t i) noexcept nogil:

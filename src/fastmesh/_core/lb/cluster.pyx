@@ -4,6 +4,7 @@ from libc.string cimport memcmp, memcpy
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.rng cimport rng_next
+from fastmesh._core.lb.ejection cimport ejection_look
 from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_t, endpoint_warm
 from fastmesh._core.lb.least_request cimport least_request_ops
 from fastmesh._core.lb.levels cimport levels_build, levels_drop, levels_pick, levels_weigh
@@ -116,13 +117,15 @@ cdef endpoint_t *soonest(cluster_t *c, endpoint_t **tried, uint32_t n_tried) noe
 
 cdef inline endpoint_t *choose(cluster_t *c, const uint64_t *key, uint64_t now_ns, uint64_t *rng,
                                endpoint_t **tried, uint32_t n_tried) noexcept nogil:
-    cdef endpoint_t *e
+    cdef endpoint_t *e = ejection_look(c, now_ns, tried, n_tried)
+    if e is not NULL:
+        return e
     if c.n == 1 and n_tried == 0:
         # Avoided or not, it is the only one.
         return c.endpoints
     if c.levels is not NULL:
         e = levels_pick(c, key, now_ns, rng, tried, n_tried)
-    elif c.settings.slow_start_ns != 0:
+    elif cluster_is_warming(c, now_ns):
         e = slow_start_pick(c, key, now_ns, rng, tried, n_tried)
     else:
         e = algorithm_pick(c, key, now_ns, rng, tried, n_tried)
@@ -145,6 +148,8 @@ cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, 
     cdef uint32_t doublings
     live.row.connect_failures += 1
     live.row.failures += 1
+    if live.is_out:
+        return
     # Connects that were under way together fail together: that is one piece of news, not one per request.
     if live.failures != 0 and live.avoid_until_ns > now_ns:
         return
@@ -163,7 +168,10 @@ cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, 
 
 
 cdef void endpoint_connect_ok(endpoint_t *e) noexcept nogil:
-    if e.live.failures != 0:
+    e.live.told = 0
+    if e.live.failures != 0 and e.live.is_out:
+        e.live.failures = 0
+    elif e.live.failures != 0:
         e.live.failures = 0
         e.live.avoid_until_ns = 0
         # Who was gone has most likely just started.

@@ -7,8 +7,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
+from fastmesh._core.mem.health cimport endpoint_health_t
 
 cdef enum:
+    AVOID_ALWAYS = 18446744073709551615     # avoid_until_ns of one that is ejected
     WARM_FROM_NOW = 1         # warm_since_ns: from when it is next looked at
     METADATA_MOST = 32        # pairs of a note
 
@@ -35,6 +37,18 @@ ctypedef struct endpoint_live_t:
     void *cluster_live        # cluster_live_t of lb/cluster, which lives longer
     addr_t addr               # own copy, outlives snapshots
     uint8_t is_known          # a snapshot that was taken had it
+    # Of lb/ejection and resil/outlier.
+    uint8_t is_out            # it is ejected, as far as this worker has looked
+    uint8_t is_claimed        # the pick that has just been made is its probe
+    uint32_t told             # `failures` when a failed connect was counted last
+    endpoint_health_t *health # borrowed; NULL = it has no row of its own
+    uint64_t health_key
+    # What this worker has seen, and has not yet added to the row.
+    uint32_t seen
+    uint32_t seen_failed
+    uint32_t seen_answered
+    uint64_t seen_waited_us
+    uint64_t seen_since_ns
 
 # What was said of an endpoint besides, by the configuration or by who found it: for policies in Python.
 ctypedef struct endpoint_note_t:

@@ -9,7 +9,7 @@ from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport hash_mix
 from fastmesh._core.mem.rng cimport rng_next
-from fastmesh._core.lb.cluster cimport algorithm_pick, cluster_weight
+from fastmesh._core.lb.cluster cimport algorithm_pick, cluster_is_warming, cluster_weight
 from fastmesh._core.lb.slow_start cimport slow_start_pick
 
 cdef enum:
@@ -138,7 +138,7 @@ cdef endpoint_t *pick_in(level_t *l, const uint64_t *key, uint64_t now_ns, uint6
     if l.is_panic:
         # At the end of all times nobody is avoided. What an algorithm has learned has faded then: load decides alone.
         return algorithm_pick(&l.c, key, <uint64_t>-1, rng, tried, n_tried)
-    if l.c.settings.slow_start_ns != 0:
+    if cluster_is_warming(&l.c, now_ns):
         return slow_start_pick(&l.c, key, now_ns, rng, tried, n_tried)
     return algorithm_pick(&l.c, key, now_ns, rng, tried, n_tried)
 

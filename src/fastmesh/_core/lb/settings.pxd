@@ -51,6 +51,31 @@ ctypedef struct lb_settings_t:
     uint64_t secret[2]
 
 
+# Who is an outlier, and what becomes of it. 0 of a count or factor: that is not looked at.
+ctypedef struct outlier_t:
+    uint8_t is_on
+    uint32_t server_errors    # in a row: 5xx, broken connections, no answer in time
+    uint32_t gateway_errors   # in a row: 502, 503, 504, broken connections, no answer in time
+    uint32_t connect_failures # in a row
+    uint32_t timeouts         # in a row
+    uint64_t interval_ns      # of the windows
+    double rate_factor        # standard deviations below the mean of all
+    uint32_t rate_hosts       # with rate_requests in the window, at least
+    uint32_t rate_requests
+    double failure_part       # of the requests in the window
+    uint32_t failure_hosts
+    uint32_t failure_requests
+    double latency_factor     # times the mean of the others
+    uint64_t latency_least_ns
+    uint32_t latency_requests
+    uint64_t base_ns          # of an ejection, times the ejections in a row
+    uint64_t most_ns
+    double jitter             # part of that time that is added at most
+    double most_out           # part of the endpoints; one may always be out, and one always stays
+    uint32_t enforce          # in millionths
+    uint64_t ramp_ns          # how long one that has come back warms up, when slow_start_ns is 0
+
+
 cdef inline void lb_settings_init(lb_settings_t *s) noexcept nogil:
     """What holds where a configuration is silent; fastmesh/config/balancing.py says the same."""
     s.decay_ns = 10000000000

@@ -21,6 +21,7 @@ cdef enum:
 cdef bint is_admitted(const cluster_t *c, const endpoint_t *e, const uint64_t *key, uint64_t now_ns,
                       uint64_t *rng) noexcept nogil:
     cdef endpoint_live_t *live = e.live
+    cdef uint64_t window = c.settings.slow_start_ns if c.settings.slow_start_ns != 0 else c.outlier.ramp_ns
     cdef uint64_t draw
     cdef double part
     if live.warm_since_ns == 0:
@@ -28,12 +29,12 @@ cdef bint is_admitted(const cluster_t *c, const endpoint_t *e, const uint64_t *k
     if live.warm_since_ns == WARM_FROM_NOW:
         # The window begins with the first request that it might have had.
         endpoint_warm(live, now_ns if now_ns > WARM_FROM_NOW else WARM_FROM_NOW + 1)
-    if now_ns > live.warm_since_ns and now_ns - live.warm_since_ns >= c.settings.slow_start_ns:
+    if now_ns > live.warm_since_ns and now_ns - live.warm_since_ns >= window:
         endpoint_warm(live, 0)
         return True
     part = 0
     if now_ns > live.warm_since_ns:
-        part = <double>(now_ns - live.warm_since_ns) / <double>c.settings.slow_start_ns
+        part = <double>(now_ns - live.warm_since_ns) / <double>window
     if c.settings.slow_exponent != 1:
         part = pow(part, c.settings.slow_exponent)
     if part < c.settings.slow_least:

@@ -9,12 +9,22 @@ from fastmesh._core.lb.cluster cimport (
     OUTCOME_ANSWERED, OUTCOME_FAILED, OUTCOME_LEFT, cluster_pick, cluster_pick_key, cluster_t, endpoint_connect_failed,
     endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
+from fastmesh._core.lb.ejection cimport ejection_release
 from fastmesh._core.mem.arena cimport heap_array, heap_free
-from fastmesh._core.snapshot.snapshot cimport live_free, live_new, snapshot_decode, snapshot_put, snapshot_t
+from fastmesh._core.mem.health cimport health_map, health_t, health_unmap
+from fastmesh._core.resil.outlier cimport (
+    SEEN_CONNECT, SEEN_ERROR, SEEN_GATEWAY, SEEN_GOOD, SEEN_TIMEOUT, outlier_observe)
+from fastmesh._core.snapshot.snapshot cimport (
+    live_free, live_new, live_share, snapshot_decode, snapshot_put, snapshot_t)
 
 ANSWERED = OUTCOME_ANSWERED
 FAILED = OUTCOME_FAILED
 LEFT = OUTCOME_LEFT
+GOOD = SEEN_GOOD
+ERROR = SEEN_ERROR
+GATEWAY = SEEN_GATEWAY
+CONNECT = SEEN_CONNECT
+TIMEOUT = SEEN_TIMEOUT
 
 cdef enum:
     TRIED_MAX = 8
@@ -27,10 +37,18 @@ cdef class Balancer:
     cdef uint32_t n_rows
     cdef snapshot_t *s
     cdef uint64_t rng
+    cdef health_t *health
+    cdef Balancer beside          # owns the health, when there is one
+    cdef bint is_probe
 
-    def __cinit__(self, bytes snapshot, uint32_t endpoints, uint64_t seed):
-        """`endpoints`: how many there will be at most, over all snapshots."""
+    def __cinit__(self, bytes snapshot, uint32_t endpoints, uint64_t seed, Balancer beside=None):
+        """`endpoints`: how many there will be at most, over all snapshots. `beside`: another worker of the same proxy."""
+        self.beside = beside
+        self.health = beside.health if beside is not None else health_map(-1)
+        if self.health is NULL:
+            raise MemoryError("the memory that workers share cannot be had")
         self.registry = live_new()
+        live_share(self.registry, self.health)
         self.n_rows = endpoints + 1
         self.rows = <endpoint_row_t *>heap_array(self.n_rows, sizeof(endpoint_row_t))
         self.rng = seed
@@ -41,6 +59,8 @@ cdef class Balancer:
             snapshot_put(self.s)
         live_free(self.registry)
         heap_free(self.rows)
+        if self.beside is None:
+            health_unmap(self.health)
 
     def replace(self, bytes snapshot):
         """As a reload does: what is known of endpoints that stay is kept. Nothing may be in flight to one that goes."""
@@ -90,7 +110,32 @@ cdef class Balancer:
         if e is NULL:
             return None
         e.live.active += 1
+        self.is_probe = e.live.is_claimed
+        e.live.is_claimed = 0
         return e - c.endpoints
+
+    @property
+    def has_probed(self):
+        """The pick that was made last is the one request that asks an ejected endpoint whether it is well."""
+        return bool(self.is_probe)
+
+    def judge(self, int64_t at, int seen, uint64_t took_ns, uint64_t now_ns, bint is_probe=False):
+        """How a request ended there, for those who look for outliers."""
+        cdef cluster_t *c = self.cluster()
+        cdef endpoint_t *e = self.endpoint(at)
+        if c.outlier.is_on:
+            outlier_observe(c, e, seen, took_ns, now_ns, &self.rng, is_probe)
+
+    def give_up_probe(self, int64_t at):
+        """It ended without an outcome."""
+        ejection_release(self.cluster(), self.endpoint(at))
+
+    def ejection(self, int64_t at):
+        """(until when, how often in a row, why): 0 when it is in."""
+        cdef endpoint_t *e = self.endpoint(at)
+        if e.live.health is NULL:
+            return 0, 0, 0
+        return e.live.health.until_ns, e.live.health.times, e.live.health.reason
 
     def leave(self, int64_t at):
         self.endpoint(at).live.active -= 1

@@ -16,10 +16,11 @@ from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
     S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_RESPONSE, TAP_RESPONSE_BODY,
     TRIED_MAX, proxy_t)
-from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_fault
+from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_connect, outcome_of_fault
 from fastmesh._core.proxy.stream cimport (
     stream_answer, stream_leave_endpoint, stream_overflow, stream_put_answer_head, stream_send, stream_try)
 from fastmesh._core.resil.budget cimport budget_spend
+from fastmesh._core.resil.outlier cimport SEEN_GATEWAY, SEEN_TIMEOUT
 from fastmesh._core.resil.retry cimport (
     FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT, retry_names,
     retry_pause, retry_spread, retry_t)
@@ -262,6 +263,7 @@ cdef void attempt_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcep
         stream_send(s)
         return
     if result == POOL_REFUSED or result == POOL_TIMEOUT:
+        outcome_of_connect(s)
         _set_aside(s)
         if s.retry is NULL or (s.retry.is_route and not _is_named(s, FAULT_CONNECT)):
             # Whatever there was to be tried by the settings of the cluster.
@@ -306,7 +308,7 @@ cdef void attempt_on_fault(stream_t *s, bint is_protocol, const char *why) noexc
         _fresh(s, up)
         return
     if s.is_unheard:
-        outcome_of_fault(s)
+        outcome_of_fault(s, SEEN_GATEWAY)
     p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
     p.stats.clusters[s.cluster.id].resets += 1
     s.endpoint.live.row.failures += 1
@@ -338,8 +340,8 @@ cdef void attempt_on_timer(timer_t *t, void *owner) noexcept nogil:
         return
     if s.bits & (S_ANSWER_HEAD | S_LOCAL) or s.endpoint is NULL or (up is not NULL and up.has_head):
         return
-    if s.is_unheard:
-        outcome_of_fault(s)
+    if s.is_unheard or s.is_probe:
+        outcome_of_fault(s, SEEN_TIMEOUT)
     s.proxy.stats.clusters[s.cluster.id].try_timeouts += 1
     s.endpoint.live.row.failures += 1
     if s.bits & S_WAITING:

@@ -16,6 +16,7 @@ from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.lb.settings cimport hash_key_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport listener_row_t, stats_t
+from fastmesh._core.mem.health cimport health_t
 from fastmesh._core.mem.inbox cimport inbox_t
 from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.span cimport span_t
@@ -224,6 +225,7 @@ ctypedef struct stream_t:
     uint8_t fault_default     # if no filter decides: see attempt.pyx
     uint8_t has_key
     uint8_t is_unheard        # the endpoint has the request, and its balancer has not heard what became of it
+    uint8_t is_probe          # `endpoint` is ejected, and this is the one request that asks whether it is well
     uint8_t fault_may_repeat
     uint16_t fault_status     # of the answer that tells of it; of an upstream's answer, 0 = filters are not asked
     uint32_t fault_flags
@@ -287,6 +289,7 @@ ctypedef struct proxy_t:
     down_t *evict_next        # where the next search for an idle connection begins; NULL = at `downs`
     door_t *doors
     snapshot_t *snap          # the current one, one reference
+    health_t *health          # what all workers know of endpoints, owned
     void *registry
     const filter_ops_t *filters
     uint64_t rng

@@ -1,6 +1,7 @@
-"""What the balancer of a cluster learns from an exchange.
+"""What the balancer of a cluster learns from an exchange, and those who look for outliers.
 
-Only called while `s.is_unheard`, and once for each time that the request was sent.
+Only called while `s.is_unheard`, and once for each time that the request was sent; or for a probe that came to
+nothing.
 """
 from libc.stdint cimport uint64_t
 from fastmesh._core.http.msg cimport msg_t
@@ -9,6 +10,11 @@ from fastmesh._core.proxy.mux cimport stream_t
 # The head of an answer, `took_ns` after the request was sent.
 cdef void outcome_of_answer(stream_t *s, const msg_t *m, uint64_t took_ns) noexcept nogil
 # The upstream broke off, or said something that is not HTTP, before it answered; or an attempt took too long.
-cdef void outcome_of_fault(stream_t *s) noexcept nogil
+# `seen`: SEEN_* of resil/outlier.
+cdef void outcome_of_fault(stream_t *s, int seen) noexcept nogil
+# No connection came about.
+cdef void outcome_of_connect(stream_t *s) noexcept nogil
+# A TCP connection came about: there is nothing more to be learned from it.
+cdef void outcome_of_tunnel(stream_t *s) noexcept nogil
 # The exchange ends without an answer: the time is over, or the client has left.
 cdef void outcome_of_silence(stream_t *s, uint64_t now_ns) noexcept nogil

@@ -4,6 +4,7 @@ Events come from the muxes; every path ends in `stream_end`, exactly once, which
 """
 from libc.stdint cimport uint8_t, uint32_t
 from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.lb.ejection cimport ejection_release
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport down_ops_t, down_t, proxy_t, stream_t
@@ -58,5 +59,8 @@ cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil
 
 cdef inline void stream_leave_endpoint(stream_t *s) noexcept nogil:
     if s.endpoint is not NULL:
+        if s.is_probe:
+            s.is_probe = 0
+            ejection_release(s.cluster, s.endpoint)
         s.endpoint.live.active -= 1
         s.endpoint.live.row.active = s.endpoint.live.active

@@ -8,6 +8,7 @@ from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, cluster_weight, endpoint_is_usable
+from fastmesh._core.lb.ejection cimport ejection_sync
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
@@ -15,6 +16,7 @@ from fastmesh._core.mem.counter cimport (
     G_DOWNSTREAM_RESET, G_FAULT_ABORTED, G_HEAD_TOO_LARGE, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW, G_READ_PAUSED,
     G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe,
     series_row, series_row_t, times_observe)
+from fastmesh._core.mem.segment cimport word_get
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
@@ -26,7 +28,7 @@ from fastmesh._core.proxy.mux cimport (
     S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_PAUSED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
     S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS,
     TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY)
-from fastmesh._core.proxy.outcome cimport outcome_of_silence
+from fastmesh._core.proxy.outcome cimport outcome_of_silence, outcome_of_tunnel
 from fastmesh._core.proxy.route_acts cimport (
     route_acts_fields, route_acts_location, route_acts_request, route_acts_response)
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
@@ -182,6 +184,9 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef endpoint_t *e = NULL
     cdef int flags = 0
+    if s.cluster.outlier.is_on and word_get(&s.cluster.health.epoch) != s.cluster.epoch:
+        # Before a session or a policy chooses.
+        ejection_sync(s.cluster, p.reactor.now_ns)
     if s.wanted is not NULL and _is_open(s, s.wanted):
         e = s.wanted
     elif s.cluster.is_picked_for and p.filters.pick(s, &e) != FILTER_GO:
@@ -200,6 +205,8 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
                           b"no endpoint of the cluster could be connected to")
         return
     s.endpoint = e
+    s.is_probe = e.live.is_claimed
+    e.live.is_claimed = 0
     s.attempts += 1
     e.live.active += 1
     e.live.row.active = e.live.active
@@ -233,6 +240,7 @@ cdef inline bint _is_lost(const stream_t *s) noexcept nogil:
 cdef void stream_send(stream_t *s) noexcept nogil:
     cdef bint full = False
     if s.bits & S_TCP:
+        outcome_of_tunnel(s)
         _tunnel(s)
         return
     if _is_lost(s):
@@ -244,7 +252,7 @@ cdef void stream_send(stream_t *s) noexcept nogil:
         # How long the client takes is not the endpoint's fault: the time begins anew with the end of the request.
         timer_cancel(&s.try_timer)
     s.sent_ns = reactor_clock(s.proxy.reactor)
-    s.is_unheard = s.cluster.ops.observe is not NULL
+    s.is_unheard = s.cluster.ops.observe is not NULL or s.cluster.outlier.is_on
     s.proxy_ns += s.sent_ns - s.proxy.reactor.now_ns
     if s.framing == FRAME_NONE:
         return
@@ -673,6 +681,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
     if s.bits & S_WAITING:
         # Nobody reuses a connection of a TCP listener's.
         pool_cancel(&p.pool, &s.wait, not s.bits & S_TCP)
+        if s.is_probe:
+            outcome_of_silence(s, now)
     elif s.is_unheard:
         outcome_of_silence(s, now)
     if up is not NULL:

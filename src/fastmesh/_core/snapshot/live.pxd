@@ -5,6 +5,7 @@ snapshot holds one reference per mention, an endpoint holds one on its cluster. 
 an endpoint_live_t longer than the snapshot it came from takes a reference of his own.
 """
 from libc.stdint cimport uint32_t, uint64_t
+from fastmesh._core.mem.health cimport health_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.lb.cluster cimport cluster_live_t
@@ -20,6 +21,10 @@ cdef void live_free(void *live) noexcept nogil            # all snapshots and re
 cdef void live_on_last(void *live, void (*fn)(endpoint_live_t *) noexcept nogil) noexcept nogil
 cdef uint32_t live_clusters(const void *live) noexcept nogil
 cdef uint32_t live_endpoints(const void *live) noexcept nogil
+
+# What workers share of the health of endpoints, borrowed: for snapshots that are decoded from now on. NULL at first.
+cdef void live_share(void *live, health_t *shared) noexcept nogil
+cdef health_t *live_shared(const void *live) noexcept nogil
 
 # Room for so many endpoints in all: saves growing step by step.
 cdef void live_reserve(void *live, uint32_t n) noexcept nogil

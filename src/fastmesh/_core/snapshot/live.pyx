@@ -24,6 +24,7 @@ ctypedef struct live_t:
     table_t endpoints
     slab_t slab               # of endpoint_live_t
     on_last_t on_last
+    health_t *shared          # borrowed
 
 
 cdef void table_init(table_t *t, uint32_t size) noexcept nogil:
@@ -101,6 +102,14 @@ cdef void live_free(void *live) noexcept nogil:
 
 cdef void live_on_last(void *live, void (*fn)(endpoint_live_t *) noexcept nogil) noexcept nogil:
     (<live_t *>live).on_last = fn
+
+
+cdef void live_share(void *live, health_t *shared) noexcept nogil:
+    (<live_t *>live).shared = shared
+
+
+cdef health_t *live_shared(const void *live) noexcept nogil:
+    return (<const live_t *>live).shared
 
 
 cdef uint32_t live_clusters(const void *live) noexcept nogil:

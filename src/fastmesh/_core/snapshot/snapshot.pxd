@@ -15,7 +15,7 @@ from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
 from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.mirror_rule cimport mirror_list_t
 from fastmesh._core.route.route_table cimport route_table_t
-from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
+from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last, live_share
 
 cdef enum:
     SNAPSHOT_FORMAT = 5

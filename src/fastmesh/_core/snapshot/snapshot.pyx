@@ -10,8 +10,9 @@ from fastmesh._core.mem.arena cimport (
     arena_alloc, arena_array, arena_dup, arena_free, arena_new, arena_t, heap_array, heap_free)
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport hash_bytes
+from fastmesh._core.mem.health cimport health_cluster, health_endpoint
 from fastmesh._core.mem.span cimport span_eq, span_of, span_t
-from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
+from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_hash, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
 from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster_build, cluster_drop, cluster_t
 from fastmesh._core.lb.endpoint cimport (
@@ -26,11 +27,12 @@ from fastmesh._core.snapshot.limits cimport limits_decode
 from fastmesh._core.snapshot.mirrors cimport mirrors_decode
 from fastmesh._core.snapshot.live cimport (
     LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
-    live_reserve)
+    live_reserve, live_shared)
 from fastmesh._core.snapshot.retries cimport retries_decode
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_place,
     take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
+from fastmesh._core.snapshot.take_outlier cimport take_outlier
 from fastmesh._core.snapshot.take_route cimport take_networks, take_pattern, take_route
 from fastmesh._core.snapshot.unpack cimport unpack_nil
 
@@ -40,6 +42,7 @@ cdef extern from "<sys/socket.h>" nogil:
     enum: AF_UNIX
 
 cdef enum:
+    HEALTH_SEED = 0x6865616C
     NAME_MAX = 255
     NOTE_MAX = 4096           # bytes of a word about an endpoint
     PRIORITY_MAX = 127
@@ -299,6 +302,24 @@ cdef bint decode_balancer(decode_t *d, cluster_t *c) noexcept nogil:
     return True
 
 
+cdef void watch_health(decode_t *d, cluster_t *c) noexcept nogil:
+    """Its rows in what workers share; without them nobody is ejected."""
+    cdef uint64_t key = hash_bytes(c.name.ptr, c.name.len, HEALTH_SEED) | 1
+    cdef endpoint_live_t *live
+    cdef uint32_t i
+    if not c.outlier.is_on:
+        return
+    c.shared = live_shared(d.s.live)
+    c.health = health_cluster(c.shared, c.id, key)
+    if c.health is NULL:
+        c.outlier.is_on = 0
+        return
+    for i in range(c.n):
+        live = c.endpoints[i].live
+        live.health_key = addr_hash(&c.endpoints[i].addr, key) | 1
+        live.health = health_endpoint(c.shared, c.endpoints[i].row, live.health_key)
+
+
 cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     cdef take_t *t = &d.t
     cdef uint32_t n = 0
@@ -306,7 +327,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     c.balancer_slot = -1
     c.budget_share = BUDGET_SHARE
     c.budget_rate = BUDGET_RATE
-    if not (take_record(t, NULL, 17) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+    if not (take_record(t, NULL, 18) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
             take_u8(t, b"lb", LB_LAST, &c.lb) and
             take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
@@ -331,8 +352,10 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
         if not decode_endpoint(d, c, &c.endpoints[i]):
             return False
     take_leave(t)
-    if not (take_place(t, b"chain", &c.chain) and decode_balancer(d, c) and decode_balancing(t, d.s.arena, c)):
+    if not (take_place(t, b"chain", &c.chain) and decode_balancer(d, c) and decode_balancing(t, d.s.arena, c) and
+            take_outlier(t, c)):
         return False
+    watch_health(d, c)
     cluster_build(c)
     return True
 

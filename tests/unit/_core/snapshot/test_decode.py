@@ -570,7 +570,8 @@ def test_any_msgpack(value):
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
-                parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults", "mirrors", "retries"]
+                parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults", "mirrors",
+                            "retries"]
                 assert str(refused).startswith(parts_of[place - 3])
 
 

@@ -1,0 +1,32 @@
+"""How a worker goes by what all of them know: ejected endpoints are avoided, and one request asks if they are well.
+
+A pick looks at one shared word, which counts changes; only when it is another are the endpoints looked at. So an
+ejection by one worker holds for the next pick of every other.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+from fastmesh._core.mem.segment cimport word_get
+from fastmesh._core.lb.cluster cimport cluster_t
+from fastmesh._core.lb.endpoint cimport endpoint_t
+
+cdef enum:
+    PROBE_NS = 30000000000    # after so long without an outcome a probe is given up: whoever made it may be dead
+
+# Takes over what the shared rows say.
+cdef void ejection_sync(cluster_t *c, uint64_t now_ns) noexcept nogil
+# An endpoint whose time is over and that nobody is asking, for this one request; `live.is_claimed` is set. Or NULL.
+cdef endpoint_t *ejection_claim(cluster_t *c, uint64_t now_ns, endpoint_t **tried, uint32_t n_tried) noexcept nogil
+# The probe ends without an outcome.
+cdef void ejection_release(cluster_t *c, endpoint_t *e) noexcept nogil
+# Of a cluster that is not watched any more: whoever is out comes back.
+cdef void ejection_forget(cluster_t *c) noexcept nogil
+
+
+cdef inline endpoint_t *ejection_look(cluster_t *c, uint64_t now_ns, endpoint_t **tried,
+                                      uint32_t n_tried) noexcept nogil:
+    if not c.outlier.is_on:
+        return NULL
+    if word_get(&c.health.epoch) != c.epoch:
+        ejection_sync(c, now_ns)
+    if c.n_out == 0 or now_ns < c.probe_at_ns:
+        return NULL
+    return ejection_claim(c, now_ns, tried, n_tried)

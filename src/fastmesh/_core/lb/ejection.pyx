@@ -1,0 +1,114 @@
+"""See ejection.pxd."""
+from libc.stdint cimport uint32_t, uint64_t
+from fastmesh._core.mem.health cimport endpoint_health_t, word_cas
+from fastmesh._core.mem.segment cimport word_add, word_get, word_set
+from fastmesh._core.lb.cluster cimport cluster_weight
+from fastmesh._core.lb.endpoint cimport AVOID_ALWAYS, endpoint_live_t, endpoint_warm
+
+
+cdef inline uint64_t until(const endpoint_live_t *live) noexcept nogil:
+    """0 = it is in."""
+    cdef const endpoint_health_t *h = live.health
+    if h is NULL or word_get(&h.key) != live.health_key:
+        return 0
+    return word_get(&h.until_ns)
+
+
+cdef inline uint64_t asked_at(const endpoint_live_t *live, uint64_t now_ns) noexcept nogil:
+    """When it may be asked."""
+    cdef uint64_t at = word_get(&live.health.until_ns)
+    cdef uint64_t probe = word_get(&live.health.probe_ns)
+    return probe if at <= now_ns < probe else at
+
+
+cdef void _in_again(cluster_t *c, endpoint_live_t *live, uint64_t now_ns) noexcept nogil:
+    live.is_out = 0
+    live.avoid_until_ns = 0
+    live.failures = 0
+    live.told = 0
+    if c.settings.slow_start_ns == 0 and c.outlier.ramp_ns != 0:
+        c.live.ramp_until_ns = now_ns + c.outlier.ramp_ns
+    endpoint_warm(live, now_ns)
+
+
+cdef void ejection_sync(cluster_t *c, uint64_t now_ns) noexcept nogil:
+    cdef endpoint_live_t *live
+    cdef uint64_t at
+    cdef uint32_t i
+    # First, so that a change while this looks is looked for again.
+    c.epoch = word_get(&c.health.epoch)
+    c.n_out = 0
+    c.probe_at_ns = AVOID_ALWAYS
+    for i in range(c.n):
+        live = c.endpoints[i].live
+        if until(live) == 0:
+            if live.is_out:
+                _in_again(c, live, now_ns)
+            continue
+        live.is_out = 1
+        live.avoid_until_ns = AVOID_ALWAYS
+        c.n_out += 1
+        at = asked_at(live, now_ns)
+        if at < c.probe_at_ns:
+            c.probe_at_ns = at
+    word_set(&c.health.out, c.n_out)
+
+
+cdef bint _is_tried(const endpoint_t *e, endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    cdef uint32_t i
+    for i in range(n_tried):
+        if tried[i] is e:
+            return True
+    return False
+
+
+cdef endpoint_t *ejection_claim(cluster_t *c, uint64_t now_ns, endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    cdef endpoint_t *e
+    cdef endpoint_health_t *h
+    cdef uint64_t probe, at
+    cdef uint64_t soonest = AVOID_ALWAYS
+    cdef uint32_t i
+    for i in range(c.n):
+        e = &c.endpoints[i]
+        if not e.live.is_out or cluster_weight(c, i) == 0:
+            continue
+        h = e.live.health
+        probe = word_get(&h.probe_ns)
+        if until(e.live) <= now_ns and probe <= now_ns and not _is_tried(e, tried, n_tried) and until(e.live) != 0:
+            if word_cas(&h.probe_ns, probe, now_ns + PROBE_NS):
+                # What has been decided meanwhile counts more.
+                if 0 < until(e.live) <= now_ns:
+                    e.live.is_claimed = 1
+                    word_add(&c.health.probes, 1)
+                    return e
+                word_set(&h.probe_ns, 0)
+        at = asked_at(e.live, now_ns)
+        if at > now_ns and at < soonest:
+            soonest = at
+        elif at <= now_ns:
+            soonest = now_ns
+    c.probe_at_ns = soonest
+    return NULL
+
+
+cdef void ejection_release(cluster_t *c, endpoint_t *e) noexcept nogil:
+    word_set(&e.live.health.probe_ns, 0)
+    # Workers have noted that it is being asked.
+    word_add(&c.health.epoch, 1)
+
+
+cdef void ejection_forget(cluster_t *c) noexcept nogil:
+    cdef endpoint_live_t *live
+    cdef uint32_t i
+    if c.outlier.is_on:
+        return
+    for i in range(c.n):
+        live = c.endpoints[i].live
+        if until(live) != 0:
+            word_set(&live.health.until_ns, 0)
+            word_set(&live.health.probe_ns, 0)
+        if live.is_out:
+            live.is_out = 0
+            live.avoid_until_ns = 0
+    if c.health is not NULL:
+        word_set(&c.health.out, 0)

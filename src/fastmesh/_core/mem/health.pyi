@@ -1,0 +1,6 @@
+REASONS: tuple[str, ...]
+KINDS: dict[int, str]
+EVENT_COLUMNS: tuple[str, ...]
+ENDPOINT_COLUMNS: tuple[str, ...]
+CLUSTER_COLUMNS: tuple[str, ...]
+LAYOUT: dict[str, int]

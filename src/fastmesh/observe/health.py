@@ -1,0 +1,125 @@
+"""What workers know of the health of endpoints, as control reads it.
+
+One memfd for the whole proxy, which ends with the control process. Read by `pread`, as the statistics are: the file is
+sparse, and a mapped read of a hole would allocate its page.
+"""
+
+import fcntl
+import os
+from dataclasses import dataclass
+from time import monotonic_ns, time
+from typing import Any
+
+from fastmesh._core.mem.health import CLUSTER_COLUMNS, ENDPOINT_COLUMNS, EVENT_COLUMNS, KINDS, LAYOUT, REASONS
+
+WORD = 8
+SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+READ_MOST = LAYOUT["event_places"]
+SHOWN_AS = {"success_rate": "share of good answers", "failure_percentage": "share of failures",
+            "latency": "mean time to the first byte"}
+
+
+@dataclass(slots=True, frozen=True)
+class Change:
+    """One event: what became of an endpoint, and why."""
+
+    at: float           # seconds since the epoch
+    endpoint: int       # row
+    cluster: int        # row
+    kind: str           # of KINDS
+    reason: str         # of REASONS
+    seconds: float      # how long it will be out, or was
+    times: int          # ejections in a row
+    seen: int
+    figure: int
+    bound: int
+
+    @property
+    def why(self) -> str:
+        """For people."""
+        if self.reason == "probe":
+            return "the request that asked whether it is well failed"
+        if self.reason == "latency":
+            return (f"{SHOWN_AS[self.reason]} {self.figure / 1e6:.1f} ms, at most {self.bound / 1e6:.1f} ms is allowed "
+                    f"({self.seen} requests)")
+        if self.reason in SHOWN_AS:
+            side = "at least" if self.reason == "success_rate" else "below"
+            return (f"{SHOWN_AS[self.reason]} {self.figure / 1e4:.1f} %, {side} {self.bound / 1e4:.1f} % is allowed "
+                    f"({self.seen} requests)")
+        return f"{self.seen} {self.reason.replace('_', ' ')} in a row"
+
+
+_LOST = Change(0, 0, 0, "lost", REASONS[0], 0, 0, 0, 0, 0)
+
+
+class HealthFile:
+    """The memfd, and how far its events have been read."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("fastmesh-health", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.fd, LAYOUT["size"])
+        # A worker that cut it off would kill all the others.
+        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, SEALS)
+        self.lost = 0       # events that were overwritten before they were read
+        self._read = 0
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    def _words(self, offset: int, count: int) -> list[int]:
+        return memoryview(os.pread(self.fd, count * WORD, offset)).cast("Q").tolist()
+
+    def endpoint(self, row: int) -> dict[str, int]:
+        row = min(row, LAYOUT["endpoint_rows"] - 1)
+        words = self._words(LAYOUT["endpoints"] + row * LAYOUT["endpoint_stride"], len(ENDPOINT_COLUMNS))
+        return dict(zip(ENDPOINT_COLUMNS, words, strict=True))
+
+    def cluster(self, row: int) -> dict[str, int]:
+        row = min(row, LAYOUT["cluster_rows"] - 1)
+        words = self._words(LAYOUT["clusters"] + row * LAYOUT["cluster_stride"], len(CLUSTER_COLUMNS))
+        return dict(zip(CLUSTER_COLUMNS, words, strict=True))
+
+    def state(self, row: int) -> dict[str, Any]:
+        """Of one endpoint, for `GET /clusters`."""
+        found = self.endpoint(row)
+        now = monotonic_ns()
+        if found["until_ns"] == 0:
+            return {"state": "in", "times": found["times"]}
+        return {"state": "ejected" if found["until_ns"] > now else "probation", "times": found["times"],
+                "reason": REASONS[found["reason"]] if found["reason"] < len(REASONS) else "unknown",
+                "since_ms": max(0, now - found["since_ns"]) // 1_000_000,
+                "for_ms": max(0, found["until_ns"] - now) // 1_000_000, "probing": found["probe_ns"] > now}
+
+    def changes(self) -> list[Change]:
+        """Those that nobody has read yet, oldest first."""
+        told = self._words(LAYOUT["n_events"], 1)[0]
+        if told - self._read > READ_MOST:
+            self.lost += told - self._read - READ_MOST
+            self._read = told - READ_MOST
+        found = []
+        while self._read < told:
+            change = self._change(self._read + 1)
+            if change is None:
+                break
+            self._read += 1
+            if change is _LOST:
+                self.lost += 1
+            else:
+                found.append(change)
+        return found
+
+    def _change(self, number: int) -> Change | None:
+        """None while it is being written; _LOST when another stands in its place, or what no worker writes."""
+        at = LAYOUT["events"] + number % LAYOUT["event_places"] * LAYOUT["event_stride"]
+        row = dict(zip(EVENT_COLUMNS, self._words(at, len(EVENT_COLUMNS)), strict=True))
+        if row["number"] != number or self._words(at, 1)[0] != number:
+            # A worker may have died while it wrote this one: those behind it are not held up for ever.
+            told = self._words(LAYOUT["n_events"], 1)[0]
+            if row["number"] < number and told - number < READ_MOST // 2:
+                return None
+            return _LOST
+        if row["kind"] not in KINDS or row["reason"] >= len(REASONS):
+            return _LOST
+        age = (monotonic_ns() - row["at_ns"]) / 1e9
+        return Change(time() - age, row["endpoint"], row["cluster"], KINDS[row["kind"]], REASONS[row["reason"]],
+                      row["for_ns"] / 1e9, row["times"], row["seen"], row["figure"], row["bound"])

@@ -1,0 +1,40 @@
+"""Each configuration of docs/healing.md is one that fastmesh takes, and its table says what holds."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fastmesh._core.mem.health import REASONS
+from fastmesh.config.load import load_text
+from fastmesh.config.outlier import Outlier
+from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.registry import Registry
+from probes.snapshot_probe import Snapshot
+from probes.wire import registry
+
+PAGE = (Path(__file__).parents[3] / "docs" / "healing.md").read_text()
+YAML = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
+
+
+@pytest.mark.parametrize("text", YAML)
+def test_it_is_taken_without_a_warning(text: str) -> None:
+    loaded = load_text(text, "healing.md", {})
+    assert loaded.warnings == []
+    with registry() as r:
+        Snapshot(compile(loaded.config, 1, Registry())[0], r).close()
+
+
+def test_there_are_examples() -> None:
+    assert len(YAML) == 3
+    assert load_text(YAML[1], "healing.md", {}).config.clusters[0].outlier.dry_run
+    assert load_text(YAML[2], "healing.md", {}).config.clusters[0].heal is not None
+
+
+def test_every_reason_is_in_the_table_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", PAGE, re.M))
+    assert tuple(rows) == REASONS
+    plain = Outlier()
+    for key in ("server_errors", "gateway_errors", "connect_failures", "timeouts"):
+        assert rows[key] == str(getattr(plain, key))
+    assert plain.latency is None and rows["latency"] == "off"
