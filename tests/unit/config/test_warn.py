@@ -123,7 +123,7 @@ def test_the_data_plane_agrees_that_no_request_reaches_them(lines):
         reached = {snapshot.route(Request(method, host, path, headers))
                    for method in (b"GET", b"PUT", b"POST")
                    for host in (b"a.b", b"b", b"x.a.b", b"y.a.b", b"c.b", b"a.c", b"x.a.c", b"a.b.c", b"other")
-                   for path in (b"/", b"/a", b"/a/", b"/a/b", b"/ab", b"/a/b/c", b"/ab/c", b"/a/bc", b"/z")
+                   for path in (b"/", b"/a", b"/a/", b"/a/b", b"/ab", b"/a/b/c", b"/ab/c", b"/a/bc", b"/z", b"*")
                    for headers in ([], [(b"h", b"x")])}
         snapshot.close()
     assert not dead & reached
