@@ -148,3 +148,11 @@ def test_what_a_module_prints_is_a_warning(directory):
     (directory / "d.py").write_text(POLICIES + "\nprint('here')\n")
     found = loaded(directory, "{use: ./d.py:Good, url: x}")
     assert "Good's module prints while it is imported: 'here'" in [warning.reason for warning in found.warnings]
+
+
+def test_what_a_policy_is_given_is_no_setting(directory):
+    (directory / "e.py").write_text("from fastmesh import Discovery\n\nclass Given(Discovery):\n    metrics: str\n"
+                                    "    mesh: str = 'none'\n    async def endpoints(self):\n        yield []\n")
+    said = [message.partition("use: ")[2] for message, _ in problems(directory, "{use: ./e.py:Given}")]
+    assert said == [f"Given.{name} has the name of what every discovery policy has, allowed: another name"
+                    for name in ("metrics", "mesh")]

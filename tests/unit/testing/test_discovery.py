@@ -73,3 +73,20 @@ def test_what_a_policy_raises_is_raised():
 
     with pytest.raises(LookupError, match="no registry"):
         take_sets(Raises)
+
+
+def test_a_policy_has_metrics_and_no_mesh():
+    class Counts(Discovery):
+        def start(self) -> None:
+            self.asked = self.metrics.counter("asked")
+
+        async def endpoints(self) -> AsyncIterator[Endpoints]:
+            self.asked.inc()
+            yield [{"address": "10.0.0.1:80", "weight": 2, "metadata": {"b": "2", "a": "1"}}]
+            await self.mesh.get("app", "/")
+
+    policy = Counts()
+    assert take_sets(policy) == [["10.0.0.1:80 weight 2 a=1 b=2"]]
+    assert policy.asked.name == "fastmesh_filter_discovery_cluster_asked_total"
+    with pytest.raises(AttributeError, match=r"a discovery policy has no self\.mesh: it runs before there is a worker"):
+        take_sets(Counts(), 2)
