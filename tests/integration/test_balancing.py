@@ -93,7 +93,8 @@ def use(mesh: Mesh, *services: Service | dict[str, Any], **cluster: Any) -> None
     endpoints = [{"address": s.address} if isinstance(s, Service) else s for s in services]
     mesh.configure({
         "listeners": [{"name": "web", "routes": [{"match": {"prefix": "/"}, "cluster": "app"}]}],
-        "clusters": [{"name": "app", "endpoints": endpoints, **cluster}]})
+        # What an algorithm does by itself.
+        "clusters": [{"name": "app", "endpoints": endpoints, "outlier": {"enabled": False}, **cluster}]})
 
 
 # --- peak_ewma, failure_aware_ewma ---

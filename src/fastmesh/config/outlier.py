@@ -37,7 +37,8 @@ class SuccessRate(Section):
     """An endpoint whose share of good answers is far below that of the others."""
 
     factor: Annotated[Factor, Field(
-        description="So many standard deviations below the mean of all is too far. 0: this is not looked at.")] = 1900
+        description="So many standard deviations below the mean of all is too far, and at least 5 %. 0: this is not "
+                    "looked at.")] = 1900
     min_hosts: Annotated[int, Least, Field(
         description="Only with so many endpoints that have had `min_requests`.")] = 5
     min_requests: Annotated[int, Least, Field(

@@ -221,3 +221,21 @@ def test_a_wrong_file_is_said_so(tmp_path):
     (tmp_path / "s.yaml").write_text("duration: 1s\n")
     done = fastmesh(str(tmp_path / "s.yaml"))
     assert done.returncode == 1 and "the key 'rate' is missing" in done.stderr
+
+
+# --- outliers ---
+
+def test_an_outlier_is_ejected_and_comes_back():
+    """One of five fails for 20 s: without ejection a fifth of what comes then, with it a handful, over both callers."""
+    failed = []
+    for outlier in ({"enabled": False}, {}):
+        result = Simulation(Scenario.model_validate({
+            "duration": "100s", "rate": 500, "callers": 2,
+            "cluster": {"load_balancer": "round_robin", "outlier": outlier},
+            "endpoints": [{"count": 4, "time": fixed("10ms")},
+                          {"time": fixed("10ms"), "failing": {"begin": "10s", "end": "30s"}}]})).run()
+        failed.append(result.whole.failed)
+        back = result.counts[4]
+    assert failed[0] == pytest.approx(2000, rel=0.1)
+    assert 5 <= failed[1] <= 10
+    assert back > 3000

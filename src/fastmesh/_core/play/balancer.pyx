@@ -42,7 +42,7 @@ cdef class Balancer:
     cdef bint is_probe
 
     def __cinit__(self, bytes snapshot, uint32_t endpoints, uint64_t seed, Balancer beside=None):
-        """`endpoints`: how many there will be at most, over all snapshots. `beside`: another worker of the same proxy."""
+        """`endpoints`: how many there will be at most, over all snapshots. `beside`: another worker of that proxy."""
         self.beside = beside
         self.health = beside.health if beside is not None else health_map(-1)
         if self.health is NULL:

@@ -19,6 +19,8 @@ cdef enum:
     MILLION = 1000000
     TIMES_MOST = 1000000
 
+cdef double RATE_GAP = 0.05
+
 # What an ejection is told with.
 ctypedef struct cause_t:
     uint64_t reason
@@ -246,6 +248,9 @@ cdef void _by_success_rate(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcep
             rate = _success(c.endpoints[i].live.health) - mean
             squares += rate * rate
     bound = mean - o.rate_factor * sqrt(squares / n)
+    # Where all others are perfect, one failure is any number of deviations away.
+    if bound > mean - RATE_GAP:
+        bound = mean - RATE_GAP
     for i in range(c.n):
         h = c.endpoints[i].live.health
         if _is_in(c, i) and h.window[0] >= o.rate_requests and _success(h) < bound:

@@ -234,6 +234,13 @@ def test_one_that_is_worse_than_the_others() -> None:
     assert b.ejection(3)[2] == REASONS.index("success_rate")
 
 
+def test_one_failure_among_the_perfect_is_none() -> None:
+    """It is two standard deviations away, however few failures there are."""
+    b = made(5, failure_percentage={"threshold": "0%"})
+    window(b, [200] * 5, [0, 0, 3, 0, 0])
+    assert out(b, 5) == []
+
+
 @pytest.mark.parametrize(("count", "good", "bad"), [
     (4, 200, 60),       # too few endpoints
     (6, 60, 20),        # too few requests
