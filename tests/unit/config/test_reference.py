@@ -84,9 +84,9 @@ def test_it_is_no_longer_than_a_terminal_is_wide():
 def test_the_command(capsys):
     assert main(["reference", "clusters.avoid.base"]) == 0
     assert capsys.readouterr().out == reference("clusters.avoid.base")
-    assert main(["reference", "clusters.avoid.bas"]) == 1
-    assert capsys.readouterr().err == ("fastmesh reference: there is no key 'clusters.avoid.bas'\n"
-                                       "  to do: write clusters.avoid.base\n")
+    assert main(["reference", "clusters.connect_timeou"]) == 1
+    assert capsys.readouterr().err == ("fastmesh reference: there is no key 'clusters.connect_timeou'\n"
+                                       "  to do: write clusters.connect_timeout\n")
     assert main(["reference", "zzz"]) == 1
     assert "to do: write fastmesh reference, which prints all" in capsys.readouterr().err
 

@@ -65,7 +65,8 @@ class Control:
         blob = pack({"slots": [{
             "row": 0, "name": "here", "kind": "file", "module": f"fastmesh_file_{key}", "qualname": cls,
             "file": str(self.directory / "f.py"), "fingerprint": key, "settings": {}, "phases": {"on_request": "def"},
-            "needs": None, "timeout_ns": 10**9, "isolated": True}], "files": {key: SOURCE}, "paths": []})
+            "needs": None, "timeout_ns": 10**9, "isolated": True}], "places": ["f.yaml:1:1: filters[0].use"],
+            "files": {key: SOURCE}, "paths": []})
         fd = os.memfd_create("snapshot")
         os.write(fd, b"12345" + blob)
         return Isolated(key, ("here",), 1.0), (fd, 5, len(blob))

@@ -359,10 +359,11 @@ cdef class Request(View):
     @property
     def retry(self):
         """Retry | None. After which failures it is tried again, and how often. None: it is not, whatever
-        failed, a connect that was refused included. Before anybody sets it: as the settings of the cluster say,
-        which is after a connect that failed or a connection that was lost, at endpoints that were not tried
-        yet, `connect_attempts` in all. May be set as `cluster`. A filter that decides in `on_upstream_error`
-        comes before it."""
+        failed, a connect that was refused included. Before anybody sets it: the rule of the route or its
+        listener, without the fields of answers that it may name; else as the settings of the cluster say, which
+        is after a connect that failed or a connection that was lost, at endpoints that were not tried yet,
+        `connect_attempts` in all. May be set as `cluster`. A filter that decides in `on_upstream_error` comes
+        before it."""
         cdef stream_t *s = self.alive()
         if s.retry is NULL and s.cluster is not NULL:
             return retry_by_settings(s.cluster.max_connect_attempts)
