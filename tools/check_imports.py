@@ -24,7 +24,9 @@ PACKAGES = {
     "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem"},
     "testing": {"__init__", "errors", "units", "config", "filters", "snapshot", "_core.worker", "_core.filter",
                 "_core.mem", "_core.play"},
-    "cli": {"__init__", "errors", "units", "config", "filters", "snapshot", "control", "worker", "_core.worker"},
+    "simulate": {"errors", "units", "config", "snapshot", "_core.play"},
+    "cli": {"__init__", "errors", "units", "config", "filters", "snapshot", "simulate", "control", "worker",
+            "_core.worker", "_core.explain"},
 }
 # What a worker process may never load: an event loop, a validator, or the rest of fastmesh.
 HEAVY = {"asyncio", "uvloop", "pydantic", "threading", "logging", "httptools"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from fastmesh.config.describe import Place, default_of, parsed_of, path_of, places, sections_of
+from fastmesh.config.describe import Place, default_of, is_mapping, parsed_of, path_of, places, sections_of
 from fastmesh.config.fields import Parsed
 from fastmesh.config.log_format import ABSENT, DEFAULT_TEMPLATE, ISTIO_FIELDS, OPERATORS
 
@@ -61,6 +61,36 @@ runs of `/` merged, escapes of unreserved characters decoded. So `/a/../internal
 `/%69nternal` cannot walk around a rule for `/internal`. A path in the file that is not in normal form
 is brought into it, with a warning.
 
+**Routes** are tried in the order of the list, and the first that matches wins, however specific a later
+one is: host, path and all conditions are weighed together, so the narrow ones stand first. However many
+there are, a request is compared only with those whose host and path come into question. One route of
+each kind:
+
+```yaml
+{routing}```
+
+A route leads to a cluster, or to an answer here; on the way it may change path, host and headers:
+
+```yaml
+{acts}```
+
+`fastmesh explain` says which way a request would go, and why, by the tables that workers would get:
+
+```console
+$ fastmesh explain routing.yaml GET http://shop.test/static/v2/x.js -H 'cookie: tenant=blue'
+GET /static/v2/x.js, host shop.test, from 127.0.0.1
+listener edge (routing.yaml:3), 127.0.0.1:8080
+path compared: /static/v2/x.js
+  routes[0] office-only (routing.yaml:6): no, the path does not begin with /admin
+  routes[1] admin-is-closed (routing.yaml:9): no, the path does not begin with /admin
+  routes[2] carts (routing.yaml:12): no, the path is none of /shop.v1.Cart/*
+  routes[3] old-clients (routing.yaml:15): no, the header x-build is not at most 99
+  routes[4] tenant-by-cookie (routing.yaml:23): takes it
+timeout: none
+cluster blue (routing.yaml:45), least_request
+  127.0.0.1:9003  weight 1  100 %
+```
+
 **Filters** are classes in Python. Those that several listeners, routes or clusters share are named once, at the top
 level; others stand in place. The settings that a class declares stand beside the keys that every filter has. The
 classes are imported, and everything about them is checked, by `fastmesh check` too. In a running proxy they see no
@@ -101,11 +131,12 @@ Default of `fields`, the keys of Istio's log:
 
 def page() -> str:
     """The whole document."""
-    parts = [HEAD.format(first=(EXAMPLES / "first.yaml").read_text())]
+    parts = [HEAD.format(first=(EXAMPLES / "first.yaml").read_text(), routing=(EXAMPLES / "routing.yaml").read_text(),
+                         acts=(EXAMPLES / "redirects.yaml").read_text())]
     parts += [section(place) for place in places()]
     operators = [
         ("`%REQ(:METHOD)%`", "Method of the request."),
-        ("`%REQ(:PATH)%`", "Path and query as they go upstream, in normal form; as received where they lead nowhere. "
+        ("`%REQ(:PATH)%`", "Path and query as the client sent them, whatever a route makes of them. "
          "`%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%` is the same."),
         ("`%REQ(:AUTHORITY)%`", "Host of the request."),
         ("`%REQ(NAME)%`", "A header of the request."),
@@ -150,6 +181,8 @@ def kind(field: FieldInfo, place: Place, key: str) -> str:
     for inner, is_list in sections_of(field.annotation):
         name = path_of(inner)
         link = f"[{name}](#{section_anchor(name)})"
+        if is_mapping(field.annotation):
+            return f"mapping of names to {link}"
         links.append(f"list of {link}" if is_list else link)
     if links:
         return " or ".join(links)

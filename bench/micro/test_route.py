@@ -1,14 +1,27 @@
 """What finding a route costs: `pytest bench/micro/test_route.py`. The figure is per request."""
 
 import random
+import struct
 
 import pytest
 
+from fastmesh.config.regex import compile_regex
+from fastmesh.config.template import compile_template
 from probes.snapshot_probe import Request
-from probes.wire import decoded, listener, route, snapshot
+from probes.wire import PATTERN as VALUE_PATTERN
+from probes.wire import PREFIX, decoded, further, listener, route, snapshot, value
 
 HOSTS = [f"service-{i}.namespace.svc.cluster.local" for i in range(100)]
 ROUNDS = 200
+PATTERN = 3
+REGEXES = [compile_regex(f"/api/v[0-9]+/kind-{k}/items/[0-9]+") for k in range(10)]
+REGEXES.append(compile_regex("[a-z]+"))
+REGEXES += [compile_template(f"/api/v1/kind-{k}/{{kind}}/{{id}}") for k in range(10)]
+
+
+def pattern(regex):
+    automaton = regex.automaton
+    return [automaton.classes, automaton.flags, struct.pack(f"<{len(automaton.table)}H", *automaton.table)]
 
 
 def over_hosts():
@@ -38,6 +51,21 @@ TABLES = {
     "1000_wildcards": lambda: [
         route(f"/api/v1/kind-{k}", hosts=[f"*.{host}"], status=200) for host in HOSTS for k in range(10)
     ],
+    "1000_by_pattern": lambda: [
+        route("/api/v1", kind=PATTERN, hosts=[host], more=further(k), status=200) for host in HOSTS for k in range(10)
+    ],
+    "1000_by_template_and_header": lambda: [
+        route(
+            "/api/v1",
+            kind=PATTERN,
+            hosts=[host],
+            headers=[value("x-field-9", "val", PREFIX), value("x-field-0", kind=VALUE_PATTERN, low=10)],
+            more=further(11 + k),
+            status=200,
+        )
+        for host in HOSTS
+        for k in range(10)
+    ],
     "1000_by_header": lambda: [
         route("/", hosts=[host], headers=[(f"x-{k}", "1")], status=200) for host in HOSTS for k in range(10)
     ],
@@ -58,7 +86,7 @@ def test_route(benchmark, kind):
         )
         for _ in range(1000)
     ]
-    with decoded(snapshot(listeners=[listener(TABLES[kind]())])) as s:
+    with decoded(snapshot(listeners=[listener(TABLES[kind]())], patterns=map(pattern, REGEXES))) as s:
         s.time_routes(requests, 10)
         times = []
         benchmark.pedantic(lambda: times.append(s.time_routes(requests, ROUNDS)[0]), rounds=10)

@@ -83,7 +83,9 @@ def origins() -> Iterator[list[Origin]]:
 class Balanced:
     """A sidecar whose only cluster is balanced by one of the policies."""
 
-    def __init__(self, sidecar: Start, directory: Path, origins: list[Origin], name: str, **settings: Any) -> None:
+    def __init__(self, sidecar: Start, directory: Path, origins: list[Origin], name: str,
+                 cluster: dict[str, Any] | None = None, **settings: Any) -> None:
+        self.cluster = cluster or {}
         self.file = directory / "policies.py"
         self.file.write_text(POLICIES)
         self.port = free_port()
@@ -95,7 +97,7 @@ class Balanced:
             "listeners": [http_listener(self.port, "app")],
             "clusters": [{**cluster("app", *(origin.address for origin in self.origins)),
                           "load_balancer": {"use": f"{self.file}:{name}", "name": "policy", "interval": "50ms",
-                                            **settings}}]}
+                                            **settings}, **self.cluster}]}
 
     def answers(self, n: int = 6, **headers: str) -> Counter[str]:
         return Counter(ask(self.port, "/", headers=headers).text for _ in range(n))
@@ -114,6 +116,17 @@ def test_weights_and_picks(sidecar: Start, origins: list[Origin], tmp_path: Path
     assert found["name"] == "policy" and set(found["phases"]) == {"weights", "pick"}
     told, = one.sidecar.admin("/clusters").json
     assert told["load_balancer"].endswith(":ByHeader")
+
+
+def test_sessions_stay_where_they_began_unless_that_has_no_weight(sidecar: Start, origins: list[Origin],
+                                                                  tmp_path: Path) -> None:
+    sticky = {"balancing": {"sticky": {"header": "x-home", "secret": "0123456789abcdef"}}}
+    one = Balanced(sidecar, tmp_path, origins, "ByHeader", cluster=sticky, favourite=1)
+    homes = {at: ask(one.port, "/", headers={"x-at": at}).headers.get("x-home", "") for at in "012"}
+    assert len(set(homes.values())) == 3
+    # The policy would pick another, and is not asked.
+    assert one.answers(**{"x-home": homes["1"], "x-at": "0"}) == {"two": 6}
+    assert one.answers(**{"x-home": homes["0"]}) == {"two": 6}
 
 
 def test_a_reload_swaps_what_has_changed_and_nothing_else(sidecar: Start, origins: list[Origin],

@@ -1,11 +1,14 @@
 """Which rule a request meets, and who the origin is told has asked."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.mesh import Mesh, until
+from integration.mesh import Mesh, app, until
+from integration.peer import Origin
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "config" / "routing.yaml"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -243,6 +246,153 @@ def test_broken_escapes_are_refused(mesh: Mesh, path: str) -> None:
     mesh.http(origin)
     assert mesh.connect().ask(path).status == 400
     assert not origin.has_connection()
+
+
+# --- all kinds of conditions ---
+
+
+@pytest.mark.parametrize(
+    ("match", "taken", "left"),
+    [
+        ({"hosts": ["app.*"]}, ["/", "host: APP.example:80"], ["/", "host: app"]),
+        ({"starts_with": "/a"}, ["/ab"], ["/b"]),
+        ({"regex": "/api/v[0-9]+/x"}, ["//api/./v%31/x?q"], ["/api/v1/xy"]),
+        ({"template": "/users/{id}/orders/**"}, ["/users/7/orders/8/9"], ["/users//orders"]),
+        ({"headers": {"x-v": {"min": 2, "max": 9}}}, ["/", "x-v: 9"], ["/", "x-v: 10"]),
+        ({"headers": {"x-v": {"regex": "a+", "invert": True}}}, ["/"], ["/", "x-v: aa"]),
+        ({"headers": {"x-v": {"present": False}}}, ["/"], ["/", "x-v:"]),
+        ({"headers": {"authorization": {"prefix": "Bearer "}}}, ["/", "Authorization: Bearer x"], ["/", "x: y"]),
+        ({"query": {"a b": {"suffix": "!"}}}, ["/?x&a+b=hey%21"], ["/?a+b=hey"]),
+        ({"cookies": {"tenant": "blue"}}, ["/", "cookie: a=b; tenant=blue"], ["/", "cookie: tenant=red"]),
+        ({"grpc": {"service": "a.B"}}, ["/a.B/C", "content-type: application/grpc+proto"], ["/a.B/C"]),
+        (
+            {"grpc": {"method": "C"}},
+            ["/a.B/C", "content-type: Application/GRPC"],
+            ["/a.B/D", "content-type: application/grpc"],
+        ),
+        ({"grpc": {}}, ["/a.B/C", "content-type: application/grpc;x=y"], ["/", "content-type: application/grpc-web"]),
+        ({"sources": ["127.0.0.1"]}, ["/"], None),
+        ({"sources": ["10.0.0.0/8", "unix"]}, None, ["/"]),
+        ({"share": "100%"}, ["/"], None),
+        ({"share": "0%"}, None, ["/"]),
+    ],
+    ids=str,
+)
+def test_a_condition(mesh: Mesh, match: dict[str, Any], taken: list[str] | None, left: list[str] | None) -> None:
+    rules(mesh, {"it": match}, {"rest": {"prefix": "/"}})
+    for request, name in ((taken, "it"), (left, "rest")):
+        if request is not None:
+            target, *fields = request
+            lines = "".join(f"{field}\r\n" for field in fields)
+            host = "" if "host:" in lines else "host: x\r\n"
+            client = mesh.connect().send(f"GET {target} HTTP/1.1\r\n{host}{lines}\r\n")
+            assert client.read_answer().text == name
+
+
+@pytest.mark.parametrize(
+    ("match", "request_line", "fields"),
+    [
+        ({"headers": {"x-role": {"prefix": "adm"}}}, "/", ["x-role: admin", "x-role: user"]),
+        ({"headers": {"x-role": {"exact": "admin", "invert": True}}}, "/", ["x_role: admin"]),
+        ({"query": {"role": "admin"}}, "/?role=user&role=admin", []),
+        ({"query": {"role": "admin"}}, "/?a=b;role=admin", []),
+        ({"cookies": {"role": "admin"}}, "/", ["cookie: role=admin; role=user"]),
+        ({"cookies": {"role": "admin"}}, "/", ['cookie: role="admin"']),
+        ({"regex": "/a/b"}, "/a%2Fb", []),
+        ({"template": "/{a}/{b}"}, "/a%2Fb", []),
+        ({"starts_with": "/adm"}, "/x/..%2Fadmin", []),
+    ],
+    ids=str,
+)
+def test_what_can_be_read_in_two_ways_is_refused(
+    mesh: Mesh, match: dict[str, Any], request_line: str, fields: list[str]
+) -> None:
+    rules(mesh, {"it": match}, {"rest": {"prefix": "/"}})
+    assert mesh.connect().ask(request_line, "GET", *fields).status == 400
+    assert mesh.count("ambiguous_field") + mesh.count("ambiguous_path") == 1
+
+
+def test_a_share_of_the_requests(mesh: Mesh) -> None:
+    rules(mesh, {"some": {"share": "25%"}}, {"rest": {"prefix": "/"}})
+    client = mesh.connect().send("GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 2000)
+    names = [client.read_answer().text for _ in range(2000)]
+    # 500, by seven standard deviations.
+    assert 364 <= names.count("some") <= 636
+
+
+def test_the_example_of_the_documents(mesh: Mesh) -> None:
+    """Every route takes what its name says."""
+    yaml = pytest.importorskip("yaml")
+    origin = mesh.origin()
+    config = yaml.safe_load(EXAMPLE.read_text())
+    for cluster in config["clusters"]:
+        cluster["endpoints"] = [origin.address]
+    config["access_log"] = {"format": "text", "template": "%ROUTE_NAME% %RESPONSE_CODE%"}
+    mesh.configure(config)
+    asked = [
+        ("office-only", "/admin", []),
+        ("carts", "/shop.v1.Cart/AddItem", ["content-type: application/grpc"]),
+        ("old-clients", "/static/v1/x.js", ["user-agent: Mozilla (Trident/7)", "x-build: 12"]),
+        ("tenant-by-cookie", "/", ["host: shop.test", "cookie: tenant=blue"]),
+        ("preview", "/?preview", ["accept: text/html"]),
+        ("versions", "/api/v2/cart/1", []),
+        ("everything-else", "/", ["host: a.example.com"]),
+    ]
+    for name, target, fields in asked:
+        host = [] if any(field.startswith("host:") for field in fields) else ["host: x"]
+        client = mesh.connect("edge").send(f"GET {target} HTTP/1.1\r\n" + "".join(
+            f"{field}\r\n" for field in [*host, *fields]) + "\r\n")
+        up = origin.accept()
+        up.read_request()
+        up.answer()
+        assert client.read_answer().status == 200
+        client.close()
+        up.close()
+        assert mesh.logged() == [f"{name} 200"]
+
+
+
+def split(mesh: Mesh, **route: Any) -> tuple[Origin, Origin]:
+    old, new = mesh.origin(), mesh.origin()
+    mesh.configure(
+        {
+            "listeners": [
+                {"name": "web", "routes": [{"match": {"prefix": "/"}, "clusters": {"old": 80, "new": 20}, **route}]}
+            ],
+            "clusters": [app(old, name="old"), app(new, name="new")],
+        }
+    )
+    return old, new
+
+
+def test_a_split_of_the_requests(mesh: Mesh) -> None:
+    split(mesh)
+    for origin in mesh.origins:
+        origin.refuse()
+    client = mesh.connect().send("GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 1000)
+    for _ in range(1000):
+        assert client.read_answer().status == 503
+    new = mesh.cluster("new")["requests"]
+    # 200, by seven standard deviations.
+    assert 111 <= new <= 289 and mesh.cluster("old")["requests"] == 1000 - new
+
+
+@pytest.mark.parametrize("sticky", [{"header": "x-user"}, {"cookie": "user"}], ids=str)
+def test_a_split_that_sticks(mesh: Mesh, sticky: dict[str, str]) -> None:
+    split(mesh, sticky=sticky)
+    for origin in mesh.origins:
+        origin.refuse()
+    client = mesh.connect()
+    both = set()
+    for user in range(60):
+        field = f"x-user: {user}" if "header" in sticky else f"cookie: a=b; user={user}"
+        before = mesh.cluster("new")["requests"]
+        for _ in range(3):
+            client.ask("/", "GET", field)
+        went = mesh.cluster("new")["requests"] - before
+        assert went in (0, 3)
+        both.add(went)
+    assert both == {0, 3}
 
 
 # --- who has asked ---

@@ -275,6 +275,7 @@ class Play:
         self.rules: list[list[Any]] = []
         self.chains: dict[str, list[int]] = {}
         self.reports: list[tuple[str, str, str]] = []
+        self.limits_at: dict[str, list[list[Any]]] = {}     # rate limits
         self.cluster()
 
     # --- configuration: before the first event, or followed by apply() -----------------------------
@@ -331,6 +332,19 @@ class Play:
         self.chains.setdefault(at, []).append(len(self.slots) - 1)
         return self
 
+    def limit(self, name: str = "l", *, at: str = "route", **settings: Any) -> "Play":
+        """One more rate limit at the listeners, or at every route. Its clock is that of the shared segment."""
+        row = sum(len(limits) for limits in self.limits_at.values())
+        self.limits_at.setdefault(at, []).append(wire.limit(name, row, **settings))
+        return self
+
+    def rate_limits(self, routes: list[Any]) -> list[Any]:
+        limits = [*self.limits_at.get("listener", []), *self.limits_at.get("route", [])]
+        first = len(self.limits_at.get("listener", []))
+        own, theirs = list(range(first)), list(range(first, len(limits)))
+        return [limits, [[i, at, places] for i in range(self.n_listeners) for at in range(-1, len(routes))
+                         if (places := own if at < 0 else theirs)]]
+
     def report(self, what: str, phase: str, text: str) -> None:
         self.reports.append((what, phase, text))
 
@@ -344,7 +358,7 @@ class Play:
             members = [wire.endpoint(self.rows.setdefault((name, e), len(self.rows)), ip=ip_of(e), text=e)
                        for e in c["endpoints"]]
             settings = [ns(c[key]) if isinstance(c[key], str) else c[key] for key in CLUSTER]
-            clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster"), None])
+            clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster"), None, None])
         limits = [ns(v) if isinstance(v, str) else v for v in self.limits.values()]
         routes = self.routes or [wire.route(cluster=0)]
         if "route" in self.chains:
@@ -352,8 +366,9 @@ class Play:
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
                       [] if self.is_tcp else routes, self.chain("listener"),
                       self.deadlines] for i in range(self.n_listeners)]
-        return wire.pack(["fmsn", 4, self.version, [self.most_connections, self.log_ops],
-                          [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())]])
+        return wire.pack(["fmsn", 4, self.version, [self.most_connections, self.log_ops, []],
+                          [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())],
+                          [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes)])
 
     def table(self) -> Table | None:
         return Table(self.slots) if self.slots else None
@@ -543,7 +558,7 @@ class Play:
     # --- counters --------------------------------------------------------------------------------
 
     def counter(self, name: str) -> int:
-        """"retry_reused", "cluster.x.retries", "endpoint.a.failures" or "listener.l.shed"."""
+        """"retry_reused", "cluster.x.retries", "endpoint.a.failures", "listener.l.shed" or "limit.l.checked"."""
         kind, _, rest = name.partition(".")
         if not rest:
             return int(self.stage.counters()[name])
@@ -555,6 +570,9 @@ class Play:
             return int(row[column])
         if kind == "endpoint":
             return int(self.stage.endpoint_row(next(i for (_, e), i in self.rows.items() if e == which))[column])
+        if kind == "limit":
+            limits = [*self.limits_at.get("listener", []), *self.limits_at.get("route", [])]
+            return int(self.stage.limit_row(next(each[1] for each in limits if each[0] == which))[column])
         assert kind == "listener"
         return int(self.stage.listener_row(0)[column])
 

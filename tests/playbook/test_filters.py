@@ -340,6 +340,41 @@ def test_a_share_of_requests(play: Play) -> None:
     assert 60 < len(seen) < 140
 
 
+@pytest.mark.parametrize(("change", "status"), [
+    (lambda request: request.headers.__setitem__("x-role", "user"), 200),
+    (lambda request: request.headers.pop("x-role"), 200),
+    (lambda request: None, 403),
+])
+def test_routes_see_what_a_filter_of_the_listener_has_made(play: Play, change: Callable[[Request], object],
+                                                           status: int) -> None:
+    """Neither the field that is gone nor that two of the name were there."""
+    play.endpoints("a").route("/", headers=[("x-role", "admin")], status=403)
+    play.route("/", headers=[("x-role", "user")], status=200).route("/", status=200)
+    play.filter(OnRequest(lambda request: change(request) and None), at="listener")
+    play.client_sends(b"GET / HTTP/1.1\r\nhost: x\r\nx-role: admin\r\n\r\n")
+    play.expect_answer(status)
+
+
+class OnResponse(Filter):
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, str | None]] = []
+
+    def on_response(self, request: Request, response: Response) -> None:
+        self.seen.append((response.status, response.headers.get("location")))
+        response.headers["x-seen"] = "1"
+
+
+def test_a_filter_sees_a_redirect_with_its_place(play: Play) -> None:
+    stays = [0, b"", 0, [], []]
+    acts = [[307, "https", "", 0, stays, False], "", stays, [], [[1, "x-route", [[0, "r"]]]]]
+    made = OnResponse()
+    play.endpoints("a").route("/", status=307, acts=acts).filter(made)
+    play.client_sends(GET)
+    answer = play.expect_answer(307)
+    assert made.seen == [(307, "https://x/a?b=c")]
+    assert [answer.all(name) for name in ("location", "x-seen", "x-route")] == [["https://x/a?b=c"], ["1"], ["r"]]
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 class Broken(Filter):

@@ -11,6 +11,7 @@ from playbook.test_filters import Decide
 
 from fastmesh import Filter, Outcome, Request, Response, Retry, UpstreamError, sleep
 from fastmesh._core.filter.split import choose
+from probes import wire
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
@@ -365,6 +366,43 @@ def test_an_attempt_that_takes_too_long(play: Play) -> None:
     play.expect_counter("endpoint.a.failures", 1)
     play.pass_time("1s")
     play.expect_counter("cluster.x.try_timeouts", 1)
+
+
+def _picked(play: Play) -> str:
+    """To which endpoint the connection goes that is being made."""
+    fresh = play.fresh()
+    assert fresh is not None
+    return "abc"[int(fresh.socket.peer.split(":")[0].rsplit(".")[-1]) - 1]
+
+
+@pytest.mark.parametrize("ends", ["late", "reset", 503])
+def test_a_balancer_hears_of_every_attempt(play: Play, ends: str | int) -> None:
+    """The one that failed is the dearest from then on; of the others, who was not asked yet is asked next."""
+    play.cluster(lb=wire.FAILURE_AWARE_EWMA).endpoints("a", "b", "c").filter(Tried(at_once(on={"5xx"},
+                                                                                         per_try_timeout=0.5)))
+    play.client_sends(GET)
+    failed = _picked(play)
+    first = play.connect()
+    if ends == "late":
+        play.pass_time("510ms")
+    elif ends == "reset":
+        first.resets()
+    else:
+        first.expect_request()
+        first.answers(int(ends), fields=["connection: close"])
+    second = _picked(play)
+    play.connect().answers(fields=["connection: close"])
+    play.first.expect_answer(200)
+    play.client_sends(GET)
+    third = _picked(play)
+    play.connect().answers(fields=["connection: close"])
+    play.first.expect_answer(200)
+    assert {failed, second, third} == set("abc")
+    for _ in range(4):
+        play.client_sends(GET)
+        assert _picked(play) != failed
+        play.connect().answers(fields=["connection: close"])
+        play.first.expect_answer(200)
 
 
 @pytest.mark.parametrize(("on", "attempts", "flags"), [({"5xx"}, 2, "UT,URX"), ({"reset"}, 1, "UT")])

@@ -181,3 +181,19 @@ def test_the_target_of_options_about_the_whole_server(play, target):
     play.client_sends(f"OPTIONS {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
     play.connect("a")
     assert play.expect_request("a").target == "*"
+
+
+@pytest.mark.parametrize("fields", ["connection: x-role\r\nx-role: admin",
+                                    "x-role: admin\r\nconnection: close, X-Role"])
+def test_a_field_that_is_for_this_hop_alone_is_not_matched(play, fields):
+    """The upstream does not see it, so no rule does."""
+    play.endpoints("a").route("/", headers=[("x-role", "admin")], status=403).route("/")
+    play.client_sends(f"GET / HTTP/1.1\r\nhost: x\r\n{fields}\r\n\r\n".encode())
+    play.connect("a")
+    assert play.expect_request("a").all("x-role") == []
+
+
+def test_a_rule_for_an_upgrade(play):
+    play.endpoints("a").route("/", headers=[("upgrade", "websocket")], status=403).route("/")
+    play.client_sends(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+    play.expect_answer(403)

@@ -3,8 +3,8 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.net.addr cimport (
-    ADDR_TEXT, addr_compare, addr_eq, addr_from_sockaddr, addr_hash, addr_in_cidr, addr_parse, addr_print,
-    addr_print_ip, addr_t, addr_to_sockaddr)
+    ADDR_TEXT, addr_compare, addr_eq, addr_from_sockaddr, addr_hash, addr_in_cidr, addr_parse,
+    addr_parse_ip, addr_print, addr_print_ip, addr_t, addr_to_sockaddr)
 
 
 cdef class Addr:
@@ -19,6 +19,18 @@ cdef class Addr:
         cdef char *room = <char *>heap_array(n, 1)
         memcpy(room, p, n)
         code = addr_parse(&addr.a, room, n)
+        heap_free(room)
+        return addr if code == 0 else None
+
+    @staticmethod
+    def parse_ip(bytes text):
+        """None when the text is refused."""
+        cdef Addr addr = Addr()
+        cdef uint32_t n = len(text)
+        cdef const char *p = text
+        cdef uint8_t *room = <uint8_t *>heap_array(n, 1)
+        memcpy(room, p, n)
+        code = addr_parse_ip(&addr.a, room, n)
         heap_free(room)
         return addr if code == 0 else None
 

@@ -14,8 +14,9 @@ from fastmesh._core.http.chunked cimport chunked_init, chunked_put_size, chunked
 from fastmesh._core.http.h1 cimport (
     H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_request, h1_parse_response, h1_parse_trailers, h1_reason)
 from fastmesh._core.http.msg cimport FIELD_DROP, msg_t
+from fastmesh._core.http.retry_after cimport retry_after_seconds
 from fastmesh._core.http.uri cimport uri_normalize, uri_read_again
-from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.mem.span cimport span_of, span_t
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:
@@ -214,6 +215,17 @@ def dechunk(pieces, bint front=False):
             off += rc
         rest += p[off:n]
     return bytes(out), "done" if c.done else "more", rest
+
+
+def retry_after(bytes value, date=None):
+    cdef span_t of_value, of_date
+    cdef const char *p = value
+    of_value = span_of(<const uint8_t *>p, len(value))
+    of_date = span_of(NULL, 0)
+    if date is not None:
+        p = date
+        of_date = span_of(<const uint8_t *>p, len(date))
+    return retry_after_seconds(of_value, of_date)
 
 
 def chunk_size(uint64_t n):

@@ -162,6 +162,9 @@ cdef class Kernel(Stage):
     def cluster_row(self, int i):
         return self.alive().stats.clusters[i]
 
+    def limit_row(self, int i):
+        return self.r.stats.limits[i]
+
     def endpoint_row(self, int i):
         return self.alive().stats.endpoints[i]
 

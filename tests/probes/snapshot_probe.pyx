@@ -1,17 +1,25 @@
 """Doors for tests onto the snapshot decoder, its tables and picks."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport arena_bytes, arena_live, heap_array, heap_free, heap_live
-from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
+from fastmesh._core.net.addr cimport ADDR_TEXT, addr_parse, addr_print, addr_t
+from fastmesh._core.mem.hash cimport hash_mix
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.http.token cimport METHOD_OTHER
 from fastmesh._core.route.route_table cimport (
-    route_add_method, route_find, route_scan, route_t, route_table_t)
+    asker_t, route_add_method, route_find, route_is_torn, route_miss, route_scan, route_t, route_table_t)
+from fastmesh._core.route.acts cimport change_t
+from fastmesh._core.route.capture cimport capture_replace
+from fastmesh._core.route.predicate cimport predicate_t
+from fastmesh._core.route.route_split cimport split_pick
 from fastmesh._core.lb.cluster cimport (
-    cluster_live_t, cluster_pick, cluster_t, cluster_weigh, endpoint_connect_failed, endpoint_connect_ok)
+    cluster_live_t, cluster_pick, cluster_pick_key, cluster_t, cluster_weigh, endpoint_connect_failed,
+    endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.lb.sticky cimport STICKY_DIGITS, sticky_find, sticky_name
+from fastmesh._core.resil.rate_limit cimport rate_limit_t
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
 from fastmesh._core.snapshot.unpack cimport (
     unpack_array, unpack_bool, unpack_bytes, unpack_int, unpack_kind, unpack_nil, unpack_t, unpack_uint)
@@ -133,6 +141,11 @@ cdef bytes span_bytes(const uint8_t *p, uint32_t n):
     return (<const char *>p)[:n]
 
 
+cdef tuple read_value(const predicate_t *v):
+    return (span_bytes(v.name.ptr, v.name.len), span_bytes(v.text.ptr, v.text.len), v.id, v.kind, bool(v.invert), v.low,
+            v.high)
+
+
 cdef dict read_route(const route_t *r):
     return {
         "name": span_bytes(r.name.ptr, r.name.len), "path_kind": r.path_kind,
@@ -140,12 +153,15 @@ cdef dict read_route(const route_t *r):
         "hosts": [span_bytes(r.hosts[k].ptr, r.hosts[k].len) for k in range(r.n_hosts)],
         "methods": (r.has_methods, r.methods, [span_bytes(r.methods_other[k].ptr, r.methods_other[k].len)
                                                for k in range(r.n_methods_other)]),
-        "headers": [(span_bytes(r.headers[k].name.ptr, r.headers[k].name.len),
-                     span_bytes(r.headers[k].value.ptr, r.headers[k].value.len), r.headers[k].id)
-                    for k in range(r.n_headers)],
+        "headers": [read_value(&r.headers[k]) for k in range(r.n_headers)],
+        "query": [read_value(&r.query[k]) for k in range(r.n_query)],
+        "cookies": [read_value(&r.cookies[k]) for k in range(r.n_cookies)],
+        "sources": [(r.sources[k].family, r.sources[k].bits, span_bytes(r.sources[k].ip, 16))
+                    for k in range(r.n_sources)],
+        "share": r.share, "states": r.pattern.n_states if r.pattern is not NULL else 0,
         "cluster": r.cluster, "status": r.status, "body": span_bytes(r.body.ptr, r.body.len),
         "content_type": span_bytes(r.content_type.ptr, r.content_type.len), "timeout": r.timeout_ns,
-        "index": r.index, "chain": r.chain,
+        "index": r.index, "chain": r.chain, "limit_list": r.limit_list,
     }
 
 
@@ -195,7 +211,7 @@ cdef class Snapshot:
         """Whether the filter of rule `i` is asked, apart from its share."""
         cdef span_t path = span_of(request.room + request.path_at, request.path_len)
         match = self.s.rules[i].match
-        return match is NULL or route_find(match, &request.m, path) is not NULL
+        return match is NULL or route_find(match, &request.m, path, request.asker()) is not NULL
 
     def own_filters(self, uint64_t filters):
         """Gives the snapshot a table of filters that is only a number."""
@@ -228,6 +244,23 @@ cdef class Snapshot:
             "clusters": [self._cluster(i) for i in range(s.n_clusters)],
             "rules": [self._rule(i) for i in range(s.n_rules)],
             "chains": [[s.chains[i].slots[j] for j in range(s.chains[i].n)] for i in range(s.n_chains)],
+            "limits": [self._limit(i) for i in range(s.n_rate_limits)],
+            "limit_lists": [(s.limit_lists[i].needs_path,
+                             [<rate_limit_t *>s.limit_lists[i].limits[j] - s.rate_limits
+                              for j in range(s.limit_lists[i].n)])
+                            for i in range(s.n_limit_lists)],
+        }
+
+    def _limit(self, uint32_t i):
+        l = &self.s.rate_limits[i]
+        return {
+            "name": span_bytes(l.name.ptr, l.name.len), "row": l.row, "ops": l.ops.name.decode(), "token": l.token_ns,
+            "burst": l.burst_ns, "keys": l.keys,
+            "key": [(l.key.parts[j].source, span_bytes(l.key.parts[j].name.ptr, l.key.parts[j].name.len))
+                    for j in range(l.key.n)],
+            "match": None if l.match is NULL else read_route(&l.match.routes[0]), "share": l.share,
+            "status": l.status, "dry_run": l.is_dry_run, "skips_missing": l.skips_missing, "shown": l.is_shown,
+            "policy": span_bytes(l.policy.ptr, l.policy.len), "details": <bytes>l.details, "why": <bytes>l.why,
         }
 
     def _rule(self, uint32_t i):
@@ -248,6 +281,7 @@ cdef class Snapshot:
             "via": span_bytes(l.via.ptr, l.via.len),
             "deadlines": [l.deadline_reads, l.deadline_sends, span_bytes(l.deadline_name.ptr, l.deadline_name.len)],
             "routes": [read_route(&l.routes.routes[j]) for j in range(l.routes.n)], "chain": l.chain,
+            "limit_list": l.limit_list,
         }
 
     def _cluster(self, uint32_t i):
@@ -265,8 +299,21 @@ cdef class Snapshot:
             "max_requests_per_connection": c.max_requests_per_connection,
             "max_connect_attempts": c.max_connect_attempts, "avoid_base": c.avoid_base_ns,
             "avoid_max": c.avoid_max_ns, "pending_timeout": c.pending_timeout_ns, "endpoints": endpoints,
-            "live_id": c.live.id, "live_refs": c.live.refs, "chain": c.chain,
+            "live_id": c.live.id, "live_refs": c.live.refs, "chain": c.chain, "settings": self._settings(i),
             "balancer": (c.balancer_slot, c.balancer_interval_ns) if c.balancer_slot >= 0 else None,
+        }
+
+    def _settings(self, uint32_t i):
+        s = &self.s.clusters[i].settings
+        return {
+            "decay": s.decay_ns, "initial": s.initial_ns, "penalty": s.penalty_ns, "wait_max": s.wait_max_ns,
+            "keys": [(s.keys[j].kind, span_bytes(s.keys[j].name.ptr, s.keys[j].name.len), s.keys[j].is_made,
+                      s.keys[j].ttl_s, span_bytes(s.keys[j].path.ptr, s.keys[j].path.len)) for j in range(s.n_keys)],
+            "points": s.points, "table_size": s.table_size, "load_bound": s.load_bound,
+            "slow_start": s.slow_start_ns, "exponent": s.slow_exponent, "least": s.slow_least, "panic": s.panic,
+            "sticky": (s.sticky, span_bytes(s.sticky_field.ptr, s.sticky_field.len), s.sticky_ttl_s,
+                       span_bytes(s.sticky_path.ptr, s.sticky_path.len)),
+            "spill_below": s.spill_below, "levels": [s.levels[j] for j in range(s.n_levels)],
         }
 
     # --- picks: endpoints are told by their index ---
@@ -296,6 +343,50 @@ cdef class Snapshot:
             e = cluster_pick(c, now_ns, &self.rng, list_, n)
         return None if e is NULL else e - c.endpoints
 
+    def pick_key(self, uint64_t key, uint32_t cluster=0, uint64_t now_ns=0, tried=()):
+        cdef endpoint_t *list_[TRIED_MAX]
+        cdef uint32_t n = len(tried)
+        if n > TRIED_MAX:
+            raise ValueError("too many")
+        for i in range(n):
+            list_[i] = self.endpoint(cluster, tried[i])
+        c = self.cluster(cluster)
+        e = cluster_pick_key(c, key, now_ns, &self.rng, list_, n)
+        return None if e is NULL else e - c.endpoints
+
+    def name_of(self, uint32_t i, uint32_t cluster=0):
+        cdef uint8_t text[STICKY_DIGITS]
+        e = self.endpoint(cluster, i)
+        sticky_name(self.cluster(cluster), e, text)
+        return span_bytes(text, STICKY_DIGITS)
+
+    def named(self, bytes name, uint32_t cluster=0):
+        """The endpoint of that name, which lies at the end of its block."""
+        cdef uint32_t n = len(name)
+        cdef char *room = <char *>heap_array(n if n else 1, 1)
+        cdef const char *p = name
+        memcpy(room, p, n)
+        c = self.cluster(cluster)
+        e = sticky_find(c, span_of(<const uint8_t *>room, n))
+        heap_free(room)
+        return None if e is NULL else e - c.endpoints
+
+    def owners(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0, bint hold=False):
+        """The address of whom each of `count` keys goes to. With `hold`, the requests stay in flight until the end."""
+        cdef cluster_t *c = self.cluster(cluster)
+        cdef endpoint_t *e
+        cdef uint32_t i
+        found = []
+        for i in range(count):
+            c.live.active += hold
+            e = cluster_pick_key(c, hash_mix(i, 1), now_ns, &self.rng, NULL, 0)
+            e.live.active += hold
+            found.append(e - c.endpoints)
+        for at in found:
+            c.endpoints[<uint32_t>at].live.active -= hold
+        c.live.active -= count if hold else 0
+        return [span_bytes(c.endpoints[<uint32_t>at].text.ptr, c.endpoints[<uint32_t>at].text.len) for at in found]
+
     def picks(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0, uint32_t hold=0):
         """How often each endpoint was picked. With `hold`, that many requests are kept in flight, the oldest ending."""
         cdef cluster_t *c = self.cluster(cluster)
@@ -305,16 +396,20 @@ cdef class Snapshot:
         cdef uint32_t i
         with nogil:
             for i in range(count):
+                if hold:
+                    c.live.active += 1
                 e = cluster_pick(c, now_ns, &self.rng, NULL, 0)
                 counts[e - c.endpoints] += 1
                 if hold:
                     if flying[i % hold] is not NULL:
                         flying[i % hold].live.active -= 1
+                        c.live.active -= 1
                     e.live.active += 1
                     flying[i % hold] = e
             for i in range(hold):
                 if flying[i] is not NULL:
                     flying[i].live.active -= 1
+                    c.live.active -= 1
         result = [counts[i] for i in range(c.n)]
         heap_free(counts)
         heap_free(flying)
@@ -330,6 +425,9 @@ cdef class Snapshot:
                 sum_ += cluster_pick(c, now_ns, &self.rng, NULL, 0).weight
             began = now() - began
         return began if sum_ else 0
+
+    def set_cluster_active(self, uint32_t active, uint32_t cluster=0):
+        self.cluster(cluster).live.active = active
 
     def set_active(self, uint32_t i, uint32_t active, uint32_t cluster=0):
         self.endpoint(cluster, i).live.active = active
@@ -360,12 +458,19 @@ cdef class Snapshot:
     def connect_ok(self, uint32_t i, uint32_t cluster=0):
         endpoint_connect_ok(self.endpoint(cluster, i))
 
+    def observe(self, uint32_t i, uint64_t took_ns, str outcome="answered", uint64_t wait_ns=0, uint64_t now_ns=1,
+                uint32_t cluster=0):
+        cdef cluster_t *c = self.cluster(cluster)
+        c.ops.observe(c, self.endpoint(cluster, i), took_ns, ("answered", "failed", "left").index(outcome), wait_ns,
+                      now_ns)
+
     def row(self, uint32_t i):
         return self.registry.row(i)
 
     def live_of(self, uint32_t i, uint32_t cluster=0):
         e = self.endpoint(cluster, i).live
-        return {"refs": e.refs, "active": e.active, "failures": e.failures, "avoid_until": e.avoid_until_ns,
+        return {"refs": e.refs, "active": e.active, "cost": e.cost_ns, "cost_at": e.cost_at_ns,
+                "warm_since": e.warm_since_ns, "failures": e.failures, "avoid_until": e.avoid_until_ns,
                 "row": e.row - self.registry.rows, "at": <uint64_t>e}
 
     # --- routes ---
@@ -375,8 +480,38 @@ cdef class Snapshot:
         cdef const route_table_t *t = &self.s.listeners[listener].routes
         cdef const route_t *r
         cdef span_t path = span_of(request.room + request.path_at, request.path_len)
-        r = route_scan(t, &request.m, path) if scan else route_find(t, &request.m, path)
+        if scan:
+            r = route_scan(t, &request.m, path, request.asker())
+        else:
+            r = route_find(t, &request.m, path, request.asker())
         return None if r is NULL else r.index
+
+    def is_torn(self, Request request, uint32_t at, uint32_t listener=0):
+        """Whether route `at` does not hold in every reading of the request."""
+        return route_is_torn(&self.s.listeners[listener].routes.routes[at], &request.m)
+
+    def miss(self, Request request, uint32_t at, uint32_t listener=0):
+        """What keeps the request from route `at`."""
+        cdef span_t name
+        cdef span_t path = span_of(request.room + request.path_at, request.path_len)
+        return route_miss(&self.s.listeners[listener].routes.routes[at], &request.m, path, request.asker(),
+                          &name)
+
+    def split(self, Request request, uint64_t draw, uint32_t at=0, uint32_t listener=0):
+        """The cluster that the split of route `at` leads to."""
+        return split_pick(self.s.listeners[listener].routes.routes[at].split, &request.m, draw)
+
+    def rewritten(self, bytes path, uint32_t at=0, uint32_t listener=0):
+        """The path that route `at` makes of parts of this one; None when it is not of these parts."""
+        cdef const change_t *c = &self.s.listeners[listener].routes.routes[at].acts.change
+        cdef uint32_t cap = 2 * len(path) + 64
+        cdef const char *p = path
+        cdef char *room = <char *>heap_array(cap, 1)
+        cdef int32_t n = capture_replace(c.parts, c.n_parts, c.pieces, c.n_pieces,
+                                         span_of(<const uint8_t *>p, <uint32_t>len(path)), <uint8_t *>room, cap)
+        made = room[:n] if n >= 0 else None
+        heap_free(room)
+        return made
 
     def time_routes(self, list requests, uint32_t rounds, uint32_t listener=0):
         """Nanoseconds to route each of the requests `rounds` times."""
@@ -395,7 +530,7 @@ cdef class Snapshot:
             began = now()
             for _round in range(rounds):
                 for i in range(n):
-                    found += route_find(t, heads[i], paths[i]) is not NULL
+                    found += route_find(t, heads[i], paths[i], NULL) is not NULL
             began = now() - began
         heap_free(heads)
         heap_free(paths)
@@ -408,9 +543,13 @@ cdef class Request:
     cdef uint8_t *room
     cdef uint32_t path_at
     cdef uint32_t path_len
+    cdef addr_t addr
+    cdef asker_t who
 
-    def __cinit__(self, bytes method=b"GET", bytes authority=b"", bytes path=b"/", fields=()):
-        cdef bytes all_ = method + authority + path + b"".join(name + value for name, value in fields)
+    def __cinit__(self, bytes method=b"GET", bytes authority=b"", bytes path=b"/", fields=(), query=None,
+                  bytes peer=b"", uint64_t draw=0):
+        cdef bytes all_ = (method + authority + path + b"".join(name + value for name, value in fields) +
+                           (query or b""))
         cdef const char *p = all_
         cdef uint32_t at = 0
         cdef route_t r
@@ -444,6 +583,20 @@ cdef class Request:
                 self.m.at[f.id] = self.m.n_fields
             at += f.name_len + f.value_len
             self.m.n_fields += 1
+        if query is not None:
+            self.m.query_has = 1
+            self.m.query_off = at
+            self.m.query_len = len(query)
+        memset(&self.addr, 0, sizeof(addr_t))
+        memset(&self.who, 0, sizeof(asker_t))
+        if peer:
+            if addr_parse(&self.addr, peer, len(peer)) != 0:
+                raise ValueError(peer)
+            self.who.addr = &self.addr
+        self.who.draw = draw
+
+    cdef const asker_t *asker(self):
+        return &self.who
 
     def __dealloc__(self):
         free(self.room)

@@ -10,7 +10,11 @@ import msgpack
 from probes.snapshot_probe import Registry, Snapshot, alive, take_last_seen
 
 SECOND = 10**9
-ROUND_ROBIN, RANDOM, LEAST_REQUEST = 0, 1, 2
+KEY_SOURCES = ("client_address", "client_network", "method", "host", "path", "route", "header", "cookie", "query",
+               "label")
+ROUND_ROBIN, RANDOM, LEAST_REQUEST, PEAK_EWMA, FAILURE_AWARE_EWMA, RING_HASH, MAGLEV = range(7)
+ALGORITHMS = {"round_robin": ROUND_ROBIN, "random": RANDOM, "least_request": LEAST_REQUEST, "peak_ewma": PEAK_EWMA,
+              "failure_aware_ewma": FAILURE_AWARE_EWMA, "ring_hash": RING_HASH, "maglev": MAGLEV}
 LIMITS = [61_440, 16_384, 100, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0, 65_536, 0]
 
 
@@ -26,18 +30,37 @@ def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
 
 
 def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
-            avoid_max: int = 30 * SECOND, chain: int = -1, balancer: list[int] | None = None) -> list[Any]:
+            avoid_max: int = 30 * SECOND, chain: int = -1, balancer: list[int] | None = None,
+            balancing: list[Any] | None = None) -> list[Any]:
     return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints,
-            chain, balancer]
+            chain, balancer, balancing]
+
+
+EXACT, PREFIX, SUFFIX, CONTAINS, PRESENT, RANGE, PATTERN = range(7)
+SHARE_ALL = 1_000_000
+
+
+def value(name: str, text: str = "", kind: int = EXACT, invert: bool = False, low: int = 0, high: int = 0) -> list[Any]:
+    """What a header, a parameter or a cookie must say."""
+    return [name, text, kind, invert, low, high]
+
+
+def further(pattern: int = -1, query: Iterable[list[Any]] = (), cookies: Iterable[list[Any]] = (),
+            sources: Iterable[list[Any]] = (), share: int = SHARE_ALL) -> list[Any]:
+    return [pattern, list(query), list(cookies), list(sources), share]
 
 
 def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (), methods: Iterable[str] = (),
-          headers: Iterable[tuple[str, str]] = (), cluster: int = -1, status: int | None = None, body: bytes = b"",
-          content_type: str = "", timeout: int = 0, name: str = "r", chain: int = -1) -> list[Any]:
+          headers: Iterable[tuple[str, str] | list[Any]] = (), cluster: int = -1, status: int | None = None,
+          body: bytes = b"", content_type: str = "", timeout: int = 0, name: str = "r", chain: int = -1,
+          kind: int | None = None, more: list[Any] | None = None, acts: list[Any] | None = None,
+          split: list[Any] | None = None) -> list[Any]:
+    """`headers`: pairs for exact values, else what `value` makes; `kind` is the kind of path when it is neither."""
     if status is None:
-        status = 0 if cluster >= 0 else 404
-    return [name, int(exact), path, list(hosts), list(methods), [list(header) for header in headers], cluster, status,
-            body, content_type, timeout, chain]
+        status = 0 if cluster >= 0 or split is not None else 404
+    return [name, int(exact) if kind is None else kind, path, list(hosts), list(methods),
+            [value(*header) if isinstance(header, tuple) else header for header in headers], cluster, status,
+            body, content_type, timeout, more, acts, split, chain]
 
 
 def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l", tcp_cluster: int = -1,
@@ -47,13 +70,26 @@ def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l",
             list(deadlines)]
 
 
+def limit(name: str = "l", row: int = 0, token: int = SECOND, burst: int = 1, keys: int = 1000,
+          key: Iterable[str] = (), match: list[Any] | None = None, share: int = 1_000_000, status: int = 429,
+          dry_run: bool = False, skips_missing: bool = False, shown: bool = False) -> list[Any]:
+    """`key` as a configuration has it: "client_address", "header x-tenant"."""
+    parts = [part.partition(" ") for part in key]
+    return [name, row, 0, token, token * burst, keys if parts else 1,
+            [[KEY_SOURCES.index(source), what] for source, _, what in parts], match, share, status, dry_run,
+            skips_missing, shown, f'"{name}";q={burst};w={max(1, token * burst // SECOND)}',
+            f"local_rate_limited{{{name}}}", f"the rate limit {name} allows no more"]
+
+
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
-             log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = ()) -> list[Any]:
-    return ["fmsn", 4, version, [0, log_ops], list(listeners), list(clusters), [list(rules), list(chains)]]
+             log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = (),
+             limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = ()) -> list[Any]:
+    return ["fmsn", 4, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
+            [list(rules), list(chains)], [list(limits), list(uses)]]
 
 
-def pack(value: Any) -> bytes:
-    return bytes(msgpack.packb(value))
+def pack(whole: Any) -> bytes:
+    return bytes(msgpack.packb(whole))
 
 
 @contextmanager
@@ -70,10 +106,10 @@ def registry(rows: int = 16) -> Iterator[Registry]:
 
 
 @contextmanager
-def decoded(value: list[Any], seed: int = 1, rows: int = 16) -> Iterator[Snapshot]:
+def decoded(whole: list[Any], seed: int = 1, rows: int = 16) -> Iterator[Snapshot]:
     """One snapshot in a registry of its own."""
     with registry(rows) as made:
-        result = Snapshot(pack(value), made, seed)
+        result = Snapshot(pack(whole), made, seed)
         try:
             yield result
         finally:

@@ -4,7 +4,7 @@ The object Python holds. Every method belongs to the thread that made it; only `
 """
 import os
 
-from cpython.pycapsule cimport PyCapsule_New
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.io cimport reactor as io_reactor
@@ -20,6 +20,8 @@ from fastmesh._core.mem.counter cimport (
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.slab cimport slab_fini, slab_init
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
+from fastmesh._core.mem.segment cimport (
+    KIND_BUCKETS, SHARED_NO_ROOM, SHARED_OK, SHARED_OTHER, object_size, segment_left, segment_t)
 from fastmesh._core.proxy.down cimport down_close, down_refresh
 from fastmesh._core.proxy.listener cimport door_find, door_leave, door_new, door_open
 from fastmesh._core.proxy.mux cimport door_t, down_t, proxy_t, stream_t
@@ -27,6 +29,7 @@ from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_drain
 from fastmesh._core.proxy.mux_h1_up cimport mux_h1_up_ops
 from fastmesh._core.proxy.relay cimport pipes_close, relay_t
 from fastmesh._core.proxy.stream cimport stream_end
+from fastmesh._core.resil.rate_limit cimport rate_limit_keep, rate_limit_t
 from fastmesh._core.snapshot.live cimport live_free, live_new
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_decode, snapshot_get, snapshot_put, snapshot_t
 from fastmesh._core.sys.socket cimport POLLIN, poll, pollfd
@@ -76,9 +79,11 @@ cdef class Worker:
     cdef int _wake_fd
     cdef bint _woken
     cdef bint _drained
+    cdef int _shared_fd           # what all workers share, see mem/segment; -1 = this process has its own
+    cdef object _segment          # that memory, from the first rate limit on; snapshots point into it
     cdef readonly str engine
 
-    def __cinit__(self, str engine, int stats_fd, int wake_fd, int slot):
+    def __cinit__(self, str engine, int stats_fd, int wake_fd, int slot, int shared_fd=-1):
         cdef const engine_t *chosen = NULL
         cdef int err = 0
         cdef stats_t *stats
@@ -120,6 +125,7 @@ cdef class Worker:
         stats.header.engine = chosen.kind
         stats.header.started_ns = p.reactor.now_ns
         stats.header.version = 0
+        self._shared_fd = shared_fd
         self._wake_fd = wake_fd
         if wake_fd >= 0:
             if io_open(p.reactor, &self._wake, os.dup(wake_fd), &WAKE) != FM_OK:
@@ -178,6 +184,13 @@ cdef class Worker:
                 p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
                 _shut_unused(p)
                 raise SnapshotRefused(f"listener {name!r} has no socket in this worker")
+        if new.n_rate_limits != 0:
+            refused = self._keep_limits(new)
+            if refused is not None:
+                snapshot_put(new)
+                p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
+                _shut_unused(p)
+                raise SnapshotRefused(refused)
         if filters is not None:
             from fastmesh._core.filter.drive import begin     # a worker without filters loads nothing of them
             begin(PyCapsule_New(p, b"proxy", NULL), filters)
@@ -221,6 +234,39 @@ cdef class Worker:
         p.stats.globals[G_SNAPSHOTS] += 1
         with nogil:
             _see_off(p)
+
+    cdef str _keep_limits(self, snapshot_t *new):
+        """Finds or makes the buckets of a snapshot's rate limits. Why not, or None."""
+        cdef segment_t *g
+        cdef rate_limit_t *l
+        cdef uint32_t i
+        cdef int found
+        from fastmesh._core.mem import shared     # a worker without limits maps nothing
+        if self._segment is None:
+            if self._shared_fd >= 0:
+                try:
+                    shared.attach(self._shared_fd)
+                except (OSError, ValueError) as why:
+                    return f"rate limits are counted in memory that all workers share, and it cannot be had: {why}"
+            self._segment = shared.segment()
+        g = <segment_t *>PyCapsule_GetPointer(self._segment.handle(), b"segment")
+        for i in range(new.n_rate_limits):
+            l = &new.rate_limits[i]
+            found = rate_limit_keep(l, g)
+            if found == SHARED_OK:
+                continue
+            name = l.name.ptr[:l.name.len].decode("utf-8", "replace")
+            if found == SHARED_NO_ROOM:
+                return (f"rate limit {name!r}: {l.keys:,} keys take {object_size(KIND_BUCKETS, l.keys, 0):,} bytes, "
+                        f"and {segment_left(g):,} are left of the {g.size:,} that rate limits and the shared objects "
+                        "of filters have together, those of earlier configurations included; ask for fewer keys, or "
+                        "start fastmesh anew")
+            if found == SHARED_OTHER:
+                return (f"rate limit {name!r}: the name of its buckets is taken by a shared object of a filter; "
+                        "give one of them another name")
+            return (f"rate limit {name!r}: there are 1,024 shared objects already, those of earlier configurations "
+                    "included, and no more are possible; start fastmesh anew")
+        return None
 
     def take_filters_over(self):
         """Of several workers in one process, as tests have them: what filters wait for and call is this one's from now

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from fastmesh import __version__
 
-COMMANDS = ("run", "check", "new", "schema", "filters", "version")
+COMMANDS = ("run", "check", "explain", "new", "schema", "filters", "simulate", "version")
 
 _DESCRIPTION = """\
 A service-mesh sidecar: stands beside a service and carries its HTTP and TCP traffic, with load
@@ -69,6 +69,22 @@ line and column, what was found, what is allowed and what to do. ${NAME} and ${N
 taken from the environment, as in a run.
 """
 
+_EXPLAIN = """\
+Says which way a request would go, and why: the listener, each route that is tried and what keeps the
+request from it, the split, the cluster, its endpoints. The decision is made by the code that workers
+run, from the tables that they would get; nothing is sent.
+"""
+
+_EXPLAIN_EPILOG = """\
+examples:
+  fastmesh explain mesh.yaml GET http://shop.example.com/api/cart
+  fastmesh explain mesh.yaml POST /shop.v1.Cart/AddItem -H 'content-type: application/grpc'
+  fastmesh explain mesh.yaml GET '/?preview=1' -H 'cookie: tenant=blue' --source 10.0.0.7
+
+exit codes: 0 it goes to a cluster, or a route answers; 1 it is refused, or the file is wrong; 2 the
+command line is wrong
+"""
+
 _NEW = """\
 Writes a package with a filter in it, a test of that, and what an installation of it needs. It can be
 installed, tested and used as it is; then make of it what you want.
@@ -95,6 +111,21 @@ examples:
   fastmesh filters top --admin unix:/run/fastmesh.sock --once
 
 exit codes: 0 it was shown; 1 the admin API does not answer; 2 the command line is wrong
+"""
+
+
+_SIMULATE = """\
+Lets made-up callers ask made-up endpoints, with the balancers of the proxy itself, and prints how long
+requests took, how many failed, and who got how many. The clock jumps from event to event, so an hour
+takes seconds, and the same file gives the same numbers. docs/simulation.md has the keys of the file.
+"""
+
+_SIMULATE_EPILOG = """\
+examples:
+  fastmesh simulate slow.yaml
+  fastmesh simulate slow.yaml --load-balancer least_request --load-balancer peak_ewma
+
+exit codes: 0 it was simulated; 1 the scenario is wrong; 2 the command line is wrong
 """
 
 
@@ -137,6 +168,19 @@ def parser() -> _Parser:
                        help="text for people (the default), json for programs, on standard output")
     check.add_argument("--strict", action="store_true", help="treat warnings as errors")
 
+    explain = commands.add_parser("explain", help="say which way a request goes, and why", description=_EXPLAIN,
+                                  epilog=_EXPLAIN_EPILOG)
+    explain.add_argument("file", metavar="FILE", help="the configuration, in YAML; - for standard input")
+    explain.add_argument("method", metavar="METHOD", help="of the request, as GET")
+    explain.add_argument("url", metavar="URL", help="http://host/path?query, or a path")
+    explain.add_argument("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[],
+                         help="a header of the request; again for further ones")
+    explain.add_argument("--listener", metavar="NAME", help="where it comes in, when there are several")
+    explain.add_argument("--source", metavar="ADDRESS", default="127.0.0.1",
+                         help="the client: an IP address, or unix (default: 127.0.0.1)")
+    explain.add_argument("--seed", metavar="NUMBER", type=int, default=0,
+                         help="of what is decided by chance, shares and splits (default: 0)")
+
     new = commands.add_parser("new", help="begin a filter", description=_NEW,
                               epilog="example:\n  fastmesh new filter tenant-guard\n\nexit codes: 0 it is written; 1 "
                                      "it is not, for the reason told; 2 the command line is wrong\n")
@@ -160,6 +204,14 @@ def parser() -> _Parser:
     top_of.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0,
                         help="between two readings (default: 1)")
     top_of.set_defaults(parser=top_of)
+
+    simulate = commands.add_parser("simulate", help="try load balancers on made-up services", description=_SIMULATE,
+                                   epilog=_SIMULATE_EPILOG)
+    simulate.add_argument("file", metavar="FILE", help="the scenario, in YAML; - for standard input")
+    simulate.add_argument("--load-balancer", metavar="NAME", action="append", dest="balancers",
+                          help="instead of the scenario's; may be given several times, to compare")
+    simulate.add_argument("--format", choices=("text", "json"), default="text",
+                          help="a table, or JSON for programs (default: text)")
 
     commands.add_parser("version", help="print the version", description="Prints the version of fastmesh, and of "
                                                                          "what it runs on.")
@@ -225,6 +277,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "check":
         from fastmesh.cli import check
         return check.run(given)
+    if given.command == "explain":
+        from fastmesh.cli import explain
+        return explain.run(given)
     if given.command == "new":
         from fastmesh.cli import new
         return new.run(given)
@@ -234,6 +289,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "filters":
         from fastmesh.cli import top
         return top.run(given)
+    if given.command == "simulate":
+        from fastmesh.cli import simulate
+        return simulate.run(given)
     from fastmesh.cli import version
     return version.run(given)
 

@@ -51,17 +51,19 @@ class AccessLog(Section):
         Annotated[str, Parsed(_field, "operator", {"type": "string", "examples": ["%RESPONSE_CODE%"]})],
     ] | None, Field(
         description="With `format: json`: the keys of the object, and the operator for each. The keys of Istio's "
-                    "log when left out, and `labels` where there are filters.",
+                    "log when left out, `labels` where there are filters, and `rate_limited_by` where there are rate "
+                    "limits.",
         min_length=1, max_length=128, examples=[{"status": "%RESPONSE_CODE%", "path": "%REQ(:PATH)%"}])] = None
     template: Annotated[str | None, Parsed(
         _template, "template", {"type": "string", "examples": ["%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE%"]}), Field(
         description="With `format: text`: the line, with Envoy's operators. Envoy's own line when left out.")] = None
 
-    def chosen_fields(self, has_filters: bool) -> dict[str, str]:
+    def chosen_fields(self, has_filters: bool, has_limits: bool) -> dict[str, str]:
         """The keys of a JSON line."""
         if self.fields is not None:
             return self.fields
-        return {**ISTIO_FIELDS, "labels": "%LABELS%"} if has_filters else ISTIO_FIELDS
+        return {**ISTIO_FIELDS, **({"labels": "%LABELS%"} if has_filters else {}),
+                **({"rate_limited_by": "%RATE_LIMITED_BY%"} if has_limits else {})}
 
     def chosen_template(self) -> str:
         """The template of a text line."""

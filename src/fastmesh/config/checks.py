@@ -5,21 +5,31 @@ another part of the file is wrong: all errors come in one go. Each looks only at
 a value that does not parse has been reported by its field.
 """
 
+import contextlib
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastmesh.config.address import Address, parse_address
+from fastmesh.config.capture import captures_of, pieces_of
 from fastmesh.config.fields import shown
 from fastmesh.config.log_format import MAX_OWN_TEXT, compile_json, own_text
+from fastmesh.config.match import PATHS
+from fastmesh.config.regex import Regex, compile_regex
 from fastmesh.config.report import Path, anchor, path_text
+from fastmesh.config.template import compile_template
+from fastmesh.config.value_match import KINDS
 from fastmesh.config.yaml_tree import MapMark, Tree, Value
 from fastmesh.errors import Problem, WrongValue
 from fastmesh.units import format_duration, format_size, parse_duration, parse_size
 
 _MAX_PROBLEMS = 1_000       # more are not recorded
+MAX_ALL_CELLS = 8 << 20     # steps in the tables of all patterns, two bytes each
 _MAX_SUGGESTIONS = 20       # each compares a name with all others
+TARGETS = ("cluster", "clusters", "response", "redirect")       # where a route leads
 _BODILESS = ("204", "205", "304")
+
+READERS: tuple[tuple[str, Callable[[str], Regex]], ...] = (("regex", compile_regex), ("template", compile_template))
 
 Clusters = dict[str, None] | None   # the names of a file's clusters, in order; None when they cannot be read
 
@@ -74,6 +84,7 @@ def check(tree: Tree) -> list[Problem]:
     for i, cluster in maps_of(root, "clusters"):
         _cluster(find, ("clusters", i), cluster)
     _access_log(find, map_of(root.get("access_log")))
+    _tables(find, root)
     return find.problems
 
 
@@ -193,15 +204,24 @@ def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: Cl
 
 def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters) -> None:
     cluster, response = route.get("cluster"), route.get("response")
-    if cluster is not None and response is not None:
-        find.add((*path, "response"), "the route has both a cluster and a response", key=True,
-                 hint="remove one of them")
-    elif cluster is None and response is None and not (
-            find.is_broken((*path, "cluster")) or find.is_broken((*path, "response"))):
+    given = [key for key in TARGETS if route.get(key) is not None]
+    for key in given[1:]:
+        find.add((*path, key), f"the route has both a {given[0]} and a {key}", key=True, hint="remove one of them")
+    if not given and not any(find.is_broken((*path, key)) for key in TARGETS):
         find.add(path, "the route leads nowhere", hint="add cluster: and the name of a cluster, or "
                                                        "response: {status: 403}")
     _reference(find, (*path, "cluster"), cluster, clusters)
-    check_match(find, (*path, "match"), map_of(route.get("match")))
+    match = map_of(route.get("match"))
+    check_match(find, (*path, "match"), match)
+    for key in ("rewrite", "request_headers"):
+        if route.get(key) is not None and given and not {"cluster", "clusters"} & set(given):
+            find.add((*path, key), f"the route has a {given[0]}, so nobody gets the request", key=True,
+                     hint=f"remove {key}")
+    for key in ("rewrite", "redirect"):
+        _change(find, (*path, key), map_of(route.get(key)), (*path, "match"), match)
+    _split(find, path, route, clusters)
+    for key in ("request_headers", "response_headers"):
+        _edits(find, (*path, key), map_of(route.get(key)))
     answer = map_of(response)
     status = text_of(answer, "status")
     if status in _BODILESS and answer.get("body"):
@@ -209,11 +229,82 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
                  hint="remove the body, or choose another status")
 
 
+def _change(find: Finder, path: Path, change: dict[str, Value], match_path: Path, match: dict[str, Value]) -> None:
+    """Of a rewrite or redirect: another path."""
+    given = [key for key in ("prefix", "path", "template") if change.get(key) is not None]
+    for key in given[1:]:
+        find.add((*path, key), f"the {path[-1]} has both a {given[0]} and a {key}", key=True, hint="remove one of them")
+    if len(given) != 1 or find.is_broken(match_path):
+        return
+    if given == ["prefix"] and not any(match.get(key) is not None or find.is_broken((*match_path, key))
+                                       for key in ("prefix", "starts_with")):
+        find.add((*path, "prefix"), "the match has no prefix that this could take the place of", key=True,
+                 hint="write prefix in the match, or path here")
+    elif given == ["template"] and (text := text_of(change, "template")) is not None:
+        patterns = [(key, read) for key, read in READERS if match.get(key) is not None]
+        if not patterns and not any(find.is_broken((*match_path, key)) for key, _ in READERS):
+            find.add((*path, "template"), "the match has no template or regex whose parts this could be made of",
+                     key=True, hint="write template in the match, or path here")
+        for key, read in patterns:
+            try:
+                found = read(text_of(match, key) or "")
+            except WrongValue:
+                continue        # told by the field
+            try:
+                pieces_of(text, found)
+            except WrongValue as wrong:
+                find.add((*path, "template"), f"found {wrong.found}", allowed=wrong.allowed, hint=wrong.hint)
+
+
+def _split(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters) -> None:
+    weights = map_of(route.get("clusters"))
+    for name in weights:
+        _reference(find, (*path, "clusters", name), name, clusters, key=True)
+    if weights and all(weight == "0" for weight in weights.values()):
+        find.add((*path, "clusters"), "all weights are 0, so no request goes anywhere", key=True,
+                 hint="give one of them a weight")
+    elif route.get("clusters") == {}:
+        find.add((*path, "clusters"), "the route leads to none of several clusters", key=True,
+                 hint="write {app: 90, app-next: 10}, with names of clusters")
+    sticky = route.get("sticky")
+    if not isinstance(sticky, dict):
+        return
+    if route.get("clusters") is None and not find.is_broken((*path, "clusters")):
+        find.add((*path, "sticky"), "sticky is for clusters, and the route has none to choose between", key=True,
+                 hint="remove sticky, or write clusters: {app: 90, app-next: 10}")
+    given = [key for key in ("header", "cookie") if sticky.get(key) is not None]
+    if len(given) != 1 and not any(find.is_broken((*path, "sticky", key)) for key in ("header", "cookie")):
+        find.add((*path, "sticky"), "sticky has both a header and a cookie" if given else "sticky names nothing",
+                 key=True,
+                 hint="name one header or one cookie")
+
+
+def _edits(find: Finder, path: Path, edits: dict[str, Value]) -> None:
+    removed = edits.get("remove")
+    gone = {name.lower() for name in removed if isinstance(name, str)} if isinstance(removed, list) else set()
+    for key in ("set", "add"):
+        seen: set[str] = set()
+        for name in map_of(edits.get(key)):
+            if name.lower() in seen:
+                find.add((*path, key, name), f"the header {shown(name)} is there twice", key=True,
+                         hint="names are compared without case; remove one of them")
+            seen.add(name.lower())
+            if key == "set" and name.lower() in gone:
+                find.add((*path, key, name), f"the header {shown(name)} is set and removed", key=True,
+                         hint="set replaces what was there: leave it out of remove, or remove it here")
+
+
 def check_match(find: Finder, path: Path, match: dict[str, Value]) -> None:
     """What the keys of a match must not say together."""
-    if match.get("prefix") is not None and match.get("path") is not None:
-        find.add((*path, "path"), "the match has both a prefix and a path", key=True,
-                 hint="remove one of them: prefix is the beginning, path the whole")
+    given = [key for key in PATHS if match.get(key) is not None]
+    for key in given[1:]:
+        find.add((*path, key), f"the match has both a {given[0]} and a {key}", key=True,
+                 hint="remove one of them: prefix is the beginning, path the whole"
+                 if (given[0], key) == ("prefix", "path") else "remove one of them")
+    for place in ("headers", "query", "cookies"):
+        for name, value in map_of(match.get(place)).items():
+            if isinstance(value, dict):
+                _value_match(find, (*path, place, name), value)
     seen: dict[str, str] = {}
     for name in map_of(match.get("headers")):
         if name.lower() in seen:
@@ -223,18 +314,86 @@ def check_match(find: Finder, path: Path, match: dict[str, Value]) -> None:
         seen[name.lower()] = name
 
 
-def _reference(find: Finder, path: Path, name: Value, clusters: Clusters) -> None:
+def _value_match(find: Finder, path: Path, value: dict[str, Value]) -> None:
+    given = [key for key in (*KINDS, "min", "max") if value.get(key) is not None]
+    kinds = ["min" if key == "max" and "min" in given else key for key in given]
+    if not given and not any(find.is_broken((*path, key)) for key in (*KINDS, "min", "max")):
+        find.add(path, "the match does not say what the value must be", allowed="one of "
+                 f"{', '.join(KINDS)}, min and max", hint="write present: true when any value will do")
+    elif len(set(kinds)) > 1:
+        second = next(key for key, kind in zip(given, kinds, strict=True) if kind != kinds[0])
+        find.add((*path, second), f"the match has both {given[0]} and {second}", key=True, hint="remove one of them")
+    elif given[:1] == ["present"] and value.get("invert") == "true":
+        find.add((*path, "invert"), "present with invert says the opposite of what it says", key=True,
+                 hint=f"write present: {'false' if value['present'] == 'true' else 'true'} alone")
+    low, high = text_of(value, "min"), text_of(value, "max")
+    with contextlib.suppress(ValueError):
+        if low is not None and high is not None and int(low) > int(high):
+            find.add((*path, "max"), f"max is {high}, less than min, {low}", hint="make max the larger one")
+
+
+def _reference(find: Finder, path: Path, name: Value, clusters: Clusters, *, key: bool = False) -> None:
     if clusters is None or not isinstance(name, str) or name in clusters:
         return
     if not clusters:
-        find.add(path, f"there is no cluster {shown(name)}", hint="add it to clusters, where there is none yet")
+        find.add(path, f"there is no cluster {shown(name)}", hint="add it to clusters, where there is none yet",
+                 key=key)
         return
     close: list[str] = []
     if find.suggestions:
         find.suggestions -= 1
         close = difflib.get_close_matches(name[:127], clusters, 1, 0.5)
     some = ", ".join(list(clusters)[:8]) + (f" and {len(clusters) - 8:,} more" if len(clusters) > 8 else "")
-    find.add(path, f"there is no cluster {shown(name)}", allowed=some, hint=f"write {close[0]}" if close else "")
+    find.add(path, f"there is no cluster {shown(name)}", allowed=some, hint=f"write {close[0]}" if close else "",
+             key=key)
+
+
+def _tables(find: Finder, root: dict[str, Value]) -> None:
+    """Workers hold the tables of all patterns: each is bounded, and so is their sum."""
+    seen: set[tuple[str, bool]] = set()
+    cells = 0
+    for path, owner in _matching(root):
+        is_made_of = any(map_of(owner.get(key)).get("template") is not None for key in ("rewrite", "redirect"))
+        for place, text, read in _patterns(map_of(owner.get("match"))):
+            key = (text, is_made_of and len(place) == 1)
+            if key in seen:
+                continue
+            seen.add(key)
+            with contextlib.suppress(WrongValue):
+                found = read(text)
+                cells += len(found.automaton.table)
+                if key[1]:
+                    captures = captures_of(found)
+                    cells += sum(len(part.table) for part in (*captures.forward, *captures.rest))
+            if cells > MAX_ALL_CELLS:
+                find.add((*path, "match", *place), f"the tables of all patterns up to here have {cells:,} steps",
+                         allowed=f"at most {MAX_ALL_CELLS:,}", hint="make the patterns simpler, or fewer")
+                return
+
+
+def _matching(root: dict[str, Value]) -> Iterator[tuple[Path, dict[str, Value]]]:
+    """Whatever may have a match: routes, filters and rate limits."""
+    owners: list[tuple[Path, dict[str, Value]]] = [((), root)]
+    for i, listener in maps_of(root, "listeners"):
+        owners.append((("listeners", i), listener))
+        for j, route in maps_of(listener, "routes"):
+            owners.append((("listeners", i, "routes", j), route))
+            yield owners[-1]
+    owners += [(("clusters", i), cluster) for i, cluster in maps_of(root, "clusters")]
+    for path, owner in owners:
+        for key in ("filters", "rate_limits"):
+            for i, item in maps_of(owner, key):
+                yield (*path, key, i), item
+
+
+def _patterns(match: dict[str, Value]) -> Iterator[tuple[Path, str, Callable[[str], Regex]]]:
+    for key, read in READERS:
+        if (text := text_of(match, key)) is not None:
+            yield (key,), text, read
+    for key in ("headers", "query", "cookies"):
+        for name, value in map_of(match.get(key)).items():
+            if isinstance(value, dict) and (text := text_of(value, "regex")) is not None:
+                yield (key, name, "regex"), text, compile_regex
 
 
 # --- clusters ---------------------------------------------------------------------

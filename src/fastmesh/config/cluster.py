@@ -5,19 +5,19 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from fastmesh.config import address, fields
+from fastmesh.config.balancing import MAX_ENDPOINTS, Balancing
 from fastmesh.config.discovery import DiscoveryUse
-from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Count, Duration, Name, Section, shown
+from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Count, Duration, Label, Name, Section, shown
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.load_balancer import LoadBalancer, plain
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
-MAX_ENDPOINTS = 65_536
 MAX_WEIGHT = 1 << 31
 
 
 class Endpoint(Section):
-    """One instance: an address, or a mapping of `address` and `weight`."""
+    """One instance: an address, or a mapping of `address`, `weight`, `priority` and `zone`."""
 
     address: Annotated[fields.Address, Field(
         description="Where to connect to: `127.0.0.1:9000`, `[::1]:9000`, `unix:/run/app.sock`; `localhost` is "
@@ -25,6 +25,11 @@ class Endpoint(Section):
         examples=["127.0.0.1:9000"])]
     weight: Annotated[int, Count(1, MAX_WEIGHT), Field(
         description="Its share relative to the others: 2 gets twice the requests of 1.")] = 1
+    priority: Annotated[int, Count(0, 127), Field(
+        description="0 is asked first; a higher number only when too few of the lower ones can be used "
+                    "(`balancing.spill_below`).")] = 0
+    zone: Annotated[Label, Field(
+        description="Where it is, for `balancing.prefer_zone`.", examples=["eu-1a"])] = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -32,7 +37,7 @@ class Endpoint(Section):
         if isinstance(value, (str, address.Address)):
             return {"address": value}
         if not isinstance(value, (dict, Endpoint)):
-            raise WrongValue(shown(value), "an address, or a mapping of address and weight")
+            raise WrongValue(shown(value), "an address, or a mapping of address, weight, priority and zone")
         return value
 
 
@@ -66,9 +71,14 @@ class Cluster(Section):
     load_balancer: Annotated[LoadBalancer, Field(
         description="How an endpoint is picked. `least_request` (the default): of two drawn at random, the one with "
                     "fewer requests in flight; `round_robin`: in turn, weights interleaved; `random`: by weight alone; "
-                    "or a policy in Python, as a mapping with `use`.",
+                    "`peak_ewma`: of two drawn at random, the one that is likely to answer first, by its response "
+                    "times and the requests in flight; `failure_aware_ewma`: the same, and failures count as slow; "
+                    "`ring_hash` and `maglev`: requests with the same key go to the same endpoint. See "
+                    "[load balancing](load-balancing.md). Or a policy in Python, as a mapping with `use`.",
         examples=["round_robin", {"use": "least-latency"}])
     ] = Field(default_factory=lambda: plain("least_request"))
+    balancing: Annotated[Balancing, OR_DEFAULT, Field(
+        description="What the choice goes by besides.")] = Field(default_factory=Balancing)
     endpoints: Annotated[Listed | DiscoveryUse, WrapValidator(_endpoints), Field(
         description="The instances, or a policy that finds them: `{use: file, path: /run/app.yaml}`. With none, "
                     "requests get 503.",

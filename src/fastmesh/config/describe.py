@@ -33,17 +33,24 @@ def section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
     return next(iter(sections_of(annotation)), (None, False))
 
 
+def is_mapping(annotation: Any) -> bool:
+    """The field holds values by names that the file's author chooses."""
+    return typing.get_origin(annotation) is dict or any(is_mapping(part) for part in typing.get_args(annotation))
+
+
 def places() -> Iterator[Place]:
-    """Every section, the outer before the inner, in the order of the keys. One that stands at the top level and deeper
-    too comes once, as that of the top level. The path of one that stands in place of a list ends in `{}`."""
+    """Every section, the outer before the inner, in the order of the keys. One that stands at several places comes
+    once: as that of the top level, else as the first. The path of one that stands in place of a list ends in `{}`."""
     outer = {section_of(field.annotation)[0] for field in Config.model_fields.values()}
+    seen: set[type[Section]] = set()
 
     def walk(place: Place) -> Iterator[Place]:
         yield place
         for key, field in place.section.model_fields.items():
             found = sections_of(field.annotation)
             for inner, is_list in found:
-                if place.section is Config or inner not in outer:
+                if inner not in seen and (place.section is Config or inner not in outer):
+                    seen.add(inner)
                     path = f"{place.path}.{key}".lstrip(".") + ("[]" if is_list else "{}" if len(found) > 1 else "")
                     yield from walk(Place(path, inner, is_list))
 

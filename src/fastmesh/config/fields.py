@@ -18,11 +18,15 @@ from fastmesh.errors import WrongValue
 from fastmesh.units import (
     DURATION_ALLOWED,
     DURATION_PATTERN,
+    PERCENT_ALLOWED,
+    PERCENT_PATTERN,
     SIZE_ALLOWED,
     SIZE_PATTERN,
     format_duration,
+    format_percent,
     format_size,
     parse_duration,
+    parse_percent,
     parse_size,
 )
 
@@ -30,6 +34,7 @@ U32_MAX = (1 << 32) - 1
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")      # RFC 9110 section 5.6.2
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:/|@-]{0,126}$"
 _NAME = re.compile(NAME_PATTERN)
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _VISIBLE = re.compile(r"[\x20-\x7e\x80-\U0010ffff]*")
 
 
@@ -102,6 +107,18 @@ class Count(Parsed):
         return number
 
 
+def _integer(value: object) -> int:
+    allowed = "a whole number of at most 18 digits"
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10 ** 18:
+        return value
+    raise WrongValue(shown(value), allowed)
+
+
+Integer = Annotated[int, Parsed(_integer, "whole number", {"type": "integer"})]
+
+
 def read_flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -162,6 +179,21 @@ class Size(_Measure):
     def __init__(self, low: str, high: str) -> None:
         super().__init__("size", parse_size, format_size, SIZE_ALLOWED, low, high,
                          {**_written(SIZE_PATTERN, low), "examples": ["64KiB", "1MiB"]})
+
+
+SHARE_ALL = 1_000_000       # millionths
+
+
+def _share(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= SHARE_ALL:
+        return value
+    if isinstance(value, str):
+        return parse_percent(value)
+    raise WrongValue(shown(value), PERCENT_ALLOWED)
+
+
+Share = Annotated[int, Parsed(_share, "percentage", {"type": "string", "pattern": PERCENT_PATTERN,
+                                                     "examples": ["10%"]}, format_percent)]
 
 
 # --- text -------------------------------------------------------------------
@@ -257,7 +289,7 @@ Method = Annotated[str, Parsed(_method, "method", {
     "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$", "examples": ["GET", "POST"]})]
 
 
-def _header_name(value: object) -> str:
+def read_header_name(value: object) -> str:
     allowed = "a header name: letters, digits and - (a token of RFC 9110)"
     text = _text(value, allowed)
     if text.startswith(":"):
@@ -269,7 +301,7 @@ def _header_name(value: object) -> str:
     return text.lower()
 
 
-HeaderName = Annotated[str, Parsed(_header_name, "header name", {"type": "string"})]
+HeaderName = Annotated[str, Parsed(read_header_name, "header name", {"type": "string"})]
 
 
 def _header_value(value: object) -> str:
@@ -282,11 +314,12 @@ def _header_value(value: object) -> str:
 
 HeaderValue = Annotated[str, Parsed(_header_value, "text", {"type": ["string", "number", "boolean"]})]
 
-_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
+_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]"
+                   r"|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.\*")
 
 
-def _host(value: object) -> str:
-    allowed = "a host name without port, as shop.example.com or *.example.com"
+def read_host(value: object) -> str:
+    allowed = "a host name without port, as shop.example.com, *.example.com or shop.*"
     text = _text(value, allowed)
     # A trailing dot means the same host (RFC 3986 section 3.2.2), and requests are compared without it.
     plain = text.removesuffix(".")
@@ -296,7 +329,7 @@ def _host(value: object) -> str:
     if "://" in text:
         hint = "leave out the scheme"
     elif "*" in text:
-        hint = "a * stands only at the beginning, for one or more whole labels: *.example.com"
+        hint = "a * stands only at one end, for one or more whole labels: *.example.com or shop.*"
     elif not text.isascii():
         with contextlib.suppress(UnicodeError):
             hint = f"write its ASCII form, {text.encode('idna').decode()}"
@@ -305,9 +338,9 @@ def _host(value: object) -> str:
     raise WrongValue(shown(text), allowed, hint)
 
 
-Host = Annotated[str, Parsed(_host, "host", {
+Host = Annotated[str, Parsed(read_host, "host", {
     "type": "string", "examples": ["shop.example.com", "*.example.com"],
-    "pattern": r"^(\*|(\*\.)?[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])$"})]
+    "pattern": r"^(\*|(\*\.)?[A-Za-z0-9_][A-Za-z0-9_.-]*|[A-Za-z0-9_][A-Za-z0-9_.-]*\.\*|\[[0-9A-Fa-f:.]+\])$"})]
 
 
 def _path(value: object) -> str:
@@ -324,6 +357,31 @@ def _whole_path(value: object) -> str:
 
 Path = Annotated[str, Parsed(_whole_path, "path", {
     "type": "string", "pattern": rf"^\*$|{path.PATTERN}", "examples": ["/healthz"]})]
+
+
+_QUERY_NAME = re.compile(r"[\x21-\x7e\x80-\U0010ffff](?:[\x20-\x7e\x80-\U0010ffff]{0,254}[\x21-\x7e\x80-\U0010ffff])?")
+
+
+def _parameter(value: object) -> str:
+    allowed = "the name of a parameter, 1 to 256 characters without control characters, as it is when it is decoded"
+    text = _text(value, allowed)
+    if not _QUERY_NAME.fullmatch(text):
+        raise WrongValue(shown(text), allowed)
+    return text
+
+
+Parameter = Annotated[str, Parsed(_parameter, "name of a parameter", {"type": "string"})]
+
+
+def _cookie(value: object) -> str:
+    allowed = "the name of a cookie (a token of RFC 6265)"
+    text = _text(value, allowed)
+    if not TOKEN.fullmatch(text) or len(text) > 256:
+        raise WrongValue(shown(text), allowed)
+    return text
+
+
+CookieName = Annotated[str, Parsed(_cookie, "name of a cookie", {"type": "string"})]
 
 
 # --- addresses --------------------------------------------------------------

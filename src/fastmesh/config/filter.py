@@ -5,23 +5,25 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from fastmesh.config.fields import OR_DEFAULT, Choice, Count, Duration, Flag, Name, Parsed, Section, Size, shown
+from fastmesh.config.fields import (
+    OR_DEFAULT,
+    Choice,
+    Count,
+    Duration,
+    Flag,
+    Name,
+    Parsed,
+    Section,
+    Size,
+    shown,
+)
 from fastmesh.config.match import Match
 from fastmesh.errors import WrongValue
-from fastmesh.units import PERCENT_ALLOWED, PERCENT_PATTERN, format_percent, parse_duration, parse_percent
+from fastmesh.units import parse_duration
 
 MAX_CHAIN = 64          # filters on the way of one request
 MAX_FILTERS = 256       # in a file: rows in shared memory
-SHARE_ALL = 1_000_000
 USE_ALLOWED = "my_package.module:Class, ./file.py:Class, or the name of an installed filter"
-
-
-def _share(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= SHARE_ALL:
-        return value
-    if isinstance(value, str):
-        return parse_percent(value)
-    raise WrongValue(shown(value), PERCENT_ALLOWED)
 
 
 class _ByName:
@@ -44,10 +46,6 @@ def read_use(value: object) -> str:
 
 class FilterMatch(Match):
     """Which requests a filter is asked about. It is decided before Python is entered."""
-
-    share: Annotated[int, Parsed(_share, "percentage", {"type": "string", "pattern": PERCENT_PATTERN,
-                                                        "examples": ["10%"]}, format_percent), Field(
-        description="Of the requests that match, so many, chosen at random for each request.")] = SHARE_ALL
 
 
 class Quarantine(Section):

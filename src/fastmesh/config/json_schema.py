@@ -4,10 +4,14 @@ It says what the models say. A value may also be a `${NAME}`, so everything that
 allows that too.
 """
 
+from itertools import combinations
 from typing import Any
 
+from fastmesh.config.checks import TARGETS
 from fastmesh.config.describe import default_of, places
 from fastmesh.config.fields import Section
+from fastmesh.config.load_balancer import ALGORITHMS
+from fastmesh.config.match import PATHS
 from fastmesh.config.model import Config
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
@@ -41,11 +45,25 @@ def json_schema(version: str) -> dict[str, Any]:
     policy = definitions["LoadBalancer"]
     definitions["LoadBalancer"] = {
         "description": policy["description"],
-        "anyOf": [{"anyOf": policy["properties"]["pick_by"]["anyOf"]},
+        "anyOf": [{"anyOf": [{**item, "enum": list(ALGORITHMS)} if "enum" in item else item
+                             for item in policy["properties"]["pick_by"]["anyOf"]]},
                   {key: value for key, value in policy.items() if key != "description"}]}
-    definitions["FilterMatch"]["not"] = {"required": ["prefix", "path"]}
-    definitions["Route"]["oneOf"] = [{"required": ["cluster"]}, {"required": ["response"]}]
-    definitions["Match"]["not"] = {"required": ["prefix", "path"]}
+    # Likewise of rate limits.
+    limit = definitions["RateLimit"]
+    definitions["RateLimit"] = {
+        "description": limit["description"],
+        "anyOf": [{**limit["properties"]["name"], "description": "A name of `rate_limits`."},
+                  {key: value for key, value in limit.items() if key != "description"}]}
+    schema["properties"]["rate_limits"]["items"] = {"allOf": [{"$ref": "#/$defs/RateLimit"}, {"type": "object"}]}
+    # A value that a request must have is most often just a text.
+    value = definitions["ValueMatch"]
+    definitions["ValueMatch"] = {
+        "description": value["description"],
+        "anyOf": [{"type": ["string", "number", "boolean"]},
+                  {key: item for key, item in value.items() if key != "description"}]}
+    for name in ("Match", "FilterMatch", "LimitMatch"):
+        definitions[name]["not"] = {"anyOf": [{"required": [one, other]} for one, other in combinations(PATHS, 2)]}
+    definitions["Route"]["oneOf"] = [{"required": [target]} for target in TARGETS]
     definitions["Listener"] |= {
         "if": {"required": ["protocol"], "properties": {"protocol": {"const": "tcp"}}},
         "then": {"required": ["cluster"], "not": {"required": ["routes"]}},

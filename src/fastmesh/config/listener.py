@@ -22,6 +22,7 @@ from fastmesh.config.fields import (
 )
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.network import parse_network
+from fastmesh.config.rate_limit import MAX_ON_WAY, RateLimit
 from fastmesh.config.route import Route
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration, parse_size
@@ -128,6 +129,10 @@ class Listener(Section):
                     "`filters`, or filters in place. With `protocol: tcp`, only such as have no other phases than "
                     "`on_connection` and `on_complete`.", max_length=MAX_CHAIN, examples=[["tenant"]])
     ] = []  # noqa: RUF012
+    rate_limits: Annotated[list[RateLimit], LIST, Field(
+        description="Limits of every request that comes in here, asked in order before anything else: names of "
+                    "`rate_limits`, or limits in place. At most 8, those of a route included.",
+        max_length=MAX_ON_WAY, examples=[["per-client"]])] = []  # noqa: RUF012
     backlog: Annotated[int, Count(1, 65_535), Field(
         description="Connections that the kernel keeps waiting to be accepted; the kernel's own limit "
                     "(`net.core.somaxconn`) applies too.")] = 4096

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from fastmesh.config.balance_checks import check_balancing
 from fastmesh.config.chains import check_filters
 from fastmesh.config.checks import check
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fields import Section, shown
+from fastmesh.config.limits import check_limits
 from fastmesh.config.listener import Listener
 from fastmesh.config.model import Config
 from fastmesh.config.report import problems_of
@@ -63,7 +65,9 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         config, wrong_values = _validate(tree, tree.value)
         problems += wrong_values
         problems += check(tree)
+        problems += check_balancing(tree)
         problems += check_filters(tree)
+        problems += check_limits(tree)
         if look is not None:
             looked = look(tree)
             problems += looked.problems

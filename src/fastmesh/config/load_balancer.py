@@ -10,16 +10,28 @@ from fastmesh.config.filter import Quarantine, read_use
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
-ALGORITHMS = ("round_robin", "random", "least_request")
+# Those that go by any weights, of a policy too. The others go by tables, which would have to be made anew with every
+# change of a weight, and with which keys would move.
+WEIGHING = ("round_robin", "random", "least_request", "peak_ewma", "failure_aware_ewma")
+ALGORITHMS = (*WEIGHING, "ring_hash", "maglev")
 _ALGORITHM = Choice(*ALGORITHMS)
 _SHORTEST, _LONGEST = "10ms", "1h"
 
 
 class _Plain:
-    """Stands for `use` where an algorithm is named alone: no text of a file is equal to it."""
+    """Stands for `use` and `pick_by` where an algorithm is named alone: no text of a file is equal to it."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.algorithm = algorithm
 
 
-_PLAIN = _Plain()
+class _PickBy(Choice):
+    """What picks for a policy; or the algorithm that is named alone, which may be any."""
+
+    __slots__ = ()
+
+    def read(self, value: object) -> str:
+        return value.algorithm if isinstance(value, _Plain) else super().read(value)
 
 
 def _use(value: object) -> str:
@@ -33,7 +45,7 @@ class BalancerQuarantine(Quarantine):
 
 class LoadBalancer(Section):
     """A policy in Python: a class, how it is run, and beside these keys the settings that the class declares. In place
-    of the mapping, the name of an algorithm: `round_robin`, `random` or `least_request`."""
+    of the mapping, the name of an algorithm."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -49,9 +61,10 @@ class LoadBalancer(Section):
     use: Annotated[str, Parsed(_use, "text", {"type": "string", "minLength": 1, "maxLength": 1024}), Field(
         description="The class, as `use` of a filter: it inherits from `fastmesh.LoadBalancer`.",
         examples=["least-latency"])]
-    pick_by: Annotated[str, _ALGORITHM, Field(
+    pick_by: Annotated[str, _PickBy(*WEIGHING), Field(
         description="What picks by the weights that the policy gives, and where it gives none: `round_robin` keeps to "
-                    "them exactly, `random` on the average, `least_request` weighs them against requests in flight.")
+                    "them exactly, `random` on the average, `least_request` weighs them against requests in flight, "
+                    "`peak_ewma` and `failure_aware_ewma` against those and response times.")
     ] = "round_robin"
     interval: Annotated[Annotated[int, Duration(_SHORTEST, _LONGEST)] | None, Field(
         description="How often it is asked for weights. What the class says when left out, else 1s.", examples=["1s"])
@@ -72,7 +85,8 @@ class LoadBalancer(Section):
     @classmethod
     def _accept_name(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return {"use": _PLAIN, "pick_by": _ALGORITHM.read(value)}
+            named = _Plain(_ALGORITHM.read(value))
+            return {"use": named, "pick_by": named}
         if not isinstance(value, (dict, LoadBalancer)):
             raise WrongValue(shown(value), f"{_ALGORITHM.allowed}, or a mapping with use and its settings")
         return value

@@ -47,6 +47,8 @@ class LogField(IntEnum):
     USER_AGENT = 25
     LABEL = 26
     LABELS = 27
+    RATE_LIMITED_BY = 28
+    CLIENT = 29
 
 
 class LogOp(NamedTuple):
@@ -72,10 +74,13 @@ OPERATORS: dict[str, tuple[LogField, str]] = {
     "ROUTE_NAME": (LogField.ROUTE_NAME, "Name of the route."),
     "LISTENER": (LogField.LISTENER, "Name of the listener."),
     "DOWNSTREAM_REMOTE_ADDRESS": (LogField.DOWNSTREAM_REMOTE_ADDRESS, "Address and port of the client."),
+    "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": (LogField.CLIENT, "Address of the client."),
     "REQUEST_ID": (LogField.REQUEST_ID, "The `x-request-id` of the request."),
     "CONNECTION_ID": (LogField.CONNECTION_ID, "Number of the client's connection."),
     "UPSTREAM_REQUEST_ATTEMPT_COUNT": (LogField.ATTEMPTS, "How often the request was sent, or tried to be."),
     "PROXY_TIME": (LogField.PROXY_TIME, "Microseconds spent in the proxy itself."),
+    "RATE_LIMITED_BY": (LogField.RATE_LIMITED_BY, "Rate limits that refused the request, `name`, or would have in "
+                                                  "their dry run, `name=dry_run`; with commas between them."),
     "LABELS": (LogField.LABELS, "What filters have set in `request.labels`: an object in JSON, `a=b,c=d` in text."),
 }
 
@@ -210,7 +215,7 @@ def _operator(match: "re.Match[str]", text: str, quote: int) -> LogOp:
 
 def _header(whole: str, operator: str, argument: str | None, quote: int) -> LogOp:
     names = (argument or "").lower().split("?")
-    # Paths are never rewritten, so the original path is the path: Envoy's usual pair means just that.
+    # The log has the path that was asked for, which Envoy calls the original one: its usual pair means just that.
     if len(names) == 2 and names[0] == "x-envoy-original-path":
         names = names[1:]
     if len(names) > 1:

@@ -12,6 +12,7 @@ from fastmesh.config.filter import MAX_FILTERS, FilterUse
 from fastmesh.config.filter_host import FilterHost
 from fastmesh.config.listener import Listener
 from fastmesh.config.node import Node
+from fastmesh.config.rate_limit import MAX_LIMITS, RateLimit
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
@@ -72,3 +73,7 @@ class Config(Section):
     filters: Annotated[list[FilterUse], Field(
         description="Filters that listeners, routes and clusters refer to by name.", max_length=MAX_FILTERS,
         examples=[[{"name": "tenant", "use": "my_package.tenants:RequireTenant"}]])] = []  # noqa: RUF012
+    rate_limits: Annotated[list[RateLimit], Field(
+        description="Rate limits that listeners and routes refer to by name; all who refer to one share its buckets.",
+        max_length=MAX_LIMITS, examples=[[{"name": "per-client", "rate": "100/s", "key": ["client_address"]}]])
+    ] = []  # noqa: RUF012

@@ -21,5 +21,10 @@ class Node(Section):
     workload: Annotated[Label, Field(
         description="Name of the deployment or unit that runs the service; the service's name when left out.",
         examples=["shop-v1"])] = ""
+    zone: Annotated[Label, Field(
+        description="The zone that this proxy is in, for `prefer_zone` of clusters.", examples=["eu-1a"])] = ""
+    instance: Annotated[Label, Field(
+        description="Name of this instance of the workload, unlike that of all others: `subset` of clusters follows "
+                    "from it. The name of the machine when left out.", examples=["shop-v1-5d9f"])] = ""
     cluster: Annotated[Label, Field(
         description="Name of the cluster of machines, where there are several.")] = ""

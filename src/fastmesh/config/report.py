@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fastmesh.config.describe import path_of, places, sections_of
+from fastmesh.config.describe import is_mapping, path_of, places, sections_of
 from fastmesh.config.fields import Section, shown
 from fastmesh.config.model import Config
 from fastmesh.config.yaml_tree import MapMark, Tree, Value
@@ -190,14 +190,26 @@ def _homes() -> dict[str, list[str]]:
 
 def _inner(here: Any, step: int | str) -> Any:
     """One step into the models; None where they end."""
+    if isinstance(here, _ByName):
+        return here.section
     if isinstance(here, tuple):     # a list of sections, or one of another kind
         here = next(section for section, is_list in here if is_list == isinstance(step, int))
     if isinstance(step, int):
         return here
     if isinstance(here, type) and issubclass(here, Section) and step in here.model_fields:
-        found = sections_of(here.model_fields[step].annotation)
+        annotation = here.model_fields[step].annotation
+        found = sections_of(annotation)
+        if found and is_mapping(annotation):
+            return _ByName(found[0][0])
         return tuple(found) if len(found) > 1 else found[0][0] if found else here.model_fields[step]
     return None
+
+
+class _ByName:
+    """A mapping whose keys are names; each leads to a section."""
+
+    def __init__(self, section: type[Section]) -> None:
+        self.section = section
 
 
 def _listed(keys: list[str]) -> str:

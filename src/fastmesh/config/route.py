@@ -6,9 +6,16 @@ from pydantic import Field
 
 from fastmesh.config.fields import LIST, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
+from fastmesh.config.header_edit import RequestEdit, ResponseEdit
 from fastmesh.config.match import Match
+from fastmesh.config.rate_limit import MAX_ON_WAY, RateLimit
+from fastmesh.config.redirect import Redirect
+from fastmesh.config.rewrite import Rewrite
+from fastmesh.config.split import Sticky
 
 MAX_BODY = 65_536
+MAX_SPLIT = 64
+MAX_WEIGHT = 1_000_000
 
 
 class Response(Section):
@@ -22,19 +29,44 @@ class Response(Section):
 
 
 class Route(Section):
-    """Requests that match go to a cluster, or get a fixed answer. The first route that matches wins."""
+    """Requests that match go to a cluster, or get an answer here. The first route that matches wins."""
 
     name: Annotated[Name | None, Field(
         description="Name of the route in access logs; `route-N` by its place in the list when left out.")] = None
     match: Annotated[Match, OR_DEFAULT, Field(
         description="Which requests this route takes.", examples=[{"prefix": "/"}])]
     cluster: Annotated[Name | None, Field(
-        description="Name of the cluster that answers. Either this or `response`.", examples=["app"])] = None
+        description="Name of the cluster that answers. Either this, `clusters`, `response` or `redirect`.",
+        examples=["app"])] = None
+    clusters: Annotated[dict[Name, Annotated[int, Count(0, MAX_WEIGHT)]] | None, Field(
+        description="Names of several clusters, each with its share relative to the others, decided for each request: "
+                    "`{app: 90, app-next: 10}`. One with 0 gets none.", max_length=MAX_SPLIT,
+        examples=[{"app": 90, "app-next": 10}])] = None
+    sticky: Annotated[Sticky | None, Field(
+        description="With `clusters`: what decides in place of chance.", examples=[{"cookie": "session"}])] = None
     response: Annotated[Response | None, Field(
-        description="A fixed answer. Either this or `cluster`.", examples=[{"status": 403}])] = None
+        description="A fixed answer.", examples=[{"status": 403}])] = None
+    redirect: Annotated[Redirect | None, Field(
+        description="An answer that sends the client elsewhere.", examples=[{"scheme": "https"}])] = None
+    rewrite: Annotated[Rewrite | None, Field(
+        description="Another path or host for the cluster.", examples=[{"prefix": "/v2"}])] = None
+    request_headers: Annotated[RequestEdit | None, Field(
+        description="Headers that are set, added or removed on the way to the cluster.",
+        examples=[{"remove": ["x-debug"]}])] = None
+    response_headers: Annotated[ResponseEdit | None, Field(
+        description="Headers that are set, added or removed on the way back.",
+        examples=[{"remove": ["server"]}])] = None
     timeout: Annotated[Annotated[int, Duration()] | None, Field(
         description="From the whole request received to the whole answer sent; then 504. 0 is no limit. The "
                     "listener's `timeouts.request` when left out.", examples=["15s"])] = None
     filters: Annotated[list[FilterUse], LIST, Field(
         description="Filters of the requests that this route takes, in order, between those of the listener and those "
                     "of the cluster.", max_length=MAX_CHAIN, examples=[["tenant"]])] = []  # noqa: RUF012
+    rate_limits: Annotated[list[RateLimit], LIST, Field(
+        description="Limits of the requests that this route takes, asked in order behind the filters of the listener "
+                    "and before those of the route: names of `rate_limits`, or limits in place.",
+        max_length=MAX_ON_WAY, examples=[["per-client"]])] = []  # noqa: RUF012
+
+    def leads_to(self) -> list[str]:
+        """The names of all its clusters."""
+        return [self.cluster] if self.cluster is not None else list(self.clusters or ())

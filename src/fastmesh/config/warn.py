@@ -4,13 +4,18 @@ from collections.abc import Iterator
 
 from fastmesh.config.access_log import AccessLog
 from fastmesh.config.address import Address
+from fastmesh.config.automaton import Automaton
 from fastmesh.config.checks import Finder
+from fastmesh.config.fields import SHARE_ALL
 from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import absent_operators
 from fastmesh.config.match import Match
 from fastmesh.config.model import Config
+from fastmesh.config.path_rule import path_rule
+from fastmesh.config.regex import compile_regex
 from fastmesh.config.report import raw_at
 from fastmesh.config.route import Route
+from fastmesh.config.template import compile_template
 from fastmesh.config.yaml_tree import Tree
 from fastmesh.errors import Problem
 
@@ -29,6 +34,7 @@ def warnings_of(config: Config, tree: Tree) -> list[Problem]:
     _overlaps(find, config)
     _unused(find, config)
     _unused_filters(find, config)
+    _unused_limits(find, config)
     _endpoints(find, config)
     for i, listener in enumerate(config.listeners):
         for j, route in enumerate(listener.routes):
@@ -56,7 +62,7 @@ def _overlaps(find: Finder, config: Config) -> None:
 
 def _unused(find: Finder, config: Config) -> None:
     used = {listener.cluster for listener in config.listeners}
-    used |= {route.cluster for listener in config.listeners for route in listener.routes}
+    used |= {name for listener in config.listeners for route in listener.routes for name in route.leads_to()}
     for i, cluster in enumerate(config.clusters):
         if cluster.name not in used:
             _warn(find, ("clusters", i, "name"), f"no route leads to the cluster '{cluster.name}'")
@@ -78,6 +84,14 @@ def _unused_filters(find: Finder, config: Config) -> None:
                   "they see requests; name filters with on_connection at the listener")
 
 
+def _unused_limits(find: Finder, config: Config) -> None:
+    used = {limit.name for listener in config.listeners
+            for limit in (*listener.rate_limits, *(limit for route in listener.routes for limit in route.rate_limits))}
+    for i, limit in enumerate(config.rate_limits):
+        if limit.name not in used:
+            _warn(find, ("rate_limits", i, "name"), f"nothing refers to the rate limit '{limit.name}'")
+
+
 def _endpoints(find: Finder, config: Config) -> None:
     places = {cluster.name: i for i, cluster in enumerate(config.clusters)}
     for i, cluster in enumerate(config.clusters):
@@ -87,7 +101,8 @@ def _endpoints(find: Finder, config: Config) -> None:
     if sum(len(cluster.listed) for cluster in config.clusters) > _ROWS:
         _warn(find, ("clusters",), f"there are more than {_ROWS:,} endpoints: those beyond share one row of statistics")
     for listener in config.listeners:
-        leads = {listener.cluster} if listener.cluster else {route.cluster for route in listener.routes}
+        leads = {listener.cluster} if listener.cluster else {
+            name for route in listener.routes for name in route.leads_to()}
         for name in leads:
             cluster_at = places.get(name) if name else None
             if cluster_at is None:
@@ -107,7 +122,8 @@ def _reaches(endpoint: Address, listener: Address) -> bool:
 
 def _spelling(find: Finder, path: tuple[int | str, ...], route: Route, tree: Tree) -> None:
     """What the file says otherwise than it will be compared."""
-    for key, value in (("prefix", route.match.prefix), ("path", route.match.path)):
+    for key, value in (("prefix", route.match.prefix), ("path", route.match.path),
+                       ("starts_with", route.match.starts_with)):
         written = raw_at(tree.value, (*path, "match", key))
         if value is not None and isinstance(written, str) and written != value:
             _warn(find, (*path, "match", key), f"the {key} {written!r} is compared in its normal form, {value!r}",
@@ -135,16 +151,18 @@ def _absent(find: Finder, log: AccessLog) -> None:
 
 # --- routes that no request reaches -------------------------------------------
 
-# Earlier routes by kind of path, path, and host; None is every host.
+# Earlier routes by kind of path, path, and host; None is every host. What is no path or prefix is compared as text.
 _Index = dict[tuple[str, str, str | None], list[int]]
 
 
 def _unreachable(find: Finder, at: int, listener: Listener) -> None:
-    """Only whether one earlier route takes everything; several that do so together are not found out."""
+    """Only whether one earlier route takes everything; several that do so together are not found out, nor is it decided
+    between two patterns that differ."""
     index: _Index = {}
+    lengths: set[int] = set()       # of what paths start with
     compared = 0
     for j, route in enumerate(listener.routes):
-        for i in _candidates(index, route.match):
+        for i in _candidates(index, lengths, route.match):
             compared += 1
             if compared > _MAX_COMPARED:
                 return
@@ -154,15 +172,24 @@ def _unreachable(find: Finder, at: int, listener: Listener) -> None:
                       f"{find.line(first)} takes all that match it", "move it up, or remove it")
                 break
         kind, text = _path(route.match)
+        if kind == "starts_with":
+            lengths.add(len(text))
         for host in _hosts(route.match) or (None,):
             index.setdefault((kind, text, host), []).append(j)
+            if kind in ("regex", "template"):
+                index.setdefault(("pattern", "", host), []).append(j)
 
 
-def _candidates(index: _Index, match: Match) -> Iterator[int]:
+def _candidates(index: _Index, lengths: set[int], match: Match) -> Iterator[int]:
     """The earlier routes whose path, and one host of them, fit: so that rules by host need no search."""
     kind, text = _path(match)
-    ways = [("path", text)] if kind == "path" else []
-    ways += [("prefix", prefix) for prefix in _prefixes(text)]
+    ways = [] if kind == "prefix" else [(kind, text)]
+    ways += [("pattern", "")] if kind in ("path", "prefix", "starts_with") else []
+    ways += [("prefix", prefix) for prefix in _prefixes(_beginning(match))]
+    begun = _literal(match)
+    # "/" as a prefix takes "*" too.
+    if (kind, begun) != ("prefix", "/"):
+        ways += [("starts_with", begun[:length]) for length in lengths if length <= len(begun)]
     hosts: list[str | None] = [None]
     if names := _hosts(match):
         hosts += _wider(names[0])
@@ -178,6 +205,13 @@ def _hosts(match: Match) -> list[str]:
 def _wider(host: str) -> Iterator[str]:
     """The hosts of a rule that take everything that `host` stands for."""
     yield host
+    at = host.find(".")
+    while not host.startswith("*") and 0 <= at < len(host) - 1:
+        if host[at:] != ".*":
+            yield host[:at] + ".*"
+        at = host.find(".", at + 1)
+    if host.endswith(".*"):
+        return
     at = host.find(".", 2 if host.startswith("*.") else 0)
     while at >= 0:
         yield "*" + host[at:]
@@ -197,15 +231,59 @@ def _prefixes(text: str) -> Iterator[str]:
 
 
 def _covers(wide: Match, narrow: Match) -> bool:
-    """Path and one host are known to fit. Whatever `narrow` matches, `wide` matches."""
+    """Path, apart from a pattern, and one host are known to fit. Whatever `narrow` matches, `wide` matches."""
+    pattern = path_rule(wide).automaton
+    if pattern is not None and _path(wide) != _path(narrow) and not _takes_all(pattern, *_path(narrow)):
+        return False
     if hosts := set(_hosts(wide)):
         names = _hosts(narrow)
         if not names or any(hosts.isdisjoint(_wider(name)) for name in names):
             return False
     if wide.methods and not (narrow.methods and set(narrow.methods) <= set(wide.methods)):
         return False
-    return all(narrow.headers.get(name) == value for name, value in wide.headers.items())
+    if wide.sources and wide.sources != narrow.sources:
+        return False
+    if wide.share < SHARE_ALL:
+        return False
+    return all(of_narrow.get(name) == value
+               for of_wide, of_narrow in ((wide.headers, narrow.headers), (wide.query, narrow.query),
+                                          (wide.cookies, narrow.cookies))
+               for name, value in of_wide.items())
+
+
+def _takes_all(pattern: Automaton, kind: str, text: str) -> bool:
+    """All paths of that kind."""
+    begun = text.encode()
+    if kind == "path":
+        return pattern.matches(begun)
+    if kind == "prefix" and not text.endswith("/"):
+        return pattern.matches(begun) and pattern.takes_all_behind(begun + b"/")
+    return kind in ("prefix", "starts_with") and pattern.takes_all_behind(begun) and (
+        (kind, text) != ("prefix", "/") or pattern.matches(b"*"))
 
 
 def _path(match: Match) -> tuple[str, str]:
-    return ("path", match.path) if match.path is not None else ("prefix", match.prefix or "/")
+    for kind in ("path", "starts_with", "regex", "template"):
+        if (text := getattr(match, kind)) is not None:
+            return kind, text
+    if match.grpc is not None:
+        return "grpc", f"{match.grpc.service or '*'}/{match.grpc.method or '*'}"
+    return "prefix", match.prefix or "/"
+
+
+def _literal(match: Match) -> str:
+    """What all paths begin with that it takes."""
+    if match.regex is not None:
+        return compile_regex(match.regex).literal.decode()
+    if match.template is not None:
+        return compile_template(match.template).literal.decode()
+    return path_rule(match).literal.decode()
+
+
+def _beginning(match: Match) -> str:
+    """The same, up to where segments part."""
+    begun = _literal(match)
+    pattern = path_rule(match).automaton
+    if _path(match)[0] in ("path", "prefix", "grpc") or (pattern and pattern.only_behind(begun.encode(), ord("/"))):
+        return begun
+    return begun[:begun.rfind("/") + 1] or "/"

@@ -88,6 +88,7 @@ class Snapshot:
     files: tuple[str, ...] = ()     # that classes come from
     discovery_size: int = 0     # of what stands behind the filters: policies, for their host
     discoveries: tuple[DiscoverySpec, ...] = ()
+    limit_names: dict[int, str] = field(default_factory=dict)
 
     def clusters(self) -> list[dict[str, Any]]:
         """`[{id, name, lb, endpoints: [{row, address, weight}]}]`."""
@@ -137,6 +138,7 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
         files=tuple(answer["files"]),
         discovery_size=len(discovery),
         discoveries=tuple(DiscoverySpec(**spec) for spec in answer["discoveries"]),
+        limit_names=answer["names"]["rate_limits"],
     )
 
 

@@ -442,6 +442,7 @@ class Supervisor:
                                       "direction": spec.direction, **shelf.listener(spec.id)}
                           for spec in (live.listeners if live else ())},
             "clusters": {name: shelf.cluster(row) for row, name in (live.cluster_names if live else {}).items()},
+            "rate_limits": {name: shelf.limit(row) for row, name in (live.limit_names if live else {}).items()},
             "worker_restarts": self.ground.restarts, "worker_hangs": self.ground.hangs,
             "filter_host_restarts": self.ground.host_restarts,
             "discovery": {cluster: finding.to_dict()
@@ -460,6 +461,7 @@ class Supervisor:
             names=self.ground.names,
             listeners=live.listener_names if live else {}, clusters=live.cluster_names if live else {},
             filters=live.filter_names if live else {},
+            rate_limits=live.limit_names if live else {},
             addresses={spec.id: spec.address["text"] for spec in specs},
             control={
                 "start_time": self.started_at, "snapshot_version": live.version if live else 0,

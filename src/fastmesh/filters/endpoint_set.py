@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from fastmesh.config.address import Address, parse_address
-from fastmesh.config.cluster import MAX_ENDPOINTS, MAX_WEIGHT
+from fastmesh.config.balancing import MAX_ENDPOINTS
+from fastmesh.config.cluster import MAX_WEIGHT
 from fastmesh.config.fields import shown
 from fastmesh.errors import WrongValue
 

@@ -101,6 +101,23 @@ PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
 UPSTREAM_TIME = Family("fastmesh_upstream_time_seconds", "histogram",
                        "Time a request waited for its endpoint, to the answer's first byte.", _CLUSTER)
 
+_LIMIT = ("limit",)
+
+
+def _limit(name: str, text: str) -> Family:
+    return Family(f"fastmesh_rate_limit_{name}_total", "counter", text, _LIMIT)
+
+
+# counter.LIMIT_COLUMNS.
+LIMITS = {
+    "checked": _limit("checked", "Requests that the rate limit has counted."),
+    "limited": _limit("limited", "Requests that it has refused."),
+    "would": _limit("dry_run_limited", "Requests that it would have refused, but for its dry run."),
+    "evicted": _limit("keys_evicted", "Keys that left because there were as many as `keys` allows."),
+    "odd_keys": _limit("odd_keys", "Requests whose key can be read in several ways or is too long: they share one "
+                                   "bucket."),
+}
+
 _FILTER = ("filter",)
 _PHASE = ("filter", "phase")
 
@@ -148,7 +165,8 @@ _GLOBAL_HELP = {
     "local_answers": "Refusals and failures that the proxy answered itself; fixed responses of routes apart.",
     "bad_request": "Requests refused with 400: malformed or ambiguous.",
     "uri_too_long": "Requests refused with 414: longer than limits.request_line.",
-    "head_too_large": "Requests refused with 431: larger than limits.head.",
+    "head_too_large": "Requests refused with 431: larger than limits.head, or than a head may be with what the "
+                      "route adds.",
     "too_many_fields": "Requests refused with 431: more fields than limits.header_count.",
     "bad_version": "Requests refused with 505.",
     "header_timeout": "Requests refused with 408: slower than timeouts.header.",
@@ -173,7 +191,8 @@ _GLOBAL_HELP = {
                             "the cluster's idle_timeout.",
     "downstream_reset": "Requests whose client left before the answer was complete.",
     "ambiguous_path": "Requests refused with 400: readings of their path lead to different routes.",
-    "ambiguous_field": "Requests refused with 400: a field or method that a route asks for may be read in two ways.",
+    "ambiguous_field": "Requests refused with 400: a field, parameter, cookie or method that a route asks for may be "
+                       "read in two ways.",
     "upgrades": "Connections that became WebSockets or another protocol.",
     "tcp_idle_closed": "TCP connections closed after timeouts.tcp_idle.",
     "read_paused": "Times a sender was made to wait because the other side was slower.",
@@ -263,6 +282,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, PROXY_TIME, UPSTREAM_TIME)),
+    ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",
      "Load balancers in Python count as filters, with the phases `weights` and `pick`. Seconds are those of the "
      "worker's own thread. Phases that were never called have no row. What a filter counts "

@@ -62,6 +62,7 @@ class Scene:
     uptime: float = 0.0
     filters: dict[int, str] = field(default_factory=dict)       # row → name, of those there are now
     discoveries: list[DiscoveryFigures] = field(default_factory=list)
+    rate_limits: dict[int, str] = field(default_factory=dict)   # likewise
 
 
 Label = tuple[str, str]
@@ -96,6 +97,7 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _istio(scene)
     yield from _listeners(scene)
     yield from _clusters(scene)
+    yield from _limits(scene)
     yield from _filters(scene)
     yield from _filter_metrics(scene)
     yield from _discoveries(scene)
@@ -246,6 +248,16 @@ def _clusters(scene: Scene) -> Iterator[str]:
     yield from _histogram(families.UPSTREAM_TIME, seconds, times["wait"])
     yield from _simple(families.ENVOY["cluster_active"], active)
     yield from _simple(families.ENVOY["cluster_requests"], requests)
+
+
+def _limits(scene: Scene) -> Iterator[str]:
+    columns: dict[str, Values] = {column: [] for column in families.LIMITS}
+    for row, name in sorted(scene.rate_limits.items()):
+        found = scene.stats.limit(row)
+        for column, values in columns.items():
+            values.append((labels_text(("limit",), (name,)), found[column]))
+    for column, values in columns.items():
+        yield from _simple(families.LIMITS[column], values)
 
 
 def _filters(scene: Scene) -> Iterator[str]:

@@ -25,6 +25,7 @@ from fastmesh._core.mem.counter import (
     GAUGES,
     GLOBALS,
     LAYOUT,
+    LIMIT_COLUMNS,
     LISTENER_COLUMNS,
     METRIC_KINDS,
     TIME_US_BOUNDS,
@@ -222,6 +223,11 @@ class StatsFile:
                 found[FILTER_COLUMNS_AT + FILTER_COLUMNS.index(name)] = 0
         return found
 
+    def limit(self, row: int) -> list[int]:
+        """The columns of one rate limit, in the order of LIMIT_COLUMNS."""
+        row = min(row, LAYOUT["limit_rows"] - 1)
+        return self.words(LAYOUT["limits"] + row * LAYOUT["limit_stride"], len(LIMIT_COLUMNS))
+
     def filter_now(self) -> tuple[int, int]:
         """Row of the filter that runs, and since when in ns of CLOCK_MONOTONIC; (-1, 0) when none does."""
         if not self.is_taken:
@@ -302,8 +308,8 @@ class StatsShelf:
         return file
 
     def forget_rows(self, rows: dict[str, list[int]]) -> None:
-        """`{"listeners": […], "clusters": […], "endpoints": […], "filters": […]}`: rows that get another owner begin
-        at zero."""
+        """`{"listeners": […], "clusters": […], "endpoints": […], "filters": […], "limits": […]}`: rows that get another
+        owner begin at zero."""
         for kind, numbers in rows.items():
             for row in numbers:
                 for file in self.files:
@@ -329,6 +335,9 @@ class StatsShelf:
         found["ewma_ns"] = sum(known) // len(known) if known else 0
         found["avoid_until_ns"] = max((row[avoid] for row in rows), default=0)
         return found
+
+    def limit(self, row: int) -> dict[str, int]:
+        return dict(zip(LIMIT_COLUMNS, _sum(f.limit(row) for f in self.files), strict=False))
 
     def times(self, cluster_row: int, which: str) -> Times:
         total = Times(0, 0, [0] * TIME_BUCKETS)

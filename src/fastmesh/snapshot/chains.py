@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from fastmesh.config.filter import SHARE_ALL, FilterUse
+from fastmesh.config.fields import SHARE_ALL
+from fastmesh.config.filter import FilterUse
 from fastmesh.config.load_balancer import LoadBalancer
+from fastmesh.config.match import Match
 from fastmesh.config.model import Config
 from fastmesh.config.report import Path
 from fastmesh.snapshot import wire
+from fastmesh.snapshot.conditions import Patterns, conditions
 from fastmesh.snapshot.registry import Registry
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class Chains:
 
     def __init__(self, config: Config, found: Inspected | None, registry: Registry) -> None:
         """Gives each slot its number. Raises ValueError when the configuration has filters that nobody looked at."""
+        self.patterns = Patterns()              # of the whole snapshot
         self.rules: list[list[Any]] = []
         self.chains: list[list[int]] = []
         self.slots: list[dict[str, Any]] = []
@@ -83,7 +87,8 @@ class Chains:
                 self.rules.append([None, SHARE_ALL])
                 self.slots.append(self._balancer_slot(rows[name], name, one, self._at(path)))
             else:
-                self.rules.append([_match(one), SHARE_ALL if one.match is None else one.match.share])
+                self.rules.append([match_record(one.match, self.patterns),
+                                   SHARE_ALL if one.match is None else one.match.share])
                 self.slots.append(self._slot(rows[name], name, one, self._at(path)))
 
     def of(self, *path: int | str) -> int:
@@ -190,12 +195,12 @@ def _own_name(cls: str, owner: str, taken: set[str | None]) -> str:
     return name
 
 
-def _match(use: FilterUse) -> list[Any] | None:
-    """A route that leads nowhere; None when every request matches."""
-    match = use.match
-    if match is None or (match.path is None and match.prefix in (None, "/") and not match.hosts and not match.methods
-                         and not match.headers):
+def match_record(match: Match | None, patterns: Patterns) -> list[Any] | None:
+    """A route that leads nowhere; None when every request matches. Its share is the rule's."""
+    if match is None:
         return None
-    kind, path = ("exact", match.path) if match.path is not None else ("prefix", match.prefix or "/")
-    return ["", wire.PATH_KINDS[kind], path.encode(), match.hosts, match.methods,
-            [[name, value] for name, value in match.headers.items()], -1, 200, b"", "", 0, wire.NO_CHAIN]
+    match = match.model_copy(update={"share": SHARE_ALL})
+    found = conditions(match, patterns)
+    if not (match.path or found.path != b"/" or found.hosts or found.methods or found.headers or found.further):
+        return None
+    return ["", *found[:5], -1, 200, b"", "", 0, found.further, None, None, wire.NO_CHAIN]

@@ -1,22 +1,27 @@
 """From a checked configuration to a snapshot, and to what the control process keeps beside it."""
 
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgpack
 
 from fastmesh.config.access_log import AccessLog
 from fastmesh.config.address import Address
-from fastmesh.config.cluster import Cluster
+from fastmesh.config.cluster import Cluster, Endpoint
 from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import compile_json, compile_template
 from fastmesh.config.model import Config
-from fastmesh.config.network import Network
+from fastmesh.config.node import Node
 from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
+from fastmesh.snapshot.acts import acts
+from fastmesh.snapshot.balancing import balancing_record
 from fastmesh.snapshot.chains import Chains
+from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.discoveries import Discoveries
+from fastmesh.snapshot.limits import rate_limits
+from fastmesh.snapshot.members import members
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 
@@ -49,12 +54,15 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     numbers = assign(config, registry, found)
     if chains is None:
         chains = Chains(config, None, registry)
+    limits = rate_limits(config, registry, chains.patterns)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
-        [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots))],
+        [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0])),
+         chains.patterns.written],
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
-        [_cluster(i, cluster, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
+        [_cluster(i, cluster, config.node, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
+        limits,
     ]
     return msgpack.packb(snapshot), registry
 
@@ -64,18 +72,21 @@ def assign(config: Config, registry: Registry, found: Found) -> Numbered:
     return Numbered(
         registry.listeners.assign(listener.name for listener in config.listeners),
         registry.clusters.assign(cluster.name for cluster in config.clusters),
-        registry.endpoints.assign(endpoint_key(cluster.name, row[4])
-                                  for cluster in config.clusters for row in _endpoints(cluster, found)),
+        registry.endpoints.assign(endpoint_key(cluster.name, row[4]) for cluster in config.clusters
+                                  for level in _levels(cluster, config.node, found) for row in level),
         {cluster.name: i for i, cluster in enumerate(config.clusters)})
 
 
-def _endpoints(cluster: Cluster, found: Found) -> Iterator[list[Any]]:
-    """As the snapshot has them, without numbers."""
+def _levels(cluster: Cluster, node: Node, found: Found) -> list[list[list[Any]]]:
+    """The groups of its endpoints, as the snapshot has these, without numbers."""
     if cluster.discovery is not None:
-        yield from found.get(cluster.name, ())
-    for endpoint in cluster.listed:
-        address = endpoint.address
-        yield [address.family, address.port, address.packed, endpoint.weight, str(address)]
+        return [list(found.get(cluster.name, ()))]
+    return [[_endpoint(endpoint) for endpoint in level] for level in members(cluster, node)]
+
+
+def _endpoint(endpoint: Endpoint) -> list[Any]:
+    address = endpoint.address
+    return [address.family, address.port, address.packed, endpoint.weight, str(address)]
 
 
 def describe(config: Config, registry: Registry, open_files: int = 0, chains: Chains | None = None,
@@ -97,11 +108,12 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
             "id": clusters[cluster.name], "name": cluster.name,
             "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
             "endpoints": [{"row": rows[endpoint_key(cluster.name, text)], "address": text, "weight": weight}
-                          for _, _, _, weight, text in _endpoints(cluster, found)],
+                          for level in _levels(cluster, node, found) for _, _, _, weight, text in level],
         } for cluster in config.clusters],
         "names": {"listeners": {number: name for name, number in listeners.items()},
                   "clusters": {number: name for name, number in clusters.items()},
-                  "filters": chains.rows if chains is not None else {}},
+                  "filters": chains.rows if chains is not None else {},
+                  "rate_limits": {number: name for name, number in registry.limits.live.items()}},
         "filters": chains.blob() if chains is not None else b"",
         "isolated": chains.isolated() if chains is not None else None,
         "discovery": discoveries.blob() if discoveries is not None else b"",
@@ -151,10 +163,10 @@ def _address(address: Address) -> wire.AddressRecord:
             "path": address.host if is_path else "", "text": str(address)}
 
 
-def _log_ops(log: AccessLog | None, has_filters: bool) -> list[list[Any]] | None:
+def _log_ops(log: AccessLog | None, has_filters: bool, has_limits: bool) -> list[list[Any]] | None:
     if log is None:
         return None
-    ops = (compile_json(log.chosen_fields(has_filters)) if log.format == "json" else
+    ops = (compile_json(log.chosen_fields(has_filters, has_limits)) if log.format == "json" else
            compile_template(log.chosen_template()))
     return [[int(op.field), op.quote, op.text] for op in ops]
 
@@ -170,39 +182,52 @@ def _listener(index: int, listener: Listener, numbers: Numbered, chains: Chains)
          timeouts.keepalive_idle, timeouts.tcp_idle, timeouts.request, timeouts.linger,
          limits.requests_per_connection, limits.connections, limits.buffer,
          timeouts.stream_idle],
-        [_network(network) for network in listener.trusted_clients],
+        [network(client) for client in listener.trusted_clients],
         listener.via,
-        [_route(i, route, listener, numbers, chains.of("listeners", index, "routes", i))
+        [_route(i, route, listener, numbers, chains, chains.of("listeners", index, "routes", i))
          for i, route in enumerate(listener.routes)],
         chains.of("listeners", index),
         [listener.deadlines.read, listener.deadlines.send, listener.deadlines.header or ""],
     ]
 
 
-def _network(network: Network) -> list[Any]:
-    return [network.family, network.bits, network.packed.ljust(16, b"\0")]
-
-
-def _route(index: int, route: Route, listener: Listener, numbers: Numbered, chain: int) -> list[Any]:
-    match, response = route.match, route.response
-    kind, path = ("exact", match.path) if match.path is not None else ("prefix", match.prefix or "/")
+def _route(index: int, route: Route, listener: Listener, numbers: Numbered, chains: Chains, chain: int) -> list[Any]:
+    response = route.response
+    found = conditions(route.match, chains.patterns)
     body = b"" if response is None else response.body.encode()
     return [
-        route.name or f"route-{index}", wire.PATH_KINDS[kind], path.encode(), match.hosts, match.methods,
-        [[name, value] for name, value in match.headers.items()],
+        route.name or f"route-{index}", found.path_kind, found.path, found.hosts, found.methods, found.headers,
         -1 if route.cluster is None else numbers.indexes[route.cluster],
-        0 if response is None else response.status, body,
+        _status(route), body,
         response.content_type if response is not None and body else "",
-        listener.timeouts.request if route.timeout is None else route.timeout, chain,
+        listener.timeouts.request if route.timeout is None else route.timeout, found.further,
+        acts(route, chains.patterns), _split(route, numbers), chain,
     ]
 
 
-def _cluster(index: int, cluster: Cluster, numbers: Numbered, chains: Chains, found: Found) -> list[Any]:
+def _split(route: Route, numbers: Numbered) -> list[Any] | None:
+    if route.clusters is None:
+        return None
+    sticky = route.sticky
+    return [[[numbers.indexes[name], weight] for name, weight in route.clusters.items()],
+            sticky.header or "" if sticky else "", sticky.cookie or "" if sticky else ""]
+
+
+def _status(route: Route) -> int:
+    """0 when a cluster answers."""
+    answer = route.response or route.redirect
+    return 0 if answer is None else answer.status
+
+
+def _cluster(index: int, cluster: Cluster, node: Node, numbers: Numbered, chains: Chains,
+             found: Found) -> list[Any]:
     rows, name = numbers.endpoints, cluster.name
-    endpoints = [[rows[endpoint_key(name, row[4])], *row] for row in _endpoints(cluster, found)]
+    levels = _levels(cluster, node, found)
+    endpoints = [[rows[endpoint_key(name, row[4])], *row] for level in levels for row in level]
     return [
         numbers.clusters[name], name, wire.LOAD_BALANCERS[cluster.load_balancer.pick_by], cluster.connect_timeout,
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
         cluster.pending_timeout, endpoints, chains.of("clusters", index), chains.balancer(index),
+        balancing_record(cluster, [len(level) for level in levels]),
     ]

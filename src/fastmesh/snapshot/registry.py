@@ -9,7 +9,7 @@ new owner. What does not fit at all shares the last row.
 from collections.abc import Iterable
 from typing import Any
 
-from fastmesh.snapshot.wire import CLUSTER_ROWS, ENDPOINT_ROWS, FILTER_ROWS, LISTENER_ROWS
+from fastmesh.snapshot.wire import CLUSTER_ROWS, ENDPOINT_ROWS, FILTER_ROWS, LIMIT_ROWS, LISTENER_ROWS
 
 
 class Numbers:
@@ -85,6 +85,7 @@ class Registry:
         self.endpoints = Numbers(ENDPOINT_ROWS)
         # No row is for what does not fit: a configuration has at most FILTER_ROWS filters.
         self.filters = Numbers(FILTER_ROWS + 1)
+        self.limits = Numbers(LIMIT_ROWS + 1)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any] | None) -> "Registry":
@@ -110,7 +111,7 @@ class Registry:
 
     def _kinds(self) -> dict[str, Numbers]:
         return {"listeners": self.listeners, "clusters": self.clusters, "endpoints": self.endpoints,
-                "filters": self.filters}
+                "filters": self.filters, "limits": self.limits}
 
 
 def endpoint_key(cluster: str, endpoint: str) -> str:

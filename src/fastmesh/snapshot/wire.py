@@ -5,25 +5,51 @@ Text is msgpack str or bin, durations are whole nanoseconds (0 = none, unless no
 clusters are places in the snapshot's list of clusters, -1 for none. A change of any place is a new
 FORMAT.
 
-    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters]
-    settings  = [max_connections (0 = no limit), log_ops or nil]
+    snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits]
+    settings  = [max_connections (0 = no limit), log_ops or nil, patterns]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
                  deadlines]
+    pattern   = [classes, flags, table]         256 bytes; a byte for each state; two for each step, little-endian
     limits    = [head_bytes, line_bytes, fields, header_timeout, body_timeout, idle_timeout, tcp_idle,
                  request_timeout, linger, max_requests_per_connection, max_connections, buffer_bytes, stream_idle]
     deadlines = [read, send, header]            header: a further name, or ""
     trusted   = [[family, bits, 16 bytes], …]   IPv4 in the first four bytes
-    route     = [name, path_kind, path, hosts, methods, [[header, value], …], cluster, status, body,
-                 content_type, timeout, chain]
+    route     = [name, path_kind, path, hosts, methods, headers, cluster, status, body, content_type, timeout,
+                 further, acts, split, chain]
+    headers   = [value, …]
+    value     = [name, text, kind, invert, low, high]   low: the smallest number, or the place of a pattern
+    further   = nil, or [pattern, query, cookies, sources, share]   pattern: a place or -1; query and cookies as
+                 headers, sources as trusted, share in millionths
+    acts      = nil, or [redirect, host, change, request_edits, response_edits]   host: empty, or another one
+    redirect  = nil, or [status, scheme, host, port, change, strip_query]   empty and 0: as it was asked for
+    change    = [kind, text, cut, parts, pieces]   the path: 0 stays, 1 is the text, 2 has the text for its first `cut`
+                 bytes, 3 is made of pieces: [part, text], part -1 for a text
+    parts     = [[pattern, rest], …]   places of patterns: of a part, and of it with all that follows, from the end
+    edits     = [[op, name, pieces], …]         op: 0 remove, 1 set, 2 add
+    pieces    = [[field, text], …]              as in log_op
+    split     = nil, or [[[cluster, weight], …], header, cookie]   with cluster -1 and status 0; one name at most
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
-                 endpoints, chain, balancer]
+                 endpoints, chain, balancer, balancing]
     endpoint  = [row, family, port, address, weight, text]
     balancer  = nil, or [slot, interval]        the policy that gives weights and picks, a place in the list of rules
+    balancing = nil, or [ewma, hash, slow_start, panic in millionths, levels, sticky]
+                                                each but panic is nil where the defaults hold
+    ewma      = [decay, initial, penalty, retry_after_max]
+    hash      = [[[kind, name, is_made, ttl in seconds, path], …], points, table_size, load_bound in percent]
+    slow_start = [window, aggression in thousandths, least in millionths]
+    levels    = [spill_below in millionths, [how many endpoints, …]]    endpoints stand in the order of their levels
+    sticky    = [1 = cookie, 2 = header; name, ttl in seconds, path, 16 bytes of secret]
     filters   = [rules, chains]
-    rule      = [match, share]                  match: nil, or a route with status 200; share in millionths
+    rule      = [match, share]                  match: nil, or a route with status 200, for its conditions alone
     chain     = [slot, …]                       places in the list of rules, in the order of the way in
+
+    rate_limits = [limits, uses]
+    limit     = [name, row, kind, token, burst, keys, key, match, share, status, dry_run, skips_missing, shown, policy,
+                 details, why]                  kind: of LIMIT_KINDS; token and burst: the time they take to come back
+    key       = [[source, name], …]             source: of KEY_SOURCES
+    use       = [listener, route, [limit, …]]   places; route -1: the listener's own, which come before its routes'
 
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are
@@ -43,14 +69,23 @@ CLUSTER_ENDPOINTS = 13
 NO_CHAIN = -1
 
 PROTOCOLS = {"http": 0, "tcp": 1}
-PATH_KINDS = {"prefix": 0, "exact": 1}
-LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2}
+PATH_KINDS = {"prefix": 0, "exact": 1, "starts": 2, "pattern": 3}
+KEY_SOURCES = {source: number for number, source in enumerate((
+    "client_address", "client_network", "method", "host", "path", "route", "header", "cookie", "query", "label"))}
+LIMIT_KINDS = {"local": 0}      # where a limit is counted: in the memory that workers share
+VALUE_KINDS = {"exact": 0, "prefix": 1, "suffix": 2, "contains": 3, "present": 4, "range": 5, "pattern": 6}
+LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2, "peak_ewma": 3, "failure_aware_ewma": 4,
+                  "ring_hash": 5, "maglev": 6}
+WEIGHING = tuple(LOAD_BALANCERS)[:5]    # those that go by any weights; the others by tables
+STICKY = {"cookie": 1, "header": 2}
+HASH_KEYS = {"header": 0, "cookie": 1, "query": 2, "source": 3}
 
 # Rows in the shared memory of a worker slot (mem/counter). The last of each stands for all that do not fit.
 LISTENER_ROWS = 1_024
 CLUSTER_ROWS = 16_384
 ENDPOINT_ROWS = 131_072
 FILTER_ROWS = 256           # each is one filter's: there are never more
+LIMIT_ROWS = 256            # likewise of rate limits
 
 
 class AddressRecord(TypedDict):
@@ -138,6 +173,7 @@ class NamesRecord(TypedDict):
     listeners: dict[int, str]
     clusters: dict[int, str]
     filters: dict[int, str]
+    rate_limits: dict[int, str]
 
 
 class CompileRequest(TypedDict):

@@ -24,12 +24,12 @@ from fastmesh.filters.mesh import Mesh
 from fastmesh.filters.metrics import Metrics
 from fastmesh.filters.phases import phases_of, questions_of
 from fastmesh.filters.reporter import Reporter
-from fastmesh.snapshot.wire import LOAD_BALANCERS
+from fastmesh.snapshot.wire import WEIGHING
 from fastmesh.testing.cuts import cut_answer, cuts, essence, same
 from fastmesh.testing.message import FieldsLike, Incomplete, body_of, pairs_of, read, request_line, write
 from fastmesh.testing.reply import LogLine, Reply, Report, Sent
 from fastmesh.testing.upstream import Answer, Asked, Cluster
-from fastmesh.testing.wiring import PLACES, SECOND, Match, Policy, Route, rule, snapshot
+from fastmesh.testing.wiring import PLACES, SECOND, Match, Policy, Route, Rules, snapshot
 from fastmesh.testing.wiring import quarantine as quarantine_of
 from fastmesh.units import parse_duration, parse_size
 
@@ -111,7 +111,7 @@ class Kit:
         self._clusters: dict[str, Cluster] = {}
         self._routes: list[Route] = []
         self._slots: list[Slot] = []
-        self._rules: list[list[Any]] = []
+        self._rules = Rules()
         self._chains: dict[str, list[int]] = {place: [] for place in PLACES}
         self._policies: dict[str, Policy] = {}
         self._pretended: dict[tuple[str, str], dict[str, Any]] = {}     # cluster, endpoint → its numbers
@@ -146,8 +146,8 @@ class Kit:
             budget: str | None = None, quarantine: Mapping[str, Any] | None = None, mode: str = "active") -> Kit:
         """Adds filters behind those that are there, `at` the "listener", the "route" or the "cluster".
 
-        The rest is what an operator may write beside a filter: `match` with prefix, path, hosts, methods, headers and
-        share; `on_error`; `body_limit` ("64KiB"); `timeout` ("2s"); `mode`. A `budget` is not kept unless it is given
+        The rest is what an operator may write beside a filter: `match`, with a share also as a number from 0 to
+        1; `on_error`; `body_limit` ("64KiB"); `timeout` ("2s"); `mode`. A `budget` is not kept unless it is given
         here ("2ms"): it would be one of this machine at this moment. Nor is there a quarantine, unless its `failures`,
         `window`, `pause` and `longest` are given.
         """
@@ -196,8 +196,8 @@ class Kit:
         if not isinstance(made, LoadBalancer):
             raise TypeError(f"{balancer!r} is no load balancer: instances and classes of fastmesh.LoadBalancer are "
                             "allowed")
-        if pick_by not in LOAD_BALANCERS:
-            raise ValueError(f"pick_by={pick_by!r}: allowed are {', '.join(LOAD_BALANCERS)}")
+        if pick_by not in WEIGHING:
+            raise ValueError(f"pick_by={pick_by!r}: allowed are {', '.join(WEIGHING)}")
         if mode not in ("active", "shadow"):
             raise ValueError(f"mode {mode!r}: allowed are active and shadow")
         policy = on_error or type(made).on_error or "open"
@@ -538,10 +538,10 @@ class Kit:
         slot = Slot(made, calls, row=len(self._slots), name=name,
                     report=lambda what, phase, text: report(Report(what, name, phase, text)), **settings)
         slot.witness = _weakly(self._on_error)
+        self._rules.add(match)
         if at:
             self._chains[at].append(len(self._slots))
         self._slots.append(slot)
-        self._rules.append(rule(match))
         if name != "witness":
             try:
                 made.start()

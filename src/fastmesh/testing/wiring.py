@@ -6,8 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgpack
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from fastmesh.config.filter import FilterMatch
+from fastmesh.config.match import PATHS
 from fastmesh.snapshot import wire
+from fastmesh.snapshot.chains import match_record
+from fastmesh.snapshot.conditions import Patterns
 from fastmesh.testing.upstream import Cluster
 from fastmesh.units import parse_duration
 
@@ -18,7 +24,6 @@ TRUSTED = [[4, 8, b"\x7f".ljust(16, b"\0")], [1, 0, bytes(16)]]
 HEAD_BYTES, LINE_BYTES, FIELDS, BUFFER_BYTES = 61_440, 16_384, 100, 65_536
 
 Match = Mapping[str, Any]
-MATCH = ("prefix", "path", "hosts", "methods", "headers", "share")
 
 
 class Route(NamedTuple):
@@ -39,7 +44,7 @@ class Policy(NamedTuple):
     pick_by: str
 
 
-def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route], rules: list[list[Any]],
+def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route], rules: Rules,
              filters: Mapping[str, list[int]], policies: Mapping[str, Policy]) -> bytes:
     """One listener, all routes and clusters alike. `filters`: numbers of rules by the place where they are;
     `policies`: by the names of clusters."""
@@ -47,9 +52,9 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     of = {place: chains.index(chain) if chain else wire.NO_CHAIN for place, chain in filters.items()}
     known = list(clusters)
     numbers = {cluster.name: i for i, cluster in enumerate(known)}
-    listener_routes = [
+    listener_routes: list[list[Any]] = [
         [route.name, wire.PATH_KINDS[route.kind], route.path.encode(), [], [], [], numbers[route.cluster], 0, b"", "",
-         route.timeout_ns, of["route"]]
+         route.timeout_ns, None, None, None, of["route"]]
         for route in (*routes, Route("all", "prefix", "/", "upstream", 0))]
     limits = [HEAD_BYTES, LINE_BYTES, FIELDS, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0,
               BUFFER_BYTES, 0]
@@ -65,27 +70,54 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
         records.append([
             cluster.number, cluster.name, wire.LOAD_BALANCERS[policy.pick_by if policy else "round_robin"], SECOND,
             60 * SECOND, 0, 1024, wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"],
-            [policy.rule, policy.interval_ns] if policy else None])
+            [policy.rule, policy.interval_ns] if policy else None, None])
     listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
                 of["listener"], [True, True, ""]]
     packed: bytes = msgpack.packb(
-        [wire.MAGIC, wire.FORMAT, version, [0, None], [listener], records, [rules, chains]])
+        [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns], [listener], records, [rules.written, chains],
+         [[], []]])
     return packed
 
 
-def rule(match: Match | None) -> list[Any]:
-    """Which exchanges a filter takes part in. Raises ValueError."""
-    given = dict(match or {})
-    unknown = sorted(set(given) - set(MATCH))
-    if unknown:
-        raise ValueError(f"a match has {', '.join(MATCH)}, not {', '.join(unknown)}")
-    share = _share(given.pop("share", 1.0))
-    if not given:
-        return [None, share]
-    kind, path = ("exact", given["path"]) if "path" in given else ("prefix", given.get("prefix", "/"))
-    fields = [[name, value] for name, value in given.get("headers", {}).items()]
-    return [["", wire.PATH_KINDS[kind], path.encode(), list(given.get("hosts", ())), list(given.get("methods", ())),
-             fields, -1, 200, b"", "", 0, wire.NO_CHAIN], share]
+class Rules:
+    """Which exchanges each filter of a kit takes part in, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._written: list[list[Any]] = []
+        self._patterns = Patterns()
+
+    def add(self, match: Match | None) -> None:
+        """What an operator may write as a filter's `match`; a share also as a number from 0 to 1. Raises ValueError."""
+        given = dict(match or {})
+        given["share"] = share = _share(given.get("share", 1.0))
+        try:
+            asked = FilterMatch.model_validate(given)
+        except ValidationError as error:
+            raise ValueError("; ".join(_wrong(item) for item in error.errors())) from None
+        if len(ways := [way for way in PATHS if getattr(asked, way) is not None]) > 1:
+            raise ValueError(f"match: found {' and '.join(ways)}, allowed: one of them")
+        self._written.append([match_record(asked, self._patterns), share])
+
+    @property
+    def written(self) -> list[list[Any]]:
+        return self._written
+
+    @property
+    def patterns(self) -> list[list[bytes]]:
+        return self._patterns.written
+
+
+def _wrong(item: ErrorDetails) -> str:
+    """One error, at its key."""
+    *above, key = ("match", *map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        found = f"found the key {key!r}"
+        if above == ["match"]:
+            found += f", allowed: {', '.join(FilterMatch.model_fields)}"
+    else:
+        above.append(key)
+        found = item["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(above)}: {found}"
 
 
 def _share(share: str | float) -> int:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STDERR_FD = 2
 CONTROL_FD = 3
 STATS_FD = 4
-SHARED_FD = 5             # what filters of all workers share; mapped when the first filter comes
+SHARED_FD = 5             # what all workers share; mapped when the first filter or rate limit comes
 WOKEN = 1
 DRAINED = 2
 ORPHAN_STEP_MS = 200      # how soon an orphan notices a SIGTERM
@@ -50,7 +50,7 @@ class Process:
         self.told_to_leave = False      # SIGTERM while an orphan
         self.filters: Filters | None = None     # from the first snapshot with a filter on
         self.hosts: Hosts | None = None         # from the first one with an isolated filter on
-        self.worker = Worker(engine, STATS_FD, CONTROL_FD, slot)
+        self.worker = Worker(engine, STATS_FD, CONTROL_FD, slot, SHARED_FD)
 
     def run(self) -> int:
         """Serve until drained, stopped, or orphaned for longer than the grace. Returns the exit status."""

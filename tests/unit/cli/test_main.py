@@ -29,9 +29,10 @@ def test_a_wrong_command_line(arguments, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["chek", "a"], ["fastmesh: there is no command 'chek', only run, check, new, schema, filters and version",
-                     "  to do: write fastmesh check"]),
-    (["explode"], ["fastmesh: there is no command 'explode', only run, check, new, schema, filters and version",
+    (["chek", "a"], ["fastmesh: there is no command 'chek', only run, check, explain, new, schema, filters, "
+                     "simulate and version", "  to do: write fastmesh check"]),
+    (["teleport"], ["fastmesh: there is no command 'teleport', only run, check, explain, new, schema, filters, "
+                    "simulate and version",
                    "  to do: see fastmesh --help"]),
     (["run"], ["fastmesh run: no configuration is named", "  to do: write fastmesh run -c FILE"]),
     (["run", "mesh.yaml"], ["fastmesh run: found a file without -c", "  to do: write fastmesh run -c mesh.yaml"]),

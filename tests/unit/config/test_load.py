@@ -2,7 +2,9 @@
 
 import pytest
 
+from fastmesh.config import checks
 from fastmesh.config.load import MAX_PROBLEMS, load_text
+from fastmesh.config.value_match import ValueMatch
 from fastmesh.errors import ConfigError
 
 GOOD = """\
@@ -49,7 +51,7 @@ def test_a_good_file():
     assert (config.node.service, config.node.version, config.workers, config.reactor) == ("shop", "v1", 1, "auto")
     web, db = config.listeners
     assert (str(web.address), web.protocol, len(web.routes)) == ("127.0.0.1:8080", "http", 3)
-    assert web.routes[0].match.headers == {"x-canary": "1"}
+    assert web.routes[0].match.headers == {"x-canary": ValueMatch(exact="1")}
     assert web.routes[1].response is not None and web.routes[1].response.status == 403
     assert (db.protocol, db.cluster) == ("tcp", "postgres")
     assert [endpoint.weight for endpoint in config.clusters[0].endpoints] == [1, 2]
@@ -101,7 +103,8 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    protocol: http", "    protocol: https",
      "f:8:15: listeners[0].protocol: found 'https', allowed: http or tcp", "write http"),
     ("node: {service: shop, version: v1}", "node: shop",
-     "f:1:7: node: found 'shop', allowed: a mapping with the keys service, version, namespace, workload and cluster",
+     "f:1:7: node: found 'shop', allowed: a mapping with the keys service, version, namespace, workload, "
+     "zone, instance and cluster",
      ""),
     ("node: {service: shop, version: v1}", 'node: {service: "a\\tb"}',
      "f:1:17: node.service: found 'a\\tb', allowed: text without control characters, at most 1,024 characters", ""),
@@ -112,29 +115,28 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("endpoints: [127.0.0.1:9002]", "endpoints: 127.0.0.1:9002",
      "f:25:16: clusters[1].endpoints: found '127.0.0.1:9002', allowed: a list", "write [127.0.0.1:9002]"),
     ("endpoints: [127.0.0.1:9002]", "endpoints: [[127.0.0.1:9002]]", "f:25:17: clusters[1].endpoints[0]: found a list, "
-     "allowed: an address, or a mapping of address and weight", ""),
+     "allowed: an address, or a mapping of address, weight, priority and zone", ""),
     ("methods: [GET]", "methods: GET",
      "f:10:40: listeners[0].routes[0].match.methods: found 'GET', allowed: a list", "write [GET]"),
     # --- keys
     ("reactor: auto", "reacter: auto", "f:4:1: unknown key 'reacter', allowed: node, admin, workers, reactor, "
-     "drain_timeout, orphan_grace, hang_timeout, max_connections, filter_host, access_log, listeners, clusters and "
-     "filters",
+     "drain_timeout, orphan_grace, hang_timeout, max_connections, filter_host, access_log, listeners, clusters, "
+     "filters and rate_limits",
      "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
-     "name, address, protocol, direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, via, "
-     "deadlines, limits and "
-     "timeouts", "keepalive_idle is a key of listeners[].timeouts"),
+     "name, address, protocol, direction, cluster, routes, filters, rate_limits, backlog, plain_answers, "
+     "trusted_clients, via, deadlines, limits and timeouts", "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
-     "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, endpoints, connect_timeout, "
-     "idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
+     "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
+     "connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
      "max_requests_per_connection, connect_attempts, avoid and filters", "write load_balancer"),
     ("    load_balancer: least_request", "    x: 1", "f:22:5: clusters[0]: unknown key 'x', allowed: name, "
-     "load_balancer, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, "
-     "max_requests, max_requests_per_connection, connect_attempts, avoid and filters", "remove it"),
-    ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address and weight",
-     "write weight"),
-    ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address "
-     "and weight", "weight is there already; remove this one"),
+     "load_balancer, balancing, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, "
+     "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, avoid and filters", "remove it"),
+    ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address, "
+     "weight, priority and zone", "write weight"),
+    ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: "
+     "address, weight, priority and zone", "weight is there already; remove this one"),
     ("workers: 1", "workers: 1\nworkers: 2", "f:4:1: the key 'workers' is there twice",
      "the first is on line 3; remove one of them"),
     ("    endpoints: [127.0.0.1:9002]\n", "", "f:24:5: clusters[1]: the key 'endpoints' of 'api' is missing",
@@ -142,9 +144,8 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    address: 127.0.0.1:8080\n", "", "f:6:5: listeners[0]: the key 'address' of 'web' is missing",
      "add it, as address: 127.0.0.1:8080"),
     ("    address: 127.0.0.1:8080\n", "    adress: 127.0.0.1:8080\n", "f:7:5: listeners[0]: unknown key 'adress', "
-     "allowed: name, address, protocol, direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, "
-     "via, "
-     "deadlines, limits and timeouts", "write address"),
+     "allowed: name, address, protocol, direction, cluster, routes, filters, rate_limits, backlog, plain_answers, "
+     "trusted_clients, via, deadlines, limits and timeouts", "write address"),
     ("{address: 127.0.0.1:9001, weight: 2}", "{weight: 2}",
      "f:23:33: clusters[0].endpoints[1]: the key 'address' is missing", "add it, as address: 127.0.0.1:9000"),
     # --- addresses and names
@@ -224,13 +225,134 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("[GET]", "[GET, 'G T']", "f:10:46: listeners[0].routes[0].match.methods[1]: found 'G T', allowed: a method, as "
      "GET or PURGE", ""),
     ("methods: [GET]", "hosts: ['a.b:80']", "f:10:39: listeners[0].routes[0].match.hosts[0]: found 'a.b:80', allowed: "
-     "a host name without port, as shop.example.com or *.example.com", "write a.b: every port of it matches"),
+     "a host name without port, as shop.example.com, *.example.com or shop.*", "write a.b: every port of it matches"),
     ("methods: [GET]", "hosts: ['a.*.b']", "f:10:39: listeners[0].routes[0].match.hosts[0]: found 'a.*.b', allowed: a "
-     "host name without port, as shop.example.com or *.example.com",
-     "a * stands only at the beginning, for one or more whole labels: *.example.com"),
+     "host name without port, as shop.example.com, *.example.com or shop.*",
+     "a * stands only at one end, for one or more whole labels: *.example.com or shop.*"),
     ("methods: [GET]", "hosts: [bücher.de]", "f:10:39: listeners[0].routes[0].match.hosts[0]: found 'bücher.de', "
-     "allowed: a host name without port, as shop.example.com or *.example.com",
+     "allowed: a host name without port, as shop.example.com, *.example.com or shop.*",
      "write its ASCII form, xn--bcher-kva.de"),
+    # --- matches
+    ("{prefix: /internal}", "{starts_with: /x, regex: /x}",
+     "f:12:34: listeners[0].routes[1].match.regex: the match has both a starts_with and a regex", "remove one of them"),
+    ("{prefix: /internal}", "{regex: '/(a'}", "f:12:24: listeners[0].routes[1].match.regex: found '/(a' with a ( "
+     "that is "
+     "not closed at character 2, allowed: a regular expression without back-references and looking around",
+     "write \\( for the character itself"),
+    ("{prefix: /internal}", "{regex: 'api/.*'}", "f:12:24: listeners[0].routes[1].match.regex: found 'api/.*', "
+     "allowed: a "
+     "regular expression that takes a whole path, as /api/v[0-9]+/.*", "paths begin with /"),
+    ("{prefix: /internal}", "{regex: '/.*a.{30}'}", "f:12:24: listeners[0].routes[1].match.regex: found '/.*a.{30}', "
+     "allowed: one whose table has at most 2,048 states", "make what repeats shorter, or write several routes"),
+    ("{prefix: /internal}", "{template: '/{a}/**/b'}", "f:12:27: listeners[0].routes[1].match.template: found "
+     "'/{a}/**/b', allowed: a path of which {name} or * stands for what is in one segment, and ** at the end for all "
+     "that follows", "write ** only as the last segment"),
+    ("{prefix: /internal}", "{grpc: {service: shop/Cart}}", "f:12:33: listeners[0].routes[1].match.grpc.service: found "
+     "'shop/Cart', allowed: a name of gRPC, as shop.v1.Cart or AddItem", ""),
+    ('x-canary: "1"', "x-a: {exact: a, prefix: b}", "f:10:73: listeners[0].routes[0].match.headers.x-a.prefix: the "
+     "match "
+     "has both exact and prefix", "remove one of them"),
+    ('x-canary: "1"', "x-a: {min: 1, regex: b}", "f:10:63: listeners[0].routes[0].match.headers.x-a.min: the match "
+     "has both regex and min", "remove one of them"),
+    ('x-canary: "1"', "x-a: {invert: true}", "f:10:62: listeners[0].routes[0].match.headers.x-a: the match does not "
+     "say "
+     "what the value must be, allowed: one of exact, prefix, suffix, contains, regex, present, min and max",
+     "write present: true when any value will do"),
+    ('x-canary: "1"', "x-a: {present: true, invert: true}", "f:10:78: "
+     "listeners[0].routes[0].match.headers.x-a.invert: present with invert says the opposite of what it says",
+     "write present: false alone"),
+    ('x-canary: "1"', "x-a: {min: 5, max: -1}", "f:10:76: listeners[0].routes[0].match.headers.x-a.max: max is -1, "
+     "less "
+     "than min, 5", "make max the larger one"),
+    ('x-canary: "1"', "x-a: {min: 5.5}", "f:10:68: listeners[0].routes[0].match.headers.x-a.min: found '5.5', "
+     "allowed: a "
+     "whole number of at most 18 digits", ""),
+    ('x-canary: "1"', "x-a: {prefix: ''}", "f:10:71: listeners[0].routes[0].match.headers.x-a.prefix: found '', "
+     "allowed: "
+     "text of 1 to 8,192 characters without control characters", ""),
+    ('x-canary: "1"', "x-a: {exakt: a}", "f:10:63: listeners[0].routes[0].match.headers.x-a: unknown key 'exakt', "
+     "allowed: exact, prefix, suffix, contains, regex, present, min, max and invert", "write exact"),
+    ('x-canary: "1"', "x-a: [1]", "f:10:62: listeners[0].routes[0].match.headers.x-a: found a list, allowed: a "
+     "value, or "
+     "a mapping with one of exact, prefix, suffix, contains, regex, present, min and max", ""),
+    ("methods: [GET]", "query: {v: {regex: '('}}", "f:10:50: listeners[0].routes[0].match.query.v.regex: found '(' "
+     "with a "
+     "( that is not closed at character 1, allowed: a regular expression without back-references and looking around",
+     "write \\( for the character itself"),
+    ("methods: [GET]", "cookies: {'a b': x}", "f:10:41: listeners[0].routes[0].match.cookies: found the key 'a b', "
+     "allowed: the name of a cookie (a token of RFC 6265)", ""),
+    ("methods: [GET]", "sources: [10.0.0.1/8]", "f:10:41: listeners[0].routes[0].match.sources[0]: found '10.0.0.1/8', "
+     "allowed: a network whose address has no bits beyond its length",
+     "write 10.0.0.0/8 for the network, or 10.0.0.1 for the one address"),
+    ("methods: [GET]", "share: 101%", "f:10:38: listeners[0].routes[0].match.share: found '101%', allowed: a number "
+     "from 0 "
+     "to 100 with %", ""),
+    # --- what routes do
+    ("response: {status: 403}", "redirect: {status: 304}", "f:13:28: listeners[0].routes[1].redirect.status: found "
+     "'304', "
+     "allowed: 301, 302, 303, 307 or 308", ""),
+    ("response: {status: 403}", "redirect: {}\n        cluster: app", "f:13:9: listeners[0].routes[1].redirect: the "
+     "route "
+     "has both a cluster and a redirect", "remove one of them"),
+    ("response: {status: 403}", "redirect: {prefix: /a, path: /b}", "f:13:32: listeners[0].routes[1].redirect.path: "
+     "the "
+     "redirect has both a prefix and a path", "remove one of them"),
+    ("{prefix: /internal}\n        response: {status: 403}", "{regex: /x}\n        redirect: {prefix: /a}",
+     "f:13:20: listeners[0].routes[1].redirect.prefix: the match has no prefix that this could take the place of",
+     "write prefix in the match, or path here"),
+    ("{prefix: /internal}\n        response: {status: 403}", "{template: '/{a}'}\n        redirect: {template: '/{b}'}",
+     "f:13:30: listeners[0].routes[1].redirect.template: found '/{b}', allowed: of what was there, {1}, {a}",
+     "{b} is no name of the match, or a group that repeats, may be missing or stands within another"),
+    ("response: {status: 403}", "redirect: {template: '/{b}'}", "f:13:20: listeners[0].routes[1].redirect.template: "
+     "the match has no template or regex whose parts this could be made of",
+     "write template in the match, or path here"),
+    ("response: {status: 403}", "redirect: {host: '*.a.b'}", "f:13:26: listeners[0].routes[1].redirect.host: found "
+     "'*.a.b', allowed: one host name, as shop.example.com", ""),
+    ("{status: 403}", "{status: 403}\n        rewrite: {path: /}", "f:14:9: listeners[0].routes[1].rewrite: the "
+     "route has "
+     "a response, so nobody gets the request", "remove rewrite"),
+    ("{status: 403}", "{status: 403}\n        request_headers: {remove: [x]}", "f:14:9: "
+     "listeners[0].routes[1].request_headers: the route has a response, so nobody gets the request",
+     "remove request_headers"),
+    ("{status: 403}", "{status: 403}\n        response_headers: {set: {x-a: b, X-A: c}}", "f:14:42: "
+     "listeners[0].routes[1].response_headers.set.X-A: the header 'X-A' is there twice",
+     "names are compared without case; remove one of them"),
+    ("{status: 403}", "{status: 403}\n        response_headers: {set: {x-a: b}, remove: [X-A]}", "f:14:34: "
+     "listeners[0].routes[1].response_headers.set.x-a: the header 'x-a' is set and removed",
+     "set replaces what was there: leave it out of remove, or remove it here"),
+    ("{status: 403}", "{status: 403}\n        response_headers: {set: {Content-Length: 1}}", "f:14:34: "
+     "listeners[0].routes[1].response_headers.set: found the key 'content-length', allowed: the name of a header "
+     "that is "
+     "not the proxy's own", "it says where a message ends, or concerns one connection: leave it to the proxy"),
+    ("cluster: api\n", "cluster: api\n        request_headers: {set: {host: a}}\n", "f:12:33: "
+     "listeners[0].routes[0].request_headers.set: found the key 'host', allowed: the name of a header that is not the "
+     "proxy's own", "write rewrite: {host: NAME}"),
+    ("cluster: api\n", "cluster: api\n        request_headers: {set: {a: '%RESPONSE_CODE%'}}\n", "f:12:36: "
+     "listeners[0].routes[0].request_headers.set.a: found '%RESPONSE_CODE%', allowed: of operators, %START_TIME%, "
+     "%REQ(:METHOD)%, %REQ(:PATH)%, %PROTOCOL%, %REQ(NAME)%, %REQ(:AUTHORITY)%, %UPSTREAM_CLUSTER%, %ROUTE_NAME%, "
+     "%LISTENER%, %DOWNSTREAM_REMOTE_ADDRESS%, %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%, %REQUEST_ID% and "
+     "%CONNECTION_ID%", "the others are not known at this time"),
+    ("cluster: api\n", "cluster: api\n        request_headers: {set: {a: '%NO%'}}\n", "f:12:36: "
+     "listeners[0].routes[0].request_headers.set.a: found the unknown operator '%NO%', allowed: the operators of "
+     "docs/configuration.md, as %REQ(:METHOD)% or %RESPONSE_CODE%", ""),
+    ("response: {status: 403}", "clusters: {app: 1, aap: 2}", "f:13:28: listeners[0].routes[1].clusters.aap: there "
+     "is no "
+     "cluster 'aap', allowed: app, api, postgres", "write app"),
+    ("response: {status: 403}", "clusters: {app: 0, api: 0}", "f:13:9: listeners[0].routes[1].clusters: all weights "
+     "are 0, "
+     "so no request goes anywhere", "give one of them a weight"),
+    ("response: {status: 403}", "clusters: {}", "f:13:9: listeners[0].routes[1].clusters: the route leads to none of "
+     "several clusters", "write {app: 90, app-next: 10}, with names of clusters"),
+    ("response: {status: 403}", "clusters: {app: 1000001}", "f:13:25: listeners[0].routes[1].clusters.app: found "
+     "'1000001', allowed: a whole number from 0 to 1000000", ""),
+    ("response: {status: 403}", "clusters: {app: 1}\n        sticky: {}", "f:14:9: listeners[0].routes[1].sticky: "
+     "sticky "
+     "names nothing", "name one header or one cookie"),
+    ("response: {status: 403}", "clusters: {app: 1}\n        sticky: {header: a, cookie: b}", "f:14:9: "
+     "listeners[0].routes[1].sticky: sticky has both a header and a cookie", "name one header or one cookie"),
+    ("response: {status: 403}", "cluster: app\n        sticky: {header: a}", "f:14:9: listeners[0].routes[1].sticky: "
+     "sticky is for clusters, and the route has none to choose between",
+     "remove sticky, or write clusters: {app: 90, app-next: 10}"),
     # --- access log
     ("reactor: auto", "access_log: {path: log.txt}",
      "f:4:20: access_log.path: found 'log.txt', allowed: an absolute path, as /dev/stdout or /var/log/fastmesh.log",
@@ -328,8 +450,8 @@ def test_an_alias_is_reported_once():
     ("listeners:", "f:1:11: listeners: found nothing, allowed: a list"),
     ("listeners: {}", "f:1:12: listeners: found a mapping, allowed: a list"),
     ("listeners: [a]", "f:1:13: listeners[0]: found 'a', allowed: a mapping with the keys name, address, protocol, "
-                       "direction, cluster, routes, filters, backlog, plain_answers, trusted_clients, via, "
-                       "deadlines, limits and timeouts"),
+                       "direction, cluster, routes, filters, rate_limits, backlog, plain_answers, trusted_clients, "
+                       "via, deadlines, limits and timeouts"),
 ])
 def test_shapes(text, message):
     assert [said for said, _ in refusals(text)] == [message]
@@ -357,3 +479,13 @@ def test_half_a_file_is_never_taken_for_a_whole_one():
         assert part.listeners == whole.listeners, end
         # Only the last cluster's list may be cut, and only where its line is complete.
         assert [cluster.name for cluster in part.clusters] == [cluster.name for cluster in whole.clusters]
+
+
+def test_all_tables_together_are_bounded(monkeypatch):
+    monkeypatch.setattr(checks, "MAX_ALL_CELLS", 100)
+    routes = "".join(f"      - {{match: {{regex: '/{letter * 20}'}}, cluster: app}}\n" for letter in "aab")
+    text = GOOD.replace("      - match: {prefix: /internal}\n", routes + "      - match: {prefix: /internal}\n")
+    assert refusals(text) == [
+        ("f:14:25: listeners[0].routes[3].match.regex: the tables of all patterns up to here have 138 steps, "
+         "allowed: at "
+         "most 100", "make the patterns simpler, or fewer")]

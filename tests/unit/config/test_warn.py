@@ -73,6 +73,22 @@ def test_warnings(text, said):
     (["methods: [GET, PUT]", "methods: [GET]", "methods: [GET, POST]", "prefix: /"], [1]),
     (["headers: {a: x}", "headers: {A: x, b: y}", "headers: {a: z}"], [1]),
     (["prefix: /", "path: '*'"], []),
+    (["prefix: /a", "starts_with: /a", "starts_with: /a/b", "regex: '/a/.*'", "template: '/a/{x}'"], [2, 3, 4]),
+    (["prefix: /a/", "regex: '/a(/.*)?'", "template: '/a/**'"], []),
+    (["prefix: /a", "template: '/a/**'", "regex: '/a(/.*)?'", "regex: '/a/b?'", "regex: '/a.?'"], [1, 2, 3]),
+    (["regex: /x+", "regex: /x+", "path: /x", "path: /y"], [1, 2]),
+    (["regex: /x.*", "prefix: /x", "prefix: /x/", "starts_with: /xy", "prefix: /"], [1, 2, 3]),
+    (["template: '/**'", "prefix: /"], []),
+    (["regex: '.*'", "prefix: /"], [1]),
+    (["template: '/{x}'", "template: '/{y}'", "template: '/{x}'"], [2]),
+    (["grpc: {service: a.B}", "grpc: {service: a.B}", "prefix: /a.B/"], [1]),
+    (["prefix: /a.B", "grpc: {service: a.B, method: C}", "grpc: {}"], [1]),
+    (["share: 10%", "prefix: /", "share: 10%"], [2]),
+    (["sources: [10.0.0.0/8]", "sources: [10.0.0.0/8], methods: [GET]", "prefix: /"], [1]),
+    (["query: {a: x}", "query: {a: x}, cookies: {c: d}", "cookies: {c: d}"], [1]),
+    (["headers: {a: {prefix: x}}", "headers: {a: {prefix: x}}", "headers: {a: xy}"], [1]),
+    (["hosts: ['a.*']", "hosts: [a.b]", "hosts: [a.b.c]", "hosts: [a]", "hosts: ['a.b.*']", "hosts: ['*.b']"], [1, 2,
+                                                                                                                4]),
 ])
 def test_routes_that_no_request_reaches(lines, unreachable):
     found = [line for line in warnings(routes(*lines)) if "no request reaches" in line]
@@ -81,13 +97,15 @@ def test_routes_that_no_request_reaches(lines, unreachable):
 
 
 _SEGMENT = st.sampled_from(["/", "/a", "/a/", "/a/b", "/ab"])
-_HOSTS = st.lists(st.sampled_from(["a.b", "b", "x.a.b", '"*.b"', '"*.a.b"', '"*"']), max_size=2)
+_HOSTS = st.lists(st.sampled_from(["a.b", "b", "x.a.b", '"*.b"', '"*.a.b"', '"*"', '"a.*"', '"x.a.*"']), max_size=2)
 _METHODS = st.lists(st.sampled_from(["GET", "PUT"]), max_size=2)
 
 
 @st.composite
 def _route(draw: st.DrawFn) -> str:
-    parts = [f"{draw(st.sampled_from(['prefix', 'path']))}: {draw(_SEGMENT)}"]
+    parts = [f"{draw(st.sampled_from(['prefix', 'path', 'starts_with']))}: {draw(_SEGMENT)}"]
+    if draw(st.integers(0, 3)) == 0:
+        parts = [draw(st.sampled_from(["regex: '/a/?b?'", "regex: '/a.*'", "template: '/a/**'", "template: '/{x}'"]))]
     parts += [f"hosts: [{', '.join(hosts)}]"] if (hosts := draw(_HOSTS)) else []
     parts += [f"methods: [{', '.join(methods)}]"] if (methods := draw(_METHODS)) else []
     parts += ["headers: {h: x}"] if draw(st.booleans()) else []
@@ -103,15 +121,16 @@ def test_the_data_plane_agrees_that_no_request_reaches_them(lines):
     with registry() as r:
         snapshot = Snapshot(compile(loaded.config, 1, Numbers())[0], r)
         reached = {snapshot.route(Request(method, host, path, headers))
-                   for method in (b"GET", b"PUT", b"POST") for host in (b"a.b", b"b", b"x.a.b", b"y.a.b", b"c.b",
-                                                               b"other")
-                   for path in (b"/", b"/a", b"/a/", b"/a/b", b"/ab", b"/a/b/c", b"/ab/c")
+                   for method in (b"GET", b"PUT", b"POST")
+                   for host in (b"a.b", b"b", b"x.a.b", b"y.a.b", b"c.b", b"a.c", b"x.a.c", b"a.b.c", b"other")
+                   for path in (b"/", b"/a", b"/a/", b"/a/b", b"/ab", b"/a/b/c", b"/ab/c", b"/z")
                    for headers in ([], [(b"h", b"x")])}
         snapshot.close()
     assert not dead & reached
     # Everything that is alive can be reached by one of these, unless several earlier routes cover it together.
     singles = [i for i in range(len(lines)) if i not in dead and i not in reached]
-    assert all(i >= 2 for i in singles)
+    patterns = [i for i, line in enumerate(lines) if "regex" in line or "template" in line]
+    assert all(i >= 2 or patterns[:2] == [0, 1] for i in singles)
 
 
 def test_ten_thousand_hosts_are_compared_in_no_time():

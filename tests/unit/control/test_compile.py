@@ -93,7 +93,8 @@ def test_nothing_is_left_to_load_after_the_rehearsal(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(GOOD.replace("prefix", "prefxi").replace("9000", "99999"))
     # What looks at filters is loaded for files that have any.
-    files = [str(path) for path in sorted(EXAMPLES.rglob("*.yaml")) if "filters:" not in path.read_text()]
+    files = [str(path) for path in sorted(EXAMPLES.rglob("*.yaml"))
+             if path.parent.name != "simulate" and "filters:" not in path.read_text()]
     assert files
     code = ("import json, sys; sys.path[:0] = json.loads(sys.argv[1])\n"
             "from fastmesh.control.compile_process import answer, rehearse\n"
@@ -101,7 +102,9 @@ def test_nothing_is_left_to_load_after_the_rehearsal(tmp_path: Path) -> None:
             "from fastmesh.config.model import Config\n"
             "before, validator = set(sys.modules), Config.__pydantic_validator__\n"
             "oks = [answer({'file': file, 'version': 1})['ok'] for file in sys.argv[2:]]\n"
-            "print([*sorted(set(sys.modules) - before), Config.__pydantic_validator__ is validator, oks.count(False)])")
+            # OpenSSL comes into a copy that has sessions to seal or a subset to draw, and goes with it.
+            "late = set(sys.modules) - before - {'_blake2', '_hashlib', 'hashlib'}\n"
+            "print([*sorted(late), Config.__pydantic_validator__ is validator, oks.count(False)])")
     paths = json.dumps([os.path.abspath(path) for path in sys.path if path])
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code, paths, *files, str(bad)], capture_output=True,
                           text=True, check=True)

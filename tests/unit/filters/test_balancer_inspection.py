@@ -177,8 +177,8 @@ ALLOWED = "name, use, pick_by, interval, on_error, budget, mode, quarantine"
      f"{ALLOWED}", "remove it"),
     ("./p.py:Fast, patience: 3", "patience: found '3', allowed: a number with one of ms, s, m, h", "write 3s"),
     ("./p.py:Fast, interval: 1ms", "interval: found '1ms', allowed: from 10ms to 1h", ""),
-    ("./p.py:Fast, pick_by: roundrobin", "pick_by: found 'roundrobin', allowed: round_robin, random or least_request",
-     "write round_robin"),
+    ("./p.py:Fast, pick_by: roundrobin", "pick_by: found 'roundrobin', allowed: round_robin, random, least_request, "
+     "peak_ewma or failure_aware_ewma", "write round_robin"),
     ("./p.py:Fast, isolated: true", "isolated: a load balancer is not isolated: it is asked within the worker, and "
      "answers before the next request goes out", "remove it; what takes long or needs other libraries belongs into an "
      "isolated filter or another process, which puts what it found into fastmesh.shared for the load balancer to read"),
@@ -208,11 +208,12 @@ def test_a_load_balancer_is_no_filter(directory):
     assert hint == "name it at a cluster, as load_balancer: {use: ./p.py:Fast}"
 
 
+ALGORITHMS = "round_robin, random, least_request, peak_ewma, failure_aware_ewma, ring_hash or maglev"
+
+
 @pytest.mark.parametrize(("written", "message", "hint"), [
-    ("roundrobin", "load_balancer: found 'roundrobin', allowed: round_robin, random or least_request",
-     "write round_robin"),
-    ("[random]", "load_balancer: found a list, allowed: round_robin, random or least_request, or a mapping with use "
-     "and its settings", ""),
+    ("roundrobin", f"load_balancer: found 'roundrobin', allowed: {ALGORITHMS}", "write round_robin"),
+    ("[random]", f"load_balancer: found a list, allowed: {ALGORITHMS}, or a mapping with use and its settings", ""),
     ("{pick_by: random}", "load_balancer: the key 'use' is missing", "add it, as use: least-latency"),
     ("{use: ''}", "load_balancer.use: found '', allowed: my_package.module:Class, ./file.py:Class, or the name of an "
      "installed filter", ""),

@@ -240,12 +240,26 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     scene = scene_of(shelf)
     scene.filters = {0: "tenant"}
     scene.discoveries = [DiscoveryFigures("app", 0, 0, {"raised": 0}, 0.0)]
+    scene.rate_limits = {0: "per-client"}
     scene.control = {name: 1 for name, family in families.CONTROL.items()
                      if not family.labels and name not in ("reloads",)}
     text = "".join(exposition(scene))
     given = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
     known = {family.name: family.kind for _, _, group in families.GROUPS for family in group}
     assert given == known
+
+
+def test_rate_limits_are_summed_by_name(shelf: StatsShelf) -> None:
+    for file in shelf.files:
+        put(file, LAYOUT["limits"] + 3 * LAYOUT["limit_stride"], 10, 4, 3, 2, 1)
+    scene = scene_of(shelf)
+    scene.rate_limits = {3: "per-client", 4: "unused"}
+    found = parse("".join(exposition(scene)))
+    for column, value in {"checked": 20, "limited": 8, "dry_run_limited": 6, "keys_evicted": 4, "odd_keys": 2}.items():
+        assert found[f'fastmesh_rate_limit_{column}_total{{limit="per-client"}}'] == value
+        assert found[f'fastmesh_rate_limit_{column}_total{{limit="unused"}}'] == 0
+    shelf.forget_rows({"limits": [3]})
+    assert shelf.limit(3)["checked"] == 0
 
 
 def test_the_document_is_what_the_table_says() -> None:

@@ -51,22 +51,24 @@ def snapshot(text: str = TEXT, version: int = 1, registry: Registry | None = Non
 
 def test_every_place():
     assert snapshot() == [
-        "fmsn", 4, 1, [499, None],
+        "fmsn", 4, 1, [499, None, []],
         [[0, "web", 0, True, True, -1,
           [8192, 4096, 9, S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 3, 4, 1 << 20, 8 * S],
           [[4, 8, b"\x0a" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "edge",
-          [["r", 1, b"/x", ["a.b"], ["GET"], [["x-a", "b"]], 1, 0, b"", "", 5 * S, -1],
-           ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0, -1],
-           ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S, -1]], -1, [True, False, "x-left-ms"]],
+          [["r", 1, b"/x", ["a.b"], ["GET"], [["x-a", "b", 0, False, 0, 0]], 1, 0, b"", "", 5 * S, None, None, None,
+            -1],
+           ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0, None, None, None, -1],
+           ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S, None, None, None, -1]], -1,
+          [True, False, "x-left-ms"]],
          [1, "db", 1, False, False, 0,
           [61440, 16384, 100, 10 * S, 60 * S, 3600 * S, 3600 * S, 0, S, 0, 0, 65536, 300 * S],
           [[4, 8, b"\x7f" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "", [], -1,
           [True, True, ""]]],
-        [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, 60 * S, [], -1, None],
+        [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, 60 * S, [], -1, None, None],
          [1, "two", 0, 10_000_000, 0, 1, 2, 3, 4, 5, 1_000_000, 3600 * S, 9 * S,
           [[0, 4, 1, b"\x7f\0\0\x01", 1, "127.0.0.1:1"],
            [1, 6, 2, bytes.fromhex("20010db8000000000000000000000001"), 7, "[2001:db8::1]:2"],
-           [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é"]], -1, None]], [[], []]]
+           [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é"]], -1, None, None]], [[], []], [[], []]]
 
 
 def test_the_access_log_is_compiled():
@@ -110,3 +112,34 @@ def test_names_of_the_node():
     node = describe(config, compile(config, 1, Registry())[1])["node"]
     assert node == {"service": "shop", "version": "unknown", "namespace": "default", "workload": "shop",
                     "cluster": "east"}
+
+
+@pytest.mark.parametrize(("text", "acts"), [
+    ("cluster: one", None),
+    ("cluster: one, rewrite: {prefix: /v2}", [None, "", [2, b"/v2", 4, [], []], [], []]),
+    ("cluster: one, rewrite: {prefix: /}", [None, "", [2, b"", 4, [], []], [], []]),
+    ("cluster: one, rewrite: {path: /x, host: A.b}", [None, "a.b", [1, b"/x", 0, [], []], [], []]),
+    ("redirect: {}", [[302, "", "", 0, [0, b"", 0, [], []], False], "", [0, b"", 0, [], []], [], []]),
+    ("redirect: {status: 308, scheme: https, host: a.b, port: 1, prefix: /v2/, strip_query: true}",
+     [[308, "https", "a.b", 1, [2, b"/v2", 4, [], []], True], "", [0, b"", 0, [], []], [], []]),
+    ("cluster: one, request_headers: {remove: [X-A], set: {x-b: 'a%%%PROTOCOL%'}, add: {x-c: '%REQ(User-Agent)%'}}",
+     [None, "", [0, b"", 0, [], []],
+      [[0, "x-a", []], [1, "x-b", [[0, "a%"], [4, ""]]], [2, "x-c", [[12, "user-agent"]]]], []]),
+    ("response: {status: 200}, response_headers: {set: {x-b: '%TRACE_ID%'}}",
+     [None, "", [0, b"", 0, [], []], [], [[1, "x-b", [[0, "-"]]]]]),
+])
+def test_what_a_route_does(text, acts):
+    listener = f"{{name: web, address: 127.0.0.1:1, routes: [{{match: {{prefix: /api}}, {text}}}]}}"
+    made = snapshot(f"listeners: [{listener}]\nclusters: [{{name: one, endpoints: []}}]\n")
+    assert made[4][0][9][0][12] == acts
+
+
+@pytest.mark.parametrize(("sticky", "names"), [("", ["", ""]), (", sticky: {header: X-U}", ["x-u", ""]),
+                                               (", sticky: {cookie: U}", ["", "U"])])
+def test_a_split(sticky, names):
+    route = f"{{match: {{}}, clusters: {{two: 90, one: 10}}{sticky}}}"
+    listener = f"{{name: web, address: 127.0.0.1:1, routes: [{route}]}}"
+    made = snapshot(f"listeners: [{listener}]\nclusters: [{{name: one, endpoints: []}}, {{name: two, endpoints: "
+                    f"[]}}]\n")
+    found = made[4][0][9][0]
+    assert (found[6], found[7], found[13]) == (-1, 0, [[[1, 90], [0, 10]], *names])

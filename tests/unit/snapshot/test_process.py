@@ -54,7 +54,8 @@ def test_a_good_file(file):
          "address": {"family": 1, "host": "", "port": 0, "path": "/run/db", "text": "unix:/run/db"}}]
     assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "endpoints": [
         {"row": 0, "address": "127.0.0.1:9000", "weight": 1}, {"row": 1, "address": "127.0.0.1:9001", "weight": 2}]}]
-    assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {}}
+    assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {},
+                               "rate_limits": {}}
     assert result["filters"] == b"" and result["files"] == []
     process = result["process"]
     assert 1 <= process.pop("workers") <= len(os.sched_getaffinity(0))

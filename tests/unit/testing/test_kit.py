@@ -411,6 +411,10 @@ def test_match_mode_and_quarantine() -> None:
 
     with Kit(Refuse(), match={"prefix": "/in", "methods": ["POST"]}) as kit:
         assert [kit.get("/in").status, kit.post("/in").status, kit.post("/out").status] == [200, 403, 200]
+    with Kit(raises=False) as kit:
+        kit.use(Refuse(), match={"regex": "/v[0-9]+/.*", "headers": {"x-team": {"prefix": "a"}}, "query": {"q": "1"}})
+        asked = [("/v1/x?q=1", "ab"), ("/v/x?q=1", "ab"), ("/v1/x?q=1", "b"), ("/v1/x", "ab")]
+        assert [kit.get(path, headers={"x-team": team}).status for path, team in asked] == [403, 200, 200, 200]
     with Kit(Refuse(), mode="shadow") as kit:
         reply = kit.get("/")
         assert reply.status == 200 and [report.what for report in reply.reports] == ["shadow"]
@@ -418,6 +422,24 @@ def test_match_mode_and_quarantine() -> None:
         assert [len(kit.get("/").errors) for _ in range(4)] == [1, 1, 0, 0]
         kit.pass_time(3.1)
         assert len(kit.get("/").errors) == 1
+
+
+@pytest.mark.parametrize(("match", "why"), [
+    ({"hedaers": {}}, "match: found the key 'hedaers', allowed: prefix, path, starts_with,"),
+    ({"headers": {"a": {"prefx": "x"}}}, r"match\.headers\.a: found the key 'prefx'"),
+    ({"prefix": "a"}, r"match\.prefix: found 'a', allowed: a path that begins with"),
+    ({"prefix": "/a", "path": "/b"}, "match: found prefix and path, allowed: one of them"),
+    ({"share": 3}, "a share of 3: 0 to 1"),
+])
+def test_a_match_that_an_operator_could_not_write(match: dict[str, Any], why: str) -> None:
+    class Refuse(Filter):
+        def on_request(self, request: Request) -> Response:
+            return Response(403)
+
+    with Kit() as kit:
+        with pytest.raises(ValueError, match=why):
+            kit.use(Refuse(), match=match)
+        assert kit.get("/").status == 200
 
 
 def test_costs() -> None:

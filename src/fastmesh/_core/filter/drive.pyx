@@ -630,17 +630,17 @@ cdef int _answer_head(Request r) noexcept:
     return flow_begin_answer(r)
 
 
-cdef int _local(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil:
+cdef int _local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
     cdef int how
     with gil:
-        how = _answered_locally(s, status, content_type, body)
+        how = _answered_locally(s, status, content_type, fields, body)
     return how
 
 
-cdef int _answered_locally(stream_t *s, int status, span_t content_type, span_t body) noexcept:
+cdef int _answered_locally(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept:
     cdef Request r = <Request>s.run
     cdef Response made
-    cdef bytes text
+    cdef bytes text, field
     cdef int how
     flow_forget(r)
     for how in range(r.n_stages):
@@ -655,6 +655,10 @@ cdef int _answered_locally(stream_t *s, int status, span_t content_type, span_t 
     try:
         made = Response(status, body=text, content_type=(
             content_type.ptr[:content_type.len].decode() if content_type.len else "text/plain; charset=utf-8"))
+        for field in fields.ptr[:fields.len].split(b"\r\n") if fields.len else ():
+            if field:
+                text, field = field.split(b": ", 1)
+                made.headers.add(text.decode("latin-1"), field.decode("latin-1"))
     except ValueError:
         made = Response(status)
     _replace(r, made)

@@ -13,7 +13,7 @@ from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.proxy.mux cimport (
     TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS, TAP_RESPONSE, TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS,
     TAP_RETRY)
-from fastmesh._core.route.route_table cimport route_find
+from fastmesh._core.route.route_table cimport asker_t, route_find
 from fastmesh._core.snapshot.snapshot cimport filter_chain_t, filter_rule_t
 
 # A trusted client that sends this field is told what each filter took, in Server-Timing.
@@ -21,9 +21,14 @@ cdef const char *ASKS = b"x-fastmesh-timing"
 
 
 cdef inline bint _matches(const filter_rule_t *rule, stream_t *s, msg_t *m, span_t path) noexcept nogil:
+    cdef asker_t who
     if rule.share < 1000000 and rng_below(&s.proxy.rng, 1000000) >= rule.share:
         return False
-    return rule.match is NULL or (m is not NULL and route_find(rule.match, m, path) is not NULL)
+    if rule.match is NULL:
+        return True
+    who.addr = &s.down.addr
+    who.draw = 0
+    return m is not NULL and route_find(rule.match, m, path, &who) is not NULL
 
 
 cdef uint64_t chain_wanted(stream_t *s, int chain, msg_t *m, span_t path) noexcept nogil:

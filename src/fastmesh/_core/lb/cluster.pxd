@@ -6,11 +6,23 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.mem.window cimport window_t
 from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_live_t
+from fastmesh._core.lb.settings cimport lb_settings_t
 
 cdef enum lb_kind_t:
     LB_ROUND_ROBIN = 0
     LB_RANDOM = 1
     LB_LEAST_REQUEST = 2
+    LB_PEAK_EWMA = 3
+    LB_FAILURE_AWARE_EWMA = 4
+    LB_RING_HASH = 5
+    LB_MAGLEV = 6
+    LB_LAST = 6
+
+# How a request ended at an endpoint.
+cdef enum:
+    OUTCOME_ANSWERED = 0      # with a status that says nothing about the endpoint
+    OUTCOME_FAILED = 1        # 429, 5xx, a broken connection, no answer in time
+    OUTCOME_LEFT = 2          # the client did not wait: it took at least so long
 
 ctypedef struct cluster_t
 
@@ -21,9 +33,17 @@ ctypedef struct lb_ops_t:
     # An endpoint that is neither in `tried` nor avoided at `now`, or NULL.
     endpoint_t *(*pick)(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                         endpoint_t **tried, uint32_t n_tried) noexcept nogil
-    # The weights are others now, and so is their sum: what picks go by follows, in place where that can be.
+    # The weights are others now, and so is their sum: what picks go by follows, in place where that can be. NULL when
+    # it goes by a table that is too dear to be made again: weights are never given to such a cluster.
     void (*weigh)(cluster_t *c) noexcept nogil
     void (*drop)(cluster_t *c) noexcept nogil
+    # The same for a key: equal ones go to the same endpoint, as far as that can be. NULL when keys say nothing to it.
+    endpoint_t *(*pick_key)(cluster_t *c, uint64_t key, uint64_t now_ns, uint64_t *rng,
+                            endpoint_t **tried, uint32_t n_tried) noexcept nogil
+    # NULL when it does not learn. `took_ns`: from the request's last byte to the answer's first, or until it was given
+    # up; `wait_ns`: how long the endpoint asked to be left alone, 0 = it did not say.
+    void (*observe)(const cluster_t *c, endpoint_t *e, uint64_t took_ns, int outcome, uint64_t wait_ns,
+                    uint64_t now_ns) noexcept nogil
 
 # State of a cluster that outlives snapshots, in this worker: counted, carried over by name.
 ctypedef struct cluster_live_t:
@@ -36,6 +56,7 @@ ctypedef struct cluster_live_t:
     char name[128]
     window_t retries          # resil/budget
     cluster_live_t *next      # in its registry
+    uint8_t is_known          # a snapshot that was taken had it
 
 ctypedef struct cluster_t:
     uint32_t id               # row in the shared cluster rows
@@ -45,6 +66,9 @@ ctypedef struct cluster_t:
     uint8_t lb                # lb_kind_t
     const lb_ops_t *ops
     void *lb_state            # owned by ops.build / ops.drop
+    void *levels              # of lb/levels, owned; NULL = the algorithm has all endpoints at once
+    void *names               # of lb/sticky, owned; NULL = there are no sessions
+    lb_settings_t settings
     endpoint_t *endpoints     # n of them, contiguous
     uint32_t n
     uint32_t *given           # weights that count in place of those of endpoints, n of them, owned; NULL = none do
@@ -69,13 +93,15 @@ ctypedef struct cluster_t:
 cdef int cluster_build(cluster_t *c) noexcept nogil
 cdef void cluster_drop(cluster_t *c) noexcept nogil      # legal on a cluster that was never built
 # Other weights from now on: n of them, copied; one of 0 gets no request. NULL, and all of them 0: as configured.
-# True when they are others than before. O(n).
+# True when they are others than before. O(n). Not for a cluster whose ops.weigh is NULL.
 cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil
 # Chooses an endpoint: ops.pick first; when every untried endpoint is avoided, the untried one whose avoidance ends
-# first (better a doubtful endpoint than none). NULL when the cluster is empty, or all that
-# have a weight were tried.
+# first (better a doubtful endpoint than none). NULL when the cluster is empty, or all that have a weight were tried.
 cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                               endpoint_t **tried, uint32_t n_tried) noexcept nogil
+# The same for a request with a key: the hash of what requests are told apart by.
+cdef endpoint_t *cluster_pick_key(cluster_t *c, uint64_t key, uint64_t now_ns, uint64_t *rng,
+                                  endpoint_t **tried, uint32_t n_tried) noexcept nogil
 # After a connect failed: counts it and sets live.avoid_until_ns (exponential from avoid_base_ns to avoid_max_ns,
 # +-20 % jitter from rng). After a connect succeeded: forgets it.
 cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, uint64_t *rng) noexcept nogil
@@ -97,6 +123,14 @@ cdef inline bint endpoint_is_usable(const endpoint_t *e, uint64_t now_ns, endpoi
 cdef inline uint32_t cluster_weight(const cluster_t *c, uint32_t i) noexcept nogil:
     """What counts: up to 2**31, and 0 only where it was given."""
     return c.endpoints[i].weight if c.given is NULL else c.given[i]
+
+
+cdef inline endpoint_t *algorithm_pick(cluster_t *c, const uint64_t *key, uint64_t now_ns, uint64_t *rng,
+                                       endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    """What the algorithm says by itself; NULL when it finds none. `key`: NULL = the request has none."""
+    if key is not NULL and c.ops.pick_key is not NULL:
+        return c.ops.pick_key(c, key[0], now_ns, rng, tried, n_tried)
+    return c.ops.pick(c, now_ns, rng, tried, n_tried)
 
 
 cdef inline bint weights_are_equal(const cluster_t *c) noexcept nogil:

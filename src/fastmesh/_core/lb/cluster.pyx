@@ -4,9 +4,15 @@ from libc.string cimport memcmp, memcpy
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.rng cimport rng_next
-from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_t
 from fastmesh._core.lb.least_request cimport least_request_ops
+from fastmesh._core.lb.levels cimport levels_build, levels_drop, levels_pick, levels_weigh
+from fastmesh._core.lb.maglev cimport maglev_ops
+from fastmesh._core.lb.peak_ewma cimport failure_aware_ewma_ops, peak_ewma_ops
+from fastmesh._core.lb.ring_hash cimport ring_hash_ops
 from fastmesh._core.lb.round_robin cimport round_robin_ops
+from fastmesh._core.lb.slow_start cimport slow_start_pick
+from fastmesh._core.lb.sticky cimport sticky_build, sticky_drop
 from fastmesh._core.lb.weighted_random cimport weighted_random_ops
 
 
@@ -18,16 +24,30 @@ cdef int cluster_build(cluster_t *c) noexcept nogil:
         ops = weighted_random_ops()
     elif c.lb == LB_LEAST_REQUEST:
         ops = least_request_ops()
+    elif c.lb == LB_PEAK_EWMA:
+        ops = peak_ewma_ops()
+    elif c.lb == LB_FAILURE_AWARE_EWMA:
+        ops = failure_aware_ewma_ops()
+    elif c.lb == LB_RING_HASH:
+        ops = ring_hash_ops()
+    elif c.lb == LB_MAGLEV:
+        ops = maglev_ops()
     else:
         return FM_EPROTO
     c.ops = ops
+    sticky_build(c)
+    if c.settings.n_levels != 0 or c.settings.panic != 0:
+        return levels_build(c)
     return ops.build(c)
 
 
 cdef void cluster_drop(cluster_t *c) noexcept nogil:
-    if c.ops is not NULL:
+    sticky_drop(c)
+    if c.levels is not NULL:
+        levels_drop(c)
+    elif c.ops is not NULL:
         c.ops.drop(c)
-        c.ops = NULL
+    c.ops = NULL
     heap_free(c.given)
     c.given = NULL
 
@@ -50,27 +70,49 @@ cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil:
     else:
         c.given = <uint32_t *>heap_array(c.n, sizeof(uint32_t))
         memcpy(c.given, weights, size)
-    c.ops.weigh(c)
+    if c.levels is not NULL:
+        levels_weigh(c)
+    else:
+        c.ops.weigh(c)
     return True
 
 
-cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
-                              endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+cdef endpoint_t *soonest(cluster_t *c, endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    """The untried endpoint whose avoidance ends first."""
     cdef endpoint_t *e
     cdef endpoint_t *found = NULL
     cdef uint32_t i
-    if c.n == 1 and n_tried == 0:
-        # Avoided or not, it is the only one.
-        return c.endpoints
-    e = c.ops.pick(c, now_ns, rng, tried, n_tried)
-    if e is not NULL:
-        return e
     for i in range(c.n):
         e = &c.endpoints[i]
         if ((found is NULL or e.live.avoid_until_ns < found.live.avoid_until_ns) and cluster_weight(c, i) != 0 and
                 endpoint_is_usable(e, <uint64_t>-1, tried, n_tried)):
             found = e
     return found
+
+
+cdef inline endpoint_t *choose(cluster_t *c, const uint64_t *key, uint64_t now_ns, uint64_t *rng,
+                               endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    cdef endpoint_t *e
+    if c.n == 1 and n_tried == 0:
+        # Avoided or not, it is the only one.
+        return c.endpoints
+    if c.levels is not NULL:
+        e = levels_pick(c, key, now_ns, rng, tried, n_tried)
+    elif c.settings.slow_start_ns != 0:
+        e = slow_start_pick(c, key, now_ns, rng, tried, n_tried)
+    else:
+        e = algorithm_pick(c, key, now_ns, rng, tried, n_tried)
+    return e if e is not NULL else soonest(c, tried, n_tried)
+
+
+cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
+                              endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    return choose(c, NULL, now_ns, rng, tried, n_tried)
+
+
+cdef endpoint_t *cluster_pick_key(cluster_t *c, uint64_t key, uint64_t now_ns, uint64_t *rng,
+                                  endpoint_t **tried, uint32_t n_tried) noexcept nogil:
+    return choose(c, &key, now_ns, rng, tried, n_tried)
 
 
 cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, uint64_t *rng) noexcept nogil:
@@ -100,4 +142,6 @@ cdef void endpoint_connect_ok(endpoint_t *e) noexcept nogil:
     if e.live.failures != 0:
         e.live.failures = 0
         e.live.avoid_until_ns = 0
+        # Who was gone has most likely just started.
+        e.live.warm_since_ns = WARM_FROM_NOW
         e.live.row.avoid_until_ns = 0

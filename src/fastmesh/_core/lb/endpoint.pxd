@@ -8,13 +8,19 @@ from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
 
+cdef enum:
+    WARM_FROM_NOW = 1         # warm_since_ns: from when it is next looked at
+
 # The first cache line is all that a pick touches.
 ctypedef struct endpoint_live_t:
     endpoint_row_t *row       # borrowed; never NULL (an overflow row stands in)
     uint64_t avoid_until_ns   # picks step around it until then
-    uint64_t ewma_ns
+    uint64_t ewma_ns          # smoothed response time, for people
+    double cost_ns            # peak-sensitive one, for lb/ewma, as it was at `cost_at_ns`
+    uint64_t cost_at_ns       # 0 = never measured
     uint32_t active           # requests (or TCP connections) in flight from this worker
     uint32_t connections      # open sockets, idle ones included
+    uint64_t warm_since_ns    # slow start: when it began to warm up; 0 = it is warm
     uint32_t failures         # connect failures in a row: the exponent of the back-off
     uint32_t refs             # snapshots that name it, and `held`
     uint64_t key              # hash of cluster name and address
@@ -27,6 +33,7 @@ ctypedef struct endpoint_live_t:
     void *queue               # the pool's queue of waiting streams
     void *cluster_live        # cluster_live_t of lb/cluster, which lives longer
     addr_t addr               # own copy, outlives snapshots
+    uint8_t is_known          # a snapshot that was taken had it
 
 ctypedef struct endpoint_t:
     addr_t addr

@@ -7,7 +7,7 @@ pages are touched only when used: a sparse file costs what it counts.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    STATS_LAYOUT = 2
+    STATS_LAYOUT = 3
     STATS_LISTENERS = 1024
     STATS_CLUSTERS = 16384
     STATS_ENDPOINTS = 131072
@@ -17,6 +17,7 @@ cdef enum:
     STATS_LOG_BYTES = 1048576     # a power of two
     STATS_FILTERS = 256
     STATS_PHASES = 16             # rows have room for some that are not there yet; the names are in counter.pyx
+    STATS_LIMITS = 256
     STATS_METRICS = 256           # metrics that filters declare
     STATS_METRIC_SERIES = 2048    # their label sets
     STATS_METRIC_TEXT = 1000      # bytes of a declaration
@@ -185,6 +186,15 @@ ctypedef struct filter_row_t:
     uint64_t would                # of a shadow: phases that would have changed something
     uint64_t reserved[10]
 
+# One rate limit.
+ctypedef struct limit_row_t:
+    uint64_t checked              # requests it has counted
+    uint64_t limited              # of those, refused
+    uint64_t would                # of those, let through because it is a dry run
+    uint64_t evicted              # keys that made room for others
+    uint64_t odd_keys             # requests of the bucket for keys that can be read in several ways
+    uint64_t reserved[3]
+
 # What filters count for themselves. All text is in the row: control needs nothing else to read it. Rows are taken
 # one after another and never given back, so that what is used lies together.
 ctypedef struct metric_row_t:
@@ -241,6 +251,7 @@ ctypedef struct stats_t:
     log_ring_t log
     filter_row_t filters[256]
     metrics_t metrics
+    limit_row_t limits[256]
 
 # Envoy's response flags, a bit each; the names are in counter.pyx, in this order.
 cdef enum:
@@ -253,6 +264,7 @@ cdef enum:
     FLAG_UC = 1 << 6              # upstream connection termination
     FLAG_UO = 1 << 7              # upstream overflow
     FLAG_NR = 1 << 8              # no route
+    FLAG_RL = 1 << 11             # rate limited
     FLAG_DC = 1 << 14             # downstream connection termination
     FLAG_URX = 1 << 15            # retry or connect attempts exhausted
     FLAG_SI = 1 << 16             # stream idle timeout

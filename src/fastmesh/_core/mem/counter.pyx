@@ -147,6 +147,7 @@ FILTER_PHASES = (
 )
 FILTER_PHASE_COLUMNS = ("calls", "wall_ns", "cpu_ns", "errors", "overruns")
 FILTER_COLUMNS = ("fingerprint", "quarantined", "quarantines", "skipped", "in_flight")
+LIMIT_COLUMNS = ("checked", "limited", "would", "evicted", "odd_keys")
 # In the order of METRIC_*, from 1.
 METRIC_KINDS = ("counter", "gauge", "histogram")
 SERIES_COLUMNS = ("place", "kind", "count", "closed", "received", "sent", "duration_us")
@@ -207,6 +208,9 @@ def _layout():
         "filter_rows": STATS_FILTERS,
         "filter_phase_stride": sizeof(filter_phase_t),
         "filter_columns": <size_t>&s.filters[0].fingerprint - <size_t>&s.filters[0],
+        "limits": <size_t>&s.limits[0] - BASE,
+        "limit_stride": sizeof(limit_row_t),
+        "limit_rows": STATS_LIMITS,
         "metric_head": <size_t>&s.metrics.head - BASE,
         "metrics": <size_t>&s.metrics.metrics[0] - BASE,
         "metric_stride": sizeof(metric_row_t),

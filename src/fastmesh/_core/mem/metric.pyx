@@ -18,6 +18,7 @@ from posix.unistd cimport ftruncate
 from fastmesh._core.mem.counter cimport (
     METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM, STATS_METRIC_BOUNDS, STATS_METRIC_LABELS, STATS_METRIC_SERIES,
     STATS_METRIC_TEXT, STATS_METRICS, metric_series_t, metrics_t, stats_t)
+from fastmesh._core.mem.counter import LAYOUT as _LAYOUT
 
 LABEL_SETS = 200        # of one metric
 VALUE_BYTES = 64        # of one label
@@ -42,11 +43,10 @@ cdef class MetricTable:
 
     def __cinit__(self, int fd=-1):
         """Maps the part of a stats memfd; without one, memory of its own."""
-        cdef size_t before = sizeof(stats_t) - sizeof(metrics_t)
+        cdef size_t before = _LAYOUT["metric_head"]
         cdef size_t offset = 0
         self.metrics = {}
         if fd >= 0:
-            # The part is the last one of the file.
             offset = before - before % <size_t>os.sysconf("SC_PAGESIZE")
             if ftruncate(fd, sizeof(stats_t)) != 0:
                 raise OSError("the memory of metrics cannot be made as long as it must be")

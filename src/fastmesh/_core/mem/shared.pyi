@@ -19,6 +19,8 @@ class Segment:
     @property
     def left(self) -> int:
         """Bytes for objects that are still to be made."""
+    def handle(self) -> object:
+        """For compiled code: where it is mapped, as a capsule, good for as long as this object lives."""
     def set_clock(self, seconds: float | None) -> None:
         """For tests: from now on it is that time here, for all processes; None is the real time again."""
 

@@ -6,9 +6,11 @@ object asks for it. Calls keep the GIL; a lock is held for tens of nanoseconds a
 import fcntl
 import os
 
+from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from fastmesh._core.mem.bucket cimport bucket_charge, bucket_take, draw_t
 from fastmesh._core.mem.segment cimport (
     KIND_BUCKETS, KIND_COUNTER, KIND_FLAG, KIND_GAUGE, KIND_MAP, SHARED_KEY, SHARED_LAYOUT, SHARED_NAME,
     SHARED_OBJECTS, SHARED_OK, SHARED_OTHER, SHARED_TOO_MANY, VALUE_BYTES, VALUE_INT, VALUE_STR, entry_t, entry_value,
@@ -110,6 +112,10 @@ cdef class Segment:
     def left(self):
         """Bytes for objects that are still to be made."""
         return segment_left(self._g)
+
+    def handle(self):
+        """For compiled code: where it is mapped, as a capsule, good for as long as this object lives."""
+        return PyCapsule_New(self._g, b"segment", NULL)
 
     def set_clock(self, seconds):
         """For tests: from now on it is that time here, for all processes; None is the real time again."""
@@ -384,52 +390,22 @@ cdef class TokenBuckets(Table):
         """
         cdef uint64_t digest[2]
         cdef uint64_t cost_ns = self._cost(cost)
-        cdef uint64_t now, full_at
-        cdef uint64_t wait = 0
-        cdef entry_t *e
-        cdef object_t *o = self._o
+        cdef draw_t d
         _digest(key, self._segment._g, digest)
         if cost_ns > self._burst_ns:
             return float("inf")
-        object_lock(o)
-        # Within the lock: time never goes back from one call to the next.
-        now = segment_now(self._segment._g)
-        e = table_find(o, digest)
-        full_at = e.until_ns if e is not NULL and e.until_ns > now else now
-        if full_at + cost_ns > now + self._burst_ns:
-            wait = full_at + cost_ns - now - self._burst_ns
-        else:
-            if e is NULL:
-                e = table_take(o, digest)
-            e.until_ns = full_at + cost_ns
-        if e is not NULL:
-            table_touch(o, e)
-        object_unlock(o)
-        return wait / 1e9
+        bucket_take(self._segment._g, self._o, digest, cost_ns, self._burst_ns, self._burst_ns + TIME_MOST, &d)
+        return d.wait_ns / 1e9
 
     def charge(self, key, double cost=1):
         """Takes the tokens whether they are there or not, for what is known only afterwards; the seconds until the
         bucket is out of debt, 0.0 when it is in none. `take` waits for that too."""
         cdef uint64_t digest[2]
         cdef uint64_t cost_ns = self._cost(cost)
-        cdef uint64_t now, full_at
-        cdef entry_t *e
-        cdef object_t *o = self._o
         _digest(key, self._segment._g, digest)
-        object_lock(o)
-        now = segment_now(self._segment._g)
-        e = table_find(o, digest)
-        if e is NULL:
-            e = table_take(o, digest)
-        else:
-            table_touch(o, e)
-        full_at = (e.until_ns if e.until_ns > now else now) + cost_ns
         # Debts that no one lives to see paid add up to no more than that.
-        if full_at > now + self._burst_ns + TIME_MOST:
-            full_at = now + self._burst_ns + TIME_MOST
-        e.until_ns = full_at
-        object_unlock(o)
-        return (full_at - now - self._burst_ns) / 1e9 if full_at > now + self._burst_ns else 0.0
+        return bucket_charge(self._segment._g, self._o, digest, cost_ns, self._burst_ns,
+                             self._burst_ns + TIME_MOST) / 1e9
 
     def reset(self, key):
         """Its bucket is full again."""

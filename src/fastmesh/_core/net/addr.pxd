@@ -16,8 +16,17 @@ ctypedef struct addr_t:
     uint32_t len          # of `ip` in use: 4, 16, or the path's length
     uint8_t ip[108]       # network order, or the Unix path (not terminated; an abstract one begins with NUL)
 
+# A set of peers.
+ctypedef struct cidr_t:
+    uint8_t family            # 4, 6, or 1 for Unix-domain peers
+    uint8_t bits
+    uint8_t ip[16]
+
 # FM_OK, or FM_EPROTO when the text is none of the forms above. Host names are not looked up.
 cdef int addr_parse(addr_t *a, const char *text, uint32_t n) noexcept nogil
+# An IP address alone, as it stands in X-Forwarded-For: with or without brackets and a port, which is not kept.
+# FM_OK, or FM_EPROTO.
+cdef int addr_parse_ip(addr_t *a, const uint8_t *text, uint32_t n) noexcept nogil
 # Writes the text form, not terminated; returns its length, at most ADDR_TEXT. "-" for no address.
 cdef uint32_t addr_print(const addr_t *a, char *dst) noexcept nogil
 # The same without port and brackets, as in X-Forwarded-For; "unix" for any Unix-domain peer.

@@ -105,6 +105,43 @@ cdef int addr_parse(addr_t *a, const char *text, uint32_t n) noexcept nogil:
     return FM_OK
 
 
+cdef int addr_parse_ip(addr_t *a, const uint8_t *text, uint32_t n) noexcept nogil:
+    cdef char host[64]
+    cdef const uint8_t *end = NULL
+    memset(a, 0, sizeof(addr_t))
+    if n > 0 and text[0] == 91:
+        end = <const uint8_t *>memchr(text, 93, n)
+        if end is NULL:
+            return FM_EPROTO
+        text += 1
+        n = <uint32_t>(end - text)
+    elif n > 0:
+        end = <const uint8_t *>memchr(text, 58, n)
+        # One colon is that of a port; an IPv6 address has two at least.
+        if end is not NULL and memchr(end + 1, 58, n - <uint32_t>(end - text) - 1) is NULL:
+            n = <uint32_t>(end - text)
+    if n == 0 or n >= sizeof(host):
+        return FM_EPROTO
+    memcpy(host, text, n)
+    host[n] = 0
+    if strlen(host) != n:
+        return FM_EPROTO
+    if inet_pton(AF_INET, host, a.ip) == 1:
+        a.family = AF_INET
+        a.len = 4
+        return FM_OK
+    if inet_pton(AF_INET6, host, a.ip) != 1:
+        return FM_EPROTO
+    a.family = AF_INET6
+    a.len = 16
+    if memcmp(a.ip, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
+        memcpy(a.ip, a.ip + 12, 4)
+        memset(a.ip + 4, 0, 12)
+        a.family = AF_INET
+        a.len = 4
+    return FM_OK
+
+
 cdef uint32_t put_decimal(char *dst, uint32_t v) noexcept nogil:
     cdef char digits[10]
     cdef uint32_t n = 0

@@ -37,6 +37,8 @@ cdef enum:
     LOG_USER_AGENT = 25
     LOG_LABEL = 26            # of filters, by its name
     LOG_LABELS = 27           # all of them: a JSON object, or name=value with commas
+    LOG_RATE_LIMITED_BY = 28  # names of rate limits
+    LOG_CLIENT = 29
 
 
 # The names of response flags with commas between them, "-" for none; `room` has 160 bytes.

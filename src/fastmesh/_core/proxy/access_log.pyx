@@ -5,10 +5,12 @@ from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request, h1_parse_resp
 from fastmesh._core.http.msg cimport MSG_FIELDS_ROOM, msg_span, msg_t, msg_value
 from fastmesh._core.http.token cimport HEADER_USER_AGENT, HEADER_X_FORWARDED_FOR, HEADER_X_REQUEST_ID
 from fastmesh._core.mem.counter cimport G_LOG_DROPPED, G_LOG_LINES, STATS_LOG_BYTES, log_ring_t
+from fastmesh._core.mem.label cimport label_find, label_next
 from fastmesh._core.mem.raw cimport raw_give, raw_take
-from fastmesh._core.mem.span cimport span_eq, span_ieq, span_of, span_t
-from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
+from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
+from fastmesh._core.net.addr cimport addr_print
 from fastmesh._core.proxy.emit cimport put_number
+from fastmesh._core.proxy.limit_fields cimport LIMIT_NAMES, limit_names
 from fastmesh._core.proxy.mux cimport S_HTTP10, S_LATE_LABELS, S_TCP
 from fastmesh._core.proxy.wall cimport proxy_stamp
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
@@ -111,23 +113,6 @@ cdef span_t flags_text(uint32_t flags, char *room) noexcept nogil:
     return span_of(<const uint8_t *>room, n)
 
 
-cdef inline const uint8_t *_next_label(const uint8_t *p, span_t *name, span_t *value) noexcept nogil:
-    name[0] = span_of(p + 1, p[0])
-    p += 1 + p[0]
-    value[0] = span_of(p + 2, p[0] | <uint32_t>p[1] << 8)
-    return p + 2 + value.len
-
-
-cdef span_t _label(const uint8_t *labels, uint32_t labels_len, span_t wanted) noexcept nogil:
-    cdef const uint8_t *p = labels
-    cdef span_t name, value
-    while p is not NULL and p < labels + labels_len:
-        p = _next_label(p, &name, &value)
-        if span_eq(name, wanted):
-            return value
-    return span_of(NULL, 0)
-
-
 cdef uint8_t *_labels(uint8_t *to, const uint8_t *labels, uint32_t labels_len, bint quote) noexcept nogil:
     """At most 16 labels of 64 and 256 bytes."""
     cdef const uint8_t *p = labels
@@ -139,7 +124,7 @@ cdef uint8_t *_labels(uint8_t *to, const uint8_t *labels, uint32_t labels_len, b
         to[0] = c'{'
         to += 1
     while p < labels + labels_len:
-        p = _next_label(p, &name, &value)
+        p = label_next(p, &name, &value)
         if not first:
             to[0] = c','
             to += 1
@@ -164,7 +149,7 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
     cdef uint32_t i, n
     cdef uint32_t text = TEXT_MAX
     cdef span_t v
-    cdef char room[ADDR_TEXT + 40]
+    cdef char room[LIMIT_NAMES]
     cdef uint64_t number
     cdef bint is_number
     if s.wire_len != 0 and h1_parse_request(&p.logged, s.wire, s.wire_len, 0, &ANY) > 0:
@@ -257,6 +242,8 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
             v = s.listener.name
         elif op.field == LOG_DOWNSTREAM_REMOTE_ADDRESS:
             v = span_of(<uint8_t *>room, addr_print(&s.down.addr, room))
+        elif op.field == LOG_CLIENT:
+            v = span_of(<const uint8_t *>s.down.peer, s.down.peer_len)
         elif op.field == LOG_REQUEST_ID:
             if m is not NULL:
                 v = msg_value(m, m.at[HEADER_X_REQUEST_ID])
@@ -276,7 +263,10 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
             if m is not NULL:
                 v = msg_value(m, m.at[HEADER_USER_AGENT])
         elif op.field == LOG_LABEL:
-            v = _label(s.labels, s.labels_len, op.text)
+            v = label_find(s.labels, s.labels_len, op.text)
+        elif op.field == LOG_RATE_LIMITED_BY:
+            if s.limited != 0:
+                v = limit_names(s, <uint8_t *>room)
         elif op.field == LOG_LABELS:
             to = _labels(to, s.labels, s.labels_len, op.quote)
             continue
@@ -319,7 +309,7 @@ cdef void access_log_put_late(late_line_t *late, const uint8_t *labels, uint32_t
         elif op.field == LOG_LABELS:
             to = _labels(to, labels, labels_len, op.quote)
         else:
-            to = _value(to, _label(labels, labels_len, op.text), op.quote)
+            to = _value(to, label_find(labels, labels_len, op.text), op.quote)
     memcpy(to, late.bytes + done, late.n - done)
     _put(late.proxy, <uint32_t>(to - line) + late.n - done)
     snapshot_put(late.snap)

@@ -12,6 +12,7 @@ from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
     S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_RESPONSE, TAP_RESPONSE_BODY,
     TRIED_MAX, proxy_t)
+from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_fault
 from fastmesh._core.proxy.stream cimport (
     stream_answer, stream_leave_endpoint, stream_overflow, stream_put_answer_head, stream_send, stream_try)
 from fastmesh._core.resil.budget cimport budget_spend
@@ -99,6 +100,7 @@ cdef void _set_aside(stream_t *s) noexcept nogil:
 cdef void _let_go(stream_t *s, up_t *up) noexcept nogil:
     stream_leave_endpoint(s)
     s.endpoint = NULL
+    s.is_unheard = 0
     if up is not NULL:
         s.up = NULL
         s.bits &= ~<uint32_t>(S_WANT_BODY | S_CLOSE_UP)
@@ -231,6 +233,8 @@ cdef void attempt_on_fault(stream_t *s, bint is_protocol, const char *why) noexc
         # It closed an idle connection while the request was on its way.
         _fresh(s, up)
         return
+    if s.is_unheard:
+        outcome_of_fault(s)
     p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
     p.stats.clusters[s.cluster.id].resets += 1
     s.endpoint.live.row.failures += 1
@@ -262,6 +266,8 @@ cdef void attempt_on_timer(timer_t *t, void *owner) noexcept nogil:
         return
     if s.bits & (S_ANSWER_HEAD | S_LOCAL) or s.endpoint is NULL or (up is not NULL and up.has_head):
         return
+    if s.is_unheard:
+        outcome_of_fault(s)
     s.proxy.stats.clusters[s.cluster.id].try_timeouts += 1
     s.endpoint.live.row.failures += 1
     if s.bits & S_WAITING:
@@ -293,6 +299,8 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     s.endpoint.live.row.ewma_ns = s.endpoint.live.ewma_ns
     s.endpoint.live.answers += 1
     s.endpoint.live.answers_ns += took
+    if s.is_unheard:
+        outcome_of_answer(s, m, took)
     if m.status >= 500:
         s.endpoint.live.row.failures += 1
     if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):

@@ -13,6 +13,7 @@ from fastmesh._core.io.reactor cimport io_t, reactor_t
 from fastmesh._core.io.timer cimport timer_t
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.settings cimport hash_key_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport listener_row_t, stats_t
 from fastmesh._core.mem.inbox cimport inbox_t
@@ -20,6 +21,7 @@ from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.resil.rate_limit cimport drawn_t
 from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.route_table cimport route_t
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_t
@@ -86,6 +88,10 @@ cdef enum:
     TAP_RESPONSE_BODY = 32
     TAP_RESPONSE_TRAILERS = 64
 
+    # stream_t.limited: the first bit of the listener's limits, and of the route's
+    LIMITED_LISTENER = 0
+    LIMITED_ROUTE = 8
+
     TRIED_MAX = 8
     HEAD_INLINE = 1024
     REPLAY_MAX = 65536
@@ -136,8 +142,8 @@ ctypedef struct filter_ops_t:
     int (*answer_body)(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil
     int (*answer_end)(stream_t *s, msg_t *trailers) noexcept nogil
     void (*answer_room)(stream_t *s) noexcept nogil                # the client takes more
-    # FILTER_GO: put it as it is.
-    int (*local)(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil
+    # FILTER_GO: put it as it is. `fields` as in down_ops_t.
+    int (*local)(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil
     void (*complete)(stream_t *s) noexcept nogil                   # before it is counted and logged
     void (*release)(stream_t *s) noexcept nogil                    # s.run is to be given back
     void (*applied)(proxy_t *p, snapshot_t *old) noexcept nogil    # p.snap is new; `old` is NULL for the first
@@ -213,6 +219,8 @@ ctypedef struct stream_t:
     # A failed attempt, while it is decided what becomes of the request.
     uint8_t fault             # FAULT_*
     uint8_t fault_default     # if no filter decides: see attempt.pyx
+    uint8_t has_key
+    uint8_t is_unheard        # the endpoint has the request, and its balancer has not heard what became of it
     uint8_t fault_may_repeat
     uint16_t fault_status     # of the answer that tells of it; of an upstream's answer, 0 = filters are not asked
     uint32_t fault_flags
@@ -224,6 +232,10 @@ ctypedef struct stream_t:
     uint64_t until_ns         # when `timer` is to ring
     uint32_t deadline_at[3]   # where in `wire` what is left of it is told; 0 = nowhere
     uint8_t deadline_fields   # in which fields: see deadline.pyx
+    uint64_t key              # hash of what it is told apart by, when has_key
+    uint64_t cookie           # value of the cookie `told`
+    const hash_key_t *told    # the cookie that the answer sets; NULL = none
+    endpoint_t *wanted        # of its session; NULL = it has none, or its endpoint is gone
     const uint8_t *labels     # of filters, for the log: length, name, length, value … (1, n, 2, n bytes); not owned
     uint32_t labels_len
     void *late                # with S_LATE_LABELS, the line that waits; for `release` to take
@@ -247,9 +259,14 @@ ctypedef struct stream_t:
     uint32_t replay_len
     uint32_t upgrade_off, upgrade_len   # the protocols that the client offers, within wire
     uint32_t path_off, path_len         # behind the head in wire: path and query as received, when they differ
+    uint32_t n_drawn          # of `drawn`
+    uint32_t limited          # a bit for each limit that refused it, or would have: LIMITED_*
+    uint32_t retry_after_s    # of a rate limit's refusal; 0 = none
+    uint8_t grpc_status       # of a refusal, for callers that look for one; 0 = none
     block_t *answer           # copy of the answer's head, for the access log only
     uint32_t answer_len
-    uint8_t inline_[1024]
+    uint8_t inline_[1024]     # from here on nothing is cleared
+    drawn_t drawn[8]          # LIMITS_MAX; tokens of rate limits that this request has taken
 
 ctypedef struct proxy_t:
     reactor_t *reactor

@@ -25,12 +25,14 @@ from fastmesh._core.net.xprt cimport xprt_t
 from fastmesh._core.proxy.down cimport (
     down_close, down_close_sent, down_is_moving, down_on_closed, down_refresh, down_reset, down_wait)
 from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_span
+from fastmesh._core.proxy.limit_fields cimport limit_fields_put, limit_fields_room
 from fastmesh._core.proxy.mux cimport (
     DOWN_BODY, DOWN_BUSY, DOWN_CLOSING, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_TUNNEL, S_ANSWER_HEAD, S_CHUNK_DOWN,
     S_CLIENT_ASKED, S_CLOSE_DOWN, S_HTTP10, S_REQUEST_DONE, S_TUNNEL, S_UPGRADE, S_WANT_BODY, down_ops_t, proxy_t,
     stream_t)
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.proxy.routing cimport routing_begin
+from fastmesh._core.proxy.request_key cimport request_key_room, request_key_tell
 from fastmesh._core.proxy.stream cimport (
     stream_answer, stream_end, stream_new, stream_on_client_drained, stream_on_client_gone, stream_on_request_body,
     stream_on_request_end)
@@ -431,9 +433,14 @@ cdef inline uint8_t *_ending(stream_t *s, uint8_t *to) noexcept nogil:
     return put_bytes(to, b"\r\n", 2)
 
 
+cdef inline uint32_t _limits_room(const stream_t *s) noexcept nogil:
+    return limit_fields_room(s) if s.n_drawn != 0 else 0
+
+
 cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
     cdef down_t *d = s.down
-    cdef uint8_t *at = d.x.ops.reserve(&d.x, m.len + s.listener.via.len + 256)
+    cdef uint8_t *at = d.x.ops.reserve(
+        &d.x, m.len + s.listener.via.len + _limits_room(s) + request_key_room(s) + 256)
     cdef uint8_t *to = at
     cdef span_t value
     if m.minor == 1 and not m.bits & MSG_LINE:
@@ -476,6 +483,10 @@ cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
         to = put_bytes(to + 1, b" ", 1)
         to = put_span(to, s.listener.via)
         to = put_bytes(to, b"\r\n", 2)
+    if s.n_drawn != 0:
+        to = limit_fields_put(s, to)
+    if s.told is not NULL or s.cluster.names is not NULL:
+        to = request_key_tell(s, to)
     to = _ending(s, to)
     d.x.ops.commit(&d.x, at, <uint32_t>(to - at))
 
@@ -505,7 +516,7 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t fields, sp
         # Something to read for who looks at it with curl.
         body = span_of(<const uint8_t *>reason, n_reason)
         content_type = span_of(b"text/plain; charset=utf-8", 25)
-    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + fields.len + 256)
+    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + fields.len + _limits_room(s) + 256)
     to = put_bytes(at, b"HTTP/1.1 ", 9)
     to = put_number(to, <uint64_t>status)
     to = put_bytes(to, b" ", 1)
@@ -514,6 +525,8 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t fields, sp
     to = put_bytes(to, proxy_date(s.proxy), 37)
     to = put_bytes(to, b"server: fastmesh\r\n", 18)
     to = put_span(to, fields)
+    if s.n_drawn != 0:
+        to = limit_fields_put(s, to)
     if not bare:
         if content_type.len != 0:
             to = put_bytes(to, b"content-type: ", 14)

@@ -1,5 +1,5 @@
 """See mux_h1_up.pxd."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memchr, memcpy
 from fastmesh._core.http.body cimport BODY_DONE, BODY_OPEN, body_init, body_step
 from fastmesh._core.http.chunked cimport chunked_put_size
@@ -14,12 +14,11 @@ from fastmesh._core.io.reactor cimport IO_FLUSHING, io_bulk, io_rx
 from fastmesh._core.mem.block cimport block_put, block_t
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
-from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.proxy.attempt cimport (
     attempt_on_answer, attempt_on_fault, attempt_on_pool, attempt_on_stale, attempt_on_timer)
 from fastmesh._core.proxy.deadline cimport DEADLINE_ROOM, deadline_put, deadline_take_fields, deadline_tell
-from fastmesh._core.proxy.emit cimport put_bytes, put_hex, put_span
+from fastmesh._core.proxy.emit cimport put_bytes, put_request_id, put_span
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t, proxy_t,
     stream_t, up_ops_t)
@@ -110,21 +109,6 @@ cdef inline bint _is_believed(const msg_t *m, int which, bint is_trusted) noexce
     return m.at[which] >= 0 and (is_trusted or m.fields[m.at[which]].bits & FIELD_OURS)
 
 
-cdef uint8_t *_put_request_id(uint8_t *to, uint64_t *rng) noexcept nogil:
-    # A version 4 UUID (RFC 9562), as Envoy makes them.
-    cdef uint64_t a = rng_next(rng)
-    cdef uint64_t b = rng_next(rng)
-    to = put_hex(to, a >> 32, 8)
-    to[0] = 45
-    to = put_hex(to + 1, (a >> 16) & 0xFFFF, 4)
-    to[0] = 45
-    to = put_hex(to + 1, 0x4000 | (a & 0x0FFF), 4)
-    to[0] = 45
-    to = put_hex(to + 1, 0x8000 | ((b >> 48) & 0x3FFF), 4)
-    to[0] = 45
-    return put_hex(to + 1, b & <uint64_t>0xFFFFFFFFFFFF, 12)
-
-
 cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef down_t *d = s.down
@@ -178,7 +162,7 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         to = put_bytes(to, b"x-forwarded-proto: http\r\n", 25)
     if not keep_id:
         to = put_bytes(to, b"x-request-id: ", 14)
-        to = _put_request_id(to, &p.rng)
+        to = put_request_id(to, &p.rng)
         to = put_bytes(to, b"\r\n", 2)
     if s.deadline_fields != 0:
         to = deadline_put(s, to)

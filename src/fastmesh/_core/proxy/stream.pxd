@@ -32,6 +32,9 @@ cdef void stream_overflow(stream_t *s) noexcept nogil         # a limit of the c
 # --- own answers and the end ---------------------------------------------------------------------
 # `why` is a sentence for people, shown when the listener allows plain answers; `details` goes to the log.
 cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
+# With a body of its own.
+cdef void stream_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
+                        span_t body) noexcept nogil
 cdef void stream_end(stream_t *s) noexcept nogil
 # --- what filters go on with, each from where they were asked --------------------------------------
 cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil

@@ -1,19 +1,20 @@
 """See stream.pxd."""
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
+from fastmesh._core.http.edit cimport head_free, head_t
 from fastmesh._core.http.h1 cimport h1_copy_fields
 from fastmesh._core.http.msg cimport FRAME_NONE, MSG_EDITED
 from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t, timer_unlink
-from fastmesh._core.lb.cluster cimport cluster_pick
+from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, cluster_weight, endpoint_is_usable
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
-    FLAG_DC, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DEADLINE, G_DOWNSTREAM_RESET,
-    G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED,
-    G_UPGRADES, SERIES_HTTP,
-    SERIES_TCP, cluster_row_t, series_observe, series_row, series_row_t, times_observe)
+    FLAG_DC, FLAG_DPE, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DEADLINE, G_DOWNSTREAM_RESET,
+    G_HEAD_TOO_LARGE, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS,
+    G_TCP_IDLE_CLOSED, G_UPGRADES, SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe, series_row, series_row_t,
+    times_observe)
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
@@ -23,7 +24,11 @@ from fastmesh._core.proxy.mux cimport (
     S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_PAUSED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
     S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS,
     TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY)
+from fastmesh._core.proxy.outcome cimport outcome_of_silence
+from fastmesh._core.proxy.route_acts cimport (
+    route_acts_fields, route_acts_location, route_acts_request, route_acts_response)
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
+from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
 from fastmesh._core.resil.budget cimport budget_earn
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take, up_t
@@ -65,11 +70,27 @@ cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil:
 # --- choosing where it goes ----------------------------------------------------------------------
 
 cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
-    if s.snap.n_log_ops != 0 or s.cluster is not NULL:
-        s.up_ops.prepare(s, m, path)
+    cdef head_t *h = NULL
+    cdef msg_t *sent = m      # as the cluster gets it; what chooses an endpoint is what was asked for
+    cdef span_t location = span_of(NULL, 0)
+    if s.route.acts is not NULL:
+        if s.route.acts.is_redirect:
+            location = route_acts_location(s, m, path)
+        elif s.cluster is not NULL:
+            h = route_acts_request(s, m, &path)
+            if h is NULL:
+                s.proxy.stats.globals[G_HEAD_TOO_LARGE] += 1
+                stream_answer(s, 431, FLAG_DPE, b"request_headers_too_large",
+                              b"with what the route adds the request is larger than a head may be")
+                return
+            sent = &h.m
+    if s.snap.n_log_ops != 0 or s.cluster is not NULL or s.route.acts is not NULL:
+        s.up_ops.prepare(s, sent, path)
+    if h is not NULL:
+        head_free(h)
     if s.cluster is NULL:
         s.details = b"direct_response"
-        _answer_locally(s, s.route.status, s.route.content_type, s.route.body)
+        _answer_locally(s, s.route.status, s.route.content_type, location, s.route.body)
         return
     if deadline_is_over(s):
         _late(s, b"deadline_exceeded_on_arrival")
@@ -78,6 +99,10 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         stream_overflow(s)
         return
     _enter_cluster(s)
+    if s.cluster.settings.n_keys != 0:
+        request_key_find(s, m)
+    if s.cluster.names is not NULL:
+        request_key_stick(s, m)
     if s.bits & S_REQUEST_DONE:
         _await_answer(s)
     elif s.deadline_ns != 0:
@@ -133,14 +158,24 @@ cdef void stream_try(stream_t *s) noexcept nogil:
     stream_connect(s)
 
 
+cdef inline bint _is_open(const stream_t *s, const endpoint_t *e) noexcept nogil:
+    """To the session that was begun there."""
+    return (endpoint_is_usable(e, s.proxy.reactor.now_ns, <endpoint_t **>s.tried, s.n_tried) and
+            cluster_weight(s.cluster, <uint32_t>(e - s.cluster.endpoints)) != 0)
+
+
 cdef void stream_connect(stream_t *s) noexcept nogil:
     """Picks an endpoint and asks the pool. `s` may be gone afterwards."""
     cdef proxy_t *p = s.proxy
     cdef endpoint_t *e = NULL
     cdef int flags = 0
-    if s.cluster.is_picked_for and p.filters.pick(s, &e) != FILTER_GO:
+    if s.wanted is not NULL and _is_open(s, s.wanted):
+        e = s.wanted
+    elif s.cluster.is_picked_for and p.filters.pick(s, &e) != FILTER_GO:
         return
-    if e is NULL:
+    if e is NULL and s.has_key:
+        e = cluster_pick_key(s.cluster, s.key, p.reactor.now_ns, &p.rng, s.tried, s.n_tried)
+    elif e is NULL:
         e = cluster_pick(s.cluster, p.reactor.now_ns, &p.rng, s.tried, s.n_tried)
     if e is NULL:
         p.stats.globals[G_NO_ENDPOINT] += 1
@@ -196,6 +231,7 @@ cdef void stream_send(stream_t *s) noexcept nogil:
         # How long the client takes is not the endpoint's fault: the time begins anew with the end of the request.
         timer_cancel(&s.try_timer)
     s.sent_ns = reactor_clock(s.proxy.reactor)
+    s.is_unheard = s.cluster.ops.observe is not NULL
     s.proxy_ns += s.sent_ns - s.proxy.reactor.now_ns
     if s.framing == FRAME_NONE:
         return
@@ -329,6 +365,17 @@ cdef void stream_on_interim(stream_t *s, msg_t *m) noexcept nogil:
 
 
 cdef void stream_put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
+    cdef head_t *h
+    if s.route is NULL or s.route.acts is NULL or s.route.acts.response.n == 0 or m.status == 101:
+        _put_answer_head(s, m)
+        return
+    s.status = m.status
+    h = route_acts_response(s, m)
+    _put_answer_head(s, &h.m)
+    head_free(h)
+
+
+cdef void _put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef uint64_t took = s.first_ns - s.sent_ns if s.first_ns > s.sent_ns else 0
     cdef uint64_t now
@@ -436,6 +483,8 @@ cdef void stream_on_tcp(stream_t *s) noexcept nogil:
         stream_overflow(s)
         return
     _enter_cluster(s)
+    if s.cluster.settings.n_keys != 0:
+        request_key_find(s, NULL)
     # Protocols differ in who speaks first: nothing may be assumed of a connection used before.
     s.retried_reused = 1
     stream_try(s)
@@ -536,7 +585,13 @@ cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *det
         body = span_of(NULL, 0)
     else:
         body = span_of(<const uint8_t *>why, <uint32_t>strlen(why))
-    _answer_locally(s, status, span_of(b"text/plain; charset=utf-8", 25), body)
+    _answer_locally(s, status, span_of(b"text/plain; charset=utf-8", 25), span_of(NULL, 0), body)
+
+
+cdef void stream_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
+                        span_t body) noexcept nogil:
+    if _may_answer(s, flags, details):
+        _answer_locally(s, status, content_type, span_of(NULL, 0), body)
 
 
 cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
@@ -546,21 +601,23 @@ cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char
     stream_put_local(s, status, content_type, fields, body)
 
 
-cdef void _answer_locally(stream_t *s, int status, span_t content_type, span_t body) noexcept nogil:
+cdef void _answer_locally(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
     s.bits |= S_LOCAL
     # What is left of the request is nobody's, even if a filter still thinks about the answer.
     s.bits &= ~<uint32_t>S_WANT_BODY
     s.status = <uint16_t>status
     if s.run is not NULL and not s.bits & S_LOCAL_SEEN:
         s.bits |= S_LOCAL_SEEN
-        if s.proxy.filters.local(s, status, content_type, body) != FILTER_GO:
+        if s.proxy.filters.local(s, status, content_type, fields, body) != FILTER_GO:
             return
-    stream_put_local(s, status, content_type, span_of(NULL, 0), body)
+    stream_put_local(s, status, content_type, fields, body)
 
 
 cdef void stream_put_local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
     s.bits |= S_LOCAL | S_ANSWER_HEAD
     s.status = <uint16_t>status
+    if s.route is not NULL and s.route.acts is not NULL and s.route.acts.response.n != 0:
+        fields = route_acts_fields(s, fields)
     s.down_ops.local(s, status, content_type, fields, body)
     _finish_down(s, NULL)
 
@@ -599,6 +656,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
     if s.bits & S_WAITING:
         # Nobody reuses a connection of a TCP listener's.
         pool_cancel(&p.pool, &s.wait, not s.bits & S_TCP)
+    elif s.is_unheard:
+        outcome_of_silence(s, now)
     if up is not NULL:
         s.up = NULL
         pool_drop(up)

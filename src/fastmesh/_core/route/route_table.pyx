@@ -3,7 +3,9 @@
 Routes are filed by host and then by path, in one trie of path segments per host. A node keeps
 three lists of routes in listed order: prefixes that end here, prefixes that end here with a
 slash, exact paths. A request walks the tries of its host, of the wildcards above it and of
-"any host"; the earliest route of all lists on the way whose methods and headers agree wins.
+"any host"; the earliest route of all lists on the way whose other conditions agree wins. A route for
+a pattern or for the beginning of a segment is filed where all its paths come by; what is left of
+them is compared last.
 A list is left as soon as its next route is later than the best one found, so order costs no
 sorting. Tables of up to SCAN_MAX routes are scanned.
 
@@ -13,12 +15,17 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 from fastmesh._core.mem.arena cimport arena_alloc, arena_array, arena_dup, arena_t, heap_array, heap_free
 from fastmesh._core.mem.fault cimport FM_ELIMIT, FM_OK
-from fastmesh._core.mem.hash cimport hash_bytes
-from fastmesh._core.mem.span cimport byte_lower, span_eq, span_ieq, span_of, span_t
-from fastmesh._core.http.msg cimport field_t, msg_span, msg_t, msg_value
+from fastmesh._core.mem.hash cimport hash_bytes, hash_mix
+from fastmesh._core.mem.span cimport byte_lower, span_eq, span_of, span_t
+from fastmesh._core.http.msg cimport msg_span, msg_t
 from fastmesh._core.http.token cimport (
     METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST,
     METHOD_PUT, METHOD_TRACE)
+
+from fastmesh._core.net.addr cimport addr_in_cidr
+from fastmesh._core.route.pattern cimport pattern_takes
+from fastmesh._core.route.predicate cimport (
+    cookie_holds, cookie_is_torn, header_holds, header_is_torn, query_holds, query_is_torn)
 
 cdef enum:
     SCAN_MAX = 4
@@ -41,7 +48,7 @@ ctypedef struct node_t:
     span_t segment            # below the parent
 
 ctypedef struct host_t:
-    span_t name               # of a wildcard: from its dot on
+    span_t name               # of a wildcard: from its dot on, or up to it
     uint32_t node             # NONE = free place
 
 ctypedef struct child_t:
@@ -60,6 +67,7 @@ ctypedef struct index_t:
     uint32_t hosts_mask
     uint32_t n_hosts
     uint32_t wildcard_max     # bytes of the longest wildcard from its dot on; 0 = there are none
+    uint32_t beginning_max    # of the longest that ends in ".*", with its dot
 
 
 cdef uint32_t method_id(span_t s) noexcept nogil:
@@ -105,8 +113,7 @@ cdef bint route_add_method(route_t *r, span_t method) noexcept nogil:
 
 # --- what one route asks for ---
 
-cdef inline span_t host_of(const msg_t *m, uint8_t *room) noexcept nogil:
-    """The authority's host in lower case, without port, brackets and trailing dot; absent when longer than any rule."""
+cdef span_t route_host(const msg_t *m, uint8_t *room) noexcept nogil:
     cdef span_t s = msg_span(m, m.authority_off, m.authority_len)
     cdef const uint8_t *end
     cdef uint32_t i
@@ -133,6 +140,10 @@ cdef inline bint is_wildcard(span_t host) noexcept nogil:
     return host.len > 2 and host.ptr[0] == 42 and host.ptr[1] == 46
 
 
+cdef inline bint is_beginning(span_t host) noexcept nogil:
+    return host.len > 2 and host.ptr[host.len - 1] == 42 and host.ptr[host.len - 2] == 46
+
+
 cdef bint host_matches(const route_t *r, span_t host) noexcept nogil:
     cdef uint32_t i, n
     cdef span_t want
@@ -144,60 +155,38 @@ cdef bint host_matches(const route_t *r, span_t host) noexcept nogil:
             n = want.len - 1
             if host.len > n and memcmp(host.ptr + host.len - n, want.ptr + 1, n) == 0:
                 return True
+        elif is_beginning(want):
+            n = want.len - 1
+            if host.len > n and memcmp(host.ptr, want.ptr, n) == 0:
+                return True
         elif span_eq(want, host):
             return True
     return False
 
 
 cdef inline bint path_matches(const route_t *r, span_t path) noexcept nogil:
+    """Apart from its pattern."""
     cdef uint32_t n = r.path.len
     if r.path_kind == ROUTE_EXACT:
         return span_eq(r.path, path)
-    if n == 1:
-        return True           # "/"
     if path.len < n or memcmp(path.ptr, r.path.ptr, n) != 0:
-        return False
+        return n == 1 and r.path_kind != ROUTE_STARTS     # "/" takes "*" too
+    if n == 1 or r.path_kind == ROUTE_STARTS:
+        return True
     return path.len == n or path.ptr[n] == 47 or r.path.ptr[n - 1] == 47
 
 
-cdef inline uint8_t folded(uint8_t c) noexcept nogil:
-    return 45 if c == 95 else byte_lower(c)
-
-
-cdef inline bint may_be_called(const field_t *f, const msg_t *m, const route_header_t *h) noexcept nogil:
-    """For somebody: "_" is "-" to CGI and what came of it (WSGI, PHP)."""
-    cdef const uint8_t *name = m.base + f.name_off
-    cdef uint32_t i
-    if f.name_len != h.name.len:
-        return False
-    if f.id != 0:
-        return f.id == h.id
-    for i in range(h.name.len):
-        if folded(name[i]) != folded(h.name.ptr[i]):
-            return False
-    return True
-
-
-cdef bint header_matches(const route_header_t *h, const msg_t *m) noexcept nogil:
-    cdef int i
-    for i in range(m.n_fields):
-        if may_be_called(&m.fields[i], m, h) and span_eq(h.value, msg_value(m, i)):
-            return True
-    return False
-
-
 cdef bint route_is_torn(const route_t *r, const msg_t *m) noexcept nogil:
-    cdef const route_header_t *h
     cdef uint32_t i
-    cdef int k
     for i in range(r.n_headers):
-        h = &r.headers[i]
-        for k in range(m.n_fields):
-            if not may_be_called(&m.fields[k], m, h):
-                continue
-            if not (span_eq(h.value, msg_value(m, k)) and
-                    span_ieq(msg_span(m, m.fields[k].name_off, m.fields[k].name_len), h.name)):
-                return True
+        if header_is_torn(&r.headers[i], m):
+            return True
+    for i in range(r.n_cookies):
+        if cookie_is_torn(&r.cookies[i], m):
+            return True
+    for i in range(r.n_query):
+        if query_is_torn(&r.query[i], m):
+            return True
     return False
 
 
@@ -211,18 +200,72 @@ cdef bint method_matches(const route_t *r, const msg_t *m) noexcept nogil:
     return False
 
 
-cdef inline bint rest_matches(const route_t *r, const msg_t *m) noexcept nogil:
-    """Everything but host and path."""
+cdef bint source_matches(const route_t *r, const asker_t *who) noexcept nogil:
+    cdef uint32_t i
+    if who is NULL or who.addr is NULL:
+        return False
+    for i in range(r.n_sources):
+        if addr_in_cidr(who.addr, r.sources[i].family, r.sources[i].bits, r.sources[i].ip):
+            return True
+    return False
+
+
+cdef inline bint share_takes(const route_t *r, const asker_t *who) noexcept nogil:
+    """Each route by a number of its own that follows from the draw: a second share is of what is left of a first."""
+    cdef uint64_t drawn = hash_mix(who.draw if who is not NULL else 0, r.index)
+    return ((drawn >> 32) * <uint64_t>ROUTE_SHARE_ALL) >> 32 < r.share
+
+
+cdef inline int miss_of_rest(const route_t *r, const msg_t *m, span_t path, const asker_t *who,
+                             span_t *name) noexcept nogil:
+    """Of everything but host and path: what costs the least first, patterns of paths behind all others. The share comes
+    last, so that it is one of the requests that match."""
     cdef uint32_t i
     if r.has_methods and not method_matches(r, m):
-        return False
+        return MISS_METHOD
+    if r.n_sources != 0 and not source_matches(r, who):
+        return MISS_SOURCE
     for i in range(r.n_headers):
-        if not header_matches(&r.headers[i], m):
-            return False
-    return True
+        if not header_holds(&r.headers[i], m):
+            name[0] = r.headers[i].name
+            return MISS_HEADER
+    for i in range(r.n_cookies):
+        if not cookie_holds(&r.cookies[i], m):
+            name[0] = r.cookies[i].name
+            return MISS_COOKIE
+    for i in range(r.n_query):
+        if not query_holds(&r.query[i], m):
+            name[0] = r.query[i].name
+            return MISS_QUERY
+    if r.path_kind == ROUTE_STARTS:
+        if not path_matches(r, path):
+            return MISS_PATH
+    elif r.path_kind == ROUTE_PATTERN and not pattern_takes(r.pattern, path):
+        return MISS_PATTERN
+    if r.share < ROUTE_SHARE_ALL and not share_takes(r, who):
+        return MISS_SHARE
+    return MISS_NOTHING
 
 
-cdef const route_t *route_scan(const route_table_t *t, const msg_t *m, span_t path) noexcept nogil:
+cdef inline bint rest_matches(const route_t *r, const msg_t *m, span_t path, const asker_t *who) noexcept nogil:
+    cdef span_t name
+    return miss_of_rest(r, m, path, who, &name) == MISS_NOTHING
+
+
+cdef int route_miss(const route_t *r, const msg_t *m, span_t path, const asker_t *who, span_t *name) noexcept nogil:
+    cdef uint8_t room[ROUTE_HOST_MAX]
+    name[0] = span_of(NULL, 0)
+    if path.len == 0:
+        path = span_of(b"/", 1)
+    if r.n_hosts != 0 and not host_matches(r, route_host(m, room)):
+        return MISS_HOST
+    if not path_matches(r, path):
+        return MISS_PATTERN if r.path_kind == ROUTE_PATTERN else MISS_PATH
+    return miss_of_rest(r, m, path, who, name)
+
+
+cdef const route_t *route_scan(const route_table_t *t, const msg_t *m, span_t path,
+                               const asker_t *who) noexcept nogil:
     cdef uint8_t room[ROUTE_HOST_MAX]
     cdef span_t host
     cdef bint has_host = False
@@ -236,11 +279,11 @@ cdef const route_t *route_scan(const route_table_t *t, const msg_t *m, span_t pa
             continue
         if r.n_hosts != 0:
             if not has_host:
-                host = host_of(m, room)
+                host = route_host(m, room)
                 has_host = True
             if not host_matches(r, host):
                 continue
-        if rest_matches(r, m):
+        if rest_matches(r, m, path, who):
             return r
     return NULL
 
@@ -335,18 +378,24 @@ cdef void file_route(index_t *x, const route_t *r, uint32_t root) noexcept nogil
     cdef const uint8_t *p = r.path.ptr + 1
     cdef const uint8_t *end = r.path.ptr + r.path.len
     cdef uint32_t node = root
-    cdef int which = LIST_EXACT
+    cdef int which = LIST_PREFIX
     cdef uint32_t *head
     cdef uint32_t child
     cdef span_t segment
-    if r.path_kind == ROUTE_PREFIX:
-        which = LIST_PREFIX
-        if r.path.len > 1 and (end - 1)[0] == 47:
-            which = LIST_SLASH
+    if r.path_kind == ROUTE_EXACT:
+        which = LIST_EXACT
+    elif r.path_kind == ROUTE_STARTS:
+        # Below the last segment that is whole.
+        while end > p and (end - 1)[0] != 47:
             end -= 1
+        if end > p:
+            end -= 1
+    elif r.path.len > 1 and (end - 1)[0] == 47:
+        which = LIST_SLASH
+        end -= 1
     # "/" as a prefix stays at the root; as an exact path it has one empty segment. "*" has no slash and stays at the
     # root too, where no exact path of segments can end.
-    if r.path.ptr[0] == 47 and not (which == LIST_PREFIX and r.path.len == 1):
+    if r.path.ptr[0] == 47 and not (which == LIST_PREFIX and end <= p):
         while True:
             segment = next_segment(p, end)
             child = child_of(x, node, segment)
@@ -375,6 +424,8 @@ cdef int route_build(route_table_t *t, arena_t *arena) noexcept nogil:
     t.state = NULL
     for i in range(t.n):
         t.routes[i].index = i
+        if t.routes[i].share < ROUTE_SHARE_ALL:
+            t.has_shares = True
         n_hosts += t.routes[i].n_hosts
         n_entries += t.routes[i].n_hosts if t.routes[i].n_hosts != 0 else 1
     if t.n <= SCAN_MAX:
@@ -400,7 +451,12 @@ cdef int route_build(route_table_t *t, arena_t *arena) noexcept nogil:
         for j in range(r.n_hosts):
             if x.n_nodes > ROUTE_PLACES_MAX:
                 break
-            if is_wildcard(r.hosts[j]):
+            if is_beginning(r.hosts[j]):
+                # Filed with its dot: no host name ends with one.
+                if r.hosts[j].len - 1 > x.beginning_max:
+                    x.beginning_max = r.hosts[j].len - 1
+                file_route(x, r, host_for(x, span_of(r.hosts[j].ptr, r.hosts[j].len - 1)))
+            elif is_wildcard(r.hosts[j]):
                 # Filed from its dot on: no host name begins with one, so both kinds share a table.
                 if r.hosts[j].len - 1 > x.wildcard_max:
                     x.wildcard_max = r.hosts[j].len - 1
@@ -423,23 +479,23 @@ cdef int route_build(route_table_t *t, arena_t *arena) noexcept nogil:
 # --- finding ---
 
 cdef inline uint32_t best_of(const route_table_t *t, const index_t *x, uint32_t at, const msg_t *m,
-                             uint32_t best) noexcept nogil:
+                             span_t path, const asker_t *who, uint32_t best) noexcept nogil:
     while at != NONE and x.entries[at].route < best:
-        if rest_matches(&t.routes[x.entries[at].route], m):
+        if rest_matches(&t.routes[x.entries[at].route], m, path, who):
             return x.entries[at].route
         at = x.entries[at].next
     return best
 
 
 cdef uint32_t walk(const route_table_t *t, const index_t *x, uint32_t node, const msg_t *m, span_t path,
-                   uint32_t best) noexcept nogil:
+                   const asker_t *who, uint32_t best) noexcept nogil:
     cdef const uint8_t *p = path.ptr
     cdef const uint8_t *end = path.ptr + path.len
     cdef span_t segment
-    best = best_of(t, x, x.nodes[node].head[LIST_PREFIX], m, best)
+    best = best_of(t, x, x.nodes[node].head[LIST_PREFIX], m, path, who, best)
     if path.ptr[0] != 47:
         if path.len == 1 and path.ptr[0] == 42:
-            best = best_of(t, x, x.nodes[node].head[LIST_EXACT], m, best)
+            best = best_of(t, x, x.nodes[node].head[LIST_EXACT], m, path, who, best)
         return best
     while True:
         # p is at a slash.
@@ -449,28 +505,29 @@ cdef uint32_t walk(const route_table_t *t, const index_t *x, uint32_t node, cons
         if node == NONE:
             return best
         p += segment.len
-        best = best_of(t, x, x.nodes[node].head[LIST_PREFIX], m, best)
+        best = best_of(t, x, x.nodes[node].head[LIST_PREFIX], m, path, who, best)
         if p >= end:
-            return best_of(t, x, x.nodes[node].head[LIST_EXACT], m, best)
-        best = best_of(t, x, x.nodes[node].head[LIST_SLASH], m, best)
+            return best_of(t, x, x.nodes[node].head[LIST_EXACT], m, path, who, best)
+        best = best_of(t, x, x.nodes[node].head[LIST_SLASH], m, path, who, best)
 
 
-cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t path) noexcept nogil:
+cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t path,
+                               const asker_t *who) noexcept nogil:
     cdef const index_t *x = <const index_t *>t.state
     cdef uint8_t room[ROUTE_HOST_MAX]
     cdef span_t host
     cdef uint32_t best = NONE
     cdef uint32_t node, i
     if x is NULL:
-        return route_scan(t, m, path)
+        return route_scan(t, m, path, who)
     if path.len == 0:
         path = span_of(b"/", 1)
     if x.n_hosts != 0:
-        host = host_of(m, room)
+        host = route_host(m, room)
         if host.len != 0:
             node = x.hosts[host_place(x, host)].node
-            if node != NONE and host.ptr[0] != 46:
-                best = walk(t, x, node, m, path, best)
+            if node != NONE and host.ptr[0] != 46 and host.ptr[host.len - 1] != 46:
+                best = walk(t, x, node, m, path, who, best)
             if x.wildcard_max != 0:
                 # Longer ends match no wildcard, however many dots a hostile name has.
                 i = host.len - x.wildcard_max if host.len > x.wildcard_max else 1
@@ -478,6 +535,12 @@ cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t pa
                     if host.ptr[i] == 46:
                         node = x.hosts[host_place(x, span_of(host.ptr + i, host.len - i))].node
                         if node != NONE:
-                            best = walk(t, x, node, m, path, best)
-    best = walk(t, x, ANY_HOST, m, path, best)
+                            best = walk(t, x, node, m, path, who, best)
+            if x.beginning_max != 0:
+                for i in range(1, host.len if host.len <= x.beginning_max else x.beginning_max):
+                    if host.ptr[i] == 46 and i + 1 < host.len:
+                        node = x.hosts[host_place(x, span_of(host.ptr, i + 1))].node
+                        if node != NONE:
+                            best = walk(t, x, node, m, path, who, best)
+    best = walk(t, x, ANY_HOST, m, path, who, best)
     return &t.routes[best] if best != NONE else NULL

@@ -8,6 +8,9 @@ from fastmesh._core.http.h1 cimport h1_limits_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.mem.arena cimport arena_t
+from fastmesh._core.net.addr cimport cidr_t
+from fastmesh._core.route.pattern cimport pattern_t
+from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
 from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last
 
@@ -25,11 +28,6 @@ ctypedef struct log_op_t:
     uint8_t field             # LOG_* of proxy/access_log; 0 = literal
     uint8_t quote             # 1 = as a JSON string with quotes (null when absent), 0 = text ("-" when absent)
     span_t text               # the literal; or the header name (lower case) of LOG_REQUEST_HEADER / LOG_RESPONSE_HEADER
-
-ctypedef struct cidr_t:
-    uint8_t family            # 4, 6, or 1 for Unix-domain peers
-    uint8_t bits
-    uint8_t ip[16]
 
 ctypedef struct listener_t:
     uint32_t id               # stable over snapshots; row in the shared listener rows
@@ -57,6 +55,7 @@ ctypedef struct listener_t:
     uint8_t deadline_sends        # what is left is told to upstreams
     route_table_t routes
     int32_t chain             # index into snapshot_t.chains, or -1
+    uint32_t limit_list       # index + 1 into snapshot_t.limit_lists; 0 = no rate limits
 
 # When one filter is asked at all. Its slot in the worker's table has the same index.
 ctypedef struct filter_rule_t:
@@ -76,9 +75,14 @@ ctypedef struct snapshot_t:
     cluster_t *clusters
     log_op_t *log_ops
     uint32_t n_log_ops            # 0 = no access log
+    pattern_t *patterns
+    uint32_t n_patterns
     uint32_t n_rules, n_chains
     filter_rule_t *rules
     filter_chain_t *chains
+    uint32_t n_rate_limits, n_limit_lists
+    rate_limit_t *rate_limits
+    limit_list_t *limit_lists
     void *filters                 # the worker's table, owned: snapshot_on_free says what becomes of it; NULL = none
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above

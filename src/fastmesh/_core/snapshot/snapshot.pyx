@@ -13,16 +13,20 @@ from fastmesh._core.mem.hash cimport hash_bytes
 from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
-from fastmesh._core.lb.cluster cimport LB_LEAST_REQUEST, cluster_build, cluster_drop, cluster_t
-from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
-from fastmesh._core.route.route_table cimport (
-    ROUTE_EXACT, ROUTE_HOST_MAX, route_add_method, route_build, route_header_t, route_t, route_table_t)
+from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster_build, cluster_drop, cluster_t
+from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.route.pattern cimport pattern_t
+from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
+from fastmesh._core.route.route_split cimport split_t
+from fastmesh._core.snapshot.balancing cimport decode_balancing
+from fastmesh._core.snapshot.limits cimport limits_decode
 from fastmesh._core.snapshot.live cimport (
     LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
     live_reserve)
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_record,
-    take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
+    take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_place,
+    take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
+from fastmesh._core.snapshot.take_route cimport take_networks, take_pattern, take_route
 from fastmesh._core.snapshot.unpack cimport unpack_nil
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -30,13 +34,10 @@ cdef extern from "<sys/socket.h>" nogil:
     enum: AF_INET6
     enum: AF_UNIX
 
-cdef extern from "field_name.h" nogil:
-    unsigned int field_name_id(const uint8_t *p, size_t n)
-
 cdef enum:
     NAME_MAX = 255
     TEXT = 160
-    LOG_FIELD_MAX = 27
+    LOG_FIELD_MAX = 29
     LOG_REQUEST_HEADER = 12
     LOG_RESPONSE_HEADER = 13
     HEAD_MAX = 65535
@@ -82,143 +83,42 @@ cdef bint decode_log_ops(decode_t *d) noexcept nogil:
     return True
 
 
-cdef bint decode_settings(decode_t *d) noexcept nogil:
+cdef bint decode_patterns(decode_t *d) noexcept nogil:
     cdef take_t *t = &d.t
-    if not take_record(t, b"settings", 2):
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_list(t, b"patterns", 256, 1 << 20, &n):
         return False
-    take_enter(t, b"settings")
-    if not (take_u32(t, b"max_connections", 0, U32_MAX, &d.s.max_connections) and decode_log_ops(d)):
-        return False
+    d.s.patterns = <pattern_t *>arena_array(d.s.arena, n, sizeof(pattern_t))
+    d.s.n_patterns = n
+    take_enter(t, b"patterns")
+    for i in range(n):
+        take_at(t, i)
+        if not take_pattern(t, d.s.arena, &d.s.patterns[i]):
+            return False
     take_leave(t)
     return True
 
 
-# --- chains ---
-
-cdef bint decode_chain(decode_t *d, int32_t *chain) noexcept nogil:
-    """The item of a listener, route or cluster; compared with the number of chains once that is known."""
-    cdef int64_t index = -1
-    if not take_index(&d.t, b"chain", &index):
+cdef bint decode_settings(decode_t *d) noexcept nogil:
+    cdef take_t *t = &d.t
+    if not take_record(t, b"settings", 3):
         return False
-    chain[0] = <int32_t>(index if index < 0x7FFFFFFF else 0x7FFFFFFF)
+    take_enter(t, b"settings")
+    if not (take_u32(t, b"max_connections", 0, U32_MAX, &d.s.max_connections) and decode_log_ops(d) and
+            decode_patterns(d)):
+        return False
+    take_leave(t)
     return True
 
 
 # --- routes ---
 
-cdef bint decode_hosts(decode_t *d, route_t *r) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef span_t h
-    cdef bint is_any = False
-    cdef bint is_star
-    cdef uint32_t n = 0
-    cdef uint32_t i, j, colons
-    if not take_list(t, b"hosts", 2, 65535, &n):
-        return False
-    r.hosts = <span_t *>arena_array(d.s.arena, n, sizeof(span_t))
-    take_enter(t, b"hosts")
-    for i in range(n):
-        take_at(t, i)
-        if not take_text(t, NULL, 1, ROUTE_HOST_MAX, &h):
-            return False
-        if h.len == 1 and h.ptr[0] == 42:
-            is_any = True
-            continue
-        if h.len > 2 and h.ptr[0] == 91 and h.ptr[h.len - 1] == 93:
-            h = span_of(h.ptr + 1, h.len - 2)
-        elif h.len > 1 and h.ptr[h.len - 1] == 46:
-            h.len -= 1
-        is_star = h.len > 2 and h.ptr[0] == 42 and h.ptr[1] == 46
-        colons = 0
-        for j in range(h.len):
-            if 65 <= h.ptr[j] <= 90:
-                return take_refuse(t, NULL, b"must be in lower case")
-            if h.ptr[j] == 58:
-                colons += 1
-            elif (h.ptr[j] == 42 and not (is_star and j == 0)) or h.ptr[j] == 47 or h.ptr[j] == 32:
-                return take_refuse(t, NULL, b"must be a host name, \"*.\" and a domain, or \"*\"")
-        if h.ptr[0] == 46:
-            return take_refuse(t, NULL, b"must not begin with a dot")
-        if colons == 1:
-            return take_refuse(t, NULL, b"must not have a port")
-        r.hosts[r.n_hosts] = h
-        r.n_hosts += 1
-    take_leave(t)
-    if is_any:
-        r.n_hosts = 0
-    return True
-
-
-cdef bint decode_methods(decode_t *d, route_t *r) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef span_t method
-    cdef uint32_t n = 0
-    cdef uint32_t i
-    if not take_list(t, b"methods", 2, 256, &n):
-        return False
-    r.methods_other = <span_t *>arena_array(d.s.arena, n, sizeof(span_t))
-    take_enter(t, b"methods")
-    for i in range(n):
-        take_at(t, i)
-        if not take_token(t, NULL, False, &method):
-            return False
-        if not route_add_method(r, method):
-            r.methods_other[r.n_methods_other] = method
-            r.n_methods_other += 1
-    take_leave(t)
-    return True
-
-
-cdef bint decode_headers(decode_t *d, route_t *r) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef route_header_t *h
-    cdef uint32_t n = 0
-    cdef uint32_t i
-    if not take_list(t, b"headers", 3, MSG_FIELDS_CAP, &n):
-        return False
-    r.headers = <route_header_t *>arena_array(d.s.arena, n, sizeof(route_header_t))
-    r.n_headers = <uint16_t>n
-    take_enter(t, b"headers")
-    for i in range(n):
-        take_at(t, i)
-        h = &r.headers[i]
-        if not (take_record(t, NULL, 2) and take_token(t, b"name", True, &h.name) and
-                take_text(t, b"value", 0, HEAD_MAX, &h.value)):
-            return False
-        h.id = <uint8_t>field_name_id(h.name.ptr, h.name.len)
-    take_leave(t)
-    return True
-
-
-cdef bint decode_route(decode_t *d, route_t *r) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef int64_t cluster = -1
-    cdef uint32_t status = 0
-    if not (take_record(t, NULL, 12) and take_bytes(t, b"name", 0, NAME_MAX, &r.name) and
-            take_u8(t, b"path_kind", ROUTE_EXACT, &r.path_kind) and take_text(t, b"path", 1, HEAD_MAX, &r.path)):
-        return False
-    if r.path.ptr[0] != 47 and not (r.path_kind == ROUTE_EXACT and r.path.len == 1 and r.path.ptr[0] == 42):
-        return take_refuse(t, b"path", b"must begin with \"/\"")
-    if not (decode_hosts(d, r) and decode_methods(d, r) and decode_headers(d, r) and
-            take_index(t, b"cluster", &cluster) and take_u32(t, b"status", 0, 599, &status)):
-        return False
-    if cluster >= 0 and status != 0:
-        return take_refuse(t, b"status", b"must be 0, as there is a cluster")
-    if cluster < 0 and status < 200:
-        return take_refuse(t, b"status", b"must be at least 200, as there is no cluster")
-    # Compared with the number of clusters once that is known.
-    r.cluster = <int32_t>(cluster if cluster < 0x7FFFFFFF else 0x7FFFFFFF)
-    r.status = <uint16_t>status
-    return (take_bytes(t, b"body", 0, U32_MAX, &r.body) and
-            take_text(t, b"content_type", 0, NAME_MAX, &r.content_type) and
-            take_duration(t, b"timeout", &r.timeout_ns) and decode_chain(d, &r.chain))
-
-
 cdef bint decode_routes(decode_t *d, listener_t *l) noexcept nogil:
     cdef take_t *t = &d.t
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not take_list(t, b"routes", 13, 1 << 20, &n):
+    if not take_list(t, b"routes", 16, 1 << 20, &n):
         return False
     if n != 0 and l.protocol == PROTOCOL_TCP:
         return take_refuse(t, b"routes", b"must be empty, as the protocol is tcp")
@@ -227,7 +127,7 @@ cdef bint decode_routes(decode_t *d, listener_t *l) noexcept nogil:
     take_enter(t, b"routes")
     for i in range(n):
         take_at(t, i)
-        if not decode_route(d, &l.routes.routes[i]):
+        if not take_route(t, d.s.arena, d.s.patterns, d.s.n_patterns, &l.routes.routes[i]):
             return False
     take_leave(t)
     if route_build(&l.routes, d.s.arena) != FM_OK:
@@ -272,31 +172,6 @@ cdef bint decode_deadlines(decode_t *d, listener_t *l) noexcept nogil:
     return True
 
 
-cdef bint decode_trusted(decode_t *d, listener_t *l) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef cidr_t *c
-    cdef span_t ip
-    cdef uint32_t n = 0
-    cdef uint32_t i
-    if not take_list(t, b"trusted", 4, 65536, &n):
-        return False
-    l.trusted = <cidr_t *>arena_array(d.s.arena, n, sizeof(cidr_t))
-    l.n_trusted = n
-    take_enter(t, b"trusted")
-    for i in range(n):
-        take_at(t, i)
-        c = &l.trusted[i]
-        if not (take_record(t, NULL, 3) and take_u8(t, b"family", 6, &c.family)):
-            return False
-        if c.family != 4 and c.family != 6 and c.family != 1:
-            return take_refuse(t, b"family", b"must be 4, 6 or 1")
-        if not (take_u8(t, b"bits", 32 if c.family == 4 else 128, &c.bits) and take_bytes(t, b"ip", 16, 16, &ip)):
-            return False
-        memcpy(c.ip, ip.ptr, 16)
-    take_leave(t)
-    return True
-
-
 cdef bint decode_listener(decode_t *d, listener_t *l) noexcept nogil:
     cdef take_t *t = &d.t
     cdef int64_t cluster = -1
@@ -311,8 +186,9 @@ cdef bint decode_listener(decode_t *d, listener_t *l) noexcept nogil:
     if l.protocol == PROTOCOL_HTTP and cluster >= 0:
         return take_refuse(t, b"cluster", b"must be -1, as the protocol is http")
     l.cluster = <int32_t>(cluster if cluster < 0x7FFFFFFF else 0x7FFFFFFF)
-    return (decode_limits(d, l) and decode_trusted(d, l) and take_text(t, b"via", 0, NAME_MAX, &l.via) and
-            decode_routes(d, l) and decode_chain(d, &l.chain) and decode_deadlines(d, l))
+    return (decode_limits(d, l) and take_networks(t, d.s.arena, b"trusted", &l.trusted, &l.n_trusted) and
+            take_text(t, b"via", 0, NAME_MAX, &l.via) and
+            decode_routes(d, l) and take_place(t, b"chain", &l.chain) and decode_deadlines(d, l))
 
 
 # --- clusters ---
@@ -370,6 +246,8 @@ cdef bint decode_balancer(decode_t *d, cluster_t *c) noexcept nogil:
     cdef uint32_t slot = 0
     if unpack_nil(&t.u):
         return True
+    if c.lb == LB_RING_HASH or c.lb == LB_MAGLEV:
+        return take_refuse(t, b"balancer", b"must be nil, as its algorithm goes by a table")
     if not take_record(t, b"balancer", 2):
         return False
     take_enter(t, b"balancer")
@@ -388,9 +266,9 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     cdef uint32_t n = 0
     cdef uint32_t i
     c.balancer_slot = -1
-    if not (take_record(t, NULL, 16) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+    if not (take_record(t, NULL, 17) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
-            take_u8(t, b"lb", LB_LEAST_REQUEST, &c.lb) and
+            take_u8(t, b"lb", LB_LAST, &c.lb) and
             take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
             take_duration(t, b"idle_timeout", &c.idle_timeout_ns) and
             take_u32(t, b"max_connections", 0, U32_MAX, &c.max_connections) and
@@ -413,7 +291,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
         if not decode_endpoint(d, c, &c.endpoints[i]):
             return False
     take_leave(t)
-    if not (decode_chain(d, &c.chain) and decode_balancer(d, c)):
+    if not (take_place(t, b"chain", &c.chain) and decode_balancer(d, c) and decode_balancing(t, d.s.arena, c)):
         return False
     cluster_build(c)
     return True
@@ -421,26 +299,34 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
 
 # --- filters ---
 
-cdef bint decode_rule(decode_t *d, filter_rule_t *rule) noexcept nogil:
+cdef bint decode_match(void *decoder, route_table_t **table) noexcept nogil:
+    """A table of one route that leads nowhere, or nil for every request."""
+    cdef decode_t *d = <decode_t *>decoder
     cdef take_t *t = &d.t
     cdef route_t *r
-    if not take_record(t, NULL, 2):
+    if unpack_nil(&t.u):
+        return True
+    table[0] = <route_table_t *>arena_array(d.s.arena, 1, sizeof(route_table_t))
+    table[0].routes = r = <route_t *>arena_array(d.s.arena, 1, sizeof(route_t))
+    table[0].n = 1
+    take_enter(t, b"match")
+    if not take_route(t, d.s.arena, d.s.patterns, d.s.n_patterns, r):
         return False
-    if not unpack_nil(&t.u):
-        rule.match = <route_table_t *>arena_array(d.s.arena, 1, sizeof(route_table_t))
-        rule.match.routes = r = <route_t *>arena_array(d.s.arena, 1, sizeof(route_t))
-        rule.match.n = 1
-        take_enter(t, b"match")
-        if not decode_route(d, r):
-            return False
-        if r.cluster >= 0:
-            return take_refuse(t, b"cluster", b"must be -1, as this is no route")
-        if r.chain >= 0:
-            return take_refuse(t, b"chain", b"must be -1, as this is no route")
-        if route_build(rule.match, d.s.arena) != FM_OK:
-            return take_refuse(t, NULL, b"too many combinations of hosts and paths, must be at most 1048576")
-        take_leave(t)
-    return take_u32(t, b"share", 0, SHARE_ALL, &rule.share)
+    if r.cluster >= 0:
+        return take_refuse(t, b"cluster", b"must be -1, as this is no route")
+    if r.split is not NULL:
+        return take_refuse(t, b"split", b"must be nil, as this is no route")
+    if r.chain >= 0:
+        return take_refuse(t, b"chain", b"must be -1, as this is no route")
+    if route_build(table[0], d.s.arena) != FM_OK:
+        return take_refuse(t, NULL, b"too many combinations of hosts and paths, must be at most 1048576")
+    take_leave(t)
+    return True
+
+
+cdef bint decode_rule(decode_t *d, filter_rule_t *rule) noexcept nogil:
+    return (take_record(&d.t, NULL, 2) and decode_match(d, &rule.match) and
+            take_u32(&d.t, b"share", 0, SHARE_ALL, &rule.share))
 
 
 cdef bint decode_rules(decode_t *d) noexcept nogil:
@@ -570,6 +456,16 @@ cdef bint refuse_index(decode_t *d, int32_t found) noexcept nogil:
     return take_refuse(&d.t, b"cluster", text)
 
 
+cdef bint check_split(decode_t *d, const split_t *split) noexcept nogil:
+    cdef char text[TEXT]
+    cdef uint32_t i
+    for i in range(split.n):
+        if split.parts[i].cluster >= d.s.n_clusters:
+            snprintf(text, TEXT, b"found %u, but there are %u clusters", split.parts[i].cluster, d.s.n_clusters)
+            return take_refuse(&d.t, b"split", text)
+    return True
+
+
 cdef bint check_chain(decode_t *d, int32_t chain, uint32_t *n) noexcept nogil:
     """Adds the chain's filters to `n`."""
     cdef char text[TEXT]
@@ -628,6 +524,8 @@ cdef bint check_indexes(decode_t *d) noexcept nogil:
                 return False
             if l.routes.routes[j].cluster >= 0 and <uint32_t>l.routes.routes[j].cluster >= s.n_clusters:
                 return refuse_index(d, l.routes.routes[j].cluster)
+            if l.routes.routes[j].split is not NULL and not check_split(d, l.routes.routes[j].split):
+                return False
         take_leave(&d.t)
     take_leave(&d.t)
     return True
@@ -640,7 +538,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     cdef uint64_t format = 0
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 7) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
+    if not (take_record(t, NULL, 8) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
         return False
     if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
         return take_refuse(t, b"magic", b"this is not a snapshot")
@@ -667,7 +565,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
         if not decode_cluster(d, &s.clusters[i]):
             return False
     take_leave(t)
-    if not decode_filters(d):
+    if not (decode_filters(d) and limits_decode(t, s, decode_match, d)):
         return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")
@@ -677,12 +575,19 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
 cdef void adopt(decode_t *d) noexcept nogil:
     """Lets what outlives snapshots follow the new one; a refused snapshot never comes here."""
     cdef cluster_t *c
+    cdef endpoint_live_t *live
     cdef uint32_t i, j
     for i in range(d.s.n_clusters):
         c = &d.s.clusters[i]
         c.live.id = c.id
         for j in range(c.n):
-            c.endpoints[j].live.row = row_of(d, &c.endpoints[j])
+            live = c.endpoints[j].live
+            live.row = row_of(d, &c.endpoints[j])
+            # Those that a cluster begins with have nobody to catch up with.
+            if not live.is_known and c.live.is_known:
+                live.warm_since_ns = WARM_FROM_NOW
+            live.is_known = 1
+        c.live.is_known = 1
 
 
 cdef void free_snapshot(snapshot_t *s) noexcept nogil:

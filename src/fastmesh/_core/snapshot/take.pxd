@@ -4,7 +4,7 @@ Everything read is checked: kind, range, length. The first fault ends the decodi
 names the place, what was found and what is allowed: "clusters[2].endpoints[0].weight: found 0,
 must be at least 1".
 """
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.snapshot.unpack cimport unpack_t
 
@@ -32,6 +32,9 @@ cdef bint take_bool(take_t *t, const char *name, uint8_t *v) noexcept nogil
 cdef bint take_duration(take_t *t, const char *name, uint64_t *v) noexcept nogil
 # -1 … most - 1.
 cdef bint take_index(take_t *t, const char *name, int64_t *v) noexcept nogil
+# The same for a table that is read later: what is larger than any table is its largest number.
+cdef bint take_place(take_t *t, const char *name, int32_t *v) noexcept nogil
+cdef bint take_int(take_t *t, const char *name, int64_t *v) noexcept nogil
 cdef bint take_bytes(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil
 # Without control characters, so that it can stand in a header or a line of a log.
 cdef bint take_text(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil

@@ -1,5 +1,5 @@
 """Reading a snapshot value by value, with the place of each kept for the refusal."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.span cimport span_t
@@ -102,6 +102,19 @@ cdef bint take_index(take_t *t, const char *name, int64_t *v) noexcept nogil:
         snprintf(text, TEXT, b"found %lld, must be at least -1", <long long>v[0])
         return take_refuse(t, name, text)
     return True
+
+
+cdef bint take_place(take_t *t, const char *name, int32_t *v) noexcept nogil:
+    cdef int64_t index = -1
+    if not take_index(t, name, &index):
+        return False
+    v[0] = <int32_t>(index if index < 0x7FFFFFFF else 0x7FFFFFFF)
+    return True
+
+
+cdef bint take_int(take_t *t, const char *name, int64_t *v) noexcept nogil:
+    cdef int code = unpack_int(&t.u, v)
+    return True if code == FM_OK else refuse_kind(t, name, code, b"a number")
 
 
 cdef bint take_bytes(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from probes.wire import LEAST_REQUEST, RANDOM, ROUND_ROBIN, SECOND, cluster, decoded, endpoints, snapshot
+from probes.wire import ALGORITHMS, ROUND_ROBIN, SECOND, cluster, decoded, endpoints, snapshot
 
-ALL = pytest.mark.parametrize("lb", [ROUND_ROBIN, RANDOM, LEAST_REQUEST])
+ALL = pytest.mark.parametrize("lb", ALGORITHMS.values(), ids=ALGORITHMS)
 WEIGHTED = pytest.mark.parametrize("is_weighted", [False, True])
 
 
@@ -16,7 +16,7 @@ def one_cluster(count: int, lb: int, is_weighted: bool = False, seed: int = 1, *
 @ALL
 def test_the_name_of_the_algorithm(lb):
     with one_cluster(2, lb) as s:
-        assert s.dump()["clusters"][0]["ops"] == ["round_robin", "random", "least_request"][lb]
+        assert ALGORITHMS[s.dump()["clusters"][0]["ops"]] == lb
 
 
 @ALL

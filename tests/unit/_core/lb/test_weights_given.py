@@ -5,9 +5,19 @@ from collections import Counter
 
 import pytest
 
-from probes.wire import LEAST_REQUEST, RANDOM, ROUND_ROBIN, cluster, decoded, endpoints, snapshot
+from probes.wire import (
+    FAILURE_AWARE_EWMA,
+    LEAST_REQUEST,
+    PEAK_EWMA,
+    RANDOM,
+    ROUND_ROBIN,
+    cluster,
+    decoded,
+    endpoints,
+    snapshot,
+)
 
-ALL = pytest.mark.parametrize("lb", [ROUND_ROBIN, RANDOM, LEAST_REQUEST])
+ALL = pytest.mark.parametrize("lb", [ROUND_ROBIN, RANDOM, LEAST_REQUEST, PEAK_EWMA, FAILURE_AWARE_EWMA])
 EXACT = pytest.mark.parametrize("lb", [ROUND_ROBIN, LEAST_REQUEST])
 TOP = 2**30
 
@@ -143,3 +153,15 @@ def test_any_order_of_events(lb):
                     if pick is not None:
                         assert pick in left
                         assert avoided[pick] <= now or all(avoided[at] > now for at in left)
+
+
+def test_what_was_learned_of_endpoints_outlives_their_weights():
+    with one_cluster([1, 1], PEAK_EWMA) as s:
+        s.observe(0, 10**6, now_ns=10)
+        s.observe(1, 10**9, now_ns=10)
+        s.weigh([1, 3])
+        # Of two draws by weight one is enough for the quicker one: 1 - (3/4)^2.
+        quick, slow = s.picks(40_000, now_ns=20)
+        assert abs(quick / (quick + slow) - 7 / 16) < 0.02
+        s.weigh([3, 3])
+        assert s.picks(100, now_ns=20) == [100, 0]

@@ -177,3 +177,31 @@ def test_order_is_total():
         for b in addrs:
             for c in addrs:
                 assert not (a.compare(b) < 0 and b.compare(c) < 0) or a.compare(c) < 0
+
+
+@given(V4)
+def test_an_ipv4_address_alone(ip):
+    for text in (f"{ip}", f"{ip}:80", f"{ip}:http", f"[::ffff:{ip}]", f"::ffff:{ip}"):
+        addr = Addr.parse_ip(text.encode())
+        assert (addr.family, addr.port, addr.bytes) == (socket.AF_INET, 0, ip.packed), text
+
+
+@given(V6)
+def test_an_ipv6_address_alone(ip):
+    if ip.ipv4_mapped is None:
+        for text in (f"{ip}", f"[{ip}]", f"[{ip}]:80", ip.exploded):
+            addr = Addr.parse_ip(text.encode())
+            assert (addr.family, addr.port, addr.bytes) == (socket.AF_INET6, 0, ip.packed), text
+
+
+@pytest.mark.parametrize("text", [b"", b":", b"[", b"[]", b"[::1", b"]", b"unknown", b"_hidden", b"localhost", b"1.2.3",
+                                  b"1.2.3.4.5", b"256.1.1.1", b"01.2.3.4", b" 1.2.3.4", b"1.2.3.4\0", b"::1%eth0",
+                                  b"unix:/run/x", b"g::1", b"1::2::3", b"1" * 64, b":" * 200, b"[" + b"1" * 80 + b"]"])
+def test_what_is_no_ip_address(text):
+    assert Addr.parse_ip(text) is None
+
+
+@given(st.binary(max_size=70))
+def test_any_bytes_for_an_ip_address(raw):
+    addr = Addr.parse_ip(raw)
+    assert addr is None or addr.family in (socket.AF_INET, socket.AF_INET6)

@@ -1,23 +1,44 @@
 """Routes: what each condition means, and that the index never changes the answer."""
 
 import random
+import re
+import struct
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastmesh.config.path_rule import on_border
+from fastmesh.config.regex import compile_regex
 from probes.snapshot_probe import Request
-from probes.wire import decoded, listener, route, snapshot
+from probes.wire import SHARE_ALL, decoded, further, listener, route, snapshot, value
+
+STARTS, PATTERN = 2, 3
+PATTERNS = {"/a/.*": b"/a", "/(a|b)/ab?": b"/", ".*": b"/", "/[ab]+/longer-than-eight(/.*)?": b"/", "/a/b/a": b"/a/b"}
+
+
+def pattern(text: str) -> list[bytes]:
+    automaton = compile_regex(text).automaton
+    return [automaton.classes, automaton.flags, struct.pack(f"<{len(automaton.table)}H", *automaton.table)]
+
+
+PATTERN_LIST = [pattern(text) for text in PATTERNS]
+
+
+def by_pattern(text: str, **more: Any) -> list[Any]:
+    return route(PATTERNS[text], kind=PATTERN, more=further(list(PATTERNS).index(text)), **more)
 
 
 def table(*routes: list[Any]):
-    return decoded(snapshot(listeners=[listener(routes)]))
+    return decoded(snapshot(listeners=[listener(routes)], patterns=PATTERN_LIST))
 
 
-def request(path: str = "/", host: str = "", method: str = "GET", fields: Any = ()) -> Request:
+def request(path: str = "/", host: str = "", method: str = "GET", fields: Any = (), peer: str = "") -> Request:
     return Request(method.encode(), host.encode("latin-1"), path.encode(),
-                   [(name.encode(), value.encode("latin-1")) for name, value in fields])
+                   [(name.encode(), text.encode("latin-1")) for name, text in fields], None,
+                   f"{peer}:1".encode() if peer else b"")
 
 
 # So many that the table is indexed, and none of them matches what the tests ask for.
@@ -74,10 +95,70 @@ def test_exact(exact, path, matches):
     ("[::1]", "[::1]", True), ("[::1]", "[::1]:80", True), ("::1", "[::1]:80", True), ("[::1]", "[::2]", False),
     ("[fe80::a]", "[FE80::A]:80", True), ("[::1]", "[::1", False), ("127.0.0.1", "127.0.0.1:80", True),
     ("a" * 255, "a" * 255 + ":80", True), ("a" * 255, "a" * 256, False),
+    ("shop.*", "shop.example", True), ("shop.*", "SHOP.a.b:80", True), ("shop.*", "shop", False),
+    ("shop.*", "shop.", False), ("shop.*", "ashop.example", False), ("shop.*", "shopx.example", False),
+    ("a.b.*", "a.b.c", True), ("a.b.*", "a.b", False), ("a.b.*", "a.bc.d", False), ("10.*", "10.0.0.1", True),
     ("*." + "b" * 250, "a." + "b" * 250, True),
 ])
 def test_host(host, authority, matches):
     assert found([route("/", hosts=[host])], request("/", authority)) == (0 if matches else None)
+
+
+@pytest.mark.parametrize(("text", "path", "matches"), [
+    ("/api", "/api", True), ("/api", "/apix", True), ("/api", "/api/x", True), ("/api", "/ap", False), ("/api", "*",
+                                                                                                        False),
+    ("/", "/x", True), ("/", "*", False), ("/", "", True), ("/a/b", "/a/bc/d", True), ("/a/b", "/a/", False),
+    ("/a/", "/a/", True), ("/a/", "/a/x", True), ("/a/", "/a", False), ("/a/b", "/x/a/b", False), ("//a", "//ab", True),
+])
+def test_a_beginning_wherever_it_ends(text, path, matches):
+    assert found([route(text, kind=STARTS)], request(path)) == (0 if matches else None)
+
+
+@pytest.mark.parametrize(("text", "path", "matches"), [
+    ("/a/.*", "/a/", True), ("/a/.*", "/a/x/y", True), ("/a/.*", "/a", False), ("/a/.*", "/b/x", False),
+    ("/(a|b)/ab?", "/b/a", True), ("/(a|b)/ab?", "/a/ab", True), ("/(a|b)/ab?", "/a/abb", False), (".*", "*", True),
+    (".*", "", True), ("/a/b/a", "/a/b/a", True), ("/a/b/a", "/a/b/a/", False), ("/a/b/a", "/a/b", False),
+])
+def test_a_pattern(text, path, matches):
+    assert found([by_pattern(text)], request(path)) == (0 if matches else None)
+
+
+@pytest.mark.parametrize(("sources", "peer", "matches"), [
+    (["10.0.0.0/8"], "10.1.2.3:80", True), (["10.0.0.0/8"], "11.1.2.3:80", False), (["10.0.0.0/8"], "[::1]:80", False),
+    (["10.0.0.0/8", "::1/128"], "[::1]:80", True), (["10.0.0.0/8"], "", False), ([], "", True),
+    (["0.0.0.0/0"], "1.2.3.4:1", True), (["10.0.0.128/25"], "10.0.0.127:1", False), (["10.0.0.128/25"], "10.0.0.128:1",
+                                                                                     True),
+])
+def test_sources(sources, peer, matches):
+    head = Request(b"GET", b"", b"/", (), None, peer.encode())
+    assert found([route(more=further(sources=[cidr(text) for text in sources]))], head) == (0 if matches else None)
+
+
+def cidr(text: str) -> list[Any]:
+    network = ip_network(text)
+    return [network.version, network.prefixlen, network.network_address.packed.ljust(16, b"\0")]
+
+
+def drawn(draw: int) -> Request:
+    return Request(b"GET", b"", b"/", (), None, b"", draw)
+
+
+def test_a_share_is_that_of_the_requests():
+    rng = random.Random(1)
+    routes = [route(more=further(share=50_000)), route(more=further(share=500_000)), route()]
+    with table(*routes) as s:
+        counts = [0, 0, 0]
+        for _ in range(40_000):
+            counts[s.route(drawn(rng.getrandbits(64)))] += 1
+    # 5%, and half of the rest: six standard deviations.
+    assert abs(counts[0] - 2_000) < 6 * (40_000 * 0.05 * 0.95) ** 0.5
+    assert abs(counts[1] - 19_000) < 6 * (40_000 * 0.475 * 0.525) ** 0.5
+
+
+def test_shares_of_none_and_all():
+    rng = random.Random(2)
+    with table(route(more=further(share=0)), route(more=further(share=SHARE_ALL))) as s:
+        assert {s.route(drawn(rng.getrandbits(64))) for _ in range(500)} == {1}
 
 
 def test_a_host_longer_than_any_rule_still_meets_routes_without_hosts():
@@ -119,6 +200,30 @@ def test_header(wanted, fields, matches):
     assert found([route("/", headers=wanted)], request(fields=fields)) == (0 if matches else None)
 
 
+MISSES = {"nothing": 0, "host": 1, "path": 2, "method": 3, "source": 4, "header": 5, "cookie": 6, "query": 7,
+          "pattern": 8,
+          "share": 9}
+
+
+@pytest.mark.parametrize(("made", "miss"), [
+    (route("/a"), "nothing"), (route("/b"), "path"), (route("/a", hosts=["other"]), "host"),
+    (route("/a", methods=["PUT"]), "method"), (route("/a", headers=[("x", "1")]), "header"),
+    (route("/a", more=further(sources=[cidr("10.0.0.0/8")])), "source"),
+    (route("/a", more=further(cookies=[value("c", "1")])), "cookie"),
+    (route("/a", more=further(query=[value("q", "1")])), "query"),
+    (route("/aa", kind=STARTS), "path"), (by_pattern("/a/b/a"), "pattern"), (route("/a", more=further(share=0)),
+                                                                             "share"),
+])
+def test_what_is_missing(made, miss):
+    with table(made) as s:
+        assert s.miss(request("/a", "h"), 0) == MISSES[miss]
+
+
+def test_patterns_are_filed_where_their_paths_come_by():
+    for text, border in PATTERNS.items():
+        assert on_border(compile_regex(text).literal) == border
+
+
 def test_the_first_match_wins_however_specific_a_later_one_is():
     routes = [route("/"), route("/a/b", exact=True, hosts=["h"], methods=["GET"], headers=[("x", "1")])]
     assert found(routes, request("/a/b", "h", fields=[("x", "1")])) == 0
@@ -157,47 +262,80 @@ def strip_host(authority: str) -> str:
     return (host[:-1] if host.endswith(".") and len(host) > 1 else host).lower()
 
 
-def is_match(r: list[Any], method: str, authority: str, path: str, fields: list[tuple[str, str]]) -> bool:
-    _, exact, want, hosts, methods, headers = r[:6]
+def is_path(r: list[Any], path: str) -> bool:
+    want = r[2].decode() if isinstance(r[2], bytes) else r[2]
+    if r[1] == 1:
+        return path == want
+    if r[1] == STARTS:
+        return path.startswith(want)
+    if r[1] == PATTERN:
+        return re.fullmatch(list(PATTERNS)[r[11][0]], path) is not None
+    return want == "/" or path == want or path.startswith(want if want.endswith("/") else want + "/")
+
+
+def is_host(want: str, host: str) -> bool:
+    if want.startswith("*."):
+        return host.endswith(want[1:]) and len(host) > len(want) - 1
+    if want.endswith(".*"):
+        return host.startswith(want[:-1]) and len(host) > len(want) - 1
+    return want in ("*", host)
+
+
+def is_match(r: list[Any], method: str, authority: str, path: str, fields: list[tuple[str, str]],
+             peer: str = "") -> bool:
+    hosts, methods, headers, more = r[3], r[4], r[5], r[11]
     host = strip_host(authority)
-    path = path or "/"
-    if exact:
-        path_ok = path == want
-    else:
-        path_ok = want == "/" or path == want or path.startswith(want if want.endswith("/") else want + "/")
-    host_ok = not hosts or any(
-        h == "*" or h == host or (h[:2] == "*." and host.endswith(h[1:]) and len(host) > len(h) - 1) for h in hosts)
     there = {(name.lower(), value) for name, value in fields}
-    return (path_ok and host_ok and (not methods or method in methods)
-            and all((name, value) in there for name, value in headers))
+    sources = [ip_network((address[:4], bits)) for _, bits, address in more[3]] if more else []
+    return (is_path(r, path or "/") and (not hosts or any(is_host(want, host) for want in hosts))
+            and (not methods or method in methods)
+            and all((name, text) in there for name, text, *_ in headers)
+            and (not sources or any(ip_address(peer) in network for network in sources)))
 
 
 SEGMENTS = st.sampled_from(["a", "b", "ab", "", "longer-than-eight", "longer-than-sixteen-bytes", "*"])
 PATHS = st.one_of(st.lists(SEGMENTS, max_size=5).map(lambda parts: "/" + "/".join(parts)), st.just("/"))
 HOSTS = st.sampled_from(["a.test", "b.test", "x.a.test", "y.x.a.test", "test", "*.test", "*.a.test", "*.x.a.test", "*",
-                         "10.0.0.1"])
+                         "10.0.0.1", "a.*", "x.*", "y.x.*", "x.a.*", "10.0.*"])
 METHODS = st.sampled_from(["GET", "POST", "BREW", "WHEN"])
 NAMES = st.sampled_from(["x-one", "x-two", "user-agent", "host"])
 VALUES = st.sampled_from(["1", "2", ""])
-ROUTES = st.builds(
-    route,
-    PATHS, st.booleans(), st.one_of(st.just([]), st.lists(HOSTS, max_size=3)),
-    st.one_of(st.just([]), st.lists(METHODS, max_size=2)),
-    st.one_of(st.just([]), st.lists(st.tuples(NAMES, VALUES), max_size=2)))
+SOURCES = st.lists(st.sampled_from(["10.0.0.0/8", "10.0.0.0/16", "10.1.0.0/16"]).map(cidr), max_size=2)
+
+
+@st.composite
+def routes_of(draw):
+    kind = draw(st.sampled_from([0, 0, 1, 1, STARTS, PATTERN]))
+    text = draw(st.sampled_from(list(PATTERNS)))
+    more = further(list(PATTERNS).index(text) if kind == PATTERN else -1, sources=draw(SOURCES))
+    return route(
+        PATTERNS[text] if kind == PATTERN else draw(PATHS), kind=kind,
+        hosts=draw(st.one_of(st.just([]), st.lists(HOSTS, max_size=3))),
+        methods=draw(st.one_of(st.just([]), st.lists(METHODS, max_size=2))),
+        headers=draw(st.one_of(st.just([]), st.lists(st.tuples(NAMES, VALUES), max_size=2))),
+        more=more if kind == PATTERN or more[3] else None)
+
+
+ROUTES = routes_of()
 HEADS = st.tuples(
-    METHODS, st.one_of(st.sampled_from(["", "A.test:80", "test.", ".test", "..", "[::1]:80", "q.y.x.a.test"]),
+    METHODS, st.one_of(st.sampled_from(["", "A.test:80", "test.", ".test", "..", "[::1]:80", "q.y.x.a.test", "a.",
+                                        "x.."]),
                        HOSTS.filter(lambda h: "*" not in h)),
     st.one_of(PATHS, st.just("*"), st.just("")), st.lists(st.tuples(NAMES.map(str.title), VALUES), max_size=4))
+PEERS = st.sampled_from(["10.0.0.1", "10.1.0.1", "10.2.0.1", "11.0.0.1"])
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(st.lists(ROUTES, max_size=6), st.lists(ROUTES, min_size=5, max_size=60)),
-       st.lists(HEADS, min_size=1, max_size=20))
-def test_index_scan_and_model_agree(routes, heads):
+       st.lists(HEADS, min_size=1, max_size=20), PEERS)
+def test_index_scan_and_model_agree(routes, heads, peer):
     with table(*routes) as s:
         for method, authority, path, fields in heads:
-            head = request(path, authority, method, fields)
-            expected = next((i for i, r in enumerate(routes) if is_match(r, method, authority, path, fields)), None)
+            head = request(path, authority, method, fields, peer)
+            expected = next((i for i, r in enumerate(routes) if is_match(r, method, authority, path, fields, peer)),
+                            None)
+            taken = [i for i in range(len(routes)) if s.miss(head, i) == 0]
+            assert taken[:1] == ([] if expected is None else [expected])
             assert s.route(head) == expected
             assert s.route(head, scan=True) == expected
 

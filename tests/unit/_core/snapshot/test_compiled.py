@@ -59,7 +59,7 @@ def test_a_compiled_configuration_is_taken():
         assert (health["path_kind"], health["status"], health["body"], health["cluster"]) == (1, 200, b"ok", -1)
         assert (api["timeout"], api["cluster"]) == (3 * SECOND, 1)
         assert api["hosts"] == [b"api.example.com", b"*.api.example.com", b"::1"]
-        assert sorted(api["headers"]) == [(b"host", b"h", 1), (b"x-canary", b"1", 0)]
+        assert sorted(header[:3] for header in api["headers"]) == [(b"host", b"h", 1), (b"x-canary", b"1", 0)]
         assert (rest["path"], rest["timeout"], rest["cluster"]) == (b"/", 7 * SECOND, 0)
         app, canary = got["clusters"]
         assert [(text, weight) for _, text, weight, _ in app["endpoints"]] == [

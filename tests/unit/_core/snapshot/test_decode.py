@@ -11,19 +11,33 @@ from hypothesis import strategies as st
 
 from probes.snapshot_probe import Request, Snapshot
 from probes.wire import (
+    CONTAINS,
     LIMITS,
+    MAGLEV,
+    PATTERN,
+    PRESENT,
     RANDOM,
+    RANGE,
+    RING_HASH,
     SECOND,
     cluster,
     decoded,
     endpoint,
     endpoints,
+    further,
+    limit,
     listener,
     pack,
     registry,
     route,
     snapshot,
+    value,
 )
+
+EXACTLY = (0, False, 0, 0)
+# Takes texts of nothing but zeros.
+TWO_STATES = [b"\0" + b"\1" * 255, b"\0\1", b"\0\0\0\0\1\0\0\0"]
+NOTHING_MORE = {"query": [], "cookies": [], "sources": [], "share": 1_000_000, "states": 0}
 
 
 def rich() -> list[Any]:
@@ -36,6 +50,13 @@ def rich() -> list[Any]:
                       chain=1),
                 route("/no", exact=True, status=403, body=b"no\0", content_type="text/plain"),
                 route("/", hosts=["*"], cluster=0),
+                route("/p", kind=3, hosts=["shop.*"], status=404,
+                      headers=[value("x-n", kind=RANGE, low=-3, high=2**40), value("x-p", kind=PATTERN, invert=True)],
+                      more=further(0, [value("q", "a", CONTAINS)], [value("c", kind=PRESENT, invert=True)],
+                                   [[4, 8, b"\x0a".ljust(16, b"\0")]], 50_000),
+                      acts=[[308, "https", "h", 8443, [1, "/", 0, [], []], True], "", [0, "", 0, [], []],
+                            [[1, "x-a", [[0, "v"], [20, ""]]]], [[2, "x-b", [[12, "x-c"]]]]]),
+                route("/s", split=[[[0, 9], [1, 1]], "x-user", ""]),
             ], number=7, name="web", chain=0, deadlines=(True, False, "x-left")),
             listener(number=9, name="tcp", tcp_cluster=0),
         ],
@@ -48,7 +69,12 @@ def rich() -> list[Any]:
         version=2**63, log_ops=[[0, 0, "["], [2, 1, ""], [12, 0, "x-id"], [0, 0, "]\n"]],
         rules=[[None, 1_000_000], [route("/a", hosts=["h.test"], methods=["GET"], headers=[("x-a", "1")], status=200),
                                    100_000], [None, 0]],
-        chains=[[0, 1], [1], [2, 0, 1], []])
+        chains=[[0, 1], [1], [2, 0, 1], []],
+        limits=[limit("one", 3, 10_000_000, 20, key=["header x-a", "client_address"],
+                      match=route("/a", methods=["GET"], status=200), share=5, status=503, skips_missing=True,
+                      shown=True),
+                limit("two", 255, dry_run=True)],
+        uses=[[0, -1, [1]], [0, 1, [0, 1]]], patterns=[list(TWO_STATES)])
 
 
 def refusal(value: Any) -> str:
@@ -67,20 +93,30 @@ def test_everything_arrives():
     assert got["log_ops"] == [(0, 0, b"["), (2, 1, b""), (12, 0, b"x-id"), (0, 0, b"]\n")]
     web, tcp = got["listeners"]
     routes = web.pop("routes")
+    assert web.pop("limit_list") == 1 and tcp.pop("limit_list") == 0
     assert web == {"id": 7, "name": b"web", "protocol": 0, "inbound": 0, "plain_answers": 1, "cluster": -1, "via": b"",
                    "chain": 0, "deadlines": [1, 0, b"x-left"], **limits}
     assert tcp == {"id": 9, "name": b"tcp", "protocol": 1, "inbound": 0, "plain_answers": 1, "cluster": 0, "via": b"",
                    "routes": [], "chain": -1, "deadlines": [0, 0, b""], **limits}
     assert routes[0] == {
         "name": b"api", "path_kind": 0, "path": b"/api", "hosts": [b"api.test", b"::1", b"*.x.test"],
-        "methods": (1, 1 << 1, [b"BREW"]), "headers": [(b"x-canary", b"1", 0), (b"user-agent", b"u", 15)], "cluster": 1,
-        "status": 0, "body": b"", "content_type": b"", "timeout": 5 * SECOND, "index": 0, "chain": 1}
+        "methods": (1, 1 << 1, [b"BREW"]), "headers": [(b"x-canary", b"1", 0, *EXACTLY), (b"user-agent", b"u", 15,
+                                                                                          *EXACTLY)], "cluster": 1,
+        "status": 0, "body": b"", "content_type": b"", "timeout": 5 * SECOND, "index": 0, "chain": 1,
+        "limit_list": 0, **NOTHING_MORE}
     assert routes[1] == {
         "name": b"r", "path_kind": 1, "path": b"/no", "hosts": [], "methods": (0, 0, []), "headers": [], "cluster": -1,
         "status": 403, "body": b"no\0", "content_type": b"text/plain", "timeout": 0, "index": 1,
-        "chain": -1}
+        "chain": -1, "limit_list": 2, **NOTHING_MORE}
     assert routes[2]["hosts"] == []
+    assert routes[3] == {
+        "name": b"r", "path_kind": 3, "path": b"/p", "hosts": [b"shop.*"], "methods": (0, 0, []),
+        "headers": [(b"x-n", b"", 0, 5, False, -3, 2**40), (b"x-p", b"", 0, 6, True, 0, 0)],
+        "query": [(b"q", b"a", 0, 3, False, 0, 0)], "cookies": [(b"c", b"", 0, 4, True, 0, 0)],
+        "sources": [(4, 8, b"\x0a".ljust(16, b"\0"))], "share": 50_000, "states": 2, "cluster": -1, "status": 404,
+        "body": b"", "content_type": b"", "timeout": 0, "index": 3, "chain": -1, "limit_list": 0}
     alpha, beta = got["clusters"]
+    del alpha["settings"]                # tests/unit/config/test_balancing.py
     assert alpha == {
         "id": 12, "name": b"alpha", "lb": RANDOM, "index": 0, "ops": "random", "connect_timeout": SECOND,
         "idle_timeout": 60 * SECOND, "max_connections": 0, "max_pending": 1024, "max_requests": 2**32 - 1,
@@ -95,13 +131,22 @@ def test_everything_arrives():
     assert [share for _, share in got["rules"]] == [1_000_000, 100_000, 0]
     (every, _), (some, _), _ = got["rules"]
     assert every is None
-    assert (some["path"], some["hosts"], some["headers"]) == (b"/a", [b"h.test"], [(b"x-a", b"1", 0)])
+    assert (some["path"], some["hosts"], some["headers"]) == (b"/a", [b"h.test"], [(b"x-a", b"1", 0, *EXACTLY)])
+    one, two = got["limits"]
+    assert one.pop("match")["path"] == b"/a"
+    assert one == {
+        "name": b"one", "row": 3, "ops": "local", "token": 10_000_000, "burst": 200_000_000, "keys": 1000,
+        "key": [(6, b"x-a"), (0, b"")], "share": 5, "status": 503, "dry_run": 0, "skips_missing": 1, "shown": 1,
+        "policy": b'"one";q=20;w=1', "details": b"local_rate_limited{one}",
+        "why": b"the rate limit one allows no more"}
+    assert (two["match"], two["key"], two["keys"], two["dry_run"]) == (None, [], 1, 1)
+    assert got["limit_lists"] == [(0, [1]), (1, [0, 1])]
 
 
 def test_the_smallest():
     with decoded(snapshot()) as s:
         assert s.dump() == {"version": 1, "refs": 1, "max_connections": 0, "log_ops": [], "listeners": [],
-                            "clusters": [], "rules": [], "chains": []}
+                            "clusters": [], "rules": [], "chains": [], "limits": [], "limit_lists": []}
 
 
 def test_limits_arrive_in_their_places():
@@ -122,18 +167,18 @@ def change(*steps: int, to: Any) -> Callable[[], list[Any]]:
     return make
 
 
-L, C, F = 4, 5, 6     # places of listeners, clusters and filters
+L, C, F, R = 4, 5, 6, 7       # places of listeners, clusters, filters and rate limits
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
     ((1,), 5, "format: found 5, must be at most 4"),
     ((1,), 3, "format: found 3, must be at least 4"),
     ((2,), -1, "version: found a signed number, must be a number"),
-    ((3,), [], "settings: found an array of 0, must be of 2"),
+    ((3,), [], "settings: found an array of 0, must be of 3"),
     ((3,), {}, "settings: found a map, must be an array"),
     ((3, 0), 2**32, "settings.max_connections: found 4294967296, must be at most 4294967295"),
     ((3, 1), "x", "settings.log_ops: found a string, must be an array"),
-    ((3, 1, 1), [28, 0, ""], "settings.log_ops[1].field: found 28, must be at most 27"),
+    ((3, 1, 1), [30, 0, ""], "settings.log_ops[1].field: found 30, must be at most 29"),
     ((3, 1, 1), [1, 2, ""], "settings.log_ops[1].quote: found 2, must be at most 1"),
     ((3, 1, 1), [12, 0, "X-Id"], "settings.log_ops[1].text: must be a token in lower case"),
     ((3, 1, 1), [13, 0, ""], "settings.log_ops[1].text: found 0 bytes, must be at least 1"),
@@ -165,22 +210,94 @@ REFUSED = [
     ((L, 0, 11), [True], "listeners[0].deadlines: found an array of 1, must be of 3"),
     ((L, 0, 11, 2), "a" * 256, "listeners[0].deadlines.header: found 256 bytes, must be at most 255"),
     ((L, 1, 9), [route("/")], "listeners[1].routes: must be empty, as the protocol is tcp"),
-    ((L, 0, 9, 0), [0] * 11, "listeners[0].routes[0]: found an array of 11, must be of 12"),
-    ((L, 0, 9, 0, 1), 2, "listeners[0].routes[0].path_kind: found 2, must be at most 1"),
+    ((L, 0, 9, 0), [0] * 14, "listeners[0].routes[0]: found an array of 14, must be of 15"),
+    ((L, 0, 9, 0, 1), 4, "listeners[0].routes[0].path_kind: found 4, must be at most 3"),
     ((L, 0, 9, 0, 2), "", "listeners[0].routes[0].path: found 0 bytes, must be at least 1"),
     ((L, 0, 9, 0, 2), "api", "listeners[0].routes[0].path: must begin with \"/\""),
     ((L, 0, 9, 0, 2), "*", "listeners[0].routes[0].path: must begin with \"/\""),
     ((L, 0, 9, 0, 3, 1), "API.test", "listeners[0].routes[0].hosts[1]: must be in lower case"),
     ((L, 0, 9, 0, 3, 1), "a.test:80", "listeners[0].routes[0].hosts[1]: must not have a port"),
     ((L, 0, 9, 0, 3, 1), ".test", "listeners[0].routes[0].hosts[1]: must not begin with a dot"),
-    ((L, 0, 9, 0, 3, 1), "a.*.test", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, or "
-                                     "\"*\""),
-    ((L, 0, 9, 0, 3, 1), "*a", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, or \"*\""),
+    ((L, 0, 9, 0, 3, 1), "a.*.test", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, a "
+                                     "name and \".*\", or \"*\""),
+    ((L, 0, 9, 0, 3, 1), "*.a.*", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, a name "
+                                  "and \".*\", or \"*\""),
+    ((L, 0, 9, 0, 3, 1), "a..", "listeners[0].routes[0].hosts[1]: must not end with two dots"),
+    ((L, 0, 9, 0, 3, 1), "*a", "listeners[0].routes[0].hosts[1]: must be a host name, \"*.\" and a domain, a name and "
+                               "\".*\", or \"*\""),
     ((L, 0, 9, 0, 3, 1), "a" * 256, "listeners[0].routes[0].hosts[1]: found 256 bytes, must be at most 255"),
     ((L, 0, 9, 0, 4, 0), "G T", "listeners[0].routes[0].methods[0]: must be a token"),
     ((L, 0, 9, 0, 5, 0, 0), "X-C", "listeners[0].routes[0].headers[0].name: must be a token in lower case"),
     ((L, 0, 9, 0, 5, 0, 1), "a\nb", "listeners[0].routes[0].headers[0].value: found the control character 0x0a, which "
                                     "is not allowed"),
+    ((L, 0, 9, 0, 5, 0), ["x"] * 5, "listeners[0].routes[0].headers[0]: found an array of 5, must be of 6"),
+    ((L, 0, 9, 0, 5, 0, 2), 7, "listeners[0].routes[0].headers[0].kind: found 7, must be at most 6"),
+    ((L, 0, 9, 0, 5, 0), ["x", "", 3, False, 0, 0], "listeners[0].routes[0].headers[0].value: must not be empty"),
+    ((L, 0, 9, 0, 5, 0), ["x", "", 6, False, 1, 0], "listeners[0].routes[0].headers[0].low: must be the place of a "
+                                                    "pattern"),
+    ((L, 0, 9, 0, 5, 0), ["x", "", 6, False, -1, 0], "listeners[0].routes[0].headers[0].low: must be the place of a "
+                                                     "pattern"),
+    ((L, 0, 9, 0, 5, 0, 3), 1, "listeners[0].routes[0].headers[0].invert: found a number, must be a boolean"),
+    ((L, 0, 9, 0, 1), 3, "listeners[0].routes[0].further: must be there, as the path is a pattern"),
+    ((L, 0, 9, 0, 11), further(0), "listeners[0].routes[0].further.pattern: must be -1, as the path is none"),
+    ((L, 0, 9, 3, 11, 0), 1, "listeners[0].routes[3].further.pattern: must be the place of a pattern"),
+    ((L, 0, 9, 3, 11, 0), -1, "listeners[0].routes[3].further.pattern: must be the place of a pattern"),
+    ((L, 0, 9, 3, 11, 1, 0, 0), "", "listeners[0].routes[3].further.query[0].name: found 0 bytes, must be at least 1"),
+    ((L, 0, 9, 3, 11, 3, 0, 0), 2, "listeners[0].routes[3].further.sources[0].family: must be 4, 6 or 1"),
+    ((L, 0, 9, 3, 11, 4), 1_000_001, "listeners[0].routes[3].further.share: found 1000001, must be at most 1000000"),
+    ((L, 0, 9, 3, 12), [], "listeners[0].routes[3].acts: found an array of 0, must be of 5"),
+    ((L, 0, 9, 3, 12, 0, 0), 300, "listeners[0].routes[3].acts.redirect.status: found 300, must be at least 301"),
+    ((L, 0, 9, 3, 12, 0, 3), 65536, "listeners[0].routes[3].acts.redirect.port: found 65536, must be at most 65535"),
+    ((L, 0, 9, 3, 12, 0, 4, 0), 4, "listeners[0].routes[3].acts.redirect.change.kind: found 4, must be at most 3"),
+    ((L, 0, 9, 3, 12, 0, 4, 1), "x", "listeners[0].routes[3].acts.redirect.change.text: must begin with \"/\""),
+    ((L, 0, 9, 3, 12, 0, 4, 1), "", "listeners[0].routes[3].acts.redirect.change.text: must not be empty"),
+    ((L, 0, 9, 3, 12, 0, 4, 3), [[0, 1]], "listeners[0].routes[3].acts.redirect.change.parts[0]: must be places of "
+                                          "patterns"),
+    ((L, 0, 9, 3, 12, 0, 4, 3), [[0, 0]] * 32, "listeners[0].routes[3].acts.redirect.change.parts: found an array of "
+                                               "32, must be of at most 31"),
+    ((L, 0, 9, 3, 12, 0, 4, 4), [[0, ""]], "listeners[0].routes[3].acts.redirect.change.pieces[0].part: must be the "
+                                           "place of a part"),
+    ((L, 0, 9, 3, 12, 1), "a\nb", "listeners[0].routes[3].acts.host: found the control character 0x0a, which is not "
+                                  "allowed"),
+    ((L, 0, 9, 3, 12, 2, 0), 1, "listeners[0].routes[3].acts.change.text: must not be empty"),
+    ((L, 0, 9, 3, 12, 2), [1, "/", 0, [], []], "listeners[0].routes[3].acts.change: must change nothing, as there is a "
+     "redirect"),
+    ((L, 0, 9, 3, 12, 3, 0, 0), 3, "listeners[0].routes[3].acts.request_edits[0].op: found 3, must be at most 2"),
+    ((L, 0, 9, 3, 12, 3, 0, 0), 0, "listeners[0].routes[3].acts.request_edits[0].pieces: must be empty, as it is "
+     "removed"),
+    ((L, 0, 9, 3, 12, 3, 0, 1), "A", "listeners[0].routes[3].acts.request_edits[0].name: must be a token in lower "
+     "case"),
+    ((L, 0, 9, 3, 12, 4, 0, 2, 0), [30, ""], "listeners[0].routes[3].acts.response_edits[0].pieces[0].field: found 30, "
+                                             "must be at most 29"),
+    ((L, 0, 9, 3, 12, 4, 0, 2, 0), [0, "\n"], "listeners[0].routes[3].acts.response_edits[0].pieces[0].text: found the "
+                                              "control character 0x0a, which is not allowed"),
+    ((L, 0, 9, 3, 12, 4, 0, 2, 0), [12, "A"], "listeners[0].routes[3].acts.response_edits[0].pieces[0].text: must be a "
+                                              "token in lower case"),
+    ((L, 0, 9, 0, 13), [[[0, 1]], "", ""], "listeners[0].routes[0].split: must be nil, as there is a cluster"),
+    ((L, 0, 9, 1, 13), [[[0, 1]], "", ""], "listeners[0].routes[1].split: must be nil, as there is a status"),
+    ((L, 0, 9, 4, 13, 0), [], "listeners[0].routes[4].split.weights: must not all be 0"),
+    ((L, 0, 9, 4, 13, 0), [[0, 0], [1, 0]], "listeners[0].routes[4].split.weights: must not all be 0"),
+    ((L, 0, 9, 4, 13, 0), [[0, 1]] * 257, "listeners[0].routes[4].split.weights: found an array of 257, must be of "
+     "at most "
+                                          "256"),
+    ((L, 0, 9, 4, 13, 0, 1, 0), 2, "listeners[0].routes[4].split: found 2, but there are 2 clusters"),
+    ((L, 0, 9, 4, 13, 0, 1, 0), -1, "listeners[0].routes[4].split.weights[1].cluster: found a signed number, must be a "
+                                    "number"),
+    ((L, 0, 9, 4, 13, 0, 1, 1), 2**24, "listeners[0].routes[4].split.weights[1].weight: found 16777216, must be at "
+     "most "
+                                       "16777215"),
+    ((L, 0, 9, 4, 13, 1), "X", "listeners[0].routes[4].split.header: must be a token in lower case"),
+    ((L, 0, 9, 4, 13, 2), "a\n", "listeners[0].routes[4].split.cookie: found the control character 0x0a, which is not "
+                                 "allowed"),
+    ((L, 0, 9, 4, 7), 200, "listeners[0].routes[4].split: must be nil, as there is a status"),
+    ((3, 2, 0), [], "settings.patterns[0]: found an array of 0, must be of 3"),
+    ((3, 2, 0, 0), bytes(255), "settings.patterns[0].classes: found 255 bytes, must be at least 256"),
+    ((3, 2, 0, 0), b"\2" * 256, "settings.patterns[0].classes: found one that the table does not have"),
+    ((3, 2, 0, 1), b"\0", "settings.patterns[0].flags: found 1 bytes, must be at least 2"),
+    ((3, 2, 0, 1), b"\0\3", "settings.patterns[0].flags: must be at most 2"),
+    ((3, 2, 0, 1), b"\0\1\1", "settings.patterns[0].table: must have as many steps for each state"),
+    ((3, 2, 0, 2), b"\0\0" * 3 + b"\0", "settings.patterns[0].table: must have as many steps for each state"),
+    ((3, 2, 0, 2), b"\0\0" * 3 + b"\2\0", "settings.patterns[0].table: found a step to a state that is not there"),
     ((L, 0, 9, 0, 6), 2, "listeners[0].routes[0].cluster: found 2, but there are 2 clusters"),
     ((L, 0, 9, 0, 7), 200, "listeners[0].routes[0].status: must be 0, as there is a cluster"),
     ((L, 0, 9, 1, 7), 0, "listeners[0].routes[1].status: must be at least 200, as there is no cluster"),
@@ -191,7 +308,7 @@ REFUSED = [
     ((C, 1, 0), 12, "clusters[1].id: the same as that of clusters[0]"),
     ((C, 1, 1), "alpha", "clusters[1].name: the same as that of clusters[0]"),
     ((C, 0, 1), "x" * 129, "clusters[0].name: found 129 bytes, must be at most 128"),
-    ((C, 0, 2), 3, "clusters[0].lb: found 3, must be at most 2"),
+    ((C, 0, 2), 200, "clusters[0].lb: found 200, must be at most 6"),
     ((C, 0, 9), 0, "clusters[0].max_connect_attempts: found 0, must be at least 1"),
     ((C, 0, 13, 0), None, "clusters[0].endpoints[0]: found nil, must be an array"),
     ((C, 0, 13, 0, 1), 2, "clusters[0].endpoints[0].family: must be 4, 6 or 1"),
@@ -207,7 +324,7 @@ REFUSED = [
     ((C, 0, 13, 0, 4), 2**31 + 1, "clusters[0].endpoints[0].weight: found 2147483649, must be at most 2147483648"),
     ((L, 0, 10), 4, "listeners[0].chain: found 4, but there are 4 chains"),
     ((L, 0, 10), -2, "listeners[0].chain: found -2, must be at least -1"),
-    ((L, 0, 9, 0, 11), 2**40, "listeners[0].routes[0].chain: found 2147483647, but there are 4 chains"),
+    ((L, 0, 9, 0, 14), 2**40, "listeners[0].routes[0].chain: found 2147483647, but there are 4 chains"),
     ((C, 1, 14), 4, "clusters[1].chain: found 4, but there are 4 chains"),
     ((C, 1, 14), None, "clusters[1].chain: found nil, must be a number"),
     ((C, 1, 15), 1, "clusters[1].balancer: found a number, must be an array"),
@@ -222,7 +339,7 @@ REFUSED = [
     ((F, 0, 1, 0, 2), "a", 'filters.rules[1].match.path: must begin with "/"'),
     ((F, 0, 1, 0, 5, 0, 0), "X", "filters.rules[1].match.headers[0].name: must be a token in lower case"),
     ((F, 0, 1, 0), route("/", cluster=0), "filters.rules[1].match.cluster: must be -1, as this is no route"),
-    ((F, 0, 1, 0, 11), 0, "filters.rules[1].match.chain: must be -1, as this is no route"),
+    ((F, 0, 1, 0, 14), 0, "filters.rules[1].match.chain: must be -1, as this is no route"),
     ((F, 0, 2, 1), 1_000_001, "filters.rules[2].share: found 1000001, must be at most 1000000"),
     ((F, 0), [[None, 0]] * 257, "filters.rules: found an array of 257, must be of at most 256"),
     ((F, 1), None, "filters.chains: found nil, must be an array"),
@@ -232,6 +349,37 @@ REFUSED = [
     ((F, 1, 1), [-1], "filters.chains[1]: found a signed number, must be a number"),
     ((F, 1, 0), [0] * 62, "listeners[0].chain: 65 filters on one way, must be at most 64"),
     ((F, 1, 1), [0] * 60, "listeners[0].routes[0].chain: 65 filters on one way, must be at most 64"),
+    ((R,), [], "rate_limits: found an array of 0, must be of 2"),
+    ((R, 0, 0), [], "rate_limits.limits[0]: found an array of 0, must be of 16"),
+    ((R, 0, 0, 0), "", "rate_limits.limits[0].name: found 0 bytes, must be at least 1"),
+    ((R, 0, 0, 0), "x" * 101, "rate_limits.limits[0].name: found 101 bytes, must be at most 100"),
+    ((R, 0, 0, 1), 256, "rate_limits.limits[0].row: found 256, must be at most 255"),
+    ((R, 0, 0, 2), 1, "rate_limits.limits[0].kind: found 1, must be at most 0"),
+    ((R, 0, 0, 3), 0, "rate_limits.limits[0].token: found 0, must be at least 1"),
+    ((R, 0, 0, 4), 9_999_999, "rate_limits.limits[0].burst: found 9999999, must be at least 10000000"),
+    ((R, 0, 0, 4), 2**60 + 1, "rate_limits.limits[0].burst: found 1152921504606846977, must be at most "
+                              "1152921504606846976"),
+    ((R, 0, 0, 5), 0, "rate_limits.limits[0].keys: found 0, must be at least 1"),
+    ((R, 0, 0, 5), 2**24 + 1, "rate_limits.limits[0].keys: found 16777217, must be at most 16777216"),
+    ((R, 0, 0, 6), [[0, ""]] * 5, "rate_limits.limits[0].key: found an array of 5, must be of at most 4"),
+    ((R, 0, 0, 6, 1), [10, "x"], "rate_limits.limits[0].key[1].source: found 10, must be at most 9"),
+    ((R, 0, 0, 6, 0), [6, ""], "rate_limits.limits[0].key[0].name: found 0 bytes, must be at least 1"),
+    ((R, 0, 0, 7), route("/", cluster=0), "rate_limits.limits[0].match.cluster: must be -1, as this is no route"),
+    ((R, 0, 0, 8), 1_000_001, "rate_limits.limits[0].share: found 1000001, must be at most 1000000"),
+    ((R, 0, 0, 9), 200, "rate_limits.limits[0].status: found 200, must be at least 400"),
+    ((R, 0, 0, 10), 0, "rate_limits.limits[0].dry_run: found a number, must be a boolean"),
+    ((R, 0, 0, 13), "a\r\nb", "rate_limits.limits[0].policy: found the control character 0x0d, which is not allowed"),
+    ((R, 0, 0, 15), "a\0", "rate_limits.limits[0].why: found the control character 0x00, which is not allowed"),
+    ((R, 1, 0), [0, -1], "rate_limits.uses[0]: found an array of 2, must be of 3"),
+    ((R, 1, 0, 0), 2, "rate_limits.uses[0].listener: found 2, but there are 2 listeners"),
+    ((R, 1, 0, 0), 1, "rate_limits.uses[0].listener: its protocol is tcp, which has no requests to limit"),
+    ((R, 1, 1, 1), 5, "rate_limits.uses[1].route: found 5, but there are 5 routes"),
+    ((R, 1, 1, 1), -1, "rate_limits.uses[1]: this listener or route has its limits already"),
+    ((R, 1, 0, 2), [2], "rate_limits.uses[0].limits[0]: found 2, but there are 2 limits"),
+    ((R, 1, 0, 2), [0] * 9, "rate_limits.uses[0].limits: found an array of 9, must be of at most 8"),
+    ((R, 1, 1, 2), [0] * 8, "rate_limits.uses[1].limits: 9 limits on one way, must be at most 8"),
+    ((R, 1), [[0, 1, [0]], [0, -1, [0]]],
+     "rate_limits.uses[1]: the limits of a listener must come before those of its routes"),
 ]
 
 
@@ -244,7 +392,7 @@ def test_not_a_snapshot_at_all():
     assert refusal(b"") == "the data ends here"
     assert refusal(b"GET / HTTP/1.1\r\n") == "found a number, must be an array"
     assert refusal(pack({})) == "found a map, must be an array"
-    assert refusal(pack([])) == "found an array of 0, must be of 7"
+    assert refusal(pack([])) == "found an array of 0, must be of 8"
 
 
 def test_more_after_the_end():
@@ -253,9 +401,9 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 4, 1, [0, None]])[1:]
-    assert refusal(b"\x97" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
-    assert refusal(b"\x97" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
+    head = pack(["fmsn", 4, 1, [0, None, []]])[1:]
+    assert refusal(b"\x98" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
+    assert refusal(b"\x98" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
 
 
@@ -339,14 +487,15 @@ def test_mutations(seed):
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
     assert refusal(pack(value))
-    for place in range(3, 7):
-        parts: list[Any] = ["fmsn", 4, 1, [0, None], [], [], [[], []]]
+    for place in range(3, 8):
+        parts: list[Any] = ["fmsn", 4, 1, [0, None, []], [], [], [[], []], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
-                assert str(refused).startswith(["settings", "listeners", "clusters", "filters"][place - 3])
+                parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits"]
+                assert str(refused).startswith(parts_of[place - 3])
 
 
 def test_a_rule_decides_as_a_route_does():
@@ -398,3 +547,9 @@ def test_hundred_thousand_endpoints():
         # Far above the processor time that it takes (bench/micro has it): a lookup that is not constant takes minutes.
         assert taken < 4
         s.close()
+
+
+@pytest.mark.parametrize("lb", [RING_HASH, MAGLEV])
+def test_a_policy_cannot_stand_above_a_table(lb: int):
+    found = snapshot(clusters=[cluster(endpoints(2), lb=lb, balancer=[0, SECOND])], rules=[[None, 0]])
+    assert refusal(found) == "clusters[0].balancer: must be nil, as its algorithm goes by a table"

@@ -1,0 +1,121 @@
+"""The route tables of a snapshot for who asks beside the traffic: the same bytes, decoded and asked by the same
+code."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fastmesh._core.http.h1 cimport (
+    H1_EFIELDS, H1_EHEAD, H1_EURI, H1_EVERSION, h1_parse_request)
+from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.lb.endpoint cimport endpoint_row_t
+from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
+from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.net.addr cimport addr_parse, addr_t
+from fastmesh._core.route.decision cimport (
+    DECIDED_BAD_PATH, DECIDED_NONE, DECIDED_ROUTE, DECIDED_TORN_FIELD, DECIDED_TORN_METHOD, DECIDED_TORN_PATH,
+    DECIDE_ROOM, decide, decision_t)
+from fastmesh._core.route.route_table cimport (
+    MISS_COOKIE, MISS_HEADER, MISS_HOST, MISS_METHOD, MISS_NOTHING, MISS_PATH, MISS_PATTERN, MISS_QUERY, MISS_SHARE,
+    MISS_SOURCE, asker_t, route_miss)
+from fastmesh._core.route.route_split cimport split_pick
+from fastmesh._core.snapshot.snapshot cimport (
+    PROTOCOL_HTTP, live_free, live_new, snapshot_decode, snapshot_put, snapshot_t)
+
+cdef enum:
+    WHY_MAX = 512
+
+_DECIDED = {DECIDED_ROUTE: "route", DECIDED_NONE: "none", DECIDED_BAD_PATH: "bad path", DECIDED_TORN_PATH: "torn path",
+            DECIDED_TORN_METHOD: "torn method", DECIDED_TORN_FIELD: "torn field"}
+_MISSES = {MISS_NOTHING: "", MISS_HOST: "host", MISS_PATH: "path", MISS_METHOD: "method", MISS_SOURCE: "source",
+           MISS_HEADER: "header", MISS_COOKIE: "cookie", MISS_QUERY: "query", MISS_PATTERN: "pattern",
+           MISS_SHARE: "share"}
+
+
+class Refused(Exception):
+    """The head is no HTTP, or too much of it; `status` is what it would be answered with."""
+
+    def __init__(self, why, status):
+        super().__init__(why)
+        self.status = status
+
+
+cdef class Tables:
+    """The tables of one snapshot, and the request that was asked last."""
+    cdef snapshot_t *s
+    cdef void *live
+    cdef endpoint_row_t *row
+    cdef uint8_t *room
+    cdef msg_t *m
+    cdef addr_t addr
+    cdef asker_t who
+    cdef decision_t decision
+    cdef bytes head           # what `m` points into
+    cdef uint32_t asked       # listener
+
+    def __cinit__(self, bytes snapshot):
+        cdef char why[WHY_MAX]
+        cdef const char *p = snapshot
+        self.live = live_new()
+        self.row = <endpoint_row_t *>raw_zeroed(sizeof(endpoint_row_t))
+        self.room = <uint8_t *>raw_take(DECIDE_ROOM)
+        self.m = <msg_t *>raw_zeroed(sizeof(msg_t))
+        self.s = snapshot_decode(<const uint8_t *>p, len(snapshot), self.row, 1, self.live, why, WHY_MAX)
+        if self.s is NULL:
+            raise ValueError((<bytes>why).decode("utf-8", "replace"))
+
+    def ask(self, uint32_t listener, bytes head, str peer, uint64_t draw):
+        """(how it is decided, route, the path that was compared, cluster) for a request. Raises Refused, or ValueError
+        for a peer that is no address."""
+        cdef bytes address = peer.encode()
+        cdef const char *p
+        cdef const char *text = address
+        cdef int rc
+        if self.s is NULL or listener >= self.s.n_listeners or self.s.listeners[listener].protocol != PROTOCOL_HTTP:
+            raise IndexError(listener)
+        if addr_parse(&self.addr, text, <uint32_t>len(address)) != 0:
+            raise ValueError(f"{peer!r} is no address")
+        self.head = head
+        self.asked = listener
+        p = self.head
+        rc = h1_parse_request(self.m, <const uint8_t *>p, <uint32_t>len(head), 0, &self.s.listeners[listener].limits)
+        if rc < 0:
+            raise Refused((<bytes>self.m.fault).decode() if self.m.fault is not NULL else "this is no request",
+                          {H1_EURI: 414, H1_EHEAD: 431, H1_EFIELDS: 431, H1_EVERSION: 505}.get(rc, 400))
+        self.who.addr = &self.addr
+        self.who.draw = draw
+        decide(&self.s.listeners[listener].routes, self.m, &self.who, self.room, &self.decision)
+        return (_DECIDED[self.decision.how], None if self.decision.route is NULL else self.decision.route.index,
+                span_bytes(self.decision.path), self._cluster(draw))
+
+    def _cluster(self, uint64_t draw):
+        if self.decision.how != DECIDED_ROUTE:
+            return None
+        if self.decision.route.split is not NULL:
+            return split_pick(self.decision.route.split, self.m, draw)
+        return self.decision.route.cluster if self.decision.route.cluster >= 0 else None
+
+    def miss(self, uint32_t listener, uint32_t route):
+        """(what keeps the request that was asked last from a route, of which header, cookie or parameter); "" for
+        nothing."""
+        cdef span_t name
+        cdef int how
+        if self.head is None or listener != self.asked or route >= self.s.listeners[listener].routes.n:
+            raise IndexError(route)
+        how = route_miss(&self.s.listeners[listener].routes.routes[route], self.m, self.decision.path, &self.who, &name)
+        return _MISSES[how], span_bytes(name).decode("utf-8", "replace")
+
+    def close(self):
+        """Gives everything back."""
+        if self.s is not NULL:
+            snapshot_put(self.s)
+            self.s = NULL
+        if self.live is not NULL:
+            live_free(self.live)
+            self.live = NULL
+            raw_give(self.row)
+            raw_give(self.room)
+            raw_give(self.m)
+
+    def __dealloc__(self):
+        self.close()
+
+
+cdef inline bytes span_bytes(span_t s):
+    return (<const char *>s.ptr)[:s.len] if s.ptr is not NULL else b""

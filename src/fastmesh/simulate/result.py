@@ -1,0 +1,101 @@
+"""What came of a simulation."""
+
+import math
+from array import array
+from typing import Any, NamedTuple
+
+from fastmesh.units import format_duration
+
+_MILLISECOND = 1_000_000
+
+
+class Times:
+    """How long requests took, and how many failed."""
+
+    def __init__(self) -> None:
+        self.answered = array("q")      # nanoseconds, of those that were answered well
+        self.failed = 0
+        self._sorted = True
+
+    def add(self, took_ns: int, is_ok: bool) -> None:
+        if is_ok:
+            self.answered.append(took_ns)
+            self._sorted = False
+        else:
+            self.failed += 1
+
+    @property
+    def count(self) -> int:
+        return len(self.answered) + self.failed
+
+    @property
+    def failed_share(self) -> float:
+        return self.failed / self.count if self.count else 0.0
+
+    def percentile(self, percent: float) -> float:
+        """Nanoseconds; NaN when nobody was answered."""
+        if not self.answered:
+            return math.nan
+        if not self._sorted:
+            self.answered = array("q", sorted(self.answered))
+            self._sorted = True
+        return float(self.answered[min(len(self.answered) - 1, int(len(self.answered) * percent / 100))])
+
+
+class Part(NamedTuple):
+    """One group of endpoints."""
+
+    name: str
+    endpoints: int
+    times: Times
+
+
+class Result(NamedTuple):
+    """What one balancer made of a scenario."""
+
+    balancer: str
+    duration_ns: int
+    callers: int
+    whole: Times
+    parts: list[Part]
+    attempts: int                   # connects that were refused count as attempts
+    counts: list[int]               # answers, good or bad, of each endpoint
+
+    def share(self, part: Part) -> float:
+        """Of all requests that an endpoint answered."""
+        asked = sum(each.times.count for each in self.parts)
+        return part.times.count / asked if asked else 0.0
+
+    def table(self) -> str:
+        """For people."""
+        endpoints = sum(part.endpoints for part in self.parts)
+        lines = [f"{self.balancer}: {self.whole.count:,} requests in {format_duration(self.duration_ns)}, "
+                 f"{self.callers:,} {'caller' if self.callers == 1 else 'callers'}, {endpoints:,} endpoints"]
+        width = max(len("all"), *(len(part.name) for part in self.parts))
+        lines.append(f"  {'':{width}}  {'endpoints':>9}  {'share':>7}  {'p50':>9}  {'p90':>9}  {'p99':>9}  {'p99.9':>9}"
+                     f"  {'failed':>8}")
+        rows = [("all", endpoints, 1.0, self.whole)]
+        rows += [(part.name, part.endpoints, self.share(part), part.times) for part in self.parts]
+        for name, count, share, times in rows:
+            percentiles = "".join(f"  {_shown(times.percentile(p)):>9}" for p in (50, 90, 99, 99.9))
+            lines.append(f"  {name:{width}}  {count:>9,}  {share:>7.2%}{percentiles}  {times.failed_share:>8.2%}")
+        lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}")
+        return "\n".join(lines) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs. Times are milliseconds, null where nobody was answered."""
+        def of(times: Times) -> dict[str, Any]:
+            found = {f"p{p:g}_ms": times.percentile(p) / _MILLISECOND for p in (50, 90, 99, 99.9)}
+            return {"requests": times.count, "failed": times.failed_share,
+                    **{key: None if math.isnan(value) else round(value, 3) for key, value in found.items()}}
+        return {"load_balancer": self.balancer, "callers": self.callers,
+                "attempts_per_request": self.attempts / max(1, self.whole.count), "all": of(self.whole),
+                "groups": [{"name": part.name, "endpoints": part.endpoints, "share": self.share(part),
+                            **of(part.times)} for part in self.parts]}
+
+
+def _shown(ns: float) -> str:
+    if math.isnan(ns):
+        return "–"
+    milliseconds = ns / _MILLISECOND
+    return f"{milliseconds:.2f}ms" if milliseconds < 100 else f"{milliseconds:,.0f}ms"

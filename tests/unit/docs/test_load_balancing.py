@@ -1,0 +1,52 @@
+"""Each example of docs/load-balancing.md is a configuration that works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fastmesh.config.load import load_text
+from fastmesh.config.load_balancer import ALGORITHMS
+from fastmesh.config.source import read_source
+from fastmesh.simulate.scenario import read
+from fastmesh.simulate.simulation import Simulation
+from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.registry import Registry as Numbers
+from probes.snapshot_probe import Snapshot
+from probes.wire import SECOND, registry
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "load-balancing.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+
+
+def test_there_are_some():
+    assert len(EXAMPLES) == 6
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_works(example):
+    if "endpoints:" not in example:
+        example += "endpoints: [127.0.0.1:9000, 127.0.0.1:9001]\n"
+    text = ("node: {zone: eu-1a}\n"
+            "listeners: [{name: web, address: 127.0.0.1:8080, routes: [{match: {prefix: /}, cluster: app}]}]\n"
+            "clusters:\n  - name: app\n" + re.sub(r"^", "    ", example, flags=re.M))
+    loaded = load_text(text, "example", {})
+    assert loaded.warnings == []
+    with registry() as r:
+        s = Snapshot(compile(loaded.config, 1, Numbers())[0], r)
+        assert sum(s.picks(100, now_ns=SECOND)) == 100
+        s.close()
+
+
+def test_every_algorithm_is_told_of():
+    told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M))
+    assert told - {"load_balancer"} == set(ALGORITHMS)
+
+
+@pytest.mark.parametrize(("balancer", "p99", "failed"), re.findall(
+    r"^\| `(\w+)` \| (\d+) ms \| ([\d.]+) % \|$", PAGE, re.M))
+def test_simulations_say_what_it_says(balancer, p99, failed):
+    slow, failing = (Simulation(read(read_source(str(ROOT / "examples" / "simulate" / name)), {}, balancer)).run().whole
+                     for name in ("slow.yaml", "failing.yaml"))
+    assert f"{slow.percentile(99) / 1e6:.0f} {failing.failed_share:.1%}" == f"{p99} {failed}%"

@@ -1,0 +1,223 @@
+"""The simulation itself, against what theory says; then balancers, at sizes that no test machine has."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastmesh._core.play.balancer import ANSWERED, Balancer
+from fastmesh.config.source import Source
+from fastmesh.errors import ConfigError
+from fastmesh.simulate.result import Result
+from fastmesh.simulate.scenario import Scenario, read
+from fastmesh.simulate.simulation import Simulation
+from probes.wire import cluster, endpoints, pack, snapshot
+
+MS = 1_000_000
+ROOT = Path(__file__).parents[3]
+
+
+def run(*groups: dict[str, Any], balancer: str = "least_request", balancing: dict[str, Any] | None = None,
+        **more: Any) -> Result:
+    values: dict[str, Any] = {"duration": "20s", "rate": 1000, **more}
+    return Simulation(Scenario.model_validate({
+        **values, "endpoints": list(groups),
+        "cluster": {"load_balancer": balancer, "balancing": balancing or {}}})).run()
+
+
+def fixed(mean: str) -> dict[str, str]:
+    return {"kind": "fixed", "mean": mean}
+
+
+# --- the simulation ---
+
+def test_one_server_is_a_queue_of_theory():
+    """M/M/1 at 50 %: the time in the system is exponential with twice the mean of the work."""
+    whole = run({"time": {"mean": "1ms"}, "slots": 1}, rate=500, duration="200s").whole
+    assert whole.count == pytest.approx(100_000, rel=0.02)
+    for percent, times in ((50, 0.6931), (90, 2.3026), (99, 4.605)):
+        assert whole.percentile(percent) == pytest.approx(2 * MS * times, rel=0.08)
+
+
+def test_work_that_is_always_the_same_takes_that_long():
+    result = run({"count": 10, "time": fixed("7ms"), "slots": 1000})
+    assert {result.whole.percentile(p) for p in (0, 50, 99.9)} == {7 * MS}
+    assert (result.whole.failed, result.attempts) == (0, result.whole.count)
+
+
+def test_lognormal_work_has_its_mean():
+    times = run({"count": 10, "time": {"kind": "lognormal", "mean": "10ms", "spread": 10}, "slots": 1000},
+                duration="100s").whole.answered
+    assert sum(times) / len(times) == pytest.approx(10 * MS, rel=0.05)
+
+
+def test_the_same_seed_gives_the_same_and_another_does_not():
+    groups = ({"count": 5, "time": {"mean": "5ms"}},)
+    first = run(*groups, callers=3).to_dict()
+    assert run(*groups, callers=3).to_dict() == first
+    assert run(*groups, callers=3, seed=2).to_dict() != first
+
+
+def test_a_caller_that_gives_up_has_failed_and_the_endpoint_works_on():
+    result = run({"time": fixed("100ms"), "slots": 1}, rate=20, timeout="150ms", duration="60s")
+    # It can do 10 a second: the rest piles up, and nobody is answered in time any more.
+    assert result.whole.failed_share > 0.9
+
+
+def test_endpoints_that_are_down_cost_an_attempt_and_are_left_alone():
+    result = run({"count": 3, "time": fixed("5ms"), "slots": 100}, {"time": fixed("5ms"), "down": {"begin": "5s"}})
+    assert result.whole.failed == 0
+    assert 0 < result.attempts - result.whole.count < 30
+    assert result.share(result.parts[1]) == pytest.approx(0.25 * 0.25, abs=0.03)
+
+
+def test_all_down_is_all_failed():
+    result = run({"count": 3, "time": fixed("5ms"), "down": {}})
+    assert result.whole.failed_share == 1 and result.counts == [0, 0, 0]
+    assert "–" in result.table()
+
+
+def test_failures_come_in_their_time():
+    result = run({"count": 4, "time": fixed("5ms"), "failing": {"begin": "5s", "end": "10s", "share": "50%"}})
+    assert result.whole.failed_share == pytest.approx(0.125, abs=0.01)
+
+
+def test_what_is_before_the_warm_up_is_over_does_not_count():
+    result = run({"time": fixed("1ms")}, warm_up="15s")
+    assert result.whole.count == pytest.approx(5000, rel=0.1)
+    assert result.attempts == result.whole.count
+
+
+def test_keys_of_a_skewed_kind():
+    even = run({"count": 10, "time": fixed("1ms")}, balancer="maglev", keys={"count": 10_000},
+               balancing={"hash": {"keys": [{"source": True}]}})
+    skewed = run({"count": 10, "time": fixed("1ms")}, balancer="maglev", keys={"count": 10_000, "skew": 15},
+                 balancing={"hash": {"keys": [{"source": True}]}})
+    assert max(even.counts) < 1.2 * 2000
+    # The first key alone is 38 % of all.
+    assert max(skewed.counts) > 3 * 2000
+
+
+def test_a_group_that_joins_is_asked_from_then_on():
+    result = run({"count": 3, "time": fixed("5ms"), "slots": 100}, {"time": fixed("5ms"), "slots": 100, "joins": "10s"},
+                 balancer="round_robin")
+    assert result.share(result.parts[1]) == pytest.approx(0.125, abs=0.01)
+
+
+# --- balancers ---
+
+def slow_ones(balancer: str) -> Result:
+    """One in twenty of a thousand endpoints is ten times as slow."""
+    return run({"name": "good", "count": 950, "time": {"mean": "10ms"}},
+               {"name": "slow", "count": 50, "time": {"mean": "100ms"}},
+               balancer=balancer, rate=5000, duration="30s", warm_up="10s", callers=2)
+
+
+def test_response_times_find_the_slow_ones_where_load_does_not():
+    least, peak, aware = (slow_ones(name) for name in ("least_request", "peak_ewma", "failure_aware_ewma"))
+    # At this load each endpoint has next to nothing in flight: least request sends the slow ones their share.
+    assert least.share(least.parts[1]) > 0.03
+    for ewma in (peak, aware):
+        assert ewma.share(ewma.parts[1]) < least.share(least.parts[1]) / 3
+        assert ewma.whole.percentile(99) < 0.75 * least.whole.percentile(99)
+
+
+def test_failures_that_are_quick_attract_requests_unless_they_count_as_slow():
+    groups = ({"count": 18, "time": {"kind": "lognormal", "mean": "20ms", "spread": 5}},
+              {"count": 2, "time": {"mean": "20ms"}, "failing": {"begin": "5s"}})
+    by_name = {name: run(*groups, balancer=name, duration="30s").whole.failed_share
+               for name in ("round_robin", "least_request", "peak_ewma", "failure_aware_ewma")}
+    assert by_name["round_robin"] == pytest.approx(0.1 * 25 / 30, abs=0.02)
+    assert by_name["peak_ewma"] > by_name["round_robin"]
+    assert by_name["failure_aware_ewma"] < 0.01
+
+
+def test_a_cold_endpoint_is_spared_by_slow_start():
+    """It works ten times as slowly in its first 20 s, and cannot do its whole share."""
+    groups = ({"name": "warm", "count": 9, "time": fixed("10ms"), "slots": 4},
+              {"name": "cold", "count": 1, "time": fixed("10ms"), "slots": 4, "joins": "10s",
+               "slow": {"end": "30s", "factor": 10}})
+    at_once = run(*groups, balancer="round_robin", duration="30s", warm_up="10s")
+    slowly = run(*groups, balancer="round_robin", duration="30s", warm_up="10s",
+                 balancing={"slow_start": {"window": "60s"}})
+    assert at_once.whole.percentile(95) > 1000 * MS
+    assert slowly.whole.percentile(95) < 200 * MS
+
+
+def test_a_zone_of_three_is_lost():
+    """10,000 endpoints in priorities, a third of the first is gone: 67 % of 70 keep what they can bear."""
+    result = run({"name": "near", "count": 3334, "time": fixed("5ms")},
+                 {"name": "gone", "count": 3333, "time": fixed("5ms"), "down": {"begin": "2s"}},
+                 {"name": "far", "count": 3333, "time": fixed("5ms"), "priority": 1},
+                 rate=10_000, duration="10s", warm_up="5s")
+    # Those that are gone are avoided for a second and more, then tried again: now and then a request meets three.
+    assert result.whole.failed_share < 0.005
+    assert result.share(result.parts[2]) < 0.35
+    assert result.share(result.parts[1]) == 0
+
+
+def test_a_bound_on_load_saves_the_owner_of_a_key_that_all_ask_for():
+    groups = ({"count": 10, "time": fixed("10ms"), "slots": 4},)
+    keys = {"count": 1000, "skew": 12}
+    free, bound = (run(*groups, balancer="maglev", keys=keys, rate=1500,
+                       balancing={"hash": {"keys": [{"source": True}], **more}})
+                   for more in ({}, {"load_bound": "150%"}))
+    assert free.whole.percentile(99) > 1000 * MS
+    assert bound.whole.percentile(99) < 100 * MS
+
+
+# --- the door, the file, the command ---
+
+def test_the_door_refuses_what_makes_no_sense():
+    b = Balancer(pack(snapshot(clusters=[cluster(endpoints(2))])), 2, 1)
+    assert b.pick(1) in (0, 1)
+    for call in (lambda: b.leave(2), lambda: b.leave(-1), lambda: b.pick(1, None, (5,)),
+                 lambda: b.observe(9, 1, ANSWERED, 0, 1)):
+        with pytest.raises(IndexError):
+            call()
+    with pytest.raises(ValueError, match="eight"):
+        b.pick(1, None, (0,) * 9)
+    with pytest.raises(ValueError, match="must be of 8"):
+        b.replace(pack(["nope"]))
+    with pytest.raises(IndexError):
+        Balancer(pack(snapshot()), 0, 1).pick(1)
+
+
+@pytest.mark.parametrize(("text", "reason", "hint"), [
+    ("[]", "1:1: found a list", ""),
+    ("duration: 1s\nrate: 1\n", "1:1: the key 'endpoints' is missing", "add endpoints"),
+    ("duration: 1s\nrate: 1\nendpoints: [{time: {mean: 1ms}, wieght: 2}]\n", "3:33: unknown key 'wieght'", "remove it"),
+    ("duration: 1s\nrate: 0\nendpoints: [{time: {mean: 1ms}}]\n", "2:7: found '0'", ""),
+    ("duration: 24h\nrate: 1000\nendpoints: [{time: {mean: 1ms}}]\n",
+     "1:1: found 86,400,000 requests (rate x duration)", "make duration shorter, or rate lower"),
+    ("duration: 1s\nrate: 1\ncluster: {load_balancer: best}\nendpoints: [{time: {mean: 1ms}}]\n",
+     "1:1: found 'best' at cluster.load_balancer", ""),
+    ("duration: 1s\nrate: 1\ncluster: {endpoints: []}\nendpoints: [{time: {mean: 1ms}}]\n",
+     "1:1: found the key 'endpoints'", "remove endpoints"),
+    ("duration: 1s\nrate: 1\nendpoints: [{count: 65536, time: {mean: 1ms}}, {time: {mean: 1ms}}]\n",
+     "1:1: found 65,537 endpoints", "")])
+def test_a_wrong_scenario_is_refused(text, reason, hint):
+    with pytest.raises(ConfigError) as caught:
+        read(Source("s", text), {})
+    first = caught.value.problems[0]
+    assert (f"{first.line}:{first.column}: {first.reason}".startswith(reason), first.hint) == (True, hint)
+
+
+def fastmesh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "fastmesh", "simulate", *arguments], cwd=ROOT, capture_output=True,
+                          text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/simulate/*.yaml")), ids=lambda path: path.name)
+def test_an_example_runs(path):
+    done = fastmesh(str(path), "--load-balancer", "peak_ewma", "--load-balancer", "random")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("peak_ewma: ") and "\nrandom: " in done.stdout
+
+
+def test_a_wrong_file_is_said_so(tmp_path):
+    (tmp_path / "s.yaml").write_text("duration: 1s\n")
+    done = fastmesh(str(tmp_path / "s.yaml"))
+    assert done.returncode == 1 and "the key 'rate' is missing" in done.stderr
