@@ -126,9 +126,9 @@ def main(arguments: Sequence[str]) -> int:
     offered = [one for one in SCENARIOS if one.quick or not parsed.quick or parsed.scenario]
     scenarios = _chosen("scenario", offered, lambda one: one.name, parsed.scenario)
     peers = _chosen("peer", PEERS, lambda one: one.name, parsed.peer)
-    missing = [program for program in ("wrk", "nginx", "taskset") if not shutil.which(program)]
+    missing = [program for program in ("wrk", "h2load", "nginx", "taskset") if not shutil.which(program)]
     if missing:
-        raise SystemExit(f"not installed: {', '.join(missing)} (Debian: wrk, nginx-light, util-linux)")
+        raise SystemExit(f"not installed: {', '.join(missing)} (Debian: wrk, nghttp2-client, nginx-light, util-linux)")
     try:
         found = rounds.play(scenarios, peers, _options(parsed))
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from bench.scenarios.h1_filters import H1Filters
 from bench.scenarios.h1_keepalive import H1Keepalive
 from bench.scenarios.h1_rate import H1Rate
 from bench.scenarios.h1_routes import H1Routes
+from bench.scenarios.h1_second_load import H1SecondLoad
 from bench.scenarios.h1_two_hops import H1TwoHops
 from bench.scenarios.memory import MemoryIdle, MemoryRest, MemorySlowReader
 from bench.scenarios.memory_filters import MemoryFiltered, MemoryFilters
@@ -24,6 +25,7 @@ from bench.scenarios.tcp_messages import TcpMessages
 SIZES = (10 << 10, 1 << 20, 1 << 30)
 SCENARIOS: tuple[Scenario, ...] = (
     H1Keepalive(),
+    H1SecondLoad(),
     H1Rate(),
     H1Connect(),
     H1Bodies("down", "origin to client", SIZES),

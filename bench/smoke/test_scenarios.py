@@ -28,7 +28,7 @@ PLAYS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def built() -> None:
-    missing = [program for program in ("wrk", "nginx") if not shutil.which(program)]
+    missing = [program for program in ("wrk", "h2load", "nginx") if not shutil.which(program)]
     if missing:
         pytest.fail(f"not installed: {', '.join(missing)}; run `make .venv/.bench`")
     build()

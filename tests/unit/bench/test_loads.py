@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.load import h2load
 from bench.load.echo import accepted, frame, unframed
 from bench.load.percentiles import curve, percentile
 from bench.peers import PEERS, Service, Work
@@ -88,3 +89,19 @@ def test_scenarios_have_names_of_their_own_and_points_with_labels() -> None:
             assert labels and len(set(labels)) == len(labels)
             assert len(labels) == 1 or all(labels)
             assert one.sample_seconds(options) > 0
+
+
+PRINTED = """
+finished in 1.00s, 96521.00 req/s, 13.70MB/s
+requests: 96521 total, 96525 started, 96521 done, 96519 succeeded, 2 failed, 3 errored, 4 timeout
+status codes: 96500 2xx, 0 3xx, 0 4xx, 21 5xx
+"""
+
+
+def test_what_h2load_printed_is_read_with_all_that_went_wrong() -> None:
+    assert h2load.read(PRINTED) == h2load.Load(requests=96521, rps=96521.0, failed=2 + 3 + 4 + 21)
+
+
+def test_h2load_without_a_result_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no result"):
+        h2load.read("spawning thread #0")
