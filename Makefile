@@ -70,6 +70,10 @@ build: python $(V)/.tree ## compile what changed; leaves .venv/bin/fastmesh (ONL
 test: build $(V)/.dev ## unit and integration tests on both reactor engines (TESTS=path or pytest arguments)
 	$(PY) -m pytest -n $(TEST_JOBS) $(TESTS)
 
+.PHONY: test-long
+test-long: build $(V)/.dev ## the tests that try at random, four times as much
+	TEST_LONG=1 $(PY) -m pytest -n $(TEST_JOBS) tests/unit tests/playbook
+
 .PHONY: demo
 demo: build ## three services, their sidecars, live traffic, and what goes wrong with them
 	@$(PY) -m demo

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playbook.play import Incomplete, Play, take_message
@@ -122,7 +123,7 @@ def filter_of(plan: dict[str, Any], is_stream: bool) -> Filter:
 
 @pytest.mark.usefixtures("spare_descriptor")
 @pytest.mark.parametrize("manners", ["ready", "completion"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(plans=st.lists(st.dictionaries(st.sampled_from(NAMES_OF_PHASES), PHASE, max_size=4), min_size=1, max_size=3),
        is_stream=st.booleans(), on_error=st.sampled_from(["open", "closed", "skip"]),
        answer=st.sampled_from(["plain", "chunked", "close", "500", "reset", "none"]), cut=st.integers(0, 12),

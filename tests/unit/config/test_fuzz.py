@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
+from effort import tries
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def one_of_two(text: str) -> None:
 
 
 @given(st.sampled_from(TEXTS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), PIECES), min_size=1, max_size=4))
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=tries(400), suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_mutated_examples(text, changes):
     for where, removed, piece in changes:
         at = int(where * len(text))
@@ -54,7 +55,7 @@ def test_mutated_examples(text, changes):
 
 
 @given(st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=30).map("".join))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @example('a: "\\ud800"')
 @example("listeners: \"\\ud800\"")
 @example("? \n")
@@ -95,7 +96,7 @@ def flow(value: object) -> str:
 
 
 @given(st.dictionaries(st.sampled_from(["listeners", "clusters", "node", "admin", "access_log", "workers"]), VALUES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 def test_any_shape(value):
     one_of_two(flow(value) + "\n")
 

@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,7 +133,7 @@ EXPRESSIONS = st.recursive(
 TEXTS = st.lists(st.text("ab/1.c", max_size=8), min_size=5, max_size=20)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=tries(600), deadline=None)
 @given(EXPRESSIONS, TEXTS, st.booleans())
 def test_the_same_as_re(pattern, texts, folds):
     pattern = f"(?i){pattern}" if folds else pattern

@@ -1,6 +1,7 @@
 """What is doubtful is said, and only that."""
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,7 +113,7 @@ def _route(draw: st.DrawFn) -> str:
     return ", ".join(parts)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.lists(_route(), min_size=2, max_size=5))
 def test_the_data_plane_agrees_that_no_request_reaches_them(lines):
     text = routes(*lines)

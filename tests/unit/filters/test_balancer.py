@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -260,7 +261,7 @@ VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text
 
 @given(said=st.one_of(VALUES, st.lists(VALUES, max_size=5), st.tuples(*[st.floats()] * 3),
                       st.lists(st.floats(min_value=0, allow_nan=False, allow_infinity=False), min_size=3, max_size=3)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 def test_any_answer_at_all(said):
     """A request is answered whatever weights have said, and where they say is 0, nothing goes."""
     policy = Given()

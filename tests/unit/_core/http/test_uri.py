@@ -4,6 +4,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from effort import tries
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -199,7 +200,7 @@ def is_within(path: bytes) -> bool:
     return path == b"/admin" or path.startswith(b"/admin/")
 
 
-@settings(max_examples=4000, deadline=None, derandomize=True)
+@settings(max_examples=tries(4000), deadline=None, derandomize=True)
 @given(WALKS)
 def test_no_server_is_led_to_where_no_reading_leads(path: bytes) -> None:
     """What no reading takes to /admin is not /admin for anybody, in the form in which it is forwarded; what all take
@@ -257,14 +258,14 @@ PATHS = st.lists(st.sampled_from([b"/", b"//", b".", b"..", b"a", b"bc", b"%2e",
                  max_size=14).map(lambda words: b"/" + b"".join(words))
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=tries(1500), deadline=None, derandomize=True)
 @given(PATHS)
 @example(b"/a/b/%2e%2e/%2E%2e/..")
 def test_agrees_with_a_plain_reading_of_the_rfc(path: bytes) -> None:
     assert normalize(path) == reference(path)
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True)
+@settings(max_examples=tries(1000), deadline=None, derandomize=True)
 @given(PATHS)
 def test_a_normal_form_stays_as_it_is(path: bytes) -> None:
     code, normal = normalize(path)
@@ -287,7 +288,7 @@ def test_a_normal_form_stays_as_it_is(path: bytes) -> None:
                 assert read_again(other, which) is None
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True)
+@settings(max_examples=tries(1000), deadline=None, derandomize=True)
 @given(st.binary(max_size=60))
 def test_any_bytes(tail: bytes) -> None:
     assert normalize(b"/" + tail) == reference(b"/" + tail)

@@ -5,6 +5,7 @@ import socket
 import struct
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +66,7 @@ def test_refused_text(text):
     assert Addr.parse(text.encode()) is None
 
 
-@settings(max_examples=1000)
+@settings(max_examples=tries(1000))
 @given(st.one_of(st.binary(max_size=130), st.text("[]:.0123456789abcdefunix/@%", max_size=60).map(str.encode)))
 def test_any_text(text):
     addr = Addr.parse(text)
@@ -134,7 +135,7 @@ def test_the_kernel_takes_and_gives_these(tmp_path):
             assert addr.to_sockaddr()[:2] == struct.pack("=H", family)
 
 
-@settings(max_examples=500)
+@settings(max_examples=tries(500))
 @given(V4 | V6, st.integers(0, 128), st.data())
 def test_networks(ip, bits, data):
     is_v4 = ip.version == 4

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -177,7 +178,7 @@ SOUP = st.text(st.sampled_from("ab=;&%+\"\\ ,/.?16") | st.characters(min_codepoi
                                                                       exclude_characters="\x7f"), max_size=40)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.lists(SOUP, max_size=3), st.lists(SOUP, max_size=3), SOUP)
 def test_any_text_makes_a_key(cookies: list[str], values: list[str], query: str) -> None:
     """Whatever stands there: one of three answers, the same each time."""

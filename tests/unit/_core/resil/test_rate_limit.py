@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,7 +98,7 @@ STEPS = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from([0, 0, 0, 
                  max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(token=st.integers(1, 1000), burst=st.integers(1, 20), keys=st.integers(1, 5), steps=STEPS)
 def test_it_is_the_model(token: int, burst: int, keys: int, steps: list[tuple[str, int]]) -> None:
     """Microseconds; time may go back as well."""

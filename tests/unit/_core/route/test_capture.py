@@ -5,6 +5,7 @@ import struct
 from typing import Any
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,7 +64,7 @@ PARTS = st.lists(st.sampled_from(["a", "/", "b+", "(a*)", "([ab]+)", "([^/]+)", 
                  min_size=1, max_size=6).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=tries(400), deadline=None)
 @given(PARTS, st.lists(st.text("ab/", max_size=12), min_size=3, max_size=12))
 def test_the_same_as_re(pattern, texts):
     found = compile_regex("/" + pattern)

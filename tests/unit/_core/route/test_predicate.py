@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -167,7 +168,7 @@ CONDITIONS = st.one_of(
 VALUES = st.text("ab1-", max_size=4)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=tries(400), deadline=None)
 @given(CONDITIONS, st.lists(st.tuples(st.sampled_from(["x-a", "X-A", "x_a", "X_a", "x-ab"]), VALUES), max_size=4))
 def test_headers_and_model_agree(condition, fields):
     """Readings: names with or without "_" for "-"; of those the first, or the last."""
@@ -182,7 +183,7 @@ def test_headers_and_model_agree(condition, fields):
         assert is_torn
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=tries(400), deadline=None)
 @given(CONDITIONS, st.text("x-a=&;%6+1b", max_size=24))
 def test_queries_and_model_agree(condition, query):
     readings = []

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -325,7 +326,7 @@ HEADS = st.tuples(
 PEERS = st.sampled_from(["10.0.0.1", "10.1.0.1", "10.2.0.1", "11.0.0.1"])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=tries(400), deadline=None)
 @given(st.one_of(st.lists(ROUTES, max_size=6), st.lists(ROUTES, min_size=5, max_size=60)),
        st.lists(HEADS, min_size=1, max_size=20), PEERS)
 def test_index_scan_and_model_agree(routes, heads, peer):

@@ -2,6 +2,7 @@
 
 import msgpack
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +70,7 @@ def test_booleans_and_nil():
     assert unpack("nil", b"")[0] == -1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(ANYTHING, st.sampled_from(["uint", "int", "bool", "bytes", "array"]))
 def test_only_what_is_asked_for_is_read(value, kind):
     packed = msgpack.packb(value)
@@ -87,7 +88,7 @@ def test_only_what_is_asked_for_is_read(value, kind):
         assert got == (min(wanted, 2**63 - 1) if kind == "int" else wanted)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.binary(max_size=12), st.sampled_from(["uint", "int", "bool", "bytes", "array", "nil"]))
 def test_any_bytes(data, kind):
     code, _, used, _ = unpack(kind, data)
@@ -96,7 +97,7 @@ def test_any_bytes(data, kind):
     assert (code == 0) == (used > 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.integers(0, 2**64 - 1) | st.binary(max_size=300) | st.text(max_size=300))
 def test_cut_short_anywhere(value):
     packed = msgpack.packb(value)
