@@ -10,7 +10,8 @@ from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.io.reactor cimport engine_t, reactor_t
 from fastmesh._core.io.timer cimport wheel_init
-from fastmesh._core.lb.cluster cimport LB_ROUND_ROBIN, cluster_build, cluster_drop, cluster_pick, cluster_t
+from fastmesh._core.lb.cluster cimport (
+    LB_ROUND_ROBIN, cluster_build, cluster_drop, cluster_live_t, cluster_pick, cluster_t)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
 from fastmesh._core.mem.counter cimport stats_t
 from fastmesh._core.mem.span cimport span_of, span_t
@@ -117,6 +118,7 @@ def balance_loop(Table table not None, bytes head not None, uint32_t count, int 
     cdef endpoint_t *e
     cdef snapshot_t snap
     cdef cluster_t cluster
+    cdef cluster_live_t live
     cdef engine_t engine
     cdef bytes text
     cdef list texts = []
@@ -126,6 +128,8 @@ def balance_loop(Table table not None, bytes head not None, uint32_t count, int 
         stats = <stats_t *>calloc(1, sizeof(stats_t))
     memset(&snap, 0, sizeof(snap))
     memset(&cluster, 0, sizeof(cluster))
+    memset(&live, 0, sizeof(live))
+    cluster.live = &live
     memset(&engine, 0, sizeof(engine))
     engine.now = _now
     reactor.engine = &engine
