@@ -21,6 +21,7 @@ from fastmesh.config.load import Loaded, load_source
 from fastmesh.config.match import Match
 from fastmesh.config.mirror import Mirror
 from fastmesh.config.outlier import Outlier
+from fastmesh.config.policies import take_policies
 from fastmesh.config.render import print_problems
 from fastmesh.config.report import Path
 from fastmesh.config.route import Route
@@ -62,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print_problems(error.problems)
         return 1
-    find = Finder(compose(source, os.environ))
+    tree = compose(source, os.environ)
+    take_policies(tree)
+    find = Finder(tree)
     name = "<stdin>" if args.file == "-" else args.file
     try:
         request = _Request(args)
@@ -156,7 +159,8 @@ class _Explanation:
         """What to print, and whether the request is taken."""
         request = self.request
         lines = [f"{request.method} {request.target}, host {request.authority or '(none)'}, from {request.source}",
-                 f"listener {self.listener.name} ({self._place(('listeners', self.at))}), {self.listener.address}"]
+                 f"listener {self.listener.name} ({self._place(('listeners', self.at))}), {self.listener.address}",
+                 *self._policies(self.listener.policies)]
         try:
             how, route, path, cluster = self.tables.ask(self.at, request.head(), request.peer(), request.draw)
         except Refused as refused:
@@ -215,7 +219,15 @@ class _Explanation:
                         "query": ("parameter", match.query)}[what]
         return f"the {noun} {name} is not {_wanted(values[name])}"
 
+    def _policies(self, names: list[str], indent: str = "") -> Iterator[str]:
+        """Those that a listener, route or cluster takes over."""
+        places = {policy.name: i for i, policy in enumerate(self.config.policies)}
+        if names:
+            shown = ", ".join(f"{name} ({self._place(('policies', places[name]))})" for name in names)
+            yield f"{indent}policies: {shown}"
+
     def _target(self, at: int, route: Route, cluster: int | None) -> Iterator[str]:
+        yield from self._policies(route.policies)
         if route.rate_limits:
             yield "rate limits of the route are asked: they may refuse the request"
         if cluster is None and route.redirect is not None:
@@ -279,6 +291,7 @@ class _Explanation:
         balancer, listed = cluster.load_balancer, cluster.listed
         by = f"the policy {balancer.use} above {balancer.pick_by}" if balancer.is_policy else balancer.pick_by
         yield f"cluster {cluster.name} ({self._place(('clusters', at))}), {by}"
+        yield from self._policies(cluster.policies, "  ")
         if cluster.discovery is not None:
             yield f"  the policy {cluster.discovery.use} finds its endpoints: which ones is not known here"
         elif not listed:

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidatorFunctionWrapHandle
 from fastmesh.config import address, fields
 from fastmesh.config.balancing import MAX_ENDPOINTS, Balancing
 from fastmesh.config.discovery import DiscoveryUse
-from fastmesh.config.fields import LIST, OR_DEFAULT, U32_MAX, Count, Duration, Label, Name, Section, shown
+from fastmesh.config.fields import LIST, MAX_TAKEN, OR_DEFAULT, U32_MAX, Count, Duration, Label, Name, Section, shown
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.heal import Heal
 from fastmesh.config.load_balancer import LoadBalancer, plain
@@ -127,6 +127,10 @@ class Cluster(Section):
     filters: Annotated[list[FilterUse], LIST, Field(
         description="Filters of the requests that go to this cluster, in order, behind those of listener and route.",
         max_length=MAX_CHAIN, examples=[["tenant"]])] = []  # noqa: RUF012
+
+    policies: Annotated[list[Name], LIST, Field(
+        description="Names of `policies` whose keys it takes over, as far as it has none of its own; of several the "
+                    "first that has a key counts.", max_length=MAX_TAKEN, examples=[["patient"]])] = []  # noqa: RUF012
 
     @property
     def listed(self) -> list[Endpoint]:

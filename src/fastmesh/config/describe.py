@@ -57,6 +57,11 @@ def places() -> Iterator[Place]:
     return walk(Place("", Config, False))
 
 
+def homes() -> Iterator[Place]:
+    """The same without the parts of policies: their keys are at home elsewhere."""
+    return (place for place in places() if not place.path.startswith("policies[]."))
+
+
 @functools.cache
 def path_of(section: type[Section]) -> str:
     """Where a section is described."""

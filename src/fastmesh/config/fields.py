@@ -31,6 +31,7 @@ from fastmesh.units import (
 )
 
 U32_MAX = (1 << 32) - 1
+MAX_TAKEN = 8               # policies that one listener, route or cluster takes over
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")      # RFC 9110 section 5.6.2
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:/|@-]{0,126}$"
 _NAME = re.compile(NAME_PATTERN)

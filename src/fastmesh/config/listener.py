@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from fastmesh.config import fields
 from fastmesh.config.fields import (
     LIST,
+    MAX_TAKEN,
     OR_DEFAULT,
     U32_MAX,
     Choice,
@@ -157,3 +158,6 @@ class Listener(Section):
         description="How much one client may ask for.")] = Field(default_factory=Limits)
     timeouts: Annotated[Timeouts, OR_DEFAULT, Field(
         description="How long the proxy waits.")] = Field(default_factory=Timeouts)
+    policies: Annotated[list[Name], LIST, Field(
+        description="Names of `policies` whose keys it takes over, as far as it has none of its own; of several the "
+                    "first that has a key counts.", max_length=MAX_TAKEN, examples=[["patient"]])] = []  # noqa: RUF012

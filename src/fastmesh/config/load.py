@@ -14,6 +14,7 @@ from fastmesh.config.fields import Section, shown
 from fastmesh.config.limits import check_limits
 from fastmesh.config.listener import Listener
 from fastmesh.config.model import Config
+from fastmesh.config.policies import take_policies
 from fastmesh.config.report import problems_of
 from fastmesh.config.retry_checks import check_retries
 from fastmesh.config.source import Source, read_source
@@ -63,6 +64,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
     config: Config | None = None
     looked = Looked([], [], None)
     if isinstance(tree.value, dict):
+        problems += take_policies(tree)
         config, wrong_values = _validate(tree, tree.value)
         problems += wrong_values
         problems += check(tree)
@@ -109,10 +111,12 @@ def _validate(tree: Tree, value: dict[str, Value]) -> tuple[Config | None, list[
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
-    """By place, each once: an alias shows one fault at every place that uses it. At most MAX_PROBLEMS."""
+    """By place, each once: an alias or a policy shows one fault at every place that uses it, the policy's own first. At
+    most MAX_PROBLEMS."""
     seen: set[tuple[int, int, str]] = set()
     kept: list[Problem] = []
-    for problem in sorted(problems, key=lambda problem: (problem.line, problem.column)):
+    for problem in sorted(problems, key=lambda problem: (
+            problem.line, problem.column, not problem.path.startswith("policies["))):
         key = (problem.line, problem.column, problem.reason)
         if key not in seen:
             seen.add(key)

@@ -12,6 +12,7 @@ from fastmesh.config.filter import MAX_FILTERS, FilterUse
 from fastmesh.config.filter_host import FilterHost
 from fastmesh.config.listener import Listener
 from fastmesh.config.node import Node
+from fastmesh.config.policy import MAX_POLICIES, Policy
 from fastmesh.config.rate_limit import MAX_LIMITS, RateLimit
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
@@ -77,3 +78,7 @@ class Config(Section):
         description="Rate limits that listeners and routes refer to by name; all who refer to one share its buckets.",
         max_length=MAX_LIMITS, examples=[[{"name": "per-client", "rate": "100/s", "key": ["client_address"]}]])
     ] = []  # noqa: RUF012
+    policies: Annotated[list[Policy], Field(
+        description="What listeners, routes or clusters have in common: they refer to it by name, and have its keys as "
+                    "if they stood in them.",
+        max_length=MAX_POLICIES, examples=[[{"name": "patient", "routes": {"timeout": "30s"}}]])] = []  # noqa: RUF012

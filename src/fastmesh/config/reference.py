@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic.fields import FieldInfo
 
-from fastmesh.config.describe import Place, default_of, is_mapping, parsed_of, path_of, places, sections_of
+from fastmesh.config.describe import Place, default_of, homes, is_mapping, parsed_of, path_of, places, sections_of
 from fastmesh.config.fields import Section
 from fastmesh.config.log_format import ABSENT, meanings
 from fastmesh.config.model import Config
@@ -76,7 +76,7 @@ def reference(key: str = "") -> str:
     found = _find(wanted)
     if found is None:
         raise UnknownKey(key, _meant(wanted, [
-            f"{plain_path(path)}.{name}".lstrip(".") for path, place in sections.items()
+            f"{plain_path(place.path)}.{name}".lstrip(".") for place in homes()
             for name in place.section.model_fields]))
     inner = [path_of(section) for section, _ in sections_of(found.field.annotation)]
     return "\n".join([_entry(found, found.path), *(_section(sections[path]) for path in inner)])

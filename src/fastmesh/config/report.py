@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fastmesh.config.describe import is_mapping, path_of, places, sections_of
+from fastmesh.config.describe import homes, is_mapping, path_of, sections_of
 from fastmesh.config.fields import Section, shown
 from fastmesh.config.model import Config
 from fastmesh.config.yaml_tree import MapMark, Tree, Value
@@ -152,15 +152,15 @@ def _unknown(path: Path, tree: Tree) -> Problem:
     known = list(section.model_fields) if section else []
     # Case, and dashes for underscores, are the commonest slips; then spelling; then the wrong place.
     plain = key[:100].replace("-", "_").lower()
-    homes = _homes().get(plain)
-    if close := difflib.get_close_matches(plain, known, 1, 0.8 if homes else 0.6):
+    others = _homes().get(plain)
+    if close := difflib.get_close_matches(plain, known, 1, 0.8 if others else 0.6):
         if isinstance(parent, MapMark) and close[0] in parent.keys:
             hint = f"{close[0]} is there already; remove this one"
         else:
             hint = f"write {close[0]}"
             tree.meant.add((*path[:-1], close[0]))
-    elif homes:
-        hint = f"{plain} is a key of {' and of '.join(homes[:2])}"
+    elif others:
+        hint = f"{plain} is a key of {' and of '.join(others[:2])}"
     elif "${" in key:
         hint = "only values are substituted, not keys"
     else:
@@ -181,11 +181,11 @@ def _as_list(value: Value) -> str:
 
 def _homes() -> dict[str, list[str]]:
     """Every key, and the sections that have it."""
-    homes: dict[str, list[str]] = {}
-    for place in places():
+    found: dict[str, list[str]] = {}
+    for place in homes():
         for key in place.section.model_fields:
-            homes.setdefault(key, []).append(place.path or "the top level")
-    return homes
+            found.setdefault(key, []).append(place.path or "the top level")
+    return found
 
 
 def _inner(here: Any, step: int | str) -> Any:

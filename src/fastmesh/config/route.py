@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fastmesh.config.fault import MAX_FAULTS, Fault
-from fastmesh.config.fields import LIST, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
+from fastmesh.config.fields import LIST, MAX_TAKEN, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.header_edit import RequestEdit, ResponseEdit
 from fastmesh.config.match import Match
@@ -83,6 +83,10 @@ class Route(Section):
         description="Clusters that get copies of the requests. A copy leaves when the request is complete; one with "
                     "more than 64 KiB of body is not copied.",
         max_length=MAX_MIRRORS, examples=[[{"cluster": "app-next"}]])] = []  # noqa: RUF012
+
+    policies: Annotated[list[Name], LIST, Field(
+        description="Names of `policies` whose keys it takes over, as far as it has none of its own; of several the "
+                    "first that has a key counts.", max_length=MAX_TAKEN, examples=[["patient"]])] = []  # noqa: RUF012
 
     def leads_to(self) -> list[str]:
         """The names of all its clusters."""

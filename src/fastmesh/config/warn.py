@@ -6,6 +6,7 @@ from fastmesh.config.access_log import AccessLog
 from fastmesh.config.address import Address
 from fastmesh.config.automaton import Automaton
 from fastmesh.config.checks import Finder
+from fastmesh.config.cluster import Cluster
 from fastmesh.config.fields import SHARE_ALL
 from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import absent_operators
@@ -35,6 +36,7 @@ def warnings_of(config: Config, tree: Tree) -> list[Problem]:
     _unused(find, config)
     _unused_filters(find, config)
     _unused_limits(find, config)
+    _unused_policies(find, config)
     _endpoints(find, config)
     for i, listener in enumerate(config.listeners):
         for j, route in enumerate(listener.routes):
@@ -91,6 +93,15 @@ def _unused_limits(find: Finder, config: Config) -> None:
     for i, limit in enumerate(config.rate_limits):
         if limit.name not in used:
             _warn(find, ("rate_limits", i, "name"), f"nothing refers to the rate limit '{limit.name}'")
+
+
+def _unused_policies(find: Finder, config: Config) -> None:
+    users: list[Listener | Route | Cluster] = [
+        *config.listeners, *(route for listener in config.listeners for route in listener.routes), *config.clusters]
+    used = {name for user in users for name in user.policies}
+    for i, policy in enumerate(config.policies):
+        if policy.name not in used:
+            _warn(find, ("policies", i, "name"), f"nothing refers to the policy '{policy.name}'")
 
 
 def _endpoints(find: Finder, config: Config) -> None:

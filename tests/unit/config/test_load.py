@@ -121,20 +121,21 @@ WRONG: list[tuple[str, str, str, str]] = [
     # --- keys
     ("reactor: auto", "reacter: auto", "f:4:1: unknown key 'reacter', allowed: node, admin, workers, reactor, "
      "drain_timeout, orphan_grace, hang_timeout, max_connections, filter_host, access_log, listeners, clusters, "
-     "filters and rate_limits",
+     "filters, rate_limits and policies",
      "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
      "name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, "
-     "trusted_clients, via, deadlines, limits and timeouts", "keepalive_idle is a key of listeners[].timeouts"),
+     "trusted_clients, via, deadlines, limits, timeouts and policies",
+     "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
      "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
      "connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
-     "max_requests_per_connection, connect_attempts, retry_budget, avoid, outlier, heal and filters",
+     "max_requests_per_connection, connect_attempts, retry_budget, avoid, outlier, heal, filters and policies",
      "write load_balancer"),
     ("    load_balancer: least_request", "    x: 1", "f:22:5: clusters[0]: unknown key 'x', allowed: name, "
      "load_balancer, balancing, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, "
-     "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, retry_budget, avoid, outlier, heal "
-     "and filters", "remove it"),
+     "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, retry_budget, avoid, outlier, "
+     "heal, filters and policies", "remove it"),
     ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address, "
      "weight, priority, zone and metadata", "write weight"),
     ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: "
@@ -147,7 +148,7 @@ WRONG: list[tuple[str, str, str, str]] = [
      "add it, as address: 127.0.0.1:8080"),
     ("    address: 127.0.0.1:8080\n", "    adress: 127.0.0.1:8080\n", "f:7:5: listeners[0]: unknown key 'adress', "
      "allowed: name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, backlog, "
-     "plain_answers, trusted_clients, via, deadlines, limits and timeouts", "write address"),
+     "plain_answers, trusted_clients, via, deadlines, limits, timeouts and policies", "write address"),
     ("{address: 127.0.0.1:9001, weight: 2}", "{weight: 2}",
      "f:23:33: clusters[0].endpoints[1]: the key 'address' is missing", "add it, as address: 127.0.0.1:9000"),
     # --- addresses and names
@@ -464,7 +465,7 @@ def test_an_alias_is_reported_once():
     ("listeners: [a]", "f:1:13: listeners[0]: found 'a', allowed: a mapping with the keys name, address, protocol, "
                        "direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, "
                        "trusted_clients, "
-                       "via, deadlines, limits and timeouts"),
+                       "via, deadlines, limits, timeouts and policies"),
 ])
 def test_shapes(text, message):
     assert [said for said, _ in refusals(text)] == [message]
