@@ -67,12 +67,12 @@ build: python $(V)/.tree ## compile what changed; leaves .venv/bin/fastmesh (ONL
 	@FASTMESH_ONLY="$(ONLY)" $(PY) setup.py -q build_ext --inplace -j$(JOBS)
 
 .PHONY: test
-test: build $(V)/.dev ## unit and integration tests on both reactor engines (TESTS=path or pytest arguments)
+test: build $(V)/.dev ## unit and integration tests, what an engine has a part in on both (TESTS=path or arguments)
 	$(PY) -m pytest -n $(TEST_JOBS) $(TESTS)
 
 .PHONY: test-long
-test-long: build $(V)/.dev ## the tests that try at random, four times as much
-	TEST_LONG=1 $(PY) -m pytest -n $(TEST_JOBS) tests/unit tests/playbook
+test-long: build $(V)/.dev ## all of them on both engines, and what tries at random tries four times as much
+	TEST_LONG=1 $(PY) -m pytest -n $(TEST_JOBS) $(TESTS)
 
 .PHONY: demo
 demo: build ## three services, their sidecars, live traffic, and what goes wrong with them
