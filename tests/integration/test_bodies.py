@@ -307,9 +307,38 @@ def test_a_local_answer_to_a_request_with_a_body_is_not_lost(mesh: Mesh) -> None
     assert mesh.count("lingered") == 1
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_client_that_ends_its_side_while_it_waits_has_left(mesh: Mesh, begun: bool) -> None:
+    """As one does that has given up: its kernel says no more than that it will send nothing."""
+    client, up, _ = begin(mesh, "GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    if begun:
+        up.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").chunk(b"half")
+        client.read_until(b"half\r\n")
+    client.shut()
+    up.expect_gone()
+    client.expect_gone()
+    assert mesh.count("downstream_reset") == 1
+
+
+def test_a_client_that_leaves_while_it_waits_for_a_connection_makes_room(mesh: Mesh) -> None:
+    origin = mesh.origin()
+    mesh.http(origin, cluster={"max_connections": 1})
+    first = mesh.connect().send(GET)
+    up = origin.accept()
+    up.read_request()
+    second = mesh.connect().send("GET /2 HTTP/1.1\r\nhost: x\r\n\r\n")
+    until(lambda: mesh.cluster()["pending"] == 1)
+    second.shut()
+    until(lambda: mesh.cluster()["pending"] == 0)
+    second.expect_gone()
+    up.answer("1")
+    assert first.read_answer().text == "1"
+    assert up.has_nothing()
+
+
 def test_a_client_may_end_its_side_after_the_request(mesh: Mesh) -> None:
     origin = mesh.origin()
-    mesh.http(origin)
+    mesh.http(origin, half_close=True)
     client = mesh.connect().send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello").shut()
     up = origin.accept()
     assert up.read_request().body == b"hello"
@@ -324,7 +353,7 @@ def test_a_client_may_end_its_side_after_the_request(mesh: Mesh) -> None:
 def test_a_request_and_the_end_of_its_side_while_connecting(mesh: Mesh) -> None:
     """The body and the end may be here before there is anybody to send them to."""
     waiting = mesh.origin()
-    mesh.http(waiting, cluster={"max_connections": 1})
+    mesh.http(waiting, cluster={"max_connections": 1}, half_close=True)
     first = mesh.connect().send(GET)
     up = waiting.accept()
     up.read_request()

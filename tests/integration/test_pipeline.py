@@ -123,7 +123,7 @@ def test_what_follows_connection_close_is_not_served(mesh: Mesh) -> None:
 def test_a_client_that_says_all_and_then_ends_its_side_gets_every_answer(mesh: Mesh) -> None:
     """As `printf ... | nc` does."""
     origin = mesh.origin()
-    mesh.http(origin)
+    mesh.http(origin, half_close=True)
     client = mesh.connect().send(request("/1"), request("/2"), request("/3")).shut()
     up = origin.accept()
     for n in (1, 2, 3):
@@ -136,7 +136,7 @@ def test_a_client_that_says_all_and_then_ends_its_side_gets_every_answer(mesh: M
 
 def test_half_a_request_before_the_end_is_dropped(mesh: Mesh) -> None:
     origin = mesh.origin()
-    mesh.http(origin)
+    mesh.http(origin, half_close=True)
     client = mesh.connect().send(request("/1"), "GET /2 HTTP/1.1\r\nhost:").shut()
     up = origin.accept()
     up.read_request()

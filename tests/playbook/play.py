@@ -265,6 +265,7 @@ class Play:
         self.is_tcp = False
         self.trusted = [[4, 8, b"\x7f".ljust(16, b"\0")], [1, 0, bytes(16)]]
         self.deadlines: list[Any] = [False, False, ""]
+        self.half_close = False
         self.retry: dict[str, Any] | None = None
         self.budget: list[int] = []
         self.is_gone = False          # the listener is not in the snapshot
@@ -392,8 +393,8 @@ class Play:
             routes = [[*route[:-1], self.chain("route")] for route in routes]
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
                       [] if self.is_tcp else routes, self.chain("listener"),
-                      self.deadlines] for i in range(self.n_listeners)]
-        return wire.pack(["fmsn", 5, self.version, [self.most_connections, self.log_ops, []],
+                      self.deadlines, self.half_close] for i in range(self.n_listeners)]
+        return wire.pack(["fmsn", 6, self.version, [self.most_connections, self.log_ops, []],
                           [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())],
                           [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes),
                           [[i, at, self.faults] for i in range(len(listeners)) for at in range(len(routes))

@@ -125,9 +125,30 @@ def test_client_is_reset(play, state, batched):
             assert up.is_closed
 
 
+@pytest.mark.parametrize("state", [s for s in STATES if s not in (
+    tunnel, pipelined, body_before_the_connection)])
+def test_client_that_closes_has_left(play, state):
+    """All that is seen of it is that it says no more; nothing is seen while what it has sent waits."""
+    play.endpoints("a")
+    state(play)
+    client = play.first
+    client.closes()
+    if state in (early_answer, lingering):
+        play.pass_time("2s")
+    assert client.is_closed, state.__name__
+    for up in play.upstreams():
+        if up.socket.is_connecting:
+            # There may be use for it yet.
+            up.connected()
+            up.expect_open()
+        elif state is not waiting:
+            assert up.is_closed
+
+
 @pytest.mark.parametrize("state", [s for s in STATES if s is not tunnel])
 def test_client_says_no_more(play, state):
-    """An end is half of a goodbye: who asked a whole question is answered."""
+    """Where it may end its side alone, who asked a whole question is answered."""
+    play.half_close = True
     play.endpoints("a")
     state(play)
     client = play.first

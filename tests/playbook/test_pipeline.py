@@ -72,6 +72,7 @@ def test_bad_request_behind_a_good_one(play):
 
 
 def test_client_that_half_closes_behind_its_pipeline_is_answered(play):
+    play.half_close = True
     play.endpoints("a")
     play.client_sends(get("1") + get("2"))
     play.client_closes()
@@ -84,6 +85,7 @@ def test_client_that_half_closes_behind_its_pipeline_is_answered(play):
 
 
 def test_half_a_request_behind_a_whole_one_and_then_the_end(play):
+    play.half_close = True
     play.endpoints("a")
     play.client_sends(get("1") + get("2")[:9])
     play.client_closes()

@@ -301,7 +301,7 @@ cdef class Snapshot:
         l = &self.s.listeners[i]
         return {
             "id": l.id, "name": span_bytes(l.name.ptr, l.name.len), "protocol": l.protocol, "inbound": l.inbound,
-            "plain_answers": l.is_plain_answers, "cluster": l.cluster,
+            "plain_answers": l.is_plain_answers, "half_close": l.half_close, "cluster": l.cluster,
             "limits": [l.limits.head_bytes, l.limits.line_bytes, l.limits.fields, l.header_timeout_ns,
                        l.body_timeout_ns, l.idle_timeout_ns, l.tcp_idle_ns, l.request_timeout_ns, l.linger_ns,
                        l.max_requests_per_connection, l.max_connections, l.buffer_bytes,

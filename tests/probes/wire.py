@@ -64,10 +64,10 @@ def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (
 
 
 def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l", tcp_cluster: int = -1,
-             chain: int = -1, deadlines: Iterable[Any] = (False, False, "")) -> list[Any]:
+             chain: int = -1, deadlines: Iterable[Any] = (False, False, ""), half_close: bool = False) -> list[Any]:
     return [number, name, int(tcp_cluster >= 0), False, True, tcp_cluster, list(LIMITS),
             [[4, 8, b"\x7f".ljust(16, b"\0")], [6, 128, bytes(15) + b"\1"], [1, 0, bytes(16)]], "", list(routes), chain,
-            list(deadlines)]
+            list(deadlines), half_close]
 
 
 def limit(name: str = "l", row: int = 0, token: int = SECOND, burst: int = 1, keys: int = 1000,
@@ -93,7 +93,7 @@ def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), versio
              limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = (),
              faults: Iterable[Any] = (), mirrors: Iterable[Any] = (),
              retries: Iterable[Any] = ((), (), ())) -> list[Any]:
-    return ["fmsn", 5, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
+    return ["fmsn", 6, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
             [list(rules), list(chains)], [list(limits), list(uses)], list(faults), list(mirrors),
             [list(part) for part in retries]]
 

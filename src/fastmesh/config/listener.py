@@ -144,6 +144,11 @@ class Listener(Section):
     plain_answers: Annotated[Flag, Field(
         description="Answers that the proxy makes itself explain why in their body, to clients on loopback and "
                     "Unix-domain sockets only. For debugging.")] = False
+    half_close: Annotated[Flag, Field(
+        description="Clients may end their side of the connection and still wait for their answers, as "
+                    "`printf … | nc -N` does. When false, one that does so has left: what it has asked for is given "
+                    "up, as far as it is not yet answered. For TCP, the end of one direction is always passed on "
+                    "alone.")] = False
     trusted_clients: Annotated[list[fields.Network], LIST, Field(
         description="Clients whose `x-forwarded-for`, `x-forwarded-proto` and `x-request-id` are believed: IP "
                     "addresses, networks, and `unix`. From all others these headers are replaced, and "

@@ -195,6 +195,7 @@ def _listener(index: int, listener: Listener, numbers: Numbered, chains: Chains)
          for i, route in enumerate(listener.routes)],
         chains.of("listeners", index),
         [listener.deadlines.read, listener.deadlines.send, listener.deadlines.header or ""],
+        listener.half_close,
     ]
 
 

@@ -10,7 +10,7 @@ FORMAT.
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
-                 deadlines]
+                 deadlines, half_close]
     pattern   = [classes, flags, table]         256 bytes; a byte for each state; two for each step, little-endian
     limits    = [head_bytes, line_bytes, fields, header_timeout, body_timeout, idle_timeout, tcp_idle,
                  request_timeout, linger, max_requests_per_connection, max_connections, buffer_bytes, stream_idle]
@@ -75,7 +75,7 @@ never 0: no limit is UNLIMITED.
 from typing import Any, NotRequired, TypedDict
 
 MAGIC = "fmsn"
-FORMAT = 5
+FORMAT = 6
 UNLIMITED = (1 << 32) - 1
 # Places.
 VERSION = 2

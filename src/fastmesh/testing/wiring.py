@@ -72,7 +72,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
             60 * SECOND, 0, 1024, wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"],
             [policy.rule, policy.interval_ns] if policy else None, None, None])
     listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
-                of["listener"], [True, True, ""]]
+                of["listener"], [True, True, ""], False]
     packed: bytes = msgpack.packb(
         [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns], [listener], records, [rules.written, chains],
          [[], []], [], [], [[], [], []]])

@@ -125,7 +125,7 @@ WRONG: list[tuple[str, str, str, str]] = [
      "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
      "name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, "
-     "trusted_clients, via, deadlines, limits, timeouts and policies",
+     "half_close, trusted_clients, via, deadlines, limits, timeouts and policies",
      "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
      "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
@@ -148,7 +148,7 @@ WRONG: list[tuple[str, str, str, str]] = [
      "add it, as address: 127.0.0.1:8080"),
     ("    address: 127.0.0.1:8080\n", "    adress: 127.0.0.1:8080\n", "f:7:5: listeners[0]: unknown key 'adress', "
      "allowed: name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, backlog, "
-     "plain_answers, trusted_clients, via, deadlines, limits, timeouts and policies", "write address"),
+     "plain_answers, half_close, trusted_clients, via, deadlines, limits, timeouts and policies", "write address"),
     ("{address: 127.0.0.1:9001, weight: 2}", "{weight: 2}",
      "f:23:33: clusters[0].endpoints[1]: the key 'address' is missing", "add it, as address: 127.0.0.1:9000"),
     # --- addresses and names
@@ -463,7 +463,7 @@ def test_an_alias_is_reported_once():
     ("listeners:", "f:1:11: listeners: found nothing, allowed: a list"),
     ("listeners: {}", "f:1:12: listeners: found a mapping, allowed: a list"),
     ("listeners: [a]", "f:1:13: listeners[0]: found 'a', allowed: a mapping with the keys name, address, protocol, "
-                       "direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, "
+                       "direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, half_close, "
                        "trusted_clients, "
                        "via, deadlines, limits, timeouts and policies"),
 ])

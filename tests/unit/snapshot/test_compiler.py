@@ -18,6 +18,7 @@ listeners:
     address: "[::1]:80"
     direction: inbound
     plain_answers: true
+    half_close: true
     via: edge
     trusted_clients: [10.0.0.0/8, "::1", unix]
     deadlines: {send: false, header: X-Left-Ms}
@@ -55,7 +56,7 @@ def snapshot(text: str = TEXT, version: int = 1, registry: Registry | None = Non
 
 def test_every_place():
     assert snapshot() == [
-        "fmsn", 5, 1, [499, None, []],
+        "fmsn", 6, 1, [499, None, []],
         [[0, "web", 0, True, True, -1,
           [8192, 4096, 9, S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 3, 4, 1 << 20, 8 * S],
           [[4, 8, b"\x0a" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "edge",
@@ -63,11 +64,11 @@ def test_every_place():
             -1],
            ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0, None, None, None, -1],
            ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S, None, None, None, -1]], -1,
-          [True, False, "x-left-ms"]],
+          [True, False, "x-left-ms"], True],
          [1, "db", 1, False, False, 0,
           [61440, 16384, 100, 10 * S, 60 * S, 3600 * S, 3600 * S, 0, S, 0, 0, 65536, 300 * S],
           [[4, 8, b"\x7f" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "", [], -1,
-          [True, True, ""]]],
+          [True, True, ""], False]],
         [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, 60 * S, [], -1, None, None,
           [7, 5, 3, 5, 10 * S, 1900, 5, 100, 850_000, 3, 50, 0, 0, 0, 30 * S, 300 * S, 100_000, 340_000, 1_000_000,
            10 * S]],

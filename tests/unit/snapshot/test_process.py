@@ -46,7 +46,7 @@ def test_a_good_file(file):
     assert (code, words) == (0, "")
     assert result["ok"] and result["version"] == 7 and result["warnings"] == [] and result["text"] == ""
     snapshot = msgpack.unpackb(result["snapshot"])
-    assert snapshot[:3] == ["fmsn", 5, 7] and snapshot[3][0] == 500
+    assert snapshot[:3] == ["fmsn", 6, 7] and snapshot[3][0] == 500
     assert result["listeners"] == [
         {"id": 0, "name": "web", "protocol": "http", "direction": "outbound", "backlog": 7,
          "address": {"family": 4, "host": "127.0.0.1", "port": 8080, "path": "", "text": "127.0.0.1:8080"}},

@@ -288,13 +288,15 @@ cdef void _gone(down_t *d, bint reset) noexcept nogil:
 
 
 cdef void _ended(down_t *d) noexcept nogil:
-    """The client has said all that it wants to say: what is complete is answered, then the connection ends."""
+    """The client says no more: it has left, unless the listener lets it wait for what it has asked for."""
     cdef stream_t *s = d.stream
     if d.gone or d.phase == DOWN_CLOSING or d.phase == DOWN_TUNNEL:
         return
     if s is NULL:
         if d.phase != DOWN_IDLE or d.inbox.len == 0:
             down_close_sent(d)
+    elif not d.listener.half_close:
+        _gone(d, False)
     elif d.body.state == BODY_OPEN:
         if s.bits & S_WANT_BODY or d.inbox.len == 0:
             _gone(d, False)

@@ -18,7 +18,7 @@ from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last, live_share
 
 cdef enum:
-    SNAPSHOT_FORMAT = 5
+    SNAPSHOT_FORMAT = 6
     PROTOCOL_HTTP = 0
     PROTOCOL_TCP = 1
     FILTER_SLOTS_MAX = 256    # rules of a snapshot
@@ -38,6 +38,7 @@ ctypedef struct listener_t:
     uint8_t protocol          # PROTOCOL_*
     uint8_t inbound           # reporter="destination" when 1
     uint8_t is_plain_answers  # local answers explain themselves (only to loopback and Unix peers)
+    uint8_t half_close        # who ends his side still waits for his answers
     int32_t cluster           # tcp: index of its cluster
     h1_limits_t limits
     uint64_t header_timeout_ns

@@ -185,7 +185,7 @@ cdef bint decode_deadlines(decode_t *d, listener_t *l) noexcept nogil:
 cdef bint decode_listener(decode_t *d, listener_t *l) noexcept nogil:
     cdef take_t *t = &d.t
     cdef int64_t cluster = -1
-    if not (take_record(t, NULL, 12) and take_u32(t, b"id", 0, U32_MAX, &l.id) and
+    if not (take_record(t, NULL, 13) and take_u32(t, b"id", 0, U32_MAX, &l.id) and
             take_bytes(t, b"name", 1, NAME_MAX, &l.name) and
             take_u8(t, b"protocol", PROTOCOL_TCP, &l.protocol) and
             take_bool(t, b"inbound", &l.inbound) and take_bool(t, b"plain_answers", &l.is_plain_answers) and
@@ -198,7 +198,8 @@ cdef bint decode_listener(decode_t *d, listener_t *l) noexcept nogil:
     l.cluster = <int32_t>(cluster if cluster < 0x7FFFFFFF else 0x7FFFFFFF)
     return (decode_limits(d, l) and take_networks(t, d.s.arena, b"trusted", &l.trusted, &l.n_trusted) and
             take_text(t, b"via", 0, NAME_MAX, &l.via) and
-            decode_routes(d, l) and take_place(t, b"chain", &l.chain) and decode_deadlines(d, l))
+            decode_routes(d, l) and take_place(t, b"chain", &l.chain) and decode_deadlines(d, l) and
+            take_bool(t, b"half_close", &l.half_close))
 
 
 # --- clusters ---

@@ -58,7 +58,7 @@ def rich() -> list[Any]:
                       acts=[[308, "https", "h", 8443, [1, "/", 0, [], []], True], "", [0, "", 0, [], []],
                             [[1, "x-a", [[0, "v"], [20, ""]]]], [[2, "x-b", [[12, "x-c"]]]]]),
                 route("/s", split=[[[0, 9], [1, 1]], "x-user", ""]),
-            ], number=7, name="web", chain=0, deadlines=(True, False, "x-left")),
+            ], number=7, name="web", chain=0, deadlines=(True, False, "x-left"), half_close=True),
             listener(number=9, name="tcp", tcp_cluster=0),
         ],
         clusters=[
@@ -101,9 +101,9 @@ def test_everything_arrives():
     routes = web.pop("routes")
     assert web.pop("limit_list") == 1 and tcp.pop("limit_list") == 0
     assert web == {"id": 7, "name": b"web", "protocol": 0, "inbound": 0, "plain_answers": 1, "cluster": -1, "via": b"",
-                   "chain": 0, "deadlines": [1, 0, b"x-left"], **limits}
+                   "chain": 0, "deadlines": [1, 0, b"x-left"], "half_close": 1, **limits}
     assert tcp == {"id": 9, "name": b"tcp", "protocol": 1, "inbound": 0, "plain_answers": 1, "cluster": 0, "via": b"",
-                   "routes": [], "chain": -1, "deadlines": [0, 0, b""], **limits}
+                   "routes": [], "chain": -1, "deadlines": [0, 0, b""], "half_close": 0, **limits}
     assert routes[0] == {
         "name": b"api", "path_kind": 0, "path": b"/api", "hosts": [b"api.test", b"::1", b"*.x.test"],
         "methods": (1, 1 << 1, [b"BREW"]), "headers": [(b"x-canary", b"1", 0, *EXACTLY), (b"user-agent", b"u", 15,
@@ -196,8 +196,8 @@ L, C, F, R, X, M, A = 4, 5, 6, 7, 8, 9, 10
 REFUSED = [
     ((0,), "nope", "magic: this is not a snapshot"),
     ((0,), 7, "magic: found a number, must be a string or bytes"),
-    ((1,), 6, "format: found 6, must be at most 5"),
-    ((1,), 4, "format: found 4, must be at least 5"),
+    ((1,), 7, "format: found 7, must be at most 6"),
+    ((1,), 5, "format: found 5, must be at least 6"),
     ((2,), -1, "version: found a signed number, must be a number"),
     ((3,), [], "settings: found an array of 0, must be of 3"),
     ((3,), {}, "settings: found a map, must be an array"),
@@ -208,7 +208,7 @@ REFUSED = [
     ((3, 1, 1), [12, 0, "X-Id"], "settings.log_ops[1].text: must be a token in lower case"),
     ((3, 1, 1), [13, 0, ""], "settings.log_ops[1].text: found 0 bytes, must be at least 1"),
     ((L,), None, "listeners: found nil, must be an array"),
-    ((L, 1), [], "listeners[1]: found an array of 0, must be of 12"),
+    ((L, 1), [], "listeners[1]: found an array of 0, must be of 13"),
     ((L, 0, 0), 1.5, "listeners[0].id: found a floating-point number, must be a number"),
     ((L, 1, 0), 7, "listeners[1].id: the same as that of listeners[0]"),
     ((L, 1, 1), "web", "listeners[1].name: the same as that of listeners[0]"),
@@ -477,7 +477,7 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 5, 1, [0, None, []]])[1:]
+    head = pack(["fmsn", 6, 1, [0, None, []]])[1:]
     assert refusal(b"\x9b" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
     assert refusal(b"\x9b" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
@@ -564,7 +564,7 @@ def test_mutations(seed):
 def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 11):
-        parts: list[Any] = ["fmsn", 5, 1, [0, None, []], [], [], [[], []], [[], []], [], [], [[], [], []]]
+        parts: list[Any] = ["fmsn", 6, 1, [0, None, []], [], [], [[], []], [[], []], [], [], [[], [], []]]
         parts[place] = value
         with registry() as r:
             try:
