@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fastmesh import Headers, Labels, Request, Response
+from fastmesh import Connection, Headers, Labels, Outcome, Request, Response, UpstreamError
 
 STUB = Path(__file__).parents[3] / "src" / "fastmesh" / "_core" / "filter" / "view.pyi"
-CLASSES = [Request, Response, Headers, Labels]
+CLASSES = [Request, Response, Headers, Labels, Connection, UpstreamError, Outcome]
 WRITTEN = {node.name: node for node in ast.parse(STUB.read_text()).body if isinstance(node, ast.ClassDef)}
 
 

@@ -23,7 +23,8 @@ from fastmesh._core.filter.flow cimport (
 from fastmesh._core.filter.headers cimport OwnHead, headers_of
 from fastmesh._core.filter.pipe cimport Pipe, pipe_new
 from fastmesh._core.filter.shadow cimport Shadow
-from fastmesh._core.filter.view cimport Request, Response, error_of, response_of
+from fastmesh._core.filter.facts cimport error_of
+from fastmesh._core.filter.view cimport Request, Response, response_of
 from fastmesh._core.filter.wait cimport TASK_HELD, Task
 from fastmesh._core.http.edit cimport head_drop_own, head_set_target
 from fastmesh._core.http.h1 cimport h1_copy_fields, h1_reason

@@ -4,7 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.filter.chain cimport Slot, Table, slot_begin, slot_end, slot_t
 from fastmesh._core.filter.enlist cimport TAP_COMPLETE
 from fastmesh._core.filter.flow cimport flow_forget
-from fastmesh._core.filter.view cimport Labels, Outcome, Request, outcome_of
+from fastmesh._core.filter.facts cimport Outcome, outcome_of
+from fastmesh._core.filter.view cimport Labels, Request
 from fastmesh._core.filter.wait cimport TASK_HELD, Task
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.mem.counter cimport PHASE_COMPLETE

@@ -2,7 +2,7 @@
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
 from fastmesh._core.filter.chain cimport ON_ERROR_CLOSED, Slot, Table, slot_begin, slot_end, slot_is_bypassed, slot_t
-from fastmesh._core.filter.view cimport Connection, connection_of
+from fastmesh._core.filter.facts cimport Connection, connection_of
 from fastmesh._core.filter.wait cimport TASK_HELD, Task
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.mem.counter cimport PHASE_CONNECTION

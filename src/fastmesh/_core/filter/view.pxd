@@ -5,6 +5,7 @@ The Request is also the filters' record of the exchange: which of them take part
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.filter.chain cimport Table, slot_t
+from fastmesh._core.filter.facts cimport Connection, UpstreamError
 from fastmesh._core.filter.headers cimport Headers, OwnHead, View
 from fastmesh._core.filter.retry_rule cimport Retry
 from fastmesh._core.filter.wait cimport Task
@@ -80,34 +81,4 @@ cdef class Labels:
     cdef int pack(self) except -1
 
 
-cdef class Connection:
-    cdef down_t *d            # NULL once closed
-    cdef readonly str peer
-    cdef readonly int port
-    cdef readonly str listener
-    cdef readonly uint64_t id
-
-
-cdef class UpstreamError:
-    cdef readonly str reason
-    cdef readonly str message
-    cdef readonly str endpoint
-    cdef readonly int attempt
-    cdef readonly bint may_repeat
-
-
-cdef class Outcome:
-    cdef readonly int status
-    cdef readonly str flags
-    cdef readonly str details
-    cdef readonly double duration
-    cdef readonly object upstream_time
-    cdef readonly uint64_t received
-    cdef readonly uint64_t sent
-    cdef readonly object endpoint
-
-
 cdef Response response_of(Request r, msg_t *m)
-cdef Outcome outcome_of(stream_t *s, uint64_t now_ns)
-cdef Connection connection_of(down_t *d)
-cdef UpstreamError error_of(stream_t *s, int fault, str endpoint)

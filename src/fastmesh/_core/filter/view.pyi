@@ -102,11 +102,14 @@ class Connection:
     def peer(self) -> str:
         """The client's IP address, or "unix"."""
     @property
-    def port(self) -> int: ...
+    def port(self) -> int:
+        """The client's port; 0 of a Unix-domain socket."""
     @property
-    def listener(self) -> str: ...
+    def listener(self) -> str:
+        """Name of the listener that it came in at."""
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """A number that no other connection of this proxy has; CONNECTION_ID of the access log."""
 
 class Request:
     """A request on its way to the upstream, and the exchange as a whole.
@@ -217,11 +220,14 @@ class UpstreamError:
         """connect_failure, connect_timeout, reset, protocol, timeout (of one attempt, as `request.retry` has it), or
         status."""
     @property
-    def message(self) -> str: ...
+    def message(self) -> str:
+        """The same as a sentence; "" of a status."""
     @property
-    def endpoint(self) -> str: ...
+    def endpoint(self) -> str:
+        """Address of the endpoint that failed."""
     @property
-    def attempt(self) -> int: ...
+    def attempt(self) -> int:
+        """Which attempt it was, from 1 on."""
     @property
     def may_repeat(self) -> bool:
         """Nothing that cannot be repeated was sent: the request may go to another endpoint."""
@@ -236,18 +242,23 @@ class Outcome:
     def flags(self) -> str:
         """Envoy's response flags, "" when there is none."""
     @property
-    def details(self) -> str: ...
+    def details(self) -> str:
+        """Envoy's response code details: `via_upstream`, or what made the proxy answer by itself."""
     @property
-    def duration(self) -> float: ...
+    def duration(self) -> float:
+        """Seconds from the request's head to the end."""
     @property
     def upstream_time(self) -> float | None:
         """Seconds from the request sent to the answer's first byte."""
     @property
-    def received(self) -> int: ...
+    def received(self) -> int:
+        """Bytes of the request's body."""
     @property
-    def sent(self) -> int: ...
+    def sent(self) -> int:
+        """Bytes of the answer's body."""
     @property
-    def endpoint(self) -> str | None: ...
+    def endpoint(self) -> str | None:
+        """Address of the endpoint that answered, or was tried last; None when there was none."""
 
 class Wait(Generic[_T]):
     """What a filter may await. Each can be awaited once."""

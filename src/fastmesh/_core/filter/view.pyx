@@ -1,9 +1,12 @@
 """See view.pxd, and view.pyi for what authors may rely on."""
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.string cimport memcpy
+from fastmesh._core.filter import facts
 from fastmesh._core.filter import headers as headers_module
+from fastmesh._core.filter.facts import Outcome  # no-cython-lint
 from fastmesh._core.filter.headers import HeaderError, ViewClosed, cookies_of  # no-cython-lint
 from fastmesh._core.filter.answer cimport answer_body, answer_is_bodiless, answer_status
+from fastmesh._core.filter.facts cimport connection_of
 from fastmesh._core.filter.headers cimport headers_of, text_of
 from fastmesh._core.filter.retry_rule cimport Retry, retry_by_settings, retry_never, retry_of_route
 from fastmesh._core.filter.split cimport cluster_place, split_choose
@@ -20,10 +23,7 @@ from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_of
-from fastmesh._core.proxy.access_log cimport flags_text
 from fastmesh._core.proxy.mux cimport S_TCP, proxy_t
-from fastmesh._core.resil.retry cimport (
-    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT)
 from fastmesh._core.sys.socket cimport AF_UNIX
 
 cdef enum:
@@ -40,9 +40,6 @@ ANY.fields = MSG_FIELDS_ROOM
 cdef list PHASE_WORDS = [
     "on_connection", "on_request", "on_route", "the request's body", "on_request_trailers", "on_upstream_error",
     "on_retry", "on_response", "the answer's body", "on_response_trailers", "on_complete", "weights", "pick"]
-cdef dict REASONS = {
-    FAULT_CONNECT: "connect_failure", FAULT_CONNECT_TIMEOUT: "connect_timeout", FAULT_RESET: "reset",
-    FAULT_PROTOCOL: "protocol", FAULT_STATUS: "status", FAULT_TIMEOUT: "timeout"}
 
 
 cdef inline str _ascii(span_t s):
@@ -655,68 +652,5 @@ cdef class Labels:
         return 0
 
 
-cdef class Connection:
-    """A client's connection."""
-
-    def __init__(self):
-        raise TypeError("connections come from clients")
-
-    def __repr__(self):
-        return f"<Connection {self.id} of {self.peer} at {self.listener}>"
-
-
-cdef Connection connection_of(down_t *d):
-    cdef Connection made = Connection.__new__(Connection)
-    made.d = d
-    made.peer = "unix" if d.addr.family == AF_UNIX else d.peer[:d.peer_len].decode()
-    made.port = d.addr.port if d.addr.family != AF_UNIX else 0
-    made.listener = d.listener.name.ptr[:d.listener.name.len].decode()
-    made.id = d.id
-    return made
-
-
-cdef class UpstreamError:
-    """Why an attempt failed."""
-
-    def __repr__(self):
-        return f"<UpstreamError {self.reason}: {self.message}>"
-
-
-cdef UpstreamError error_of(stream_t *s, int fault, str endpoint):
-    cdef UpstreamError made = UpstreamError.__new__(UpstreamError)
-    made.reason = REASONS[fault]
-    made.message = s.fault_why.decode() if s.fault_why is not NULL else ""
-    made.endpoint = endpoint
-    made.attempt = s.attempts
-    made.may_repeat = s.fault_may_repeat
-    return made
-
-
-cdef class Outcome:
-    """How an exchange ended."""
-
-    def __repr__(self):
-        return f"<Outcome {self.status} {self.flags or '-'} {self.details}>"
-
-
-cdef Outcome outcome_of(stream_t *s, uint64_t now_ns):
-    cdef Outcome made = Outcome.__new__(Outcome)
-    cdef char room[160]
-    cdef span_t flags = flags_text(s.flags, room)
-    made.status = s.status
-    made.flags = "" if s.flags == 0 else _ascii(flags)
-    made.details = s.details.decode() if s.details is not NULL else "via_upstream"
-    made.duration = (now_ns - s.start_ns) / 1e9
-    if s.first_ns > s.sent_ns and s.sent_ns != 0:
-        made.upstream_time = (s.first_ns - s.sent_ns) / 1e9
-    made.received = s.received - s.head_bytes
-    made.sent = s.sent
-    if s.endpoint is not NULL:
-        made.endpoint = _ascii(s.endpoint.text)
-    elif s.n_tried:
-        made.endpoint = _ascii(s.tried[s.n_tried - 1].text)
-    return made
-
-
 # A name that is cimported as well does not come into the module by an import.
-globals()["Headers"] = headers_module.Headers
+globals().update(Headers=headers_module.Headers, Connection=facts.Connection, UpstreamError=facts.UpstreamError)
