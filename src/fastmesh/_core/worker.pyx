@@ -37,6 +37,7 @@ from fastmesh._core.snapshot.live cimport live_free, live_new, live_share
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_decode, snapshot_get, snapshot_put, snapshot_t
 from fastmesh._core.sys.socket cimport POLLIN, poll, pollfd
 from fastmesh._core.upstream.pool cimport pool_close_all, pool_close_idle, pool_fini, pool_init
+from fastmesh._core.watch cimport Watches, watches_of
 
 # The engines put themselves into io.reactor when they are imported.
 from fastmesh._core.io import poll_epoll  # no-cython-lint
@@ -45,11 +46,13 @@ from fastmesh._core.io import poll_uring
 TIMEOUT = 0
 WOKEN = 1
 DRAINED = 2
+TOLD = 3
 
 cdef enum:
     RUN_TIMEOUT = 0
     RUN_WOKEN = 1
     RUN_DRAINED = 2
+    RUN_TOLD = 3
     TURN_MOST_NS = 1000000000     # the loop turns at least once a second: the heartbeat
     DRAIN_LOOK_NS = 20000000
     WHY_MAX = 512
@@ -84,6 +87,7 @@ cdef class Worker:
     cdef bint _drained
     cdef int _shared_fd           # what all workers share, see mem/segment; -1 = this process has its own
     cdef object _segment          # that memory, from the first rate limit on; snapshots point into it
+    cdef Watches _watches         # from the first one on
     cdef readonly str engine
 
     def __cinit__(self, str engine, int stats_fd, int wake_fd, int slot, int shared_fd=-1, int health_fd=-1):
@@ -287,7 +291,8 @@ cdef class Worker:
             begin(PyCapsule_New(p, b"proxy", NULL), <object>p.snap.filters)
 
     def run(self, int timeout_ms):
-        """Runs the loop until the wake descriptor is readable (WOKEN) or a drain is over (DRAINED).
+        """Runs the loop until the wake descriptor is readable (WOKEN), a drain is over (DRAINED), or there are accounts
+        of requests that were watched (TOLD).
 
         After `timeout_ms` it returns TIMEOUT; -1 is for ever.
         """
@@ -311,6 +316,9 @@ cdef class Worker:
                     how = RUN_WOKEN
                     # What this turn has queued leaves before Python takes its time.
                     reactor_turn(p.reactor, 0)
+                    break
+                if p.has_accounts:
+                    how = RUN_TOLD
                     break
                 if p.is_draining and _drain_step(p):
                     how = RUN_DRAINED
@@ -341,6 +349,25 @@ cdef class Worker:
             door_leave(k)
             k = after
 
+    def watch(self, number, wanted):
+        """Waits for the next request that is as `wanted` says: its `listener`, `method`, the beginning of its `path`,
+        its `host`, a `header` and its `value`, as far as they are given. Raises ValueError."""
+        cdef proxy_t *p = self._alive()
+        if self._watches is None:
+            self._watches = watches_of(p)
+        self._watches.add(number, wanted)
+
+    def unwatch(self, number):
+        """Waits no more."""
+        self._alive()
+        if self._watches is not None:
+            self._watches.remove(number)
+
+    def accounts(self):
+        """(number, what has become of the request), for each that is over; each once."""
+        self._alive()
+        return self._watches.take() if self._watches is not None else []
+
     def live(self):
         """How much of everything is in use: for tests, which expect zero at the end."""
         cdef proxy_t *p = self._alive()
@@ -358,6 +385,8 @@ cdef class Worker:
             self._p = NULL
             with nogil:
                 _close(p, &self._wake if self._wake_fd >= 0 else NULL)
+            if self._watches is not None:
+                self._watches.p = NULL
 
     def __dealloc__(self):
         cdef proxy_t *p = self._p

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from fastmesh.admin.server import JSON, Request, Response, plain
 from fastmesh.observe import prometheus
@@ -19,10 +20,17 @@ PAGES = (
     ("GET", "/filters", "filters with their phases, calls, times, errors and state, JSON"),
     ("GET", "/workers", "worker processes and the snapshot each serves, JSON"),
     ("GET", "/events", "the last 1,000 events of filters and discovery: errors, changes, what they log, JSON"),
+    ("POST", "/explain", "wait for the next request that is as ?listener=, method=, path=, host=, header=NAME:VALUE "
+                         "say, for seconds= at most, and tell what becomes of it and why, JSON"),
     ("POST", "/reload", "read the configuration file again; 400 and what is wrong when it cannot be used"),
     ("POST", "/workers/{slot}/replace", "put a new worker into a slot, the old one drains"),
     ("POST", "/drain", "stop accepting, finish what is in flight, exit"),
 )
+
+
+MAX_WAIT = 300              # seconds for a request to come
+# How long what is asked for may be: more than a worker compares.
+MOST_WANTED = {"listener": 127, "method": 64, "path": 8192, "host": 255}
 
 
 class Proxy(Protocol):
@@ -40,6 +48,8 @@ class Proxy(Protocol):
     def filters(self) -> dict[str, Any]: ...
     async def reload(self) -> tuple[bool, dict[str, Any], str]:
         """Whether it is live; what it took; what was wrong, for people."""
+    async def explain(self, wanted: dict[str, str], seconds: float) -> dict[str, Any] | None:
+        """What became of the next such request; None when there was none. Raises RuntimeError when too many wait."""
     async def replace(self, slot: int) -> dict[str, Any]:
         """Raises LookupError for a slot that is not, RuntimeError when the new worker did not come up."""
     def drain(self) -> dict[str, Any]: ...
@@ -64,7 +74,7 @@ class Pages:
         wanted = next(m for m, path, _ in PAGES if path == f"/{segments[0]}")
         if method != wanted:
             return _not_allowed(wanted)
-        response = page()
+        response = page(request) if segments[0] == "explain" else page()
         return response if isinstance(response, Response) else await response
 
     def page_ready(self) -> Response:
@@ -102,6 +112,18 @@ class Pages:
         is_live, took, wrong = await self.proxy.reload()
         return _json(200, took) if is_live else plain(400, wrong if wrong.endswith("\n") else wrong + "\n")
 
+    async def page_explain(self, request: Request) -> Response:
+        try:
+            wanted, seconds = wanted_of(request.query)
+            account = await self.proxy.explain(wanted, seconds)
+        except ValueError as error:
+            return plain(400, f"{error}\n")
+        except RuntimeError as error:
+            return plain(503, f"{error}\n")
+        if account is None:
+            return plain(404, f"no such request has come and ended within {seconds:g} s\n")
+        return _json(200, account)
+
     async def replace(self, slot: str) -> Response:
         if not slot.isascii() or not slot.isdigit() or len(slot) > 6:
             return plain(404, "a slot is a number\n")
@@ -122,6 +144,36 @@ class Pages:
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{self.proxy.name}</title>"
             "<style>body{font:15px system-ui;margin:2em;max-width:60em}td{padding:.2em 1em .2em 0;vertical-align:top}"
             f"</style><h1>{self.proxy.name}</h1><p>{_escape(ready)}<table>{rows}</table></html>\n").encode())
+
+
+def wanted_of(query: str) -> tuple[dict[str, str], float]:
+    """What is asked of `POST /explain`: which request, and for how long to wait. Raises ValueError, with a text for
+    people."""
+    wanted: dict[str, str] = {}
+    seconds = 30.0
+    for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=16):
+        if name == "seconds":
+            try:
+                seconds = float(value)
+            except ValueError:
+                seconds = 0.0
+            if not 0.1 <= seconds <= MAX_WAIT:
+                raise ValueError(f"found seconds={value[:60]}, allowed: a number from 0.1 to {MAX_WAIT}")
+        elif name == "header":
+            header, colon, text = value.partition(":")
+            if not header.strip():
+                raise ValueError("found a header without a name, allowed: header=NAME, or header=NAME:VALUE")
+            wanted["header"] = header.strip()
+            if colon:
+                wanted["value"] = text.strip()
+        elif name in MOST_WANTED:
+            wanted[name] = value
+        else:
+            raise ValueError(f"found {name[:60]!r}, allowed: {', '.join(MOST_WANTED)}, header and seconds")
+        for key, most in MOST_WANTED.items():
+            if len(wanted.get(key, "")) > most:
+                raise ValueError(f"found a {key} of {len(wanted[key]):,} characters, allowed: at most {most:,}")
+    return wanted, seconds
 
 
 def _link(method: str, path: str) -> str:

@@ -73,6 +73,9 @@ _EXPLAIN = """\
 Says which way a request would go, and why: the listener, each route that is tried and what keeps the
 request from it, the split, the cluster, its endpoints. The decision is made by the code that workers
 run, from the tables that they would get; nothing is sent.
+
+With --next it waits for a request that a running proxy gets, and says the same of it, and each step
+that became of it: endpoints, connections, failures, further attempts, the end.
 """
 
 _EXPLAIN_EPILOG = """\
@@ -80,9 +83,10 @@ examples:
   fastmesh explain mesh.yaml GET http://shop.example.com/api/cart
   fastmesh explain mesh.yaml POST /shop.v1.Cart/AddItem -H 'content-type: application/grpc'
   fastmesh explain mesh.yaml GET '/?preview=1' -H 'cookie: tenant=blue' --source 10.0.0.7
+  fastmesh explain mesh.yaml --next POST /checkout -H 'x-tenant: blue'
 
-exit codes: 0 it goes to a cluster, or a route answers; 1 it is refused, or the file is wrong; 2 the
-command line is wrong
+exit codes: 0 it goes to a cluster, or a route answers; 1 it is refused, or the file is wrong, or none
+came; 2 the command line is wrong
 """
 
 _NEW = """\
@@ -184,8 +188,9 @@ def parser() -> _Parser:
     explain = commands.add_parser("explain", help="say which way a request goes, and why", description=_EXPLAIN,
                                   epilog=_EXPLAIN_EPILOG)
     explain.add_argument("file", metavar="FILE", help="the configuration, in YAML; - for standard input")
-    explain.add_argument("method", metavar="METHOD", help="of the request, as GET")
-    explain.add_argument("url", metavar="URL", help="http://host/path?query, or a path")
+    explain.add_argument("method", metavar="METHOD", nargs="?", help="of the request, as GET; with --next also *")
+    explain.add_argument("url", metavar="URL", nargs="?",
+                         help="http://host/path?query, or a path; with --next how the path begins")
     explain.add_argument("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[],
                          help="a header of the request; again for further ones")
     explain.add_argument("--listener", metavar="NAME", help="where it comes in, when there are several")
@@ -193,6 +198,12 @@ def parser() -> _Parser:
                          help="the client: an IP address, or unix (default: 127.0.0.1)")
     explain.add_argument("--seed", metavar="NUMBER", type=int, default=0,
                          help="of what is decided by chance, shares and splits (default: 0)")
+    explain.add_argument("--next", action="store_true",
+                         help="tell of the next such request that a running proxy gets, and of what became of it")
+    explain.add_argument("--wait", metavar="SECONDS", type=_wait, default=30.0,
+                         help="with --next: for at most so long (default: 30)")
+    explain.add_argument("--admin", metavar="ADDRESS",
+                         help="with --next: of the proxy's admin API, when it is not that of FILE")
 
     new = commands.add_parser("new", help="begin a filter", description=_NEW,
                               epilog="example:\n  fastmesh new filter tenant-guard\n\nexit codes: 0 it is written; 1 "
@@ -248,6 +259,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _wait(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 300:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 300")
+    return seconds
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command and its options. A wrong command line ends here, with 2."""
     top = parser()
@@ -264,6 +282,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
                    f"write fastmesh {close[0]}" if close else "")
     given, rest = top.parse_known_args(arguments)
     command: _Parser = given.parser if given.command else top
+    if given.command == "explain":
+        # argparse gives what may be left out its default as soon as an option comes first.
+        for name in ("method", "url"):
+            if getattr(given, name) is None and rest and not rest[0].startswith("-"):
+                setattr(given, name, rest.pop(0))
     is_run_without = given.command == "run" and given.config is None
     if is_run_without and len(rest) == 1 and not rest[0].startswith("-"):
         command.refuse("found a file without -c", f"write fastmesh run -c {rest[0]}")

@@ -1,63 +1,35 @@
 """`fastmesh filters top`: what each filter does and costs, live."""
 
 import argparse
-import http.client
 import json
 import os
 import shutil
-import socket
 import sys
 from dataclasses import dataclass
 from time import sleep
 from typing import Any
 
-PATIENCE = 5.0              # seconds for the admin API to answer
-MOST = 16 << 20             # bytes of its answer
+from fastmesh.cli import admin_api
+from fastmesh.cli.admin_api import Unreachable
+
 HOME = "\x1b[H\x1b[J"       # to the first place of a cleared screen
 WIDTHS = (28, 18, 10, 9, 7, 9, 9)
 TITLES = ("FILTER", "PHASE", "CALLS/S", "\u00b5s/CALL", "CPU", "ERRORS", "OVERRUNS", "STATE")
 
 
-class Unreachable(Exception):
-    """The admin API cannot be asked. The text is for people."""
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(self._path)
-
-
 def ask(address: str) -> dict[str, Any]:
     """`GET /filters`. Raises Unreachable."""
-    if address.startswith("unix:"):
-        line: http.client.HTTPConnection = _UnixConnection(address.removeprefix("unix:"))
-    else:
-        host, _, port = address.removeprefix("http://").rstrip("/").rpartition(":")
-        if not host or not port.isascii() or not port.isdigit():
-            raise Unreachable(f"{address!r} is no address: write HOST:PORT, [IPv6]:PORT or unix:PATH")
-        line = http.client.HTTPConnection(host.removeprefix("[").removesuffix("]"), int(port), timeout=PATIENCE)
+    status, body = admin_api.ask(address, "/filters")
+    if status != 200:
+        said = body[:200].decode("utf-8", "replace").strip()
+        raise Unreachable(f"{address} answers with {status}: {said}")
     try:
-        line.request("GET", "/filters")
-        answer = line.getresponse()
-        body = answer.read(MOST)
-        if answer.status != 200:
-            said = body[:200].decode("utf-8", "replace").strip()
-            raise Unreachable(f"{address} answers with {answer.status}: {said}")
         found = json.loads(body)
-        if not isinstance(found, dict) or not isinstance(found.get("filters"), list):
-            raise Unreachable(f"{address} is no admin API of fastmesh")
-        return found
-    except (OSError, OverflowError, http.client.HTTPException, ValueError) as error:
-        what = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise Unreachable(f"{address} does not answer: {what}") from None
-    finally:
-        line.close()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("filters"), list):
+        raise Unreachable(f"{address} is no admin API of fastmesh")
+    return found
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from fastmesh.control.filter_hosts import FilterHosts
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
 from fastmesh.control.sockets import SocketShelf
 from fastmesh.control.suspects import Suspects
+from fastmesh.control.watches import Watches
 from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
 from fastmesh.observe.events import Events
 from fastmesh.observe.health import HealthFile
@@ -37,6 +38,7 @@ class Ground:
     health: HealthFile | None = None    # what workers know of endpoints
     events: Events = field(init=False)
     suspects: Suspects = field(default_factory=Suspects)
+    watches: Watches = field(default_factory=Watches)
 
     def __post_init__(self) -> None:
         self.events = Events(self.journal)
@@ -156,6 +158,7 @@ class Slot:
         self._hosts = [hosts for hosts in self._hosts if hosts.processes]
         self._hosts.append(worker.hosts)
         worker.hosts.on_restart = self._host_restarts
+        worker.on_account = ground.watches.take
         try:
             await worker.wait_hello()
             # The live snapshot may change while this one is being taken.

@@ -382,6 +382,9 @@ class Supervisor:
             return {"slot": slot, "pid": fresh.pid, "replaced": old.pid if old is not None else None,
                     "snapshot": fresh.version, "ms": round((perf_counter() - begun) * 1000, 1)}
 
+    async def explain(self, wanted: dict[str, str], seconds: float) -> dict[str, Any] | None:
+        return await self.ground.watches.next(wanted, lambda: self.fleet.processes, seconds)
+
     def drain(self) -> dict[str, Any]:
         live = self.ground.live
         self._on_end()

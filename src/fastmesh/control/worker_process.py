@@ -60,6 +60,7 @@ class WorkerProcess:
         self.started = monotonic()
         self._on_death = on_death
         self._on_event = on_event
+        self.on_account: Callable[[int, Message], None] = lambda number, account: None
         self.hosts = FilterHosts(slot, paths, journal or Journal(), self._send, on_event, shared_fd, take_stats)
         self._waiting: dict[int, asyncio.Future[float]] = {}
         self._queue: deque[tuple[Message, tuple[int, ...]]] = deque()
@@ -176,6 +177,13 @@ class WorkerProcess:
         self.hosts.settle(host)
         return took
 
+    def watch(self, number: int, wanted: Message) -> None:
+        """Ask it to wait for a request; `on_account` is told what became of it."""
+        self._send({"op": "watch", "number": number, "wanted": wanted})
+
+    def unwatch(self, number: int) -> None:
+        self._send({"op": "unwatch", "number": number})
+
     def drain(self, grace_ms: int, idle_ms: int) -> None:
         """Ask it to stop accepting, finish what is in flight, and end. Asked again, the new times count."""
         self.is_draining = True
@@ -245,6 +253,8 @@ class WorkerProcess:
                     waiting.set_exception(Refused(str(message.get("why", ""))))
         elif op == "event":
             self._on_event(self.slot, message)
+        elif op == "account":
+            self.on_account(int(message.get("number", 0)), message.get("account", {}))
         elif op == "drained":
             self.has_drained = True
             self.open_at_end = int(message.get("open", 0))

@@ -32,6 +32,7 @@ HEALTH_FD = 6             # what all workers know of the health of endpoints
 SHARED_FD = 5             # what all workers share; mapped when the first filter or rate limit comes
 WOKEN = 1
 DRAINED = 2
+TOLD = 3
 ORPHAN_STEP_MS = 200      # how soon an orphan notices a SIGTERM
 ORPHAN_MORE = 5           # seconds past its grace after which the kernel ends an orphan that hangs
 DRAIN_IDLE_MS = 1000      # what an orphan's own drain allows idle connections
@@ -63,7 +64,10 @@ class Process:
             if why == DRAINED:
                 self.report_drained()
                 break
-            if why == WOKEN and not self.take_packet():
+            if why == TOLD:
+                for number, account in self.worker.accounts():
+                    self.tell({"op": "account", "number": number, "account": account})
+            elif why == WOKEN and not self.take_packet():
                 self.outlive_control()
                 break
         if self.hosts is not None:
@@ -104,6 +108,10 @@ class Process:
                        message.get("bypassed", {}))
         elif op == "filter_host":
             self.filter_hosts().renew(message["number"], fds[0])
+        elif op == "watch":
+            self.watch(message["number"], message["wanted"])
+        elif op == "unwatch":
+            self.worker.unwatch(message["number"])
         elif op == "drain":
             self.worker.drain(message["grace_ms"], message["idle_ms"])
         elif op == "stop":
@@ -111,6 +119,13 @@ class Process:
         else:
             raise BadPacket(f"unknown op {op!r}")
         return True
+
+    def watch(self, number: int, wanted: dict[str, str | None]) -> None:
+        """Wait for a request; who asked waits no longer than he likes, whether or not it can be waited for."""
+        try:
+            self.worker.watch(number, wanted)
+        except ValueError:
+            pass
 
     def apply(self, version: int, size: int, filters: int, fd: int, bypassed: dict[int, int]) -> None:
         """Take the snapshot in the memfd, and the filters behind it, or say why not and keep what was before."""

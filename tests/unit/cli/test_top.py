@@ -114,7 +114,7 @@ def test_it_ends_when_the_proxy_does(admin: Callable[..., str], capsys: pytest.C
 
 
 @pytest.mark.parametrize(("answer", "said"), [
-    ((404, b"no such page"), "answers with 404: no such page"), ((200, b"<html>"), "does not answer"),
+    ((404, b"no such page"), "answers with 404: no such page"), ((200, b"<html>"), "is no admin API of fastmesh"),
     ((200, b"[]"), "is no admin API of fastmesh"),
 ])
 def test_answers_that_are_none(admin: Callable[..., str], capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes],

@@ -14,8 +14,8 @@ from fastmesh._core.proxy.attempt_mark cimport attempt_mark_is_retry
 from fastmesh._core.proxy.deadline cimport deadline_left
 from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
-    S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_RESPONSE, TAP_RESPONSE_BODY,
-    TRIED_MAX, proxy_t)
+    S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_PAUSED, S_WAITING, S_WANT_BODY, STEP_AGAIN, STEP_ANSWERED, STEP_FAILED,
+    TAP_ERROR, TAP_RESPONSE, TAP_RESPONSE_BODY, TRIED_MAX, proxy_t)
 from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_connect, outcome_of_fault
 from fastmesh._core.proxy.stream cimport (
     stream_answer, stream_leave_endpoint, stream_overflow, stream_put_answer_head, stream_send, stream_try)
@@ -206,6 +206,8 @@ cdef void attempt_again(stream_t *s) noexcept nogil:
     if s.n_tried >= s.cluster.n or s.n_tried >= TRIED_MAX:
         _begin_anew(s)
     pause = _pause(s)
+    if s.account is not NULL:
+        p.watch_ops.step(s, STEP_AGAIN, NULL)
     if pause == 0:
         stream_try(s)
         return
@@ -237,6 +239,8 @@ cdef void _failed(stream_t *s, int fault, bint may_repeat, uint16_t status, uint
     s.fault_flags = flags
     s.fault_details = details
     s.fault_why = why
+    if s.account is not NULL:
+        s.proxy.watch_ops.step(s, STEP_FAILED, why)
     if s.taps & TAP_ERROR:
         how = s.proxy.filters.failed(s, fault)
         if how == FILTER_HELD or how == FILTER_OVER:
@@ -374,6 +378,8 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     s.endpoint.live.row.ewma_ns = s.endpoint.live.ewma_ns
     s.endpoint.live.answers += 1
     s.endpoint.live.answers_ns += took
+    if s.account is not NULL:
+        p.watch_ops.step(s, STEP_ANSWERED, NULL)
     if s.is_unheard:
         outcome_of_answer(s, m, took)
     if m.status >= 500:

@@ -24,8 +24,9 @@ from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.xprt cimport xprt_t
 from fastmesh._core.resil.rate_limit cimport drawn_t
 from fastmesh._core.resil.retry cimport retry_t
+from fastmesh._core.route.decision cimport decision_t
 from fastmesh._core.route.mirror_rule cimport mirror_rule_t
-from fastmesh._core.route.route_table cimport route_t
+from fastmesh._core.route.route_table cimport asker_t, route_t
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_t
 from fastmesh._core.upstream.pool cimport pool_t, pool_user_ops_t, pool_wait_t, up_t
 
@@ -94,6 +95,14 @@ cdef enum:
     LIMITED_LISTENER = 0
     LIMITED_ROUTE = 8
 
+    # What becomes of a request that is watched, step by step.
+    STEP_PICKED = 0           # an endpoint
+    STEP_SENT = 1             # there is a connection, and the request is on its way
+    STEP_FAILED = 2           # the attempt
+    STEP_ANSWERED = 3
+    STEP_AGAIN = 4            # there is to be another attempt
+    STEP_LOCAL = 5            # the proxy answers by itself
+
     TRIED_MAX = 8
     HEAD_INLINE = 1024
     REPLAY_MAX = 65536
@@ -150,6 +159,13 @@ ctypedef struct filter_ops_t:
     void (*release)(stream_t *s) noexcept nogil                    # s.run is to be given back
     void (*applied)(proxy_t *p, snapshot_t *old) noexcept nogil    # p.snap is new; `old` is NULL for the first
     void (*close)(proxy_t *p) noexcept nogil                       # the worker ends: what still waits is ended
+
+# What streams tell of requests that somebody watches (floor 10).
+ctypedef struct watch_ops_t:
+    void (*begun)(stream_t *s, const msg_t *m) noexcept nogil      # decides whether this one is: then s.account is set
+    void (*routed)(stream_t *s, const msg_t *m, const asker_t *who, const decision_t *d) noexcept nogil
+    void (*step)(stream_t *s, int what, const char *text) noexcept nogil
+    void (*ended)(stream_t *s, uint64_t now_ns) noexcept nogil     # s.account is given back
 
 ctypedef struct door_t:       # a listening socket
     io_t io
@@ -209,6 +225,7 @@ ctypedef struct stream_t:
     void *relay
     void *copies              # mirrors that wait for the body; NULL = none
     void *run                 # of the filters, one reference; NULL = none takes part
+    void *account             # for who watches this request, one reference; NULL = nobody does
     uint32_t taps             # TAP_*
     uint32_t bits
     uint32_t flags            # FLAG_*
@@ -292,6 +309,10 @@ ctypedef struct proxy_t:
     health_t *health          # what all workers know of endpoints, owned
     void *registry
     const filter_ops_t *filters
+    const watch_ops_t *watch_ops
+    void *watches             # borrowed from the worker; NULL = nobody has ever watched
+    uint32_t n_watches        # who waits for a request now
+    uint32_t has_accounts     # some are finished: the loop is to be left
     uint64_t rng
     uint64_t next_id
     # Sends a copy of a request: mirror.pyx.

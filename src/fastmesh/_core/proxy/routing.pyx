@@ -26,6 +26,8 @@ cdef void routing_begin(stream_t *s, msg_t *m) noexcept nogil:
         s.bits |= S_REQUEST_DONE
     p.stats.globals[G_REQUESTS] += 1
     s.down.row.requests += 1
+    if p.n_watches != 0:
+        p.watch_ops.begun(s, m)
     if m.method == METHOD_CONNECT:
         _remember(s, m)
         stream_answer(s, 405, FLAG_DPE, b"connect_not_supported",
@@ -46,6 +48,8 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
     who.addr = &s.down.addr
     who.draw = rng_next(&p.rng) if s.listener.routes.has_shares else 0
     decide(&s.listener.routes, m, &who, p.path, &d)
+    if s.account is not NULL:
+        p.watch_ops.routed(s, m, &who, &d)
     if d.how != DECIDED_ROUTE:
         _refuse(s, m, d.how)
         return

@@ -26,8 +26,8 @@ from fastmesh._core.proxy.injecting cimport injecting_holds
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN, S_CLOSE_UP,
     S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_PAUSED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
-    S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS,
-    TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY)
+    S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, STEP_LOCAL, STEP_PICKED, STEP_SENT, TAP_ERROR, TAP_REQUEST_BODY,
+    TAP_REQUEST_TRAILERS, TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY)
 from fastmesh._core.proxy.outcome cimport outcome_of_silence, outcome_of_tunnel
 from fastmesh._core.proxy.route_acts cimport (
     route_acts_fields, route_acts_location, route_acts_request, route_acts_response)
@@ -208,6 +208,8 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
     s.is_probe = e.live.is_claimed
     e.live.is_claimed = 0
     s.attempts += 1
+    if s.account is not NULL:
+        p.watch_ops.step(s, STEP_PICKED, NULL)
     e.live.active += 1
     e.live.row.active = e.live.active
     e.live.row.total += 1
@@ -248,6 +250,8 @@ cdef void stream_send(stream_t *s) noexcept nogil:
                       b"a filter made more of the request's body than is kept from one attempt for the next")
         return
     s.up_ops.head(s)
+    if s.account is not NULL:
+        s.proxy.watch_ops.step(s, STEP_SENT, NULL)
     if not s.bits & S_REQUEST_DONE:
         # How long the client takes is not the endpoint's fault: the time begins anew with the end of the request.
         timer_cancel(&s.try_timer)
@@ -604,6 +608,8 @@ cdef bint _may_answer(stream_t *s, uint32_t flags, const char *details) noexcept
 
 cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil:
     cdef span_t body
+    if s.account is not NULL:
+        s.proxy.watch_ops.step(s, STEP_LOCAL, why)
     if not _may_answer(s, flags, details):
         return
     if why is NULL or not (s.listener.is_plain_answers and s.down.is_local_peer):
@@ -703,6 +709,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         series_observe(_series(s, SERIES_HTTP, s.status), now - s.start_ns, s.received, s.sent)
     if s.snap.n_log_ops != 0 and not s.bits & S_CALL:
         access_log_put(s, now)
+    if s.account is not NULL:
+        p.watch_ops.ended(s, now)
     if s.run is not NULL:
         p.filters.release(s)
     stream_leave_endpoint(s)

@@ -1,0 +1,158 @@
+"""What becomes of the next request, told by a running proxy and by `fastmesh explain --next`."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.harness import FASTMESH, Answer, Origin, Sidecar, ask, cluster, free_port, until
+
+Start = Callable[..., Sidecar]
+PAGE = (Path(__file__).parents[2] / "docs" / "explain.md").read_text()
+
+
+def mesh(port: int, origin: Origin, **more: Any) -> dict[str, Any]:
+    """A route that tries again, whose first endpoint nobody listens at."""
+    return {
+        "workers": 2,
+        "listeners": [{"name": "web", "address": f"127.0.0.1:{port}", "routes": [
+            {"name": "writes", "match": {"prefix": "/", "methods": ["POST"]}, "cluster": "app"},
+            {"name": "fixed", "match": {"prefix": "/fixed"}, "response": {"status": 403}},
+            {"name": "rest", "match": {"prefix": "/ok"}, "cluster": "app"}]}],
+        "clusters": [cluster("app", f"127.0.0.1:{free_port()}", origin.address, load_balancer="round_robin",
+                             avoid={"base": "1ms", "max": "1ms"}, outlier={"enabled": False})], **more}
+
+
+def account_of(one: Sidecar, query: str, cause: Callable[[], Any]) -> Answer:
+    """The answer of `POST /explain`. `cause` is done until there is one: nobody knows when a worker has begun to
+    wait."""
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(one.admin, f"/explain?{query}&seconds=10", "POST")
+        until(lambda: cause() is ... or asked.done())
+        return asked.result()
+
+
+def test_each_step_is_told(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(mesh(port, origin))
+
+    def failed_first() -> dict[str, Any]:
+        said: dict[str, Any] = account_of(one, "path=/ok&method=GET", lambda: ask(port, "/ok?x=1")).json
+        return said if said["attempts"] == 2 else {}
+
+    said = until(failed_first)
+    assert (said["listener"], said["method"], said["target"], said["path"]) == ("web", "GET", "/ok?x=1", "/ok")
+    assert said["passed"] == [[0, "writes", "method", ""], [1, "fixed", "path", ""]]
+    assert (said["decided"], said["route"], said["cluster"]) == ("route", [2, "rest"], "app")
+    steps = [step["what"] for step in said["steps"]]
+    assert steps == ["picked", "failed", "again", "picked", "sent", "answered"]
+    assert said["steps"][1]["why"] == "the upstream refused the connection"
+    assert said["steps"][3]["endpoint"] == origin.address
+    assert (said["status"], said["flags"], said["details"]) == (200, "", "via_upstream")
+    at = [step["ms"] for step in said["steps"]]
+    assert at == sorted(at) and at[-1] <= said["duration_ms"] and said["sent"] == len("origin")
+    # It has told, and nobody waits any more.
+    assert ask(port, "/ok").status == 200
+
+
+def test_only_the_one_that_is_waited_for(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(mesh(port, origin))
+
+    def cause() -> None:
+        ask(port, "/other")
+        ask(port, "/ok", headers={"x-a": "2"})
+        ask(port, "/ok", headers={"x-a": "1", "host": "other.test"})
+        ask(port, "/ok", headers={"x-a": "1", "host": "shop.test:8080"})
+
+    said = account_of(one, "header=X-A:1&host=SHOP.test&listener=web", cause).json
+    assert (said["target"], said["host"]) == ("/ok", "shop.test:8080")
+    refused = account_of(one, "path=/nowhere", lambda: ask(port, "/nowhere")).json
+    assert (refused["decided"], refused["status"], refused["flags"]) == ("none", 404, "NR")
+    assert "route" not in refused and refused["steps"][-1]["what"] == "answered here"
+    fixed = account_of(one, "path=/fixed", lambda: ask(port, "/fixed")).json
+    assert (fixed["route"], fixed["status"], fixed["steps"]) == ([1, "fixed"], 403, [])
+
+
+def test_when_none_comes(sidecar: Start, origin: Origin) -> None:
+    one = sidecar(mesh(free_port(), origin))
+    answer = one.admin("/explain?path=/never&seconds=0.3", "POST")
+    assert (answer.status, answer.text) == (404, "no such request has come and ended within 0.3 s\n")
+    assert one.admin("/explain").status == 405
+
+
+def test_a_request_whose_client_leaves_is_told_of_too(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(mesh(port, origin))
+
+    def leave() -> None:
+        with pytest.raises(TimeoutError):
+            ask(port, "/ok/slow", timeout=0.2)
+
+    config = mesh(port, origin)
+    config["listeners"][0]["routes"][2]["rewrite"] = {"prefix": "/slow"}
+    one.reload(config)
+    said = account_of(one, "path=/ok/slow", leave).json
+    assert (said["status"], said["flags"]) == (0, "DC")
+    origin.release.set()
+
+
+def test_a_worker_that_ends_meanwhile_does_not_mind(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(mesh(port, origin))
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(one.admin, "/explain?path=/late&seconds=20", "POST")
+        until(lambda: one.admin("/workers/0/replace", "POST").status == 200)
+        until(lambda: one.admin("/workers/1/replace", "POST").status == 200)
+        # Those that have come up are asked too.
+        until(lambda: ask(port, "/late") and asked.done())
+        assert asked.result().json["status"] == 404
+
+
+def test_more_than_may_wait_are_told_so(sidecar: Start, origin: Origin) -> None:
+    one = sidecar(mesh(free_port(), origin))
+    with ThreadPoolExecutor(10) as pool:
+        asked = [pool.submit(one.admin, "/explain?path=/never&seconds=3", "POST") for _ in range(10)]
+        answers = sorted((each.result().status, each.result().text) for each in asked)
+    assert [status for status, _ in answers] == [404] * 8 + [503] * 2
+    assert answers[-1][1] == "8 wait for a request already\n"
+
+
+def test_the_command(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(mesh(port, origin))
+
+    def explained(*more: str) -> str:
+        running = subprocess.Popen([FASTMESH, "explain", one.path, "--next", "GET", "/ok", "--wait", "10", *more],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until(lambda: ask(port, "/ok") and running.poll() is not None)
+        said, errors = running.communicate()
+        assert running.returncode == 0, errors
+        assert errors.startswith(f"waiting for a request at 127.0.0.1:{one.admin_port} (method GET, path /ok)")
+        return said
+
+    said = until(lambda: "tried again" in (text := explained()) and text)
+    name = re.escape(str(one.path))
+    for line in (rf"listener web \({name}:\d+\), 127.0.0.1:{port}", r"path compared: /ok",
+                 rf"  routes\[0\] writes \({name}:\d+\): no, the method GET is none of POST",
+                 rf"  routes\[2\] rest \({name}:\d+\): takes it", rf"cluster app \({name}:\d+\), round_robin",
+                 r" +\d+\.\d{3} ms  picked 127.0.0.1:\d+ of app",
+                 r" +\d+\.\d{3} ms  failed: the upstream refused the connection",
+                 r" +\d+\.\d{3} ms  to be tried again", r" +\d+\.\d{3} ms  sent, on a (new|kept) connection",
+                 r" +\d+\.\d{3} ms  ended with 200 \(via_upstream\), 2 attempts, \d+\.\d{3} ms of it here"):
+        assert re.search(f"^{line}$", said, re.M), (line, said)
+    # The file is changed, and not yet read again.
+    one.write(mesh(port, origin, node={"service": "other"}))
+    assert f"{one.path} is not what the proxy runs: rules are told without their lines" in explained()
+
+
+def test_the_page_shows_what_it_says(sidecar: Start, origin: Origin) -> None:
+    """Word for word, but for times, ports and names of files."""
+    (shown,) = re.findall(r"^```\n(\$ fastmesh explain mesh.yaml --next.*?)^```", PAGE, re.M | re.S)
+    kinds = [re.sub(r"[\d.]+ ms", "N ms", line.strip()) for line in shown.splitlines() if " ms  " in line]
+    said = {"picked": "picked 127.0.0.1:9000 of app", "failed": "failed: the upstream refused the connection"}
+    assert f"N ms  {said['picked']}" in kinds and f"N ms  {said['failed']}" in kinds
+    assert kinds[-1] == "N ms  ended with 200 (via_upstream), 2 attempts, N ms of it here"

@@ -1,0 +1,19 @@
+"""docs/explain.md shows what `fastmesh explain` says of its configuration."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fastmesh.cli.main import main
+
+PAGE = (Path(__file__).parents[3] / "docs" / "explain.md").read_text()
+(TEXT,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
+
+
+def test_what_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mesh.yaml").write_text(TEXT)
+    (shown,) = re.findall(r"^```\n\$ fastmesh explain mesh.yaml GET /cart\n(.*?)^```", PAGE, re.M | re.S)
+    assert main(["explain", "mesh.yaml", "GET", "/cart"]) == 0
+    assert capsys.readouterr().out == shown
