@@ -39,6 +39,15 @@ def test_an_example_works(example):
         s.close()
 
 
+@pytest.mark.parametrize(("balancer", "p50", "p99"), re.findall(
+    r"^\| `(\w+)` \| ([\d.]+) ms \| (\d+) ms \|$",
+    (ROOT / "docs" / "decisions" / "least-request-is-the-default.md").read_text(), re.M))
+def test_why_least_request_is_the_default(balancer, p50, p99):
+    scenario = read_source(str(ROOT / "examples" / "simulate" / "rare-failures.yaml"))
+    whole = Simulation(read(scenario, {}, balancer)).run().whole
+    assert (f"{whole.percentile(50) / 1e6:.1f}", f"{whole.percentile(99) / 1e6:.0f}") == (p50, p99)
+
+
 def test_every_algorithm_is_told_of():
     told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M))
     assert told - {"load_balancer"} == set(ALGORITHMS)
