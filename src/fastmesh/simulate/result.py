@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from fastmesh.units import format_duration
 
 _MILLISECOND = 1_000_000
+SLICES = 60                 # of the duration, for what is drawn
+_BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 class Times:
@@ -42,6 +44,21 @@ class Times:
         return float(self.answered[min(len(self.answered) - 1, int(len(self.answered) * percent / 100))])
 
 
+class Slice:
+    """A part of the time: the requests that began in it, and the attempts that were made in it."""
+
+    __slots__ = ("attempts", "requests", "times")
+
+    def __init__(self) -> None:
+        self.times = Times()
+        self.requests = 0
+        self.attempts = 0
+
+    @property
+    def amplification(self) -> float:
+        return self.attempts / self.requests if self.requests else math.nan
+
+
 class Part(NamedTuple):
     """One group of endpoints."""
 
@@ -60,6 +77,8 @@ class Result(NamedTuple):
     parts: list[Part]
     attempts: int                   # connects that were refused count as attempts
     counts: list[int]               # answers, good or bad, of each endpoint
+    refused: int                    # further attempts that there was no budget for
+    slices: list[Slice]
 
     def share(self, part: Part) -> float:
         """Of all requests that an endpoint answered."""
@@ -79,8 +98,25 @@ class Result(NamedTuple):
         for name, count, share, times in rows:
             percentiles = "".join(f"  {_shown(times.percentile(p)):>9}" for p in (50, 90, 99, 99.9))
             lines.append(f"  {name:{width}}  {count:>9,}  {share:>7.2%}{percentiles}  {times.failed_share:>8.2%}")
-        lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}")
-        return "\n".join(lines) + "\n"
+        over = f", {self.refused:,} more were beyond the budget" if self.refused else ""
+        lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}{over}")
+        return "\n".join([*lines, *self._drawing()]) + "\n"
+
+    def _drawing(self) -> list[str]:
+        """What became of requests by when they began, warm-up included, and how many attempts there were."""
+        rows = [
+            ("p50", [each.times.percentile(50) for each in self.slices], _shown),
+            ("p99", [each.times.percentile(99) for each in self.slices], _shown),
+            ("failed", [each.times.failed_share if each.times.count else math.nan for each in self.slices],
+             lambda share: f"{share:.1%}"),
+            ("attempts", [each.amplification for each in self.slices], lambda number: f"{number:.2f}"),
+        ]
+        lines = [f"  over the {format_duration(self.duration_ns)}:"]
+        for name, values, show in rows:
+            known = [value for value in values if not math.isnan(value)]
+            if known:
+                lines.append(f"  {name:>8}  {_blocks(values)}  {show(min(known))} to {show(max(known))}")
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """For programs. Times are milliseconds, null where nobody was answered."""
@@ -89,9 +125,20 @@ class Result(NamedTuple):
             return {"requests": times.count, "failed": times.failed_share,
                     **{key: None if math.isnan(value) else round(value, 3) for key, value in found.items()}}
         return {"load_balancer": self.balancer, "callers": self.callers,
-                "attempts_per_request": self.attempts / max(1, self.whole.count), "all": of(self.whole),
+                "attempts_per_request": self.attempts / max(1, self.whole.count), "beyond_budget": self.refused,
+                "all": of(self.whole),
+                "over_time": [{"begin_ms": i * self.duration_ns / SLICES / _MILLISECOND, "attempts": each.attempts,
+                               **of(each.times)} for i, each in enumerate(self.slices)],
                 "groups": [{"name": part.name, "endpoints": part.endpoints, "share": self.share(part),
                             **of(part.times)} for part in self.parts]}
+
+
+def _blocks(values: list[float]) -> str:
+    """One character for each, from zero to the largest; a space where there is none."""
+    most = max((value for value in values if not math.isnan(value)), default=0.0)
+    return "".join(" " if math.isnan(value) else
+                   _BLOCKS[min(len(_BLOCKS) - 1, int(value / most * len(_BLOCKS)))] if most else _BLOCKS[0]
+                   for value in values)
 
 
 def _shown(ns: float) -> str:

@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 from fastmesh.config.balancing import Percent
 from fastmesh.config.cluster import MAX_WEIGHT, Cluster
 from fastmesh.config.fields import LIST, Choice, Count, Duration, Label, Section, shown
+from fastmesh.config.retry import Retry
 from fastmesh.config.source import Source
 from fastmesh.config.yaml_tree import MapMark, Tree, compose
 from fastmesh.errors import ConfigError, Problem, WrongValue
@@ -95,6 +96,9 @@ class Scenario(Section):
         description="Workers that requests come to by lot, each with what it has seen itself.")] = 1
     timeout: Annotated[int, Duration(high="1h"), Field(
         description="When a caller gives up; the endpoint works on. 0 is never.")] = 0
+    retry: Annotated[Retry | None, Field(
+        description="What callers try again, as in a configuration; nothing when left out.",
+        examples=[{"on": [503], "attempts": 3}])] = None
     keys: Annotated[Keys | None, Field(description="What requests are told apart by; nothing when left out.")] = None
     cluster: Annotated[dict[str, Any], Field(
         description="A cluster as in a configuration, without name and endpoints.",

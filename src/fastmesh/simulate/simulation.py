@@ -14,10 +14,21 @@ from typing import NamedTuple
 
 import msgpack
 
-from fastmesh._core.play.balancer import ANSWERED, CONNECT, FAILED, GATEWAY, GOOD, TIMEOUT, Balancer
+from fastmesh._core.play.balancer import (
+    ANSWERED,
+    BY_STATUS,
+    BY_TIMEOUT,
+    CONNECT,
+    FAILED,
+    GATEWAY,
+    GOOD,
+    TIMEOUT,
+    Balancer,
+)
+from fastmesh.config.listener import Listener
 from fastmesh.config.model import Config
 from fastmesh.config.node import Node
-from fastmesh.simulate.result import Part, Result, Times
+from fastmesh.simulate.result import SLICES, Part, Result, Slice, Times
 from fastmesh.simulate.scenario import Group, Keys, Scenario, Time, address_of, cluster_of
 from fastmesh.snapshot.compiler import compile
 from fastmesh.snapshot.registry import Registry
@@ -25,20 +36,44 @@ from fastmesh.snapshot.registry import Registry
 _SECOND = 1_000_000_000
 # The clock does not begin at 0, which balancers take for "never".
 _START = 1_000 * _SECOND
+_TRIED_MOST = 8
+_UNAVAILABLE = 503
+
+
+class _Request:
+    """What a caller was asked for."""
+
+    __slots__ = ("attempts", "began_ns", "caller", "key", "tried")
+
+    def __init__(self, caller: Balancer, key: int | None, began_ns: int) -> None:
+        self.caller = caller
+        self.key = key
+        self.began_ns = began_ns
+        self.attempts = 0               # that reached an endpoint
+        self.tried: tuple[int, ...] = ()
 
 
 class _End(NamedTuple):
-    """The end of a request, as its caller sees it. Sorted by time; `order` keeps the others from being compared."""
+    """The end of an attempt, as its caller sees it. Sorted by time; `order` keeps the others from being compared."""
 
     at_ns: int
     order: int
-    caller: Balancer
+    request: _Request
     endpoint: int
-    began_ns: int
+    sent_ns: int
     is_ok: bool
     wait_ns: int
     seen: int           # by those who look for outliers
     is_probe: bool
+    fault: int          # BY_* of one that may be followed by another; 0 = the request is over
+
+
+class _Again(NamedTuple):
+    """The pause before the next attempt is over."""
+
+    at_ns: int
+    order: int
+    request: _Request
 
 
 class _Endpoint:
@@ -110,13 +145,16 @@ class Simulation:
         # Only where the scenario speaks of it: what balancers do is seen best by itself.
         self._is_watched = "outlier" in scenario.cluster
         self._attempts_most = cluster_of(scenario, 0).connect_attempts
-        self._ends: list[_End] = []
+        self._rule = scenario.retry
+        self._events: list[_End | _Again] = []
         self._order = itertools.count()
         self._whole = Times()
         self._parts = [Part(group.name or f"group {i + 1}", group.count, Times())
                        for i, group in enumerate(scenario.endpoints)]
         self._counts = [0] * len(self._endpoints)
         self._attempts = 0
+        self._refused = 0       # further attempts that there was no budget for
+        self._slices = [Slice() for _ in range(SLICES)]
 
     def run(self) -> Result:
         """Until every request has ended."""
@@ -131,17 +169,21 @@ class Simulation:
                 packed = self._snapshot(joins.pop(0))
                 for caller in self._callers:
                     caller.replace(packed)
-            while self._ends and self._ends[0].at_ns <= now_ns:
-                self._end(heapq.heappop(self._ends))
+            while self._events and self._events[0].at_ns <= now_ns:
+                self._event(heapq.heappop(self._events))
             self._begin(now_ns, next(self._keys))
-        while self._ends:
-            self._end(heapq.heappop(self._ends))
+        while self._events:
+            self._event(heapq.heappop(self._events))
         return Result(cluster_of(scenario, 0).load_balancer.pick_by, scenario.duration, scenario.callers, self._whole,
-                      self._parts, self._attempts, self._counts)
+                      self._parts, self._attempts, self._counts, self._refused, self._slices)
 
     def _snapshot(self, since_ns: int) -> bytes:
         """Of the endpoints that have joined by then."""
-        config = Config(node=Node(instance="simulated"), listeners=[], clusters=[cluster_of(self.scenario, since_ns)])
+        listeners = [] if self.scenario.retry is None else [Listener.model_validate({
+            "name": "simulated", "address": "127.0.0.1:1", "retry": self.scenario.retry,
+            "routes": [{"match": {"prefix": "/"}, "cluster": "simulated"}]})]
+        config = Config(node=Node(instance="simulated"), listeners=listeners,
+                        clusters=[cluster_of(self.scenario, since_ns)])
         self._version += 1
         packed, self._registry = compile(config, self._version, self._registry)
         numbers = {address_of(number): number for number in range(len(self._endpoints))}
@@ -150,56 +192,105 @@ class Simulation:
         return packed
 
     def _begin(self, now_ns: int, key: int | None) -> None:
-        caller = self._lots.choice(self._callers)
-        tried: tuple[int, ...] = ()
-        caller.begin()
-        while len(tried) < self._attempts_most and (place := caller.pick(now_ns, key, tried)) is not None:
-            self._attempts += now_ns >= _START + self.scenario.warm_up
+        request = _Request(self._lots.choice(self._callers), key, now_ns)
+        request.caller.begin()
+        self._slice(now_ns).requests += 1
+        if self._rule is not None:
+            request.caller.earn(now_ns)
+        self._attempt(now_ns, request)
+
+    def _attempt(self, now_ns: int, request: _Request) -> None:
+        caller, refused = request.caller, 0
+        while refused < self._attempts_most and (place := caller.pick(now_ns, request.key, request.tried)) is not None:
+            self._attempts += request.began_ns >= _START + self.scenario.warm_up
+            self._slice(now_ns).attempts += 1
             endpoint = self._endpoints[self._numbers[place]]
             if not endpoint.is_down(now_ns):
                 caller.connect_ok(place)
-                self._send(now_ns, caller, self._numbers[place], endpoint)
+                self._send(now_ns, request, self._numbers[place], endpoint)
                 return
+            refused += 1
             caller.leave(place)
             is_probe = caller.has_probed
             caller.connect_failed(place, now_ns)
             if self._is_watched:
                 caller.judge(place, CONNECT, 0, now_ns, is_probe)
-            tried = (*tried, place)
+            self._set_aside(request, place)
         caller.end()
-        self._note(now_ns, 0, False, None)
+        self._note(request, now_ns, False, None)
 
-    def _send(self, now_ns: int, caller: Balancer, number: int, endpoint: _Endpoint) -> None:
+    def _set_aside(self, request: _Request, place: int) -> None:
+        """It is not picked again while there is another."""
+        tried = request.tried
+        if len(tried) + 1 >= min(_TRIED_MOST, len(self._numbers)) and self._rule is not None:
+            tried = ()
+        request.tried = (*tried, place)
+
+    def _send(self, now_ns: int, request: _Request, number: int, endpoint: _Endpoint) -> None:
         failing = endpoint.group.failing
+        request.attempts += 1
         wait_ns = 0
+        fault = 0
         if failing is not None and endpoint.fails(now_ns, self._work):
             # Refused before any work is done.
             ends, is_ok, wait_ns = now_ns + failing.after, False, failing.retry_after
-            seen = GATEWAY
+            seen, fault = GATEWAY, BY_STATUS
         else:
             ends, is_ok = endpoint.work(now_ns, self._work), True
             seen = GOOD
-        timeout = self.scenario.timeout
-        if timeout and ends > now_ns + timeout:
-            ends, is_ok, wait_ns = now_ns + timeout, False, 0
-            seen = TIMEOUT
-        heapq.heappush(self._ends, _End(ends, next(self._order), caller, number, now_ns, is_ok, wait_ns, seen,
-                                        caller.has_probed))
+        limits = []
+        if self.scenario.timeout:
+            limits.append((request.began_ns + self.scenario.timeout, 0))
+        if self._rule is not None and self._rule.per_try_timeout is not None:
+            limits.append((now_ns + self._rule.per_try_timeout, BY_TIMEOUT))
+        if limits and ends > min(limits)[0]:
+            ends, fault = min(limits)
+            is_ok, wait_ns, seen = False, 0, TIMEOUT
+        heapq.heappush(self._events, _End(ends, next(self._order), request, number, now_ns, is_ok, wait_ns, seen,
+                                          request.caller.has_probed, fault))
+
+    def _event(self, event: _End | _Again) -> None:
+        if isinstance(event, _Again):
+            self._attempt(event.at_ns, event.request)
+        else:
+            self._end(event)
 
     def _end(self, end: _End) -> None:
+        request, caller = end.request, end.request.caller
         place = self._places.get(end.endpoint)
-        took_ns = end.at_ns - end.began_ns
+        took_ns = end.at_ns - end.sent_ns
         # One that has left the cluster meanwhile is not known any more.
         if place is not None:
-            end.caller.leave(place)
-            end.caller.observe(place, took_ns, ANSWERED if end.is_ok else FAILED, end.wait_ns, end.at_ns)
+            caller.leave(place)
+            caller.observe(place, took_ns, ANSWERED if end.is_ok else FAILED, end.wait_ns, end.at_ns)
             if self._is_watched:
-                end.caller.judge(place, end.seen, took_ns if end.seen != TIMEOUT else 0, end.at_ns, end.is_probe)
-        end.caller.end()
-        self._note(end.began_ns, took_ns, end.is_ok, end.endpoint)
+                caller.judge(place, end.seen, took_ns if end.seen != TIMEOUT else 0, end.at_ns, end.is_probe)
+        if end.fault and self._is_tried_again(end, place):
+            return
+        caller.end()
+        self._note(request, end.at_ns, end.is_ok, end.endpoint)
 
-    def _note(self, began_ns: int, took_ns: int, is_ok: bool, number: int | None) -> None:
-        if began_ns < _START + self.scenario.warm_up:
+    def _is_tried_again(self, end: _End, place: int | None) -> bool:
+        request = end.request
+        pause = request.caller.again(end.fault, _UNAVAILABLE, request.attempts, end.at_ns)
+        if pause is False:
+            self._refused += 1
+        if pause is None or pause is False:
+            return False
+        if self.scenario.timeout and end.at_ns + pause >= request.began_ns + self.scenario.timeout:
+            return False
+        if place is not None:
+            self._set_aside(request, place)
+        heapq.heappush(self._events, _Again(end.at_ns + pause, next(self._order), request))
+        return True
+
+    def _slice(self, now_ns: int) -> Slice:
+        return self._slices[min(SLICES - 1, (now_ns - _START) * SLICES // self.scenario.duration)]
+
+    def _note(self, request: _Request, now_ns: int, is_ok: bool, number: int | None) -> None:
+        took_ns = now_ns - request.began_ns
+        self._slice(request.began_ns).times.add(took_ns, is_ok)
+        if request.began_ns < _START + self.scenario.warm_up:
             return
         self._whole.add(took_ns, is_ok)
         if number is not None:

@@ -25,6 +25,13 @@ def test_the_example_is_the_one_that_comes_along():
     assert read(Source("s", shown[1].replace("30s", "6s")), {}).rate == 5000
 
 
+def test_what_is_drawn_is_what_it_draws():
+    text = (ROOT / "examples" / "simulate" / "storm.yaml").read_text()
+    without = text.replace("cluster:\n", "cluster:\n  retry_budget: {share: 100%, per_second: 100000}\n")
+    shown = re.findall(r"^```\n\$ fastmesh simulate storm\S*\n(.*?)^```", PAGE, re.M | re.S)
+    assert shown == [Simulation(read(Source("s", each), {})).run().table() for each in (text, without)]
+
+
 def test_the_defaults_that_it_tells_hold():
     text = "duration: 1s\nrate: 10\nendpoints: [{time: {mean: 1ms}, failing: {}}]\n"
     scenario = read(Source("s", text), {})

@@ -20,11 +20,11 @@ ROOT = Path(__file__).parents[3]
 
 
 def run(*groups: dict[str, Any], balancer: str = "least_request", balancing: dict[str, Any] | None = None,
-        **more: Any) -> Result:
+        cluster_more: dict[str, Any] | None = None, **more: Any) -> Result:
     values: dict[str, Any] = {"duration": "20s", "rate": 1000, **more}
     return Simulation(Scenario.model_validate({
         **values, "endpoints": list(groups),
-        "cluster": {"load_balancer": balancer, "balancing": balancing or {}}})).run()
+        "cluster": {"load_balancer": balancer, "balancing": balancing or {}, **(cluster_more or {})}})).run()
 
 
 def fixed(mean: str) -> dict[str, str]:
@@ -239,3 +239,70 @@ def test_an_outlier_is_ejected_and_comes_back():
     assert failed[0] == pytest.approx(2000, rel=0.1)
     assert 5 <= failed[1] <= 10
     assert back > 3000
+
+
+def test_no_herd_comes_when_ejections_end():
+    """A hundred of a thousand endpoints fail for good, and forty callers know of each other: each is met by what it
+    takes to eject it, and from then on by one request of all callers together, ever less often."""
+    result = Simulation(Scenario.model_validate({
+        "duration": "120s", "rate": 2000, "callers": 40,
+        "cluster": {"load_balancer": "round_robin", "outlier": {}},
+        "endpoints": [{"count": 900, "time": fixed("10ms")},
+                      {"count": 100, "time": fixed("10ms"), "failing": {}}]})).run()
+    # Five in a row, or more that are under way by then; after 30, 90 s a probe.
+    assert max(result.counts[900:]) <= 12
+    assert min(result.counts[900:]) >= 6
+
+
+# --- further attempts ---
+
+NO_BUDGET = {"retry_budget": {"share": "100%", "per_second": 100_000}}
+
+
+def storm(**cluster: Any) -> Result:
+    source = Source("storm", (ROOT / "examples" / "simulate" / "storm.yaml").read_text())
+    scenario = read(source, {})
+    return Simulation(scenario.model_copy(update={"cluster": {**scenario.cluster, **cluster}})).run()
+
+
+def test_a_budget_ends_a_storm_that_goes_on_by_itself_without():
+    """The trouble is over after 25 of 60 s."""
+    without, kept = storm(**NO_BUDGET), storm()
+    last = slice(50, None)
+    assert all(each.times.failed_share == 1 for each in without.slices[last])
+    assert all(each.times.failed_share == 0 for each in kept.slices[last])
+    assert max(each.amplification for each in without.slices) > 5
+    assert kept.attempts / kept.whole.count < 1.2 < 2.5 < without.attempts / without.whole.count
+    assert (without.refused, kept.refused > 10_000) == (0, True)
+
+
+def test_what_fails_now_and_then_is_tried_again_elsewhere():
+    good = {"count": 3, "time": fixed("5ms"), "slots": 1000}
+    result = run({**good, "failing": {"share": "10%"}}, retry={"on": [503], "attempts": 3}, duration="60s")
+    assert result.whole.failed_share == pytest.approx(0.001, abs=0.0007)
+    assert result.attempts / result.whole.count == pytest.approx(1.11, abs=0.01)
+    # A rule that names something else is no rule for it.
+    other = run({**good, "failing": {"share": "10%"}}, retry={"on": [409], "attempts": 3}, duration="60s")
+    assert other.whole.failed_share == pytest.approx(0.1, rel=0.1) and other.attempts == other.whole.count
+
+
+def test_attempts_have_a_time_of_their_own_and_the_request_has_one():
+    slow = {"count": 2, "time": fixed("1s"), "slots": 1000}
+    rule = {"on": ["timeout"], "attempts": 8, "per_try_timeout": "100ms", "backoff": {"base": "0ms", "max": "0ms"}}
+    result = run(slow, retry=rule, timeout="350ms", rate=50, cluster_more=NO_BUDGET)
+    assert result.whole.failed_share == 1
+    assert result.attempts == 4 * result.whole.count
+
+
+# --- what is drawn ---
+
+def test_it_is_drawn_over_time():
+    result = run({"count": 2, "time": fixed("10ms"), "slots": 100,
+                  "failing": {"begin": "10s", "end": "15s"}, "slow": {"begin": "15s", "end": "20s", "factor": 4}},
+                 duration="20s")
+    lines = [line[10:] for line in result.table().splitlines() if line.startswith(("       p50", "    failed"))]
+    assert lines[0] == "  " + "▃" * 30 + " " * 15 + "█" * 15 + "  10.00ms to 40.00ms"
+    assert lines[1] == "  " + "▁" * 30 + "█" * 15 + "▁" * 15 + "  0.0% to 100.0%"
+    over = result.to_dict()["over_time"]
+    assert len(over) == 60 and sum(each["requests"] for each in over) == result.whole.count
+    assert (over[0]["p50_ms"], over[35]["p50_ms"], over[35]["failed"], over[50]["p50_ms"]) == (10, None, 1, 40)

@@ -12,8 +12,10 @@ from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
 from fastmesh._core.lb.ejection cimport ejection_release
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.health cimport health_map, health_t, health_unmap
+from fastmesh._core.resil.budget cimport budget_earn, budget_spend
 from fastmesh._core.resil.outlier cimport (
     SEEN_CONNECT, SEEN_ERROR, SEEN_GATEWAY, SEEN_GOOD, SEEN_TIMEOUT, outlier_observe)
+from fastmesh._core.resil.retry cimport FAULT_STATUS, FAULT_TIMEOUT, retry_names, retry_pause, retry_t
 from fastmesh._core.snapshot.snapshot cimport (
     live_free, live_new, live_share, snapshot_decode, snapshot_put, snapshot_t)
 
@@ -25,6 +27,8 @@ ERROR = SEEN_ERROR
 GATEWAY = SEEN_GATEWAY
 CONNECT = SEEN_CONNECT
 TIMEOUT = SEEN_TIMEOUT
+BY_STATUS = FAULT_STATUS
+BY_TIMEOUT = FAULT_TIMEOUT
 
 cdef enum:
     TRIED_MAX = 8
@@ -136,6 +140,26 @@ cdef class Balancer:
         if e.live.health is NULL:
             return 0, 0, 0
         return e.live.health.until_ns, e.live.health.times, e.live.health.reason
+
+    def earn(self, uint64_t now_ns):
+        """A request has come: further attempts may be made for it, of it or of others."""
+        cdef cluster_t *c = self.cluster()
+        budget_earn(&c.live.retries, c.budget_share, now_ns)
+
+    def again(self, int fault, uint32_t status, uint32_t attempts, uint64_t now_ns):
+        """Nanoseconds before the next attempt of a request of the snapshot's first retry rule, when its attempt number
+        `attempts` has failed by its status (BY_STATUS) or for want of an answer (BY_TIMEOUT). None: there is to be none;
+        False: there is no budget for it."""
+        cdef cluster_t *c = self.cluster()
+        cdef const retry_t *r
+        if self.s.n_retries == 0:
+            return None
+        r = &self.s.retries[0]
+        if attempts >= r.attempts or not retry_names(r, fault, status):
+            return None
+        if not budget_spend(&c.live.retries, c.budget_rate, now_ns):
+            return False
+        return retry_pause(r, attempts, &self.rng)
 
     def leave(self, int64_t at):
         self.endpoint(at).live.active -= 1
