@@ -20,6 +20,9 @@ from demo.metrics import Figures, Hop, read_totals
 
 SERVICES = ["shop", "catalog", "stock"]
 VICTIM = "catalog-2"
+FROZEN = ("stock", 3)
+SLOW = ("catalog", 3)
+FAILING = ("shop", 1)
 OFFER = """\
       - match: {path: /offer}
         response: {status: 200, body: "three for two\\n"}"""
@@ -97,6 +100,9 @@ class Demo:
         await asyncio.sleep(self.pace)
         await until(lambda: self.has_served([*self.mesh.instances]), "every instance has answered")
         await self.kill_and_bring_back()
+        await self.freeze()
+        await self.slow_down()
+        await self.fail_half()
         await self.reload(self.mesh.sidecars["shop"])
         await self.replace_worker(self.mesh.sidecars["catalog"])
         step("enough: the caller waits for its last answers, then everything is ended")
@@ -117,6 +123,50 @@ class Demo:
         since, again = dict(self.caller.record.served_by), time.monotonic()
         await until(lambda: self.has_served([VICTIM], since), f"{VICTIM} is given requests again")
         self.display.step(f"brought {VICTIM} back: given requests again after {time.monotonic() - again:.1f} s")
+        await asyncio.sleep(self.pace)
+
+    async def freeze(self) -> None:
+        service, number = FROZEN
+        frozen, sidecar = self.mesh.instances[f"{service}-{number}"], self.mesh.sidecars[service]
+        hop = self.hops[service, service]
+        address, before, begun = sidecar.address_of(number), hop.last.retries, time.monotonic()
+        frozen.signal(signal.SIGSTOP)
+        self.display.step(f"froze {frozen.name} with SIGSTOP: it takes connections, and answers nothing")
+        await until(lambda: sidecar.has_told("ejected", address), f"{frozen.name} is ejected")
+        ejected = time.monotonic() - begun
+        await asyncio.sleep(self.pace)
+        self.display.say(f"  ejected after {ejected:.1f} s; {service}'s sidecar tried {hop.last.retries - before:.0f} "
+                         "requests again at other instances")
+        frozen.signal(signal.SIGCONT)
+        since, again = dict(self.caller.record.served_by), time.monotonic()
+        await until(lambda: sidecar.has_told("recovered", address), f"{frozen.name} is in again")
+        await until(lambda: self.has_served([frozen.name], since), f"{frozen.name} is given requests again")
+        self.display.step(f"thawed {frozen.name}: one request asked whether it is well, and it was in again after "
+                          f"{time.monotonic() - again:.1f} s")
+        await asyncio.sleep(self.pace)
+
+    async def slow_down(self) -> None:
+        service, number = SLOW
+        slow = self.mesh.instances[f"{service}-{number}"]
+        before = dict(self.caller.record.served_by)
+        slow.signal(signal.SIGUSR1)
+        self.display.step(f"slowed {slow.name} down: it needs 100 ms for what takes the others 4 ms")
+        await asyncio.sleep(self.pace)
+        served = {child.name: self.caller.record.served_by[child.name] - before.get(child.name, 0)
+                  for child in self.mesh.instances_of(service)}
+        share = served[slow.name] / max(1, sum(served.values()))
+        self.display.say(f"  it was given {share:.0%} of the requests: who has fewer under way is asked more often")
+        slow.signal(signal.SIGUSR1)
+
+    async def fail_half(self) -> None:
+        service, number = FAILING
+        failing, hop = self.mesh.instances[f"{service}-{number}"], self.hops[service, service]
+        before = hop.last.retries
+        failing.signal(signal.SIGUSR2)
+        self.display.step(f"{failing.name} fails half of its requests with 503")
+        await asyncio.sleep(self.pace)
+        self.display.say(f"  {service}'s sidecar tried {hop.last.retries - before:.0f} requests again")
+        failing.signal(signal.SIGUSR2)
         await asyncio.sleep(self.pace)
 
     async def reload(self, sidecar: Sidecar) -> None:

@@ -24,6 +24,8 @@ from demo.wire import Client, Message
 INSTANCES = 3
 START_SECONDS = 30.0        # for a machine that is busy with other things; else it is a second or two
 STOP_SECONDS = 5.0
+PATIENCE_MS = 250
+PATIENCE_FACTOR = 4
 PR_SET_PDEATHSIG = 1
 
 CONFIGURATION = """\
@@ -40,9 +42,11 @@ listeners:
     routes:{extra}
       - match: {{prefix: /}}
         cluster: {name}
+        retry: {{on: [reset, 503], attempts: 3, per_try_timeout: {patience_ms}ms}}
 {outbound}clusters:
   - name: {name}
     endpoints: [{instances}]
+    outlier: {{base: 2s, ramp: 2s}}
 {other}"""
 OUTBOUND = """\
   - name: outbound               # what {name} asks of others
@@ -112,6 +116,7 @@ class Sidecar(Child):
         self.reactor = reactor
         self.other: tuple[str, int] | None = None  # whom this service asks, and the inbound port of its sidecar
         self.access_log = folder / f"{name}-access.log"
+        self.patience_ms = PATIENCE_MS      # for an attempt
 
     def write_configuration(self, extra: str = "", weights: list[int] | None = None) -> None:
         weighted = zip(self.instances, weights or [1] * len(self.instances), strict=True)
@@ -121,7 +126,8 @@ class Sidecar(Child):
             other = OTHER.format(other=self.other[0], port=self.other[1])
         self.file.write_text(CONFIGURATION.format(
             name=self.service, admin=self.ports["admin"], reactor=self.reactor, inbound=self.ports["inbound"],
-            log=self.access_log, extra=extra and f"\n{extra}", outbound=outbound, other=other,
+            log=self.access_log, patience_ms=self.patience_ms, extra=extra and f"\n{extra}", outbound=outbound,
+            other=other,
             instances=", ".join(f"{{address: 127.0.0.1:{port}, weight: {w}}}" for port, w in weighted)))
 
     async def admin(self, path: str, method: str = "GET") -> Message:
@@ -137,6 +143,15 @@ class Sidecar(Child):
         if answer.status >= 300:
             raise DemoError(f"{self.name}: {method} {path}: {answer.first}: {answer.body.decode(errors='replace')}")
         return json.loads(answer.body)
+
+    def address_of(self, instance: int) -> str:
+        """Of one of its instances, counted from 1."""
+        return f"127.0.0.1:{self.instances[instance - 1]}"
+
+    async def has_told(self, what: str, endpoint: str, times: int = 1) -> bool:
+        """That so often has happened to an endpoint."""
+        events: list[dict[str, Any]] = await self.admin_json("/events")
+        return len([event for event in events if event["what"] == what and event.get("endpoint") == endpoint]) >= times
 
     async def worker_pid(self) -> int:
         return int((await self.admin_json("/workers"))[0]["pid"])
@@ -162,7 +177,10 @@ class Mesh:
             instance_ports = [next(ports) for _ in range(INSTANCES)]
             own = {use: next(ports) for use in ("inbound", "outbound", "admin")}
             sidecar = Sidecar(name, folder, instance_ports, own, reactor)
-            sidecar.other = (below.service, below.ports["inbound"]) if below else None
+            if below:
+                sidecar.other = (below.service, below.ports["inbound"])
+                # Who asks waits longer than whom it asks, who may need several attempts.
+                sidecar.patience_ms = PATIENCE_FACTOR * below.patience_ms
             sidecar.write_configuration()
             self.sidecars[name] = sidecar
             for number, port in enumerate(instance_ports, 1):

@@ -2,6 +2,7 @@
 
 It answers GET /<anything>/<number> with JSON that names the number and every instance that had a part in it, after
 a few milliseconds of work. With --next it first asks the next service, through the outbound port of its sidecar.
+SIGUSR1 makes it slow, SIGUSR2 makes it fail half of its requests; the same once more ends that.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import signal
 from demo.wire import Client, Message, serve
 
 WORK_SECONDS = (0.002, 0.006)
+SLOW_SECONDS = (0.08, 0.12)
+FAILING_SHARE = 0.5
 
 
 class Service:
@@ -21,12 +24,22 @@ class Service:
         self.me = f"{name}-{instance}"
         self.next_name = next_name
         self.client = Client(next_port) if next_name else None
+        self.is_slow = False
+        self.is_failing = False
+
+    def change_pace(self) -> None:
+        self.is_slow = not self.is_slow
+
+    def change_mood(self) -> None:
+        self.is_failing = not self.is_failing
 
     async def answer(self, request: Message) -> Message:
         number = request.path.rpartition("/")[2]
         if not number.isdigit():
             return reply(404, {"error": f"{self.me} knows no {request.path}"})
-        await asyncio.sleep(random.uniform(*WORK_SECONDS))
+        if self.is_failing and random.random() < FAILING_SHARE:
+            return reply(503, {"error": f"{self.me} does not feel like it"})
+        await asyncio.sleep(random.uniform(*(SLOW_SECONDS if self.is_slow else WORK_SECONDS)))
         served_by = [self.me]
         if self.client is not None:
             try:
@@ -46,7 +59,7 @@ def passed_on(request: Message) -> dict[str, str]:
 
 
 def reply(status: int, content: dict[str, object]) -> Message:
-    reason = {200: "OK", 404: "Not Found", 502: "Bad Gateway"}[status]
+    reason = {200: "OK", 404: "Not Found", 502: "Bad Gateway", 503: "Service Unavailable"}[status]
     return Message(f"HTTP/1.1 {status} {reason}", {"content-type": "application/json"}, json.dumps(content).encode())
 
 
@@ -62,8 +75,10 @@ async def main() -> None:
     server = await serve(args.port, service.answer)
     print(f"{service.me} listens on port {args.port}", flush=True)
     done = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, done.set)
+    loop = asyncio.get_running_loop()
+    for number, act in ((signal.SIGTERM, done.set), (signal.SIGINT, done.set), (signal.SIGUSR1, service.change_pace),
+                        (signal.SIGUSR2, service.change_mood)):
+        loop.add_signal_handler(number, act)
     await done.wait()
     server.close()
 

@@ -148,8 +148,8 @@ cdef class Balancer:
 
     def again(self, int fault, uint32_t status, uint32_t attempts, uint64_t now_ns):
         """Nanoseconds before the next attempt of a request of the snapshot's first retry rule, when its attempt number
-        `attempts` has failed by its status (BY_STATUS) or for want of an answer (BY_TIMEOUT). None: there is to be none;
-        False: there is no budget for it."""
+        `attempts` has failed by its status (BY_STATUS) or for want of an answer (BY_TIMEOUT). None: there is to be
+        none; False: there is no budget for it."""
         cdef cluster_t *c = self.cluster()
         cdef const retry_t *r
         if self.s.n_retries == 0:
