@@ -1,6 +1,9 @@
 """Faults on purpose, through real processes."""
 
+from time import monotonic
+
 from integration.mesh import Mesh, app
+from integration.peer import pattern
 
 
 def test_requests_that_ask_for_it_are_slow_and_fail(mesh: Mesh) -> None:
@@ -41,3 +44,25 @@ def test_they_end_with_a_reload_and_who_waits_goes_on(mesh: Mesh) -> None:
         up.answer(b"", "200 OK", "connection: close")
         assert client.read_answer().status == 200
         up.close()
+
+
+def test_a_bandwidth(mesh: Mesh) -> None:
+    """All of it comes, and not before its time; who sends it is held up meanwhile."""
+    origin = mesh.origin()
+    mesh.configure({"listeners": [{"name": "web", "routes": [{
+        "match": {"prefix": "/"}, "cluster": "app", "faults": [{"bandwidth": "512KiB/s"}]}]}],
+        "clusters": [app(origin)]})
+    body = pattern(400_000)
+    before = mesh.counts("fault_slowed")
+    client = mesh.connect().send_request("/")
+    up = origin.accept()
+    up.read_request()
+    began = monotonic()
+    up.answer(body)
+    assert client.read_answer().body == body
+    assert monotonic() - began >= len(body) / 524_288 - 0.1
+    assert mesh.counts("fault_slowed")["fault_slowed"] == before["fault_slowed"] + 1
+    client.send_request("/again")
+    assert up.read_request().target == "/again"
+    up.answer(b"")
+    assert client.read_answer().status == 200

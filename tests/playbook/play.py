@@ -268,6 +268,7 @@ class Play:
         self.half_close = False
         self.retry: dict[str, Any] | None = None
         self.budget: list[int] = []
+        self.hedge: dict[str, Any] | None = None
         self.is_gone = False          # the listener is not in the snapshot
         self.n_listeners = 1          # alike but for their numbers
         self.peers: list[Client] = []
@@ -323,6 +324,11 @@ class Play:
         self.retry = {key: ns(value) if isinstance(value, str) else value for key, value in rule.items()}
         return self
 
+    def hedging(self, **rule: Any) -> "Play":
+        """All routes have this rule: as probes/wire.hedge."""
+        self.hedge = {key: ns(value) if isinstance(value, str) else value for key, value in rule.items()}
+        return self
+
     def logged(self, *fields: tuple[int, str]) -> "Play":
         """One line per exchange: fields of proxy/access_log.pxd with spaces between them."""
         self.log_ops = []
@@ -350,9 +356,9 @@ class Play:
         return self
 
     def fault(self, *, delay: str | int = 0, status: int = 0, match: list[Any] | None = None,
-              share: int = 1_000_000) -> "Play":
+              share: int = 1_000_000, bandwidth: int = 0) -> "Play":
         """One more of every route."""
-        self.faults.append([match, share, ns(delay), status])
+        self.faults.append([match, share, ns(delay), status, bandwidth])
         return self
 
     def mirror(self, to: str, *, match: list[Any] | None = None, share: int = 1_000_000,
@@ -371,7 +377,9 @@ class Play:
     def retries(self, n_routes: int) -> list[Any]:
         rules = [wire.retry(**self.retry)] if self.retry is not None else []
         return [rules, [[i, at, 0] for i in range(self.n_listeners) for at in range(n_routes) if rules],
-                [[i, *self.budget] for i in range(len(self.clusters)) if self.budget]]
+                [[i, *self.budget] for i in range(len(self.clusters)) if self.budget],
+                [wire.hedge(**self.hedge)] if self.hedge is not None else [],
+                [[i, at, 0] for i in range(self.n_listeners) for at in range(n_routes) if self.hedge is not None]]
 
     def report(self, what: str, phase: str, text: str) -> None:
         self.reports.append((what, phase, text))
@@ -403,7 +411,7 @@ class Play:
                                     for match, share, to, suffix in self.mirrors]]
                            for i in range(len(listeners)) for at in range(len(routes))
                            if self.mirrors and not self.is_gone and not self.is_tcp],
-                          [[], [], []] if self.is_gone or self.is_tcp else self.retries(len(routes))])
+                          [[], [], [], [], []] if self.is_gone or self.is_tcp else self.retries(len(routes))])
 
     def table(self) -> Table | None:
         return Table(self.slots) if self.slots else None

@@ -260,7 +260,15 @@ cdef class Snapshot:
             "retried": [(i, j, s.listeners[i].routes.routes[j].retry - 1) for i in range(s.n_listeners)
                         for j in range(s.listeners[i].routes.n) if s.listeners[i].routes.routes[j].retry != 0],
             "budgets": [(s.clusters[i].budget_share, s.clusters[i].budget_rate) for i in range(s.n_clusters)],
+            "hedges": [self._hedge(i) for i in range(s.n_hedges)],
+            "hedged": [(i, j, s.listeners[i].routes.routes[j].hedge - 1) for i in range(s.n_listeners)
+                       for j in range(s.listeners[i].routes.n) if s.listeners[i].routes.routes[j].hedge != 0],
         }
+
+    def _hedge(self, uint32_t i):
+        h = &self.s.hedges[i]
+        return [h.attempts, h.delay_ns, h.least_ns, h.part, h.share, h.rate, h.on_try_timeout, h.non_idempotent,
+                h.is_told]
 
     def _retry(self, uint32_t i):
         r = &self.s.retries[i]
@@ -275,7 +283,7 @@ cdef class Snapshot:
 
     cdef tuple _injection(self, const injection_t *one):
         return (read_route(&one.match.routes[0]) if one.match is not NULL else None, one.share, one.delay_ns,
-                one.status)
+                one.status, one.bandwidth)
 
     cdef tuple _mirror(self, const mirror_rule_t *rule):
         return (read_route(&rule.match.routes[0]) if rule.match is not NULL else None, rule.share, rule.cluster,

@@ -88,11 +88,16 @@ def retry(attempts: int = 2, faults: int = 0, statuses: Iterable[int] = (), head
             of_retries]
 
 
+def hedge(attempts: int = 2, delay: int = 0, least: int = 0, part: int = 0, share: int = 1_000_000, rate: int = 100,
+          on_try_timeout: bool = False, non_idempotent: bool = False, told: bool = True) -> list[Any]:
+    return [attempts, delay, least, part, share, rate, on_try_timeout, non_idempotent, told]
+
+
 def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), version: int = 1,
              log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = (),
              limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = (),
              faults: Iterable[Any] = (), mirrors: Iterable[Any] = (),
-             retries: Iterable[Any] = ((), (), ())) -> list[Any]:
+             retries: Iterable[Any] = ((), (), (), (), ())) -> list[Any]:
     return ["fmsn", 6, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
             [list(rules), list(chains)], [list(limits), list(uses)], list(faults), list(mirrors),
             [list(part) for part in retries]]

@@ -25,6 +25,7 @@ from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.segment cimport (
     KIND_BUCKETS, SHARED_NO_ROOM, SHARED_OK, SHARED_OTHER, object_size, segment_left, segment_t)
 from fastmesh._core.proxy.down cimport down_close, down_refresh
+from fastmesh._core.proxy.hedge cimport hedge_t
 from fastmesh._core.proxy.listener cimport door_find, door_leave, door_new, door_open
 from fastmesh._core.proxy.mirror cimport mirror_copy, mirrors_close
 from fastmesh._core.proxy.mux cimport door_t, down_t, proxy_t, stream_t
@@ -131,6 +132,7 @@ cdef class Worker:
         slab_init(&p.downs_slab, sizeof(down_t), 32)
         slab_init(&p.streams, sizeof(stream_t), 32)
         slab_init(&p.relays, sizeof(relay_t), 16)
+        slab_init(&p.hedges, sizeof(hedge_t), 16)
         p.h1_up = mux_h1_up_ops()
         p.copy = mirror_copy
         p.next_id = <uint64_t>slot << 48
@@ -373,7 +375,7 @@ cdef class Worker:
         cdef proxy_t *p = self._alive()
         return {
             "connections": p.n_downs, "streams": p.streams.live, "upstreams": p.pool.slab.live,
-            "relays": p.relays.live, "idle": p.pool.n_idle, "blocks": p.reactor.blocks.live,
+            "relays": p.relays.live, "hedges": p.hedges.live, "idle": p.pool.n_idle, "blocks": p.reactor.blocks.live,
             "slices": p.reactor.slices.live, "ios": p.reactor.n_open, "timers": p.reactor.wheel.count,
             "snapshot": p.snap.version if p.snap is not NULL else 0,
         }
@@ -521,6 +523,7 @@ cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
     slab_fini(&p.downs_slab)
     slab_fini(&p.streams)
     slab_fini(&p.relays)
+    slab_fini(&p.hedges)
     pipes_close()
     stats_unmap(p.stats)
     raw_give(p.path)

@@ -24,10 +24,11 @@ from fastmesh.config.route import Route
 from fastmesh.config.value_match import ValueMatch
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.hedges import hedge_of
 from fastmesh.snapshot.members import members
 from fastmesh.snapshot.registry import Registry
 from fastmesh.snapshot.retries import retry_of
-from fastmesh.units import format_duration, format_percent
+from fastmesh.units import format_duration, format_percent, format_size
 
 _MOST = 40              # routes and endpoints that are listed
 _IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")      # RFC 9110 section 9.2.2
@@ -237,6 +238,7 @@ class Explanation:
         timeout = self.listener.timeouts.request if route.timeout is None else route.timeout
         yield f"timeout: {format_duration(timeout) if timeout else 'none'}"
         yield self._retry(at, route, self.config.clusters[cluster])
+        yield from self._hedge(at, route)
         yield from self._cluster(cluster, self.config.clusters[cluster])
 
     def _retry(self, at: int, route: Route, cluster: Cluster) -> str:
@@ -264,6 +266,23 @@ class Explanation:
         if not rule.of_retries and self._is_retry():
             said += "; not this request, which is another proxy's further attempt"
         return f"{said}; {connects}; budget {budget}"
+
+    def _hedge(self, at: int, route: Route) -> Iterator[str]:
+        """What is sent beside the first attempt, and who says so."""
+        rule = hedge_of(self.listener, route)
+        if rule is None:
+            return
+        path: Path = ("listeners", self.at, "hedge") if route.hedge is None else (
+            "listeners", self.at, "routes", at, "hedge")
+        when = "after per_try_timeout" if rule.on != "delay" else (
+            f"after {rule.delay} of the recent times, at least {format_duration(rule.min_delay)}"
+            if isinstance(rule.delay, str) else f"after {format_duration(rule.delay)}")
+        said = f"hedge ({self.place(path)}): {rule.attempts} attempts beside each other, {when} without an answer"
+        if not (self.request.method in _IDEMPOTENT or rule.non_idempotent):
+            said += f"; not this request, as {self.request.method} is not safe to repeat"
+        elif self._is_retry():
+            said += "; not this request, which is another proxy's further attempt"
+        yield f"{said}; budget {format_percent(rule.budget.share)} and {rule.budget.per_second}/s"
 
     def _is_retry(self) -> bool:
         return any(name.lower() == "x-envoy-attempt-count" and value.isdigit() and int(value) > 1
@@ -317,6 +336,7 @@ def _outlier(outlier: Outlier) -> Iterator[str]:
 def _fault(fault: Fault) -> str:
     what = [f"wait {format_duration(fault.delay)}"] if fault.delay else []
     what += [f"get {fault.abort}"] if fault.abort else []
+    what += [f"get the body at {format_size(fault.bandwidth)}/s"] if fault.bandwidth else []
     return f"fault: {_whose(fault.match)} {' and '.join(what)}"
 
 

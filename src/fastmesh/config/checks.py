@@ -231,8 +231,9 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
         check_match(find, (*path, "mirrors", i, "match"), map_of(mirror.get("match")))
     for i, fault in maps_of(route, "faults"):
         check_match(find, (*path, "faults", i, "match"), map_of(fault.get("match")))
-        if fault.get("delay") is None and fault.get("abort") is None:
-            find.add((*path, "faults", i), "the fault does nothing", allowed="delay, abort, or both",
+        if all(fault.get(key) is None for key in ("delay", "abort", "bandwidth")):
+            find.add((*path, "faults", i), "the fault does nothing",
+                     allowed="delay, abort, bandwidth, or several of them",
                      hint="write delay: 200ms, or abort: 503")
     for key in ("request_headers", "response_headers"):
         _edits(find, (*path, key), map_of(route.get(key)))

@@ -22,6 +22,7 @@ from fastmesh.config.fields import (
     shown,
 )
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
+from fastmesh.config.hedge import Hedge
 from fastmesh.config.network import parse_network
 from fastmesh.config.rate_limit import MAX_ON_WAY, RateLimit
 from fastmesh.config.retry import Retry
@@ -138,6 +139,9 @@ class Listener(Section):
     retry: Annotated[Retry | None, Field(
         description="What is tried again of the requests of those routes that have no `retry` of their own.",
         examples=[{"per_try_timeout": "500ms"}])] = None
+    hedge: Annotated[Hedge | None, Field(
+        description="When requests of those routes that have no `hedge` of their own are sent to a second endpoint "
+                    "while the first has not answered yet.", examples=[{"delay": "p95"}])] = None
     backlog: Annotated[int, Count(1, 65_535), Field(
         description="Connections that the kernel keeps waiting to be accepted; the kernel's own limit "
                     "(`net.core.somaxconn`) applies too.")] = 4096

@@ -8,6 +8,7 @@ from fastmesh.config.fault import MAX_FAULTS, Fault
 from fastmesh.config.fields import LIST, MAX_TAKEN, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.header_edit import RequestEdit, ResponseEdit
+from fastmesh.config.hedge import Hedge
 from fastmesh.config.match import Match
 from fastmesh.config.mirror import MAX_MIRRORS, Mirror
 from fastmesh.config.rate_limit import MAX_ON_WAY, RateLimit
@@ -67,6 +68,10 @@ class Route(Section):
                     "With neither, connects that fail are, and requests of a safe method whose connection was lost: "
                     "at other endpoints, as many as the cluster's `connect_attempts` says. See [retries](retries.md).",
         examples=[{"on": ["reset", 503], "attempts": 3}])] = None
+    hedge: Annotated[Hedge | None, Field(
+        description="When a request is sent to a second endpoint as well, in place of the listener's `hedge`. With "
+                    "neither, only after a failure. See [hedging](hedging.md).",
+        examples=[{"delay": "p95"}])] = None
     filters: Annotated[list[FilterUse], LIST, Field(
         description="Filters of the requests that this route takes, in order, between those of the listener and those "
                     "of the cluster.", max_length=MAX_CHAIN, examples=[["tenant"]])] = []  # noqa: RUF012

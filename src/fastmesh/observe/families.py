@@ -96,6 +96,12 @@ CLUSTERS = {
     "retry_too_late": _cluster("retry_after_exceeded_total", "counter",
                                "Failures that were not tried again, as the answer's Retry-After asked for more time "
                                "than the rule allows, or the request had left."),
+    "hedges": _cluster("hedges_total", "counter", "Attempts that were begun beside another one."),
+    "hedge_won": _cluster("hedges_won_total", "counter", "Of those, whose answer the client got."),
+    "hedge_lost": _cluster("hedges_lost_total", "counter", "Of those, that failed, or were given up."),
+    "hedge_overflow": _cluster("hedges_refused_total", "counter",
+                               "Attempts that were not begun beside another one, as the budget for that was spent, or "
+                               "a limit of the cluster reached."),
 }
 RESPONSES = Family("fastmesh_cluster_responses_total", "counter",
                    "Answers of endpoints by class; \"none\" for requests that got none of theirs.",
@@ -203,6 +209,7 @@ _GLOBAL_HELP = {
     "bad_deadline": "Header fields that should say how long the client waits, and could not be read.",
     "fault_delayed": "Requests that faults of their route delayed.",
     "fault_aborted": "Requests that faults of their route answered.",
+    "fault_slowed": "Requests whose answers faults of their route slowed down.",
     "mirrored": "Copies of requests that were sent to mirrors.",
     "mirror_dropped": "Copies that were not sent: the body was too large or cut, or too many were under way.",
     "no_route": "Requests answered with 404: no route matched.",

@@ -22,6 +22,7 @@ from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.endpoint import TEXT, described, note_of
 from fastmesh.snapshot.faults import faults
+from fastmesh.snapshot.hedges import hedges
 from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.members import members
 from fastmesh.snapshot.mirrors import mirrors
@@ -72,7 +73,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         limits,
         injected,
         copied,
-        retries(config),
+        [*retries(config), *hedges(config)],
     ]
     return msgpack.packb(snapshot), registry
 

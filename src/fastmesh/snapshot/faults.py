@@ -12,5 +12,5 @@ def faults(config: Config, patterns: Patterns) -> list[Any]:
     """Those of each route that has some. Adds to `patterns` what their matches need."""
     return [
         [i, j, [[match_record(fault.match, patterns), SHARE_ALL if fault.match is None else fault.match.share,
-                 fault.delay or 0, fault.abort or 0] for fault in route.faults]]
+                 fault.delay or 0, fault.abort or 0, fault.bandwidth or 0] for fault in route.faults]]
         for i, listener in enumerate(config.listeners) for j, route in enumerate(listener.routes) if route.faults]

@@ -57,15 +57,18 @@ FORMAT.
     faults    = [[listener, route, [fault, …]], …]     places
     mirrors   = [[listener, route, [mirror, …]], …]    places
     mirror    = [match, share, cluster, suffix]
-    fault     = [match, share, delay, status]   status: 0 = the request goes on
+    fault     = [match, share, delay, status, bandwidth]    status: 0 = the request goes on; bytes a second, 0 = any
     key       = [[source, name], …]             source: of KEY_SOURCES
     use       = [listener, route, [limit, …]]   places; route -1: the listener's own, which come before its routes'
 
-    retries   = [rules, uses, budgets]
+    retries   = [rules, uses, budgets, hedges, hedge_uses]
     rule      = [attempts, faults, statuses, headers, backoff, backoff_max, wait, try, non_idempotent, told,
                  of_retries]                    faults: a bit for each FAULT_* of _core/resil/retry
     use       = [listener, route, rule]         places
     budget    = [cluster, share in millionths, attempts a second]    others have 200000 and 10
+    hedge     = [attempts, delay, least, part in millionths, share, rate, on_try_timeout, non_idempotent, told]
+                                                one of delay, part and on_try_timeout; share and rate as of a budget
+    hedge_use = [listener, route, hedge]        places
 
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are

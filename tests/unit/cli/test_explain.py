@@ -189,6 +189,7 @@ listeners:
           - {delay: 2s, match: {share: 5%}}
           - {delay: 1s, abort: 503, match: {headers: {x: y}}}
           - {abort: 418}
+          - {bandwidth: 64KiB/s}
         mirrors: [{cluster: b}, {cluster: b, match: {share: 1%}}]
       - {match: {prefix: /}, cluster: b}
 clusters:
@@ -202,17 +203,18 @@ clusters:
     assert (code, lines[2:]) == (0, [
         "path compared: /a", "rate limits of the listener are asked before: they may refuse the request",
         "  routes[0] route-0 (f:6): takes it", "rate limits of the route are asked: they may refuse the request",
-        "timeout: none", RETRY, "cluster a (f:16), the policy least-latency above round_robin",
+        "timeout: none", RETRY, "cluster a (f:17), the policy least-latency above round_robin",
         "  the policy file finds its endpoints: which ones is not known here", *EJECTED])
     _, lines = said(file, capsys, "GET", "/b")
     assert [line for line in lines if line.startswith(("fault", "mirror"))] == [
         "fault: 5% of the requests wait 2s",
         "fault: all requests that its match takes wait 1s and get 503",
-        "fault: all requests get 418", "mirror: all requests are copied to b",
+        "fault: all requests get 418", "fault: all requests get the body at 64KiB/s",
+        "mirror: all requests are copied to b",
         "mirror: 1% of the requests are copied to b"]
     code, lines = said(file, capsys, "GET", "/")
     assert (code, lines[-8:]) == (0, [
-        "cluster b (f:17), maglev", "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
+        "cluster b (f:18), maglev", "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
         "  127.0.0.1:3  weight 1  50 %", "  127.0.0.1:4  weight 1  50 %", *EJECTED])
 
 
@@ -244,6 +246,39 @@ clusters:
 def test_what_is_tried_again(tmp_path, capsys, method, path, more, line):
     file = tmp_path / "mesh.yaml"
     file.write_text(RULES)
+    code, lines = said(file, capsys, method, path, *more)
+    assert code == 0 and line in lines, lines
+
+
+HEDGES = """\
+listeners:
+  - name: web
+    address: 127.0.0.1:8080
+    hedge: {}
+    routes:
+      - {match: {prefix: /fixed}, cluster: a, hedge: {delay: 40ms, attempts: 3, non_idempotent: true}}
+      - {match: {prefix: /late}, cluster: a, retry: {per_try_timeout: 1s}, hedge: {on: per_try_timeout}}
+      - {match: {prefix: /}, cluster: a}
+clusters:
+  - {name: a, endpoints: ["127.0.0.1:2"]}
+"""
+EACH = "without an answer"
+
+
+@pytest.mark.parametrize(("method", "path", "more", "line"), [
+    ("GET", "/", [], f"hedge (f:4): 2 attempts beside each other, after p95 of the recent times, at least 5ms {EACH}; "
+     "budget 5% and 1/s"),
+    ("POST", "/", [], f"hedge (f:4): 2 attempts beside each other, after p95 of the recent times, at least 5ms {EACH}; "
+     "not this request, as POST is not safe to repeat; budget 5% and 1/s"),
+    ("GET", "/", ["-H", "x-envoy-attempt-count: 2"], "hedge (f:4): 2 attempts beside each other, after p95 of the "
+     f"recent times, at least 5ms {EACH}; not this request, which is another proxy's further attempt; "
+     "budget 5% and 1/s"),
+    ("POST", "/fixed", [], f"hedge (f:6): 3 attempts beside each other, after 40ms {EACH}; budget 5% and 1/s"),
+    ("GET", "/late", [], f"hedge (f:7): 2 attempts beside each other, after per_try_timeout {EACH}; budget 5% and 1/s"),
+])
+def test_what_is_hedged(tmp_path, capsys, method, path, more, line):
+    file = tmp_path / "mesh.yaml"
+    file.write_text(HEDGES)
     code, lines = said(file, capsys, method, path, *more)
     assert code == 0 and line in lines, lines
 

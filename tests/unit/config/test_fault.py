@@ -33,10 +33,17 @@ def test_what_is_written() -> None:
 
 
 @pytest.mark.parametrize(("faults", "why"), [
-    ("[{}]", "f:7:18: listeners[0].routes[0].faults[0]: the fault does nothing, allowed: delay, abort, or both"),
+    ("[{}]", "f:7:18: listeners[0].routes[0].faults[0]: the fault does nothing, allowed: delay, abort, "
+     "bandwidth, or several of them"),
     ("[{match: {share: 5%}}]", "f:7:18: listeners[0].routes[0].faults[0]: the fault does nothing"),
     ("[{delay: 10m}]", "f:7:26: listeners[0].routes[0].faults[0].delay: found '10m', allowed: from 1ms to 5m"),
     ("[{abort: 101}]", "f:7:26: listeners[0].routes[0].faults[0].abort: found '101', allowed: a"),
+    ("[{bandwidth: 64KiB}]", "f:7:30: listeners[0].routes[0].faults[0].bandwidth: found '64KiB', allowed: a size a "
+     "second from 16B/s to 1GiB/s, as 64KiB/s"),
+    ("[{bandwidth: 64kb/s}]", "f:7:30: listeners[0].routes[0].faults[0].bandwidth: found '64kb/s', allowed: a size a "
+     "second from 16B/s to 1GiB/s, as 64KiB/s"),
+    ("[{bandwidth: 15B/s}]", "f:7:30: listeners[0].routes[0].faults[0].bandwidth: found '15B/s'"),
+    ("[{bandwidth: 0/s}]", "f:7:30: listeners[0].routes[0].faults[0].bandwidth: found '0/s'"),
     ("[{delay: 1s, match: {prefix: /a, path: /b}}]",
      "f:7:50: listeners[0].routes[0].faults[0].match.path: the match has both a prefix and a path"),
     ("[{delay: 1s, abort: 503, share: 5%}]", "f:7:42: listeners[0].routes[0].faults[0]: unknown key 'share'"),
@@ -51,3 +58,16 @@ def test_what_may_not_be_written(faults: str, why: str) -> None:
 def test_where_nobody_gets_the_request() -> None:
     (found,) = problems("[{delay: 1s}]", "response: {status: 204}")
     assert found.startswith("f:7:9: listeners[0].routes[0].faults: the route has a response, so nobody gets")
+
+
+@pytest.mark.parametrize("text", ["64KiB", "64kb/s", "64k/s"])
+def test_what_was_meant_by_a_bandwidth(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(TEXT.format(faults=f"[{{bandwidth: {text}}}]", where="cluster: app"), "f", {})
+    assert caught.value.problems[0].hint == "write 64KiB/s"
+
+
+def test_a_bandwidth_is_shown_as_it_is_written() -> None:
+    (fault,) = load_text(TEXT.format(faults="[{bandwidth: 64KiB/s}]", where="cluster: app"), "f", {}
+                         ).config.listeners[0].routes[0].faults
+    assert fault.bandwidth == 65_536 and fault.model_dump(mode="json")["bandwidth"] == "64KiB/s"

@@ -13,7 +13,7 @@ from probes.wire import SECOND, registry
 PAGE = (Path(__file__).parents[3] / "docs" / "faults.md").read_text()
 
 
-def test_the_example_becomes_three_faults() -> None:
+def test_the_example_becomes_its_faults() -> None:
     (text,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
     loaded = load_text(text, "faults.md", {})
     assert loaded.warnings == []
@@ -21,7 +21,8 @@ def test_the_example_becomes_three_faults() -> None:
         snapshot = Snapshot(compile(loaded.config, 1, Registry())[0], r)
         (found,) = snapshot.dump()["injection_lists"]
         assert [fault[1:] for fault in found] == [
-            (100_000, SECOND * 3 // 10, 0), (10_000, 0, 503), (1_000_000, 5 * SECOND, 500)]
+            (100_000, SECOND * 3 // 10, 0, 0), (10_000, 0, 503, 0), (1_000_000, 5 * SECOND, 500, 0),
+            (50_000, 0, 0, 65_536)]
         snapshot.close()
 
 

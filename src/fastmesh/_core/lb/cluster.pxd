@@ -59,6 +59,7 @@ ctypedef struct cluster_live_t:
     uint64_t ramp_until_ns    # one that was ejected may still be warming up
     cluster_live_t *next      # in its registry
     uint8_t is_known          # a snapshot that was taken had it
+    void *hedging             # hedging_t of resil/hedge_rule, owned, of mem/raw; NULL = none of its requests was hedged
 
 ctypedef struct cluster_t:
     uint32_t id               # row in the shared cluster rows

@@ -96,6 +96,7 @@ cdef enum:
     G_FAULT_ABORTED               # requests that were answered on purpose
     G_MIRRORED                    # copies of requests that were sent
     G_MIRROR_DROPPED              # and that were not: too large, cut, or too many at a time
+    G_FAULT_SLOWED                # answers whose bodies were slowed down on purpose
     G_DOWNSTREAM_CONNECTIONS      # gauge
     G_UPSTREAM_CONNECTIONS        # gauge
     G_STREAMS                     # gauge
@@ -135,7 +136,11 @@ ctypedef struct cluster_row_t:
     uint64_t retry_waits          # further attempts that were put off as an answer's Retry-After said
     uint64_t retry_too_late       # failures that would have been retried, had Retry-After asked for less time
     uint64_t retried[5]           # further attempts by what was wrong with the one before: RETRIED_*
-    uint64_t reserved[8]
+    uint64_t hedges               # attempts that were begun beside another one
+    uint64_t hedge_won            # of those, whose answer the client got
+    uint64_t hedge_lost           # of those, that failed or were given up
+    uint64_t hedge_overflow       # that were not begun: the budget is spent, or a limit of the cluster is reached
+    uint64_t reserved[4]
     uint64_t proxy_count, proxy_sum_ns      # time spent in this process
     uint64_t proxy[24]                      # buckets of STATS_TIME_BOUNDS + 1
     uint64_t wait_count, wait_sum_ns        # time waiting for the upstream, to the first byte

@@ -123,7 +123,7 @@ GLOBALS = (
     "read_paused", "lingered", "log_lines", "log_dropped", "series_overflow", "snapshots", "snapshots_refused", "turns",
     "sends_short", "buffers_exhausted", "queued", "upstream_retired", "pending_timeout", "idle_evicted", "stream_idle",
     "drain_cut", "deadline_exceeded", "bad_deadline", "fault_delayed", "fault_aborted", "mirrored",
-    "mirror_dropped",
+    "mirror_dropped", "fault_slowed",
     "downstream_connections", "upstream_connections", "streams", "blocks", "bytes_received", "bytes_sent",
 )
 GAUGES = ("downstream_connections", "upstream_connections", "streams", "blocks")
@@ -138,6 +138,7 @@ CLUSTER_COLUMNS = (
     "class_0", "class_1", "class_2", "class_3", "class_4", "class_5", "retry_success", "retry_limit_exceeded",
     "retry_overflow", "try_timeouts", "retry_waits", "retry_too_late",
     "retried_connect", "retried_reset", "retried_protocol", "retried_status", "retried_timeout",
+    "hedges", "hedge_won", "hedge_lost", "hedge_overflow",
 )
 ENDPOINT_COLUMNS = (
     "active", "connections", "total", "failures", "connect_failures", "ewma_ns", "avoid_until_ns", "weight_given",

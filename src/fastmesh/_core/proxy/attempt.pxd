@@ -23,6 +23,9 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil
 cdef bint attempt_on_stale(stream_t *s) noexcept nogil
 # The upstream connection ended or broke before the answer was complete. `is_protocol`: what came was not HTTP.
 cdef void attempt_on_fault(stream_t *s, bint is_protocol, const char *why) noexcept nogil
+# Whether an answer ends the request while other attempts are under way: it is none that is tried again, nor an error of
+# the upstream's.
+cdef bint attempt_is_good(const stream_t *s, const msg_t *m) noexcept nogil
 # --- for filters, who were asked --------------------------------------------------------------------------------
 # Goes on after an attempt that brought no answer. `how`: FILTER_DEFAULT, FILTER_AGAIN, FILTER_GIVE_UP.
 cdef void attempt_after_fault(stream_t *s, int how) noexcept nogil

@@ -12,6 +12,7 @@ from fastmesh._core.mem.counter cimport (
     G_RETRY_REUSED, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
 from fastmesh._core.proxy.attempt_mark cimport attempt_mark_is_retry
 from fastmesh._core.proxy.deadline cimport deadline_left
+from fastmesh._core.proxy.hedge cimport hedge_goes_on, hedge_has_side, hedge_keeps_waiting, hedge_settle
 from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
     S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_PAUSED, S_WAITING, S_WANT_BODY, STEP_AGAIN, STEP_ANSWERED, STEP_FAILED,
@@ -50,7 +51,8 @@ cdef enum:
 
 cdef inline uint32_t _attempts(const stream_t *s) noexcept nogil:
     # A connection that had been closed while it was idle was none.
-    return <uint32_t>(s.attempts - s.retried_reused)
+    # Nor is one beside another: those have limits of their own.
+    return <uint32_t>(s.attempts - s.retried_reused - s.hedges)
 
 
 cdef uint64_t _left(const stream_t *s) noexcept nogil:
@@ -90,6 +92,10 @@ cdef bint _names_answer(const stream_t *s, const msg_t *m) noexcept nogil:
         if m.status >= 200 and head_find(m, r.headers[i].ptr, r.headers[i].len, 0) >= 0:
             return True
     return False
+
+
+cdef bint attempt_is_good(const stream_t *s, const msg_t *m) noexcept nogil:
+    return m.status < 500 and not _names_answer(s, m)
 
 
 cdef uint8_t _by_itself(stream_t *s, int fault, bint is_named, bint may_repeat) noexcept nogil:
@@ -231,6 +237,8 @@ cdef void _failed(stream_t *s, int fault, bint may_repeat, uint16_t status, uint
                   const char *why) noexcept nogil:
     """Nothing hangs on it any more; it is decided what becomes of the request."""
     cdef int how = FILTER_DEFAULT
+    if s.hedge is not NULL and hedge_goes_on(s):
+        return
     s.fault = <uint8_t>fault
     s.fault_default = _by_itself(s, fault, _is_named(s, fault), may_repeat)
     s.fault_may_repeat = may_repeat and _attempts(s) < TRIED_MAX
@@ -282,6 +290,8 @@ cdef void attempt_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcep
                     b"the upstream refused the connection")
         return
     _let_go(s, NULL)
+    if s.hedge is not NULL and hedge_goes_on(s):
+        return
     if result == POOL_FULL:
         stream_overflow(s)
     elif result == POOL_LATE:
@@ -344,6 +354,8 @@ cdef void attempt_on_timer(timer_t *t, void *owner) noexcept nogil:
         return
     if s.bits & (S_ANSWER_HEAD | S_LOCAL) or s.endpoint is NULL or (up is not NULL and up.has_head):
         return
+    if s.hedge is not NULL and hedge_keeps_waiting(s):
+        return
     if s.is_unheard or s.is_probe:
         outcome_of_fault(s, SEEN_TIMEOUT)
     s.proxy.stats.clusters[s.cluster.id].try_timeouts += 1
@@ -388,9 +400,16 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
         s.bits |= S_CLOSE_UP
     s.fault_status = 0
     is_named = _names_answer(s, m)
+    if s.hedge is not NULL and (is_named or m.status >= 500) and hedge_has_side(s):
+        _set_aside(s)
+        s.status = 0
+        hedge_goes_on(s)
+        return FILTER_OVER
     if (is_named or (m.status >= 400 and s.taps & TAP_ERROR)) and _is_repeated(s, m, is_named):
         attempt_again(s)
         return FILTER_OVER
+    if s.hedge is not NULL:
+        hedge_settle(s)
     if m.status < 500 and _attempts(s) > 1 and not is_named:
         row.retry_success += 1
     if s.taps & (TAP_RESPONSE | TAP_RESPONSE_BODY) or s.fault_status != 0:

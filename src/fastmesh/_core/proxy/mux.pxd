@@ -133,6 +133,9 @@ ctypedef struct up_ops_t:
     void (*resume)(stream_t *s) noexcept nogil                     # S_HOLD_OUT is over: go on with what is here
     void (*late)(timer_t *t, void *owner) noexcept nogil           # stream_t.try_timer fires
     const pool_user_ops_t *user
+    # Attempts beside the stream's own one (proxy/hedge): sends all of the request, which is kept, on `up`.
+    void (*again)(stream_t *s, up_t *up, uint32_t attempt) noexcept nogil
+    const pool_user_ops_t *beside
 
 # What streams and doors ask of the filters (floor 9); proxy_t.filters is NULL while no snapshot has any. `m` is
 # replaced where filters have changed the head. All return FILTER_*.
@@ -290,6 +293,9 @@ ctypedef struct stream_t:
     uint8_t grpc_status       # of a refusal, for callers that look for one; 0 = none
     block_t *answer           # copy of the answer's head, for the access log only
     uint32_t answer_len
+    uint8_t hedges            # of `attempts`, those that were begun beside another one
+    void *hedge               # of proxy/hedge, owned; NULL = no attempt is ever made beside another one, or no more
+    void *pace                # of proxy/pacing, owned; NULL = the answer goes as fast as it can
     uint8_t inline_[1024]     # from here on nothing is cleared
     drawn_t drawn[8]          # LIMITS_MAX; tokens of rate limits that this request has taken
 
@@ -333,3 +339,4 @@ ctypedef struct proxy_t:
     msg_t answer
     msg_t trailers
     msg_t logged
+    slab_t hedges             # of hedge_t

@@ -11,7 +11,7 @@ from fastmesh._core.http.token cimport (
     HEADER_CONTENT_LENGTH, HEADER_FORWARDED, HEADER_HOST, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE,
     HEADER_X_FORWARDED_FOR, HEADER_X_FORWARDED_HOST, HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID, METHOD_OPTIONS)
 from fastmesh._core.io.reactor cimport IO_FLUSHING, io_bulk, io_rx
-from fastmesh._core.mem.block cimport block_put, block_t
+from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put, block_t
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_detach
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
@@ -21,11 +21,13 @@ from fastmesh._core.proxy.attempt_mark cimport (
     MARK_ROOM, attempt_mark_put, attempt_mark_take, attempt_mark_tell)
 from fastmesh._core.proxy.deadline cimport DEADLINE_ROOM, deadline_put, deadline_take_fields, deadline_tell
 from fastmesh._core.proxy.emit cimport put_bytes, put_request_id, put_span
+from fastmesh._core.proxy.hedge cimport hedge_is_told
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t, proxy_t,
     stream_t, up_ops_t)
 from fastmesh._core.proxy.stream cimport (
     stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_upstream_drained, stream_wire_room)
+from fastmesh._core.proxy.mux_h1_beside cimport mux_h1_beside_ops
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.upstream.pool cimport pool_user_ops_t, up_t
 
@@ -128,7 +130,8 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         _drop_lookalikes(m)
     keep_id = _is_believed(m, HEADER_X_REQUEST_ID, d.is_trusted)
     deadline_take_fields(s, m)
-    is_marked = s.retry is not NULL and s.retry.is_told and attempt_mark_take(s, m)
+    is_marked = (((s.retry is not NULL and s.retry.is_told) or (s.hedge is not NULL and hedge_is_told(s))) and
+                 attempt_mark_take(s, m))
     to = stream_wire_room(s, m.len + path.len + s.listener.via.len + m.authority_len + m.target_len +
                           s.listener.deadline_name.len + DEADLINE_ROOM + MARK_ROOM + 512)
     # --- request line
@@ -257,6 +260,29 @@ cdef void _end(stream_t *s, msg_t *trailers) noexcept nogil:
         to += h1_copy_fields(to, trailers)
     to = put_bytes(to, b"\r\n", 2)
     s.up.x.ops.commit(&s.up.x, at, <uint32_t>(to - at))
+
+
+cdef void _again(stream_t *s, up_t *up, uint32_t attempt) noexcept nogil:
+    # A copy: what is told in the head differs, and the one that is kept may still be on its way.
+    cdef block_t *blk = block_new(&s.proxy.reactor.blocks, BLOCK_SMALL if s.wire_len <= BLOCK_SMALL else
+                                  (BLOCK_LARGE if s.wire_len <= BLOCK_LARGE else s.wire_len))
+    cdef uint8_t *kept = s.wire
+    cdef uint8_t *at
+    memcpy(blk.bytes, kept, s.wire_len)
+    s.wire = blk.bytes
+    deadline_tell(s)
+    if s.mark_at != 0:
+        attempt_mark_tell(s, attempt)
+    s.wire = kept
+    up.row.bytes_sent += s.wire_len
+    up.x.ops.put(&up.x, blk.bytes, s.wire_len, blk)
+    block_put(blk)
+    if s.replay_len != 0:
+        put_payload(up, s.replay.bytes, s.replay_len, s.replay, (s.bits & S_CHUNK_UP) != 0)
+    if s.bits & S_CHUNK_UP:
+        at = up.x.ops.reserve(&up.x, 8)
+        memcpy(at, b"0\r\n\r\n", 5)
+        up.x.ops.commit(&up.x, at, 5)
 
 
 cdef void _read(stream_t *s, bint on) noexcept nogil:
@@ -498,6 +524,8 @@ H1_UP.read = _read
 H1_UP.resume = _resume
 H1_UP.late = attempt_on_timer
 H1_UP.user = &USER
+H1_UP.again = _again
+H1_UP.beside = mux_h1_beside_ops()
 
 
 cdef const up_ops_t *mux_h1_up_ops() noexcept nogil:

@@ -16,5 +16,7 @@ cdef void outcome_of_fault(stream_t *s, int seen) noexcept nogil
 cdef void outcome_of_connect(stream_t *s) noexcept nogil
 # A TCP connection came about: there is nothing more to be learned from it.
 cdef void outcome_of_tunnel(stream_t *s) noexcept nogil
+# Another attempt of the same request was faster: it took at least so long, and that is all that is known.
+cdef void outcome_of_cancel(stream_t *s, uint64_t now_ns) noexcept nogil
 # The exchange ends without an answer: the time is over, or the client has left.
 cdef void outcome_of_silence(stream_t *s, uint64_t now_ns) noexcept nogil

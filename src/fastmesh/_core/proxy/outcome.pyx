@@ -56,6 +56,10 @@ cdef void outcome_of_tunnel(stream_t *s) noexcept nogil:
     _judged(s, SEEN_GOOD, 0, s.proxy.reactor.now_ns)
 
 
+cdef void outcome_of_cancel(stream_t *s, uint64_t now_ns) noexcept nogil:
+    _heard(s, waited(s, now_ns), OUTCOME_LEFT, 0, now_ns)
+
+
 cdef void outcome_of_silence(stream_t *s, uint64_t now_ns) noexcept nogil:
     cdef bint is_late = (s.flags & FLAG_UT) != 0
     # While the client still sends, it is the client who takes the time.

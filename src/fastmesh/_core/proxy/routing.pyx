@@ -7,6 +7,7 @@ from fastmesh._core.mem.counter cimport (
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.deadline cimport deadline_read
+from fastmesh._core.proxy.hedge cimport hedge_plan
 from fastmesh._core.proxy.limiting cimport limiting_at_listener, limiting_at_route
 from fastmesh._core.proxy.mux cimport FILTER_GO, S_REQUEST_DONE, proxy_t
 from fastmesh._core.proxy.stream cimport stream_answer, stream_go
@@ -57,6 +58,8 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
     s.timeout_ns = d.route.timeout_ns
     if d.route.retry != 0:
         s.retry = &s.snap.retries[d.route.retry - 1]
+    if d.route.hedge != 0:
+        hedge_plan(s, &s.snap.hedges[d.route.hedge - 1])
     if s.listener.deadline_reads:
         deadline_read(s, m)
     if d.route.split is not NULL:

@@ -22,6 +22,7 @@ from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.copies cimport copies_begin, copies_body, copies_forget, copies_send
 from fastmesh._core.proxy.deadline cimport deadline_is_over
+from fastmesh._core.proxy.hedge cimport hedge_arm, hedge_drop, hedge_may_repeat
 from fastmesh._core.proxy.injecting cimport injecting_holds
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN, S_CLOSE_UP,
@@ -29,6 +30,7 @@ from fastmesh._core.proxy.mux cimport (
     S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, STEP_LOCAL, STEP_PICKED, STEP_SENT, TAP_ERROR, TAP_REQUEST_BODY,
     TAP_REQUEST_TRAILERS, TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY)
 from fastmesh._core.proxy.outcome cimport outcome_of_silence, outcome_of_tunnel
+from fastmesh._core.proxy.pacing cimport pacing_drop, pacing_on_drained
 from fastmesh._core.proxy.route_acts cimport (
     route_acts_fields, route_acts_location, route_acts_request, route_acts_response)
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
@@ -142,6 +144,8 @@ cdef inline void _await_attempt(stream_t *s) noexcept nogil:
     """The same for an attempt."""
     if s.retry is not NULL and s.retry.try_ns != 0:
         timer_arm(&s.proxy.reactor.wheel, &s.try_timer, s.proxy.reactor.now_ns + s.retry.try_ns)
+    if s.hedge is not NULL:
+        hedge_arm(s)
 
 
 cdef void _enter_cluster(stream_t *s) noexcept nogil:
@@ -229,6 +233,8 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
 
 cdef inline bint _may_be_sent_again(const stream_t *s) noexcept nogil:
     """This connection may turn out to be one that closed while it was idle; or there is more to be tried."""
+    if s.hedge is not NULL and hedge_may_repeat(s):
+        return True
     if not method_is_idempotent(s.method) and (s.retry is NULL or not s.retry.non_idempotent):
         return False
     return s.up.is_reused or s.taps & TAP_ERROR or (s.retry is not NULL and s.retry.attempts > 1)
@@ -370,6 +376,8 @@ cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil:
 
 
 cdef void stream_on_client_drained(stream_t *s) noexcept nogil:
+    if s.pace is not NULL and pacing_on_drained(s):
+        return
     if s.taps & TAP_RESPONSE_BODY and not s.bits & S_TUNNEL:
         s.proxy.filters.answer_room(s)
         return
@@ -592,6 +600,8 @@ cdef bint _may_answer(stream_t *s, uint32_t flags, const char *details) noexcept
     s.details = details
     s.bits &= ~<uint32_t>S_PAUSED
     timer_cancel(&s.try_timer)
+    if s.hedge is not NULL:
+        hedge_drop(s)
     if up is not NULL:
         s.up = NULL
         pool_drop(up)
@@ -680,6 +690,10 @@ cdef void stream_end(stream_t *s) noexcept nogil:
     s.bits |= S_ENDING
     if s.run is not NULL:
         p.filters.complete(s)
+    if s.hedge is not NULL:
+        hedge_drop(s)
+    if s.pace is not NULL:
+        pacing_drop(s)
     if r is not NULL:
         _on_relay_report(s, r)
         s.relay = NULL

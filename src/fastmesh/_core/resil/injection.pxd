@@ -17,12 +17,14 @@ ctypedef struct injection_t:
     uint32_t share            # of the requests that match, in parts of INJECTION_SHARE_ALL
     uint16_t status           # of the answer; 0 = the request goes on
     uint64_t delay_ns         # before that
+    uint32_t bandwidth        # of the answer's body, in bytes a second; 0 = as fast as it comes
 
 ctypedef struct injection_list_t:
     uint32_t n
     injection_t *injections
 
-# What falls on one request: of several delays the longest, and of several answers the first; 0 = none. `path`: the
+# What falls on one request: of several delays the longest, of several answers the first,
+# and of several bandwidths the smallest; 0 = none. `path`: the
 # normal form.
 cdef void injection_draw(const injection_list_t *k, const msg_t *m, span_t path, const addr_t *peer, uint64_t *rng,
-                         uint64_t *delay_ns, uint16_t *status) noexcept nogil
+                         uint64_t *delay_ns, uint16_t *status, uint32_t *bandwidth) noexcept nogil

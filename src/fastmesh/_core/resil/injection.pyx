@@ -4,7 +4,7 @@ from fastmesh._core.route.route_table cimport asker_t, route_find
 
 
 cdef void injection_draw(const injection_list_t *k, const msg_t *m, span_t path, const addr_t *peer, uint64_t *rng,
-                         uint64_t *delay_ns, uint16_t *status) noexcept nogil:
+                         uint64_t *delay_ns, uint16_t *status, uint32_t *bandwidth) noexcept nogil:
     cdef const injection_t *one
     cdef asker_t who
     cdef uint32_t i
@@ -12,6 +12,7 @@ cdef void injection_draw(const injection_list_t *k, const msg_t *m, span_t path,
     who.draw = 0              # the share of an injection is its own
     delay_ns[0] = 0
     status[0] = 0
+    bandwidth[0] = 0
     for i in range(k.n):
         one = &k.injections[i]
         if one.match is not NULL and route_find(one.match, m, path, &who) is NULL:
@@ -22,3 +23,5 @@ cdef void injection_draw(const injection_list_t *k, const msg_t *m, span_t path,
             delay_ns[0] = one.delay_ns
         if status[0] == 0:
             status[0] = one.status
+        if one.bandwidth != 0 and (bandwidth[0] == 0 or one.bandwidth < bandwidth[0]):
+            bandwidth[0] = one.bandwidth

@@ -8,17 +8,21 @@ from fastmesh._core.snapshot.route_place cimport take_route_place
 from fastmesh._core.snapshot.take cimport (
     take_at, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_u32)
 
+cdef enum:
+    U32_MAX = 0xFFFFFFFF
+
+
 cdef bint _take_injection(take_t *t, injection_t *one, bint (*take_match)(void *, route_table_t **) noexcept nogil,
                           void *decoder) noexcept nogil:
     cdef uint32_t status = 0
-    if not (take_record(t, NULL, 4) and take_match(decoder, &one.match) and
+    if not (take_record(t, NULL, 5) and take_match(decoder, &one.match) and
             take_u32(t, b"share", 0, INJECTION_SHARE_ALL, &one.share) and
             take_duration(t, b"delay", &one.delay_ns) and take_u32(t, b"status", 0, 599, &status)):
         return False
     if 0 < status < 200:
         return take_refuse(t, b"status", b"must be 0, or at least 200")
     one.status = <uint16_t>status
-    return True
+    return take_u32(t, b"bandwidth", 0, U32_MAX, &one.bandwidth)
 
 
 cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
@@ -30,7 +34,7 @@ cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
         return False
     if route.injection_list != 0:
         return take_refuse(t, NULL, b"this route has its faults already")
-    if not take_list(t, b"faults", 5, INJECTIONS_MAX, &k.n):
+    if not take_list(t, b"faults", 6, INJECTIONS_MAX, &k.n):
         return False
     k.injections = <injection_t *>arena_array(s.arena, k.n, sizeof(injection_t))
     take_enter(t, b"faults")

@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from fastmesh._core.mem.arena cimport MEM_IS_EXACT, heap_array, heap_free, heap_new
 from fastmesh._core.mem.hash cimport hash_bytes
+from fastmesh._core.mem.raw cimport raw_give
 from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_t, slab_take
 from fastmesh._core.net.addr cimport addr_eq, addr_hash
 
@@ -150,6 +151,7 @@ cdef void live_cluster_put(void *live, cluster_live_t *c) noexcept nogil:
     c.refs -= 1
     if c.refs == 0:
         table_remove(&(<live_t *>live).clusters, hash_bytes(<const unsigned char *>c.name, c.name_len, 0), c)
+        raw_give(c.hedging)
         heap_free(c)
 
 

@@ -6,6 +6,7 @@ from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.resil.budget cimport BUDGET_COST, BUDGET_RATE_MOST
 from fastmesh._core.resil.retry cimport (
     FAULT_TIMEOUT, RETRY_ATTEMPTS_MOST, RETRY_HEADERS_MAX, RETRY_STATUS_FIRST, RETRY_STATUS_LAST, retry_t)
+from fastmesh._core.snapshot.hedges cimport hedges_decode
 from fastmesh._core.snapshot.snapshot cimport PROTOCOL_TCP, listener_t
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_token, take_u8,
@@ -104,7 +105,7 @@ cdef bint _take_budget(take_t *t, snapshot_t *s) noexcept nogil:
 cdef bint retries_decode(take_t *t, snapshot_t *s) noexcept nogil:
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not take_record(t, b"retries", 3):
+    if not take_record(t, b"retries", 5):
         return False
     take_enter(t, b"retries")
     if not take_list(t, b"rules", 12, 1 << 20, &n):
@@ -133,5 +134,7 @@ cdef bint retries_decode(take_t *t, snapshot_t *s) noexcept nogil:
         if not _take_budget(t, s):
             return False
     take_leave(t)
+    if not hedges_decode(t, s):
+        return False
     take_leave(t)
     return True

@@ -96,6 +96,13 @@ cdef void pool_close_all(pool_t *p) noexcept nogil
 cdef void pool_take(pool_t *p, pool_wait_t *w, int flags) noexcept nogil
 # Stops waiting. `keep`: a connection that is being made for it is finished for the idle list.
 cdef void pool_cancel(pool_t *p, pool_wait_t *w, bint keep) noexcept nogil
+# The connection that is being made for `w` is `to`'s from now on: cluster, endpoint and all.
+cdef inline void pool_hand_over(pool_wait_t *w, pool_wait_t *to) noexcept nogil:
+    to.up = w.up
+    to.is_queued = 0
+    if w.up is not NULL:
+        w.up.waiter = to
+        w.up = NULL
 # Gives a connection back, its exchange complete and nothing left unread.
 cdef void pool_give(up_t *up) noexcept nogil
 # Gives up a connection: closes it and lets the next in line have a new one.

@@ -25,6 +25,7 @@ from probes.wire import (
     endpoint,
     endpoints,
     further,
+    hedge,
     limit,
     listener,
     pack,
@@ -77,10 +78,13 @@ def rich() -> list[Any]:
                       shown=True),
                 limit("two", 255, dry_run=True)],
         uses=[[0, -1, [1]], [0, 1, [0, 1]]], patterns=[list(TWO_STATES)],
-        faults=[[0, 2, [[None, 5, 7 * SECOND, 0], [route("/a", status=200), 1_000_000, 0, 503]]], [0, 0, []]],
+        faults=[[0, 2, [[None, 5, 7 * SECOND, 0, 65536], [route("/a", status=200), 1_000_000, 0, 503, 0]]],
+                [0, 0, []]],
         mirrors=[[0, 3, [[None, 7, 1, "-shadow"], [route("/a", status=200), 1_000_000, 0, ""]]]],
         retries=[[retry(3, 94, [400, 463, 464, 599], ["x-again"], 1, 2, 3, 4, True, False, True), retry(1)],
-                 [[0, 0, 0], [0, 2, 1]], [[1, 0, 100_000]]])
+                 [[0, 0, 0], [0, 2, 1]], [[1, 0, 100_000]],
+                 [hedge(4, 5, 0, 0, 7, 8, False, True, False), hedge(2, 0, 6, 950_000), hedge(on_try_timeout=True)],
+                 [[0, 1, 1], [0, 2, 0]]])
 
 
 def refusal(value: Any) -> str:
@@ -155,8 +159,8 @@ def test_everything_arrives():
     assert plain == (None, 7, 1, b"-shadow")
     assert some_of_them[0]["path"] == b"/a" and some_of_them[1:] == (1_000_000, 0, b"")
     first, none = got["injection_lists"]
-    assert none == [] and first[0] == (None, 5, 7 * SECOND, 0)
-    assert first[1][0]["path"] == b"/a" and first[1][1:] == (1_000_000, 0, 503)
+    assert none == [] and first[0] == (None, 5, 7 * SECOND, 0, 65536)
+    assert first[1][0]["path"] == b"/a" and first[1][1:] == (1_000_000, 0, 503, 0)
     first, second = got["retries"]
     assert first == {
         "attempts": 3, "faults": 94, "is_route": 1, "statuses": [400, 463, 464, 599], "headers": [b"x-again"],
@@ -164,13 +168,17 @@ def test_everything_arrives():
     assert (second["attempts"], second["statuses"], second["told"]) == (1, [], 1)
     assert got["retried"] == [(0, 0, 0), (0, 2, 1)]
     assert got["budgets"] == [(200_000, 10), (0, 100_000)]
+    assert got["hedges"] == [[4, 5, 0, 0, 7, 8, 0, 1, 0], [2, 0, 6, 950_000, 1_000_000, 100, 0, 0, 1],
+                             [2, 0, 0, 0, 1_000_000, 100, 1, 0, 1]]
+    assert got["hedged"] == [(0, 1, 1), (0, 2, 0)]
 
 
 def test_the_smallest():
     with decoded(snapshot()) as s:
         assert s.dump() == {"version": 1, "refs": 1, "max_connections": 0, "log_ops": [], "listeners": [],
                             "clusters": [], "rules": [], "chains": [], "limits": [], "limit_lists": [],
-                            "injection_lists": [], "mirror_lists": [], "retries": [], "retried": [], "budgets": []}
+                            "injection_lists": [], "mirror_lists": [], "retries": [], "retried": [], "budgets": [],
+                            "hedges": [], "hedged": []}
 
 
 def test_limits_arrive_in_their_places():
@@ -419,8 +427,8 @@ REFUSED = [
     ((X, 0, 0), 1, "faults[0].route: found 2, but there are 0 routes"),
     ((X, 0, 1), 5, "faults[0].route: found 5, but there are 5 routes"),
     ((X, 1, 1), 2, "faults[1]: this route has its faults already"),
-    ((X, 0, 2), [[None, 0, 0, 0]] * 9, "faults[0].faults: found an array of 9, must be of at most 8"),
-    ((X, 0, 2, 0), [None, 0, 0], "faults[0].faults[0]: found an array of 3, must be of 4"),
+    ((X, 0, 2), [[None, 0, 0, 0, 0]] * 9, "faults[0].faults: found an array of 9, must be of at most 8"),
+    ((X, 0, 2, 0), [None, 0, 0], "faults[0].faults[0]: found an array of 3, must be of 5"),
     ((X, 0, 2, 0, 0), route("/", cluster=0), "faults[0].faults[0].match.cluster: must be -1, as this is no route"),
     ((X, 0, 2, 0, 1), 1_000_001, "faults[0].faults[0].share: found 1000001, must be at most 1000000"),
     ((X, 0, 2, 0, 2), -1, "faults[0].faults[0].delay: found a signed number, must be a number"),
@@ -437,7 +445,7 @@ REFUSED = [
     ((M, 0, 2, 0, 2), 2, "mirrors[0].mirrors[0].cluster: found 2, but there are 2 clusters"),
     ((M, 0, 2, 0, 3), "a b", "mirrors[0].mirrors[0].suffix: must be of characters of host names"),
     ((M, 0, 2, 0, 3), "a" * 65, "mirrors[0].mirrors[0].suffix: found 65 bytes, must be at most 64"),
-    ((A,), [], "retries: found an array of 0, must be of 3"),
+    ((A,), [], "retries: found an array of 0, must be of 5"),
     ((A, 0, 0), [], "retries.rules[0]: found an array of 0, must be of 11"),
     ((A, 0, 0, 0), 0, "retries.rules[0].attempts: found 0, must be at least 1"),
     ((A, 0, 0, 0), 9, "retries.rules[0].attempts: found 9, must be at most 8"),
@@ -455,6 +463,18 @@ REFUSED = [
     ((A, 1, 1, 1), 0, "retries.uses[1]: this route has its rule already"),
     ((A, 2, 0, 0), 2, "retries.budgets[0].cluster: found 2, but there are 2 clusters"),
     ((A, 2, 0, 1), 1_000_001, "retries.budgets[0].share: found 1000001, must be at most 1000000"),
+    ((X, 0, 2, 0, 4), 2**32, "faults[0].faults[0].bandwidth: found 4294967296, must be at most 4294967295"),
+    ((A, 3, 0), [], "retries.hedges[0]: found an array of 0, must be of 9"),
+    ((A, 3, 0, 0), 1, "retries.hedges[0].attempts: must be at least 2"),
+    ((A, 3, 0, 0), 5, "retries.hedges[0].attempts: found 5, must be at most 4"),
+    ((A, 3, 0, 3), 1, "retries.hedges[0]: must have one of delay, part and on_try_timeout"),
+    ((A, 3, 0, 1), 0, "retries.hedges[0]: must have one of delay, part and on_try_timeout"),
+    ((A, 3, 1, 3), 1_000_001, "retries.hedges[1].part: found 1000001, must be at most 1000000"),
+    ((A, 3, 0, 4), 1_000_001, "retries.hedges[0].share: found 1000001, must be at most 1000000"),
+    ((A, 3, 0, 8), 1, "retries.hedges[0].told: found a number, must be a boolean"),
+    ((A, 4, 0, 0), 2, "retries.hedge_uses[0].listener: found 2, but there are 2 listeners"),
+    ((A, 4, 0, 2), 3, "retries.hedge_uses[0].rule: found 3, but there are 3 rules"),
+    ((A, 4, 1, 1), 1, "retries.hedge_uses[1]: this route has its rule already"),
     ((A, 2, 0, 2), 100_001, "retries.budgets[0].rate: found 100001, must be at most 100000"),
 ]
 
@@ -564,7 +584,7 @@ def test_mutations(seed):
 def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 11):
-        parts: list[Any] = ["fmsn", 6, 1, [0, None, []], [], [], [[], []], [[], []], [], [], [[], [], []]]
+        parts: list[Any] = ["fmsn", 6, 1, [0, None, []], [], [], [[], []], [[], []], [], [], [[], [], [], [], []]]
         parts[place] = value
         with registry() as r:
             try:
