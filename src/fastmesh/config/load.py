@@ -11,6 +11,7 @@ from fastmesh.config.chains import check_filters
 from fastmesh.config.checks import check
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fields import Section, shown
+from fastmesh.config.health_check_checks import check_health_checks
 from fastmesh.config.limits import check_limits
 from fastmesh.config.listener import Listener
 from fastmesh.config.model import Config
@@ -70,6 +71,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         problems += check_filters(tree)
         problems += check_limits(tree)
         problems += check_retries(tree)
+        problems += check_health_checks(tree)
         if look is not None:
             looked = look(tree)
             problems += looked.problems
