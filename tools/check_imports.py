@@ -21,7 +21,7 @@ PACKAGES = {
     "worker": {"_core.worker", "_core.filter", "filters"},
     "host": {"__init__", "filters", "worker", "_core.filter"},
     "admin": {"errors", "units", "config", "observe", "control"},
-    "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem"},
+    "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem", "_core.lb"},
     "testing": {"__init__", "errors", "units", "config", "filters", "snapshot", "_core.worker", "_core.filter",
                 "_core.mem", "_core.play"},
     "simulate": {"errors", "units", "config", "snapshot", "_core.play"},

@@ -394,7 +394,7 @@ class Play:
             members = [wire.endpoint(self.rows.setdefault((name, e), len(self.rows)), ip=ip_of(e), text=e)
                        for e in c["endpoints"]]
             settings = [ns(c[key]) if isinstance(c[key], str) else c[key] for key in CLUSTER]
-            clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster"), None, None, None])
+            clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster"), None, None, None, 0])
         limits = [ns(v) if isinstance(v, str) else v for v in self.limits.values()]
         routes = self.routes or [wire.route(cluster=0)]
         if "route" in self.chains:

@@ -31,9 +31,9 @@ def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
 
 def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
             avoid_max: int = 30 * SECOND, chain: int = -1, balancer: list[int] | None = None,
-            balancing: list[Any] | None = None, outlier: list[int] | None = None) -> list[Any]:
+            balancing: list[Any] | None = None, outlier: list[int] | None = None, checks: int = 0) -> list[Any]:
     return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints,
-            chain, balancer, balancing, outlier]
+            chain, balancer, balancing, outlier, checks]
 
 
 EXACT, PREFIX, SUFFIX, CONTAINS, PRESENT, RANGE, PATTERN = range(7)

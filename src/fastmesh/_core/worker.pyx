@@ -11,7 +11,7 @@ from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
     READY_IN, engine_t, io_close, io_open, io_ops_t, io_t, io_watch, reactor_free, reactor_new, reactor_turn)
 from fastmesh._core.lb.cluster cimport cluster_t
-from fastmesh._core.lb.ejection cimport ejection_forget
+from fastmesh._core.lb.ejection cimport ejection_forget, ejection_on_down
 from fastmesh._core.lb.endpoint cimport endpoint_live_t
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport (
@@ -37,7 +37,7 @@ from fastmesh._core.resil.rate_limit cimport rate_limit_keep, rate_limit_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_share
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_decode, snapshot_get, snapshot_put, snapshot_t
 from fastmesh._core.sys.socket cimport POLLIN, poll, pollfd
-from fastmesh._core.upstream.pool cimport pool_close_all, pool_close_idle, pool_fini, pool_init
+from fastmesh._core.upstream.pool cimport pool_close_all, pool_close_idle, pool_fini, pool_init, up_t
 from fastmesh._core.watch cimport Watches, watches_of
 
 # The engines put themselves into io.reactor when they are imported.
@@ -125,6 +125,7 @@ cdef class Worker:
             # Started without control: what is known stays here.
             p.health = health_map(-1)
         live_share(p.registry, p.health)
+        ejection_on_down(_close_idle)
         p.path = <uint8_t *>raw_take(2 * 65536)
         seed = int.from_bytes(os.urandom(8), "little")
         p.rng = seed
@@ -459,6 +460,12 @@ cdef void _retire(proxy_t *p, cluster_t *c) noexcept nogil:
         live = c.endpoints[i].live
         if live.n_idle != 0 and live.refs <= live.held + 1:
             pool_close_idle(&p.pool, live)
+
+
+cdef void _close_idle(endpoint_live_t *live) noexcept nogil:
+    """Its checks fail: what waits there would not be used before it has closed, or hangs."""
+    if live.idle is not NULL:
+        pool_close_idle((<up_t *>live.idle).pool, live)
 
 
 cdef bint _drain_step(proxy_t *p) noexcept nogil:

@@ -15,6 +15,7 @@ from fastmesh.config.cluster import Cluster
 from fastmesh.config.fault import Fault
 from fastmesh.config.fields import SHARE_ALL, Section
 from fastmesh.config.filter import FilterMatch
+from fastmesh.config.health_check import HealthCheck
 from fastmesh.config.load import Loaded
 from fastmesh.config.match import Match
 from fastmesh.config.mirror import Mirror
@@ -314,7 +315,29 @@ class Explanation:
                 yield f"  {endpoint.address}  weight {endpoint.weight}  {endpoint.weight * 100 / total:.4g} %"
             if len(level) > _MOST:
                 yield f"  and {len(level) - _MOST:,} more"
+        yield from _checked(cluster.health_check)
         yield from _outlier(cluster.outlier)
+
+
+def _checked(check: HealthCheck | None) -> Iterator[str]:
+    """How its endpoints are asked whether they are well."""
+    if check is None:
+        return
+    at = f" at port {check.port}" if check.port else ""
+    if (http := check.http) is not None:
+        asked = f"{http.method} {http.path}{at}, expects {', '.join(map(str, http.expect))}"
+        asked += f" and {http.body!r}" if http.body else ""
+    else:
+        asked = f"a connection{at}"
+        if check.tcp is not None and check.tcp.expect:
+            asked += f", expects {check.tcp.expect!r}"
+    every = f"every {format_duration(check.interval)}, at most {format_duration(check.timeout)} each"
+    if check.unhealthy_interval:
+        every += f", every {format_duration(check.unhealthy_interval)} when unhealthy"
+    yield f"  health checks: {asked}; {every}"
+    at_once = ", at once by another status" if check.http is not None else ""
+    yield (f"    out after {check.unhealthy} failures in a row{at_once}; in again after {check.healthy} successes, new "
+           "ones after the first")
 
 
 def _outlier(outlier: Outlier) -> Iterator[str]:

@@ -10,6 +10,7 @@ from fastmesh.config.discovery import DiscoveryUse
 from fastmesh.config.fields import LIST, MAX_TAKEN, OR_DEFAULT, U32_MAX, Count, Duration, Label, Name, Section, shown
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.heal import Heal
+from fastmesh.config.health_check import HealthCheck
 from fastmesh.config.load_balancer import LoadBalancer, plain
 from fastmesh.config.outlier import Outlier
 from fastmesh.config.retry import RetryBudget
@@ -34,6 +35,8 @@ class Endpoint(Section):
                     "(`balancing.spill_below`).")] = 0
     zone: Annotated[Label, Field(
         description="Where it is, for `balancing.prefer_zone`.", examples=["eu-1a"])] = ""
+    check_address: Annotated[fields.Address | None, Field(
+        description="What health checks connect to in place of `address`.", examples=["127.0.0.1:9100"])] = None
     metadata: Annotated[dict[Label, Label], Field(
         description="What else there is to say of it, for a load balancer in Python to read: names and values.",
         max_length=MAX_METADATA, examples=[{"version": "v2"}])] = {}  # noqa: RUF012
@@ -44,7 +47,8 @@ class Endpoint(Section):
         if isinstance(value, (str, address.Address)):
             return {"address": value}
         if not isinstance(value, (dict, Endpoint)):
-            raise WrongValue(shown(value), "an address, or a mapping of address, weight, priority, zone and metadata")
+            raise WrongValue(shown(value), "an address, or a mapping of address, weight, priority, zone, check_address "
+                                           "and metadata")
         return value
 
 
@@ -121,8 +125,13 @@ class Cluster(Section):
     outlier: Annotated[Outlier, OR_DEFAULT, Field(
         description="Which endpoints are taken out for a while, by how they answer. On unless told otherwise.")
     ] = Field(default_factory=Outlier)
+    health_check: Annotated[HealthCheck | None, Field(
+        description="How the control process asks each endpoint whether it is well. One that does not pass gets no "
+                    "requests from any worker, and a new one gets them when it has passed once. Left out, nobody asks.",
+        examples=[{"http": {"path": "/healthz"}}])] = None
     heal: Annotated[Heal | None, Field(
-        description="A command that is run when an endpoint is ejected or is in again.",
+        description="A command that is run when an endpoint is ejected or found dead by health checks, and when it is "
+                    "in again.",
         examples=[{"run": ["/usr/local/bin/restart-instance"], "at_most": "1/m"}])] = None
     filters: Annotated[list[FilterUse], LIST, Field(
         description="Filters of the requests that go to this cluster, in order, behind those of listener and route.",

@@ -61,6 +61,9 @@ class Config(Section):
     max_connections: Annotated[int, Count(0, MAX_CONNECTIONS), Field(
         description="Client connections per worker. Beyond, an idle one makes room, or the new one is closed. 0 "
                     "derives it from the limit of open files.")] = 0
+    max_health_checks: Annotated[int, Count(1, 65_536), Field(
+        description="Health checks that are under way at the same time, of all clusters. Beyond, those that are due "
+                    "wait for each other, and are counted.")] = 256
     filter_host: Annotated[FilterHost, OR_DEFAULT, Field(
         description="The processes that isolated filters run in.")] = Field(default_factory=FilterHost)
     access_log: Annotated[AccessLog | None, Field(

@@ -1,16 +1,17 @@
-"""The commands of clusters: run when an endpoint is ejected or is in again, within bounds."""
+"""The commands of clusters: run when an endpoint is ejected or found dead, and when it is in again, within bounds."""
 
 import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from fastmesh.control.checkup import Verdict
 from fastmesh.control.process import Child, worker_environment
 from fastmesh.observe.health import Change
 
 AT_ONCE = 4             # commands that run at the same time, of all clusters
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-TOLD_OF = ("ejected", "recovered")
+TOLD_OF = ("ejected", "recovered", "unhealthy", "healthy")
 
 
 class Healer:
@@ -21,7 +22,7 @@ class Healer:
         self._next: dict[str, float] = {}       # cluster → when another may begin
         self._running: dict[Child, asyncio.TimerHandle] = {}
 
-    def heal(self, cluster: str, endpoint: str, change: Change, command: dict[str, Any]) -> None:
+    def heal(self, cluster: str, endpoint: str, change: Change | Verdict, command: dict[str, Any]) -> None:
         """`command`: as a snapshot's clusters have it."""
         if change.kind not in TOLD_OF:
             return

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from fastmesh.control.checkup import Verdict
 from fastmesh.control.healer import Healer
 from fastmesh.control.slot import Ground
 from fastmesh.control.snapshot import Snapshot
@@ -31,6 +32,13 @@ class Healing:
         for change in self._health.changes():
             self._tell(change)
 
+    def checked(self, cluster: str, address: str, verdict: Verdict) -> None:
+        """What a health check has changed."""
+        self._learn()
+        self._ground.events.check(cluster, address, verdict)
+        if cluster in self._commands:
+            self.healer.heal(cluster, address, verdict, self._commands[cluster])
+
     def _tell(self, change: Change) -> None:
         cluster, address = self._name(change.endpoint)
         if not cluster:
@@ -40,6 +48,11 @@ class Healing:
             self.healer.heal(cluster, address, change, self._commands[cluster])
 
     def _name(self, row: int) -> tuple[str, str]:
+        self._learn()
+        return self._names.get(row, ("", ""))
+
+    def _learn(self) -> None:
+        """The names and commands of the live snapshot."""
         live = self._ground.live
         if live is not self._named and live is not None:
             found: list[dict[str, Any]] = live.clusters()
@@ -48,4 +61,3 @@ class Healing:
                             for cluster in found for endpoint in cluster["endpoints"]}
             self._commands = {cluster["name"]: cluster["heal"] for cluster in found if "heal" in cluster}
             self._named = live
-        return self._names.get(row, ("", ""))

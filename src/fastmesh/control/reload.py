@@ -13,6 +13,7 @@ from fastmesh.control.compile_process import SNAPSHOT_FD
 from fastmesh.control.discovery import Discoveries
 from fastmesh.control.discovery_host import FoundSet
 from fastmesh.control.fleet import Fleet, PushRefused
+from fastmesh.control.health_checks import HealthChecks
 from fastmesh.control.host import HostFailed
 from fastmesh.control.snapshot import Address, Snapshot, from_answer
 from fastmesh.control.sockets import Bound, CannotListen, Change, open_admin
@@ -81,8 +82,10 @@ class Prepared:
 class Configurator:
     """Turns the file into snapshots, one at a time."""
 
-    def __init__(self, path: str, compiler: Compiler, fleet: Fleet, paths: Sequence[str]) -> None:
+    def __init__(self, path: str, compiler: Compiler, fleet: Fleet, paths: Sequence[str],
+                 checks: HealthChecks) -> None:
         """`paths`: where other processes find their packages."""
+        self.checks = checks
         self.path = path
         self.compiler = compiler
         self.fleet = fleet
@@ -182,12 +185,15 @@ class Configurator:
             snapshot.close()
             raise PushRefused(str(error)) from None
         try:
+            await self.checks.prepare(snapshot, self.fleet.ground.live, is_waiting=False)
             await self.fleet.push(snapshot, change)
         except BaseException:
+            self.checks.drop()
             change.cancel()
             snapshot.close()
             raise
         self.fleet.adopt(snapshot, change)
+        self.checks.settle()
 
     def prepare(self, snapshot: Snapshot) -> Prepared:
         """Open what the snapshot needs. Raises BadConfiguration; then nothing has changed."""
@@ -231,11 +237,13 @@ class Configurator:
             compiled = perf_counter()
             snapshot, found, answer = await self.discover(snapshot)
             prepared = self.prepare(snapshot)
+            await self.checks.prepare(snapshot, live)
             await self.fleet.push(snapshot, prepared.change)
         except (BadConfiguration, PushRefused) as error:
             if prepared is not None:
                 prepared.cancel()
             self.discoveries.drop()
+            self.checks.drop()
             now = perf_counter()
             outcome = Outcome(False, live.version if live else 0, (now - begun) * 1000, (compiled - begun) * 1000,
                               text=str(error))
@@ -253,6 +261,7 @@ class Configurator:
 
     def settle(self, snapshot: Snapshot, found: dict[str, FoundSet], answer: dict[str, Any]) -> None:
         """A snapshot from the file is live."""
+        self.checks.settle()
         self.discoveries.settle(snapshot)
         if found:
             self.discoveries.note(snapshot, found, answer)

@@ -59,6 +59,7 @@ class ProcessSpec:
     hang_timeout_ms: int
     max_connections: int
     access_log: str | None      # a path
+    max_checks: int = 256       # of health, at once
 
 
 @dataclass(frozen=True, slots=True)

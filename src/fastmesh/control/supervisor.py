@@ -12,10 +12,12 @@ from typing import Any
 
 from fastmesh.admin.pages import Pages
 from fastmesh.admin.server import Server
+from fastmesh.control.checkup import HEALTHY
 from fastmesh.control.compile import Compiler
 from fastmesh.control.file_watch import FileWatch
 from fastmesh.control.fleet import Fleet
 from fastmesh.control.healing import Healing
+from fastmesh.control.health_checks import HealthChecks
 from fastmesh.control.owner import Owner, owner_of
 from fastmesh.control.patience import within
 from fastmesh.control.process import STARTING, package_paths, reap_strangers
@@ -30,7 +32,7 @@ from fastmesh.observe.filter_report import describe_filter
 from fastmesh.observe.health import HealthFile
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.log_sink import LogSink
-from fastmesh.observe.prometheus import DiscoveryFigures, ProcessUse, Scene
+from fastmesh.observe.prometheus import CheckFigures, DiscoveryFigures, ProcessUse, Scene
 from fastmesh.observe.stats import StatsFile, StatsShelf
 
 DRAIN_IDLE_MS = 1000        # what a drain that ends in exit allows connections that carry nothing
@@ -61,7 +63,8 @@ class Supervisor:
                              entry=worker_entry, shared_fd=shared_memory(), health=self.health)
         self._healing = Healing(self.ground, self.health)
         self.fleet = Fleet(self.ground)
-        self.configurator = Configurator(config_path, Compiler(), self.fleet, paths)
+        self.checks = HealthChecks(self.health.fd, journal, self._healing.checked)
+        self.configurator = Configurator(config_path, Compiler(), self.fleet, paths, self.checks)
         self._watchdog = Watchdog(lambda: self.fleet.processes, self._hang_seconds, journal, self._workers_changed)
         self._admin: Server | None = None
         self._sink: LogSink | None = None
@@ -87,6 +90,7 @@ class Supervisor:
         finally:
             watchdog.cancel()
             healing.cancel()
+            self.checks.end()
             self._healing.healer.end()
             # The loop is about to be closed, and its handlers with it: one signal more must not change the status.
             signal.pthread_sigmask(signal.SIG_BLOCK, STARTING)
@@ -135,6 +139,7 @@ class Supervisor:
             return False
         self._warn(snapshot)
         await self._adopt(prepared)
+        await self.checks.prepare(snapshot, None)
         try:
             await self.fleet.start(snapshot, prepared.change)
         except (Refused, WorkerFailed) as error:
@@ -419,17 +424,21 @@ class Supervisor:
             finding = self.configurator.discoveries.findings.get(cluster["name"])
             yield {"name": cluster["name"], "id": cluster["id"], "load_balancer": cluster["lb"],
                    **({"discovery": finding.to_dict()} if finding is not None else {}),
-                   "endpoints": [self._endpoint(e, self.stats_shelf.weight(
+                   "endpoints": [self._endpoint(cluster["name"], e, self.stats_shelf.weight(
                        workers, e["row"], e["weight"], cluster["slow_start"], now), now) for e in cluster["endpoints"]]}
 
-    def _endpoint(self, endpoint: dict[str, Any], weight: float, now: int) -> dict[str, Any]:
+    def _endpoint(self, cluster: str, endpoint: dict[str, Any], weight: float, now: int) -> dict[str, Any]:
         found = self.stats_shelf.endpoint(endpoint["row"])
         avoided = max(0, found["avoid_until_ns"] - now)
         outlier = self.health.state(endpoint["row"])
         is_out = outlier["state"] != "in"
+        checkup = self.checks.of(cluster, endpoint["address"])
+        health = outlier["state"] if is_out else "avoided" if avoided else "healthy"
+        if checkup is not None and checkup.state != HEALTHY:
+            health = checkup.state
         return {"address": endpoint["address"], "weight": endpoint["weight"], "weight_now": round(weight, 3),
                 **{key: endpoint[key] for key in ("priority", "zone", "metadata") if key in endpoint},
-                "health": outlier["state"] if is_out else "avoided" if avoided else "healthy",
+                "health": health, **({"check": checkup.to_dict()} if checkup is not None else {}),
                 "active": found["active"],
                 "ewma_ms": round(found["ewma_ns"] / 1e6, 3), "ejected": is_out, "outlier": outlier,
                 "avoided_for_ms": avoided // 1_000_000, "connections": found["connections"], "total": found["total"],
@@ -485,7 +494,9 @@ class Supervisor:
                 "snapshot_loaded": live.loaded_at if live else 0, "reload_seconds": counts.last_seconds,
                 "workers": len(self.fleet.slots), "workers_serving": len(self.fleet.serving),
                 "restarts": self.ground.restarts, "hangs": self.ground.hangs, "draining": int(self._end.is_set()),
-                "discovery_restarts": self.configurator.discoveries.restarts, "journal_lost": self.journal.lost,
+                "discovery_restarts": self.configurator.discoveries.restarts,
+                "checks_running": self.checks.running, "checks_delayed": self.checks.delayed,
+                "journal_lost": self.journal.lost,
                 "log_lost": self._log_lost + (self._sink.lost if self._sink is not None else 0),
             },
             reloads={"good": counts.good, "bad": counts.bad},
@@ -496,7 +507,8 @@ class Supervisor:
                 if (age := _heartbeat_age(slot.current)) is not None], uptime=monotonic() - self._started,
             discoveries=[
                 DiscoveryFigures(cluster, finding.updates, finding.unchanged, finding.errors, finding.age())
-                for cluster, finding in self.configurator.discoveries.findings.items()])
+                for cluster, finding in self.configurator.discoveries.findings.items()],
+            checks=CheckFigures(self.checks.results, self.checks.states()))
 
     def _processes(self) -> list[ProcessUse]:
         found = {("control", ""): ProcessUse("control", "", *process_use(os.getpid()))}

@@ -4,7 +4,7 @@ last of it for `GET /events`."""
 from collections import deque
 from collections.abc import Iterator
 from time import time
-from typing import Any
+from typing import Any, Protocol
 
 from fastmesh.observe.health import Change
 from fastmesh.observe.journal import LEVELS, Journal
@@ -17,6 +17,22 @@ KINDS = {"filter_error": "error", "filter_overrun": "warn", "filter_quarantined"
          "filter_shadow": "info", "filter_log": "info", "filter_host": "error"}
 DISCOVERY = {"discovery_update": "info", "discovery_log": "info", "discovery_error": "error"}
 HEALTH = {"ejected": "warn", "recovered": "info", "ejection_refused": "warn", "ejection_watched": "info"}
+CHECKS = {"check_failed": "info", "unhealthy": "warn", "healthy": "info"}
+
+
+class Checked(Protocol):
+    """What a health check has changed."""
+
+    @property
+    def kind(self) -> str: ...      # of CHECKS
+    @property
+    def at(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...     # how long it was what it is no more
+    @property
+    def times(self) -> int: ...
+    @property
+    def why(self) -> str: ...
 
 
 class Events:
@@ -79,6 +95,21 @@ class Events:
             line += f' why="{change.why}"'
         self._kept.append({**entry, "text": text})
         self._journal.write(LEVELS.index(level), line)
+
+    def check(self, cluster: str, endpoint: str, verdict: Checked) -> None:
+        """Of an endpoint whose health check says something new."""
+        level, milliseconds = CHECKS[verdict.kind], round(verdict.seconds * 1000)
+        why = "".join(c if c.isprintable() else " " for c in verdict.why)[:MOST_TEXT]
+        says, key = {
+            "check_failed": ("fails a health check", "after_ms"),
+            "unhealthy": ("is unhealthy", "after_ms"),
+            "healthy": (f"is healthy after {verdict.seconds:.1f} s", "out_ms")}[verdict.kind]
+        self._kept.append({"at": round(verdict.at, 3), "worker": None, "what": verdict.kind, "cluster": cluster,
+                           "endpoint": endpoint, "reason": "check", "level": level, key: milliseconds,
+                           "times": verdict.times, "text": f"endpoint {endpoint} {says}: {why}"})
+        quoted = why.replace('"', "'")
+        self._journal.write(LEVELS.index(level), f"{verdict.kind} cluster={cluster} endpoint={endpoint} "
+                                                 f'{key}={milliseconds} times={verdict.times} why="{quoted}"')
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(list(self._kept))

@@ -187,6 +187,15 @@ DISCOVERY_ERRORS = Family("fastmesh_discovery_errors_total", "counter",
 DISCOVERY_AGE = Family("fastmesh_discovery_age_seconds", "gauge",
                        "How long ago the policy's last good set came; no row before the first.", _CLUSTER)
 
+HEALTH_CHECKS = Family("fastmesh_health_checks_total", "counter",
+                       "Health checks of a cluster's endpoints, by how they ended: `passed`; another `status` than is "
+                       "expected; the `body` lacks what is expected; no `connect`; `timeout`; `broken` connection; an "
+                       "`answer` that is none; `unable`: this machine could not make it, which counts for nobody.",
+                       ("cluster", "result"))
+CHECKED_ENDPOINTS = Family("fastmesh_cluster_endpoints_checked", "gauge",
+                           "Endpoints of clusters with a health check, by state: `healthy`, `unhealthy`, or "
+                           "`unchecked`, of which nothing is known yet.", ("cluster", "state"))
+
 # The global numbers of a worker. `_total` is added to counters.
 _GLOBAL_HELP = {
     "accepted": "Client connections accepted.",
@@ -277,6 +286,9 @@ CONTROL = {
     "restarts": Family("fastmesh_worker_restarts_total", "counter", "Workers that died and were replaced."),
     "discovery_restarts": Family("fastmesh_discovery_host_restarts_total", "counter",
                                  "Times the process of discovery policies ended, or was killed, and was replaced."),
+    "checks_running": Family("fastmesh_health_checks_running", "gauge", "Health checks that are under way."),
+    "checks_delayed": Family("fastmesh_health_checks_delayed_total", "counter",
+                             "Health checks that waited, as max_health_checks were under way."),
     "hangs": Family("fastmesh_worker_hangs_total", "counter",
                     "Workers that were killed because they stood still, or did not answer."),
     "heartbeat": Family("fastmesh_worker_heartbeat_age_seconds", "gauge",
@@ -318,7 +330,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, RETRIED, PROXY_TIME, UPSTREAM_TIME)),
-    ("Health of endpoints", "", (EJECTIONS, *HEALTH.values())),
+    ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS)),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",
      "Load balancers in Python count as filters, with the phases `weights` and `pick`. Seconds are those of the "

@@ -47,6 +47,14 @@ class DiscoveryFigures:
 
 
 @dataclass(slots=True)
+class CheckFigures:
+    """What is counted of health checks, by cluster."""
+
+    results: dict[str, dict[str, int]]      # by how they ended
+    states: dict[str, dict[str, int]]       # endpoints, by state
+
+
+@dataclass(slots=True)
 class Scene:
     """All that the text says, except what is in shared memory."""
 
@@ -66,6 +74,7 @@ class Scene:
     discoveries: list[DiscoveryFigures] = field(default_factory=list)
     rate_limits: dict[int, str] = field(default_factory=dict)   # likewise
     health: HealthFile | None = None
+    checks: CheckFigures | None = None
 
 
 Label = tuple[str, str]
@@ -101,6 +110,7 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _listeners(scene)
     yield from _clusters(scene)
     yield from _health(scene)
+    yield from _checks(scene)
     yield from _limits(scene)
     yield from _filters(scene)
     yield from _filter_metrics(scene)
@@ -272,6 +282,15 @@ def _health(scene: Scene) -> Iterator[str]:
     yield from _simple(families.EJECTIONS, ejections)
     for column, values in columns.items():
         yield from _simple(families.HEALTH[column], values)
+
+
+def _checks(scene: Scene) -> Iterator[str]:
+    if scene.checks is None:
+        return
+    for family, rows in ((families.HEALTH_CHECKS, scene.checks.results),
+                         (families.CHECKED_ENDPOINTS, scene.checks.states)):
+        yield from _simple(family, [(labels_text(family.labels, (cluster, key)), value)
+                                    for cluster, values in sorted(rows.items()) for key, value in values.items()])
 
 
 def _limits(scene: Scene) -> Iterator[str]:

@@ -18,6 +18,7 @@ from fastmesh.snapshot import wire
 from fastmesh.snapshot.acts import acts
 from fastmesh.snapshot.balancing import balancing_record, slow_start
 from fastmesh.snapshot.chains import Chains
+from fastmesh.snapshot.checks import checks_bits, checks_record
 from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.endpoint import TEXT, described, note_of
@@ -134,6 +135,7 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
             "orphan_grace_ms": -(-config.orphan_grace // _MILLISECOND),
             "hang_timeout_ms": -(-config.hang_timeout // _MILLISECOND),
             "max_connections": max_connections(config, open_files),
+            "max_checks": config.max_health_checks,
             "access_log": None if log is None else {"path": log.path, "format": log.format},
         },
         "node": {"service": node.service, "version": node.version, "namespace": node.namespace,
@@ -231,6 +233,8 @@ def _described(cluster: Cluster, number: int, rows: Mapping[str, int],
     if (heal := cluster.heal) is not None:
         record["heal"] = {"run": heal.run, "each_ns": heal.at_most.nanoseconds, "timeout_ns": heal.timeout,
                           "dry_run": heal.dry_run}
+    if (checks := checks_record(cluster)) is not None:
+        record["checks"] = checks
     return record
 
 
@@ -251,4 +255,5 @@ def _cluster(index: int, cluster: Cluster, node: Node, numbers: Numbered, chains
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
         cluster.pending_timeout, endpoints, chains.of("clusters", index), chains.balancer(index),
         balancing_record(cluster, [len(level) for level in levels]), outlier_record(cluster.outlier),
+        checks_bits(cluster),
     ]

@@ -32,7 +32,7 @@ FORMAT.
     split     = nil, or [[[cluster, weight], …], header, cookie]   with cluster -1 and status 0; one name at most
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
-                 endpoints, chain, balancer, balancing, outlier]
+                 endpoints, chain, balancer, balancing, outlier, checks]
     endpoint  = [row, family, port, address, weight, text, note]
     note      = nil, or [priority, zone, [name, value, …]]   what is said of it besides, for policies in Python
     balancer  = nil, or [slot, interval]        the policy that gives weights and picks, a place in the list of rules
@@ -46,6 +46,7 @@ FORMAT.
                  rate_factor in thousandths, rate_hosts, rate_requests, failure_part, failure_hosts, failure_requests,
                  latency_factor in thousandths, latency_least, latency_requests, base, most, jitter, most_out, enforce,
                  ramp]                          shares in millionths; 0 of a count or factor: not looked at
+    checks    = 0 (nobody checks its endpoints), or 1, and 2 besides: connections that wait are closed when one fails
     sticky    = [1 = cookie, 2 = header; name, ttl in seconds, path, 16 bytes of secret]
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200, for its conditions alone
@@ -152,6 +153,24 @@ class HealRecord(TypedDict):
     dry_run: bool
 
 
+class ChecksRecord(TypedDict):
+    """How control checks the endpoints of a cluster. Times are in seconds."""
+
+    http: list[Any] | None      # [method, path, host, [[name, value], …], expected, retriable, body]; see checks.py
+    tcp: list[bytes] | None     # [send, expect]
+    port: int                   # in place of the endpoint's; 0 = that
+    addresses: dict[str, str]   # endpoint → what is checked in its place
+    timeout: float
+    interval: float
+    unhealthy_interval: float
+    edge_interval: float
+    jitter: float               # part of an interval
+    healthy: int
+    unhealthy: int
+    keep_alive: bool
+    end_ejection: bool
+
+
 class ClusterRecord(TypedDict):
     """One cluster and its row in shared memory."""
 
@@ -161,6 +180,7 @@ class ClusterRecord(TypedDict):
     slow_start: list[int] | None        # as in a snapshot
     endpoints: list[EndpointRecord]
     heal: NotRequired[HealRecord]
+    checks: NotRequired[ChecksRecord]
 
 
 class DiscoveryRecord(TypedDict):
@@ -192,6 +212,7 @@ class ProcessRecord(TypedDict):
     hang_timeout_ms: int
     max_connections: int
     access_log: AccessLogRecord | None
+    max_checks: int     # of health, at once
 
 
 class NodeRecord(TypedDict):

@@ -23,6 +23,7 @@ class Numbers(TypedDict, total=False):
     answers: int
     answer_time: float
     is_avoided: bool
+    is_unhealthy: bool
 
 
 def endpoint(address: str = "10.0.0.1:80", *, weight: int = 1, metadata: Mapping[str, str] | None = None,

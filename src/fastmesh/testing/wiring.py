@@ -70,7 +70,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
         records.append([
             cluster.number, cluster.name, wire.LOAD_BALANCERS[policy.pick_by if policy else "round_robin"], SECOND,
             60 * SECOND, 0, 1024, wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"],
-            [policy.rule, policy.interval_ns] if policy else None, None, None])
+            [policy.rule, policy.interval_ns] if policy else None, None, None, 0])
     listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
                 of["listener"], [True, True, ""], False]
     packed: bytes = msgpack.packb(

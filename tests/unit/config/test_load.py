@@ -128,7 +128,7 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("endpoints: [127.0.0.1:9002]", "endpoints: 127.0.0.1:9002",
      "f:25:16: clusters[1].endpoints: found '127.0.0.1:9002', allowed: a list", "write [127.0.0.1:9002]"),
     ("endpoints: [127.0.0.1:9002]", "endpoints: [[127.0.0.1:9002]]", "f:25:17: clusters[1].endpoints[0]: found a list, "
-     "allowed: an address, or a mapping of address, weight, priority, zone and metadata", ""),
+     "allowed: an address, or a mapping of address, weight, priority, zone, check_address and metadata", ""),
     ("methods: [GET]", "methods: GET",
      "f:10:40: listeners[0].routes[0].match.methods: found 'GET', allowed: a list", "write [GET]"),
     # --- keys
@@ -143,9 +143,9 @@ WRONG: list[tuple[str, str, str, str]] = [
      "write load_balancer"),
     ("    load_balancer: least_request", "    x: 1", f"f:22:5: clusters[0]: unknown key 'x', allowed: {CLUSTER}", "remove it"),
     ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address, "
-     "weight, priority, zone and metadata", "write weight"),
+     "weight, priority, zone, check_address and metadata", "write weight"),
     ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: "
-     "address, weight, priority, zone and metadata", "weight is there already; remove this one"),
+     "address, weight, priority, zone, check_address and metadata", "weight is there already; remove this one"),
     ("workers: 1", "workers: 1\nworkers: 2", "f:4:1: the key 'workers' is there twice",
      "the first is on line 3; remove one of them"),
     ("    endpoints: [127.0.0.1:9002]\n", "", "f:24:5: clusters[1]: the key 'endpoints' of 'api' is missing",

@@ -10,7 +10,16 @@ from fastmesh._core.mem.counter import CLUSTER_COLUMNS, DURATION_MS_BOUNDS, ENDP
 from fastmesh.observe import families
 from fastmesh.observe.health import HealthFile
 from fastmesh.observe.names import SeriesNames
-from fastmesh.observe.prometheus import DiscoveryFigures, ProcessUse, Scene, escape, exposition, flag_names, number
+from fastmesh.observe.prometheus import (
+    CheckFigures,
+    DiscoveryFigures,
+    ProcessUse,
+    Scene,
+    escape,
+    exposition,
+    flag_names,
+    number,
+)
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, IN_USE, OTHER_PLACE, SERIES_WORDS, StatsFile, StatsShelf
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -58,6 +67,7 @@ def parse(text: str) -> dict[str, float]:
 def test_discovery(shelf: StatsShelf) -> None:
     scene = scene_of(shelf)
     assert "discovery_updates" not in "".join(exposition(scene))
+    scene.checks = CheckFigures({"app": {"passed": 7, "timeout": 1}}, {"app": {"healthy": 2, "unhealthy": 1}})
     scene.discoveries = [DiscoveryFigures("app", 3, 1, {"raised": 2, "died": 0}, 1.5),
                          DiscoveryFigures("api", 0, 0, {"raised": 0, "died": 0}, None)]
     found = parse("".join(exposition(scene)))
@@ -243,6 +253,7 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     scene.filters = {0: "tenant"}
     scene.discoveries = [DiscoveryFigures("app", 0, 0, {"raised": 0}, 0.0)]
     scene.rate_limits = {0: "per-client"}
+    scene.checks = CheckFigures({"app": {"passed": 5}}, {"app": {"healthy": 1}})
     scene.health = HealthFile()
     os.pwrite(scene.health.fd, (3).to_bytes(8, "little"),
               health.LAYOUT["clusters"] + health.CLUSTER_COLUMNS.index("timeouts") * 8)
@@ -253,6 +264,8 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     known = {family.name: family.kind for _, _, group in families.GROUPS for family in group}
     assert given == known
     assert 'fastmesh_cluster_ejections_total{cluster="app",reason="timeouts"} 3\n' in text
+    assert 'fastmesh_health_checks_total{cluster="app",result="passed"} 5\n' in text
+    assert 'fastmesh_cluster_endpoints_checked{cluster="app",state="healthy"} 1\n' in text
     scene.health.close()
 
 

@@ -61,7 +61,7 @@ def test_a_good_file(file):
     assert 1 <= process.pop("workers") <= len(os.sched_getaffinity(0))
     assert process == {
         "reactor": "auto", "drain_timeout_ms": 30_000, "orphan_grace_ms": 10_000, "hang_timeout_ms": 10_000,
-        "max_connections": 500,
+        "max_connections": 500, "max_checks": 256,
         "admin": {"family": 4, "host": "127.0.0.1", "port": 15000, "path": "", "text": "127.0.0.1:15000"},
         "access_log": {"path": "/var/log/x.log", "format": "text"}}
     assert result["node"] == {"service": "unknown", "version": "unknown", "namespace": "default",

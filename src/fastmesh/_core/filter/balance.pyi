@@ -57,7 +57,11 @@ class Endpoint:
         gives the mean of an interval."""
     @property
     def is_avoided(self) -> bool:
-        """It could not be connected to, and is left alone for a while: nothing is picked there."""
+        """Nothing is picked there: it could not be connected to and is left alone for a while, it is ejected, or it
+        does not pass its health checks."""
+    @property
+    def is_unhealthy(self) -> bool:
+        """It does not pass its health checks, or has not been checked yet."""
     @property
     def was_tried(self) -> bool:
         """In `pick`: an attempt of this very request has failed there, and the next one goes elsewhere."""

@@ -124,6 +124,10 @@ cdef class Endpoint:
         return e.live.avoid_until_ns > (self.owner.p.reactor.now_ns if self.owner.p is not NULL else 0)
 
     @property
+    def is_unhealthy(self):
+        return self.alive().live.is_down != 0
+
+    @property
     def was_tried(self):
         cdef endpoint_t *e = self.alive()
         cdef stream_t *s = self.owner.s

@@ -99,6 +99,9 @@ ctypedef struct cluster_t:
     uint64_t epoch                # of that row, when its endpoints were looked at last
     uint64_t probe_at_ns          # when one of those that are out may be asked again
     uint32_t n_out
+    uint8_t is_checked            # control checks its endpoints: who does not pass gets nothing
+    uint8_t closes_idle           # connections that wait are closed when an endpoint's checks fail
+    uint8_t is_watched            # is_checked, or its outliers are ejected: `health` is not NULL
 
 # Sets c.ops from c.lb and builds c.lb_state. FM_OK, or FM_EPROTO for an unknown lb.
 cdef int cluster_build(cluster_t *c) noexcept nogil
@@ -107,7 +110,8 @@ cdef void cluster_drop(cluster_t *c) noexcept nogil      # legal on a cluster th
 # True when they are others than before. O(n). Not for a cluster whose ops.weigh is NULL.
 cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil
 # Chooses an endpoint: ops.pick first; when every untried endpoint is avoided, the untried one whose avoidance ends
-# first (better a doubtful endpoint than none). NULL when the cluster is empty, or all that have a weight were tried.
+# first (better a doubtful endpoint than none). NULL when the cluster is empty, or all that have a weight were tried or
+# do not pass their checks.
 cdef endpoint_t *cluster_pick(cluster_t *c, uint64_t now_ns, uint64_t *rng,
                               endpoint_t **tried, uint32_t n_tried) noexcept nogil
 # The same for a request with a key: the hash of what requests are told apart by.

@@ -103,13 +103,14 @@ cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil:
 
 
 cdef endpoint_t *soonest(cluster_t *c, endpoint_t **tried, uint32_t n_tried) noexcept nogil:
-    """The untried endpoint whose avoidance ends first."""
+    """The untried endpoint whose avoidance ends first, of those whose checks do not say that it is dead."""
     cdef endpoint_t *e
     cdef endpoint_t *found = NULL
     cdef uint32_t i
     for i in range(c.n):
         e = &c.endpoints[i]
-        if ((found is NULL or e.live.avoid_until_ns < found.live.avoid_until_ns) and cluster_weight(c, i) != 0 and
+        if (not e.live.is_down and (found is NULL or e.live.avoid_until_ns < found.live.avoid_until_ns) and
+                cluster_weight(c, i) != 0 and
                 endpoint_is_usable(e, <uint64_t>-1, tried, n_tried)):
             found = e
     return found
@@ -120,7 +121,7 @@ cdef inline endpoint_t *choose(cluster_t *c, const uint64_t *key, uint64_t now_n
     cdef endpoint_t *e = ejection_look(c, now_ns, tried, n_tried)
     if e is not NULL:
         return e
-    if c.n == 1 and n_tried == 0:
+    if c.n == 1 and n_tried == 0 and not c.endpoints.live.is_down:
         # Avoided or not, it is the only one.
         return c.endpoints
     if c.levels is not NULL:
@@ -148,7 +149,7 @@ cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, 
     cdef uint32_t doublings
     live.row.connect_failures += 1
     live.row.failures += 1
-    if live.is_out:
+    if live.is_out or live.is_down:
         return
     # Connects that were under way together fail together: that is one piece of news, not one per request.
     if live.failures != 0 and live.avoid_until_ns > now_ns:
@@ -169,7 +170,7 @@ cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, 
 
 cdef void endpoint_connect_ok(endpoint_t *e) noexcept nogil:
     e.live.told = 0
-    if e.live.failures != 0 and e.live.is_out:
+    if e.live.failures != 0 and (e.live.is_out or e.live.is_down):
         e.live.failures = 0
     elif e.live.failures != 0:
         e.live.failures = 0

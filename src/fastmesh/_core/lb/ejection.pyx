@@ -1,9 +1,30 @@
 """See ejection.pxd."""
-from libc.stdint cimport uint32_t, uint64_t
-from fastmesh._core.mem.health cimport endpoint_health_t, word_cas
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fastmesh._core.mem.health cimport CHECKED_BAD, CHECKED_GOOD, endpoint_health_t, word_cas
 from fastmesh._core.mem.segment cimport word_add, word_get, word_set
 from fastmesh._core.lb.cluster cimport cluster_weight
-from fastmesh._core.lb.endpoint cimport AVOID_ALWAYS, endpoint_live_t, endpoint_warm
+from fastmesh._core.lb.endpoint cimport (
+    AVOID_ALWAYS, DOWN_FAILED, DOWN_UNCHECKED, endpoint_live_t, endpoint_warm)
+from fastmesh._core.lb.levels cimport levels_count
+
+cdef void (*on_down)(endpoint_live_t *) noexcept nogil
+
+
+cdef void ejection_on_down(void (*fn)(endpoint_live_t *) noexcept nogil) noexcept nogil:
+    global on_down
+    on_down = fn
+
+
+cdef inline uint8_t down(const cluster_t *c, const endpoint_live_t *live) noexcept nogil:
+    """DOWN_*; 0 = it is up."""
+    cdef const endpoint_health_t *h = live.health
+    cdef uint64_t checked
+    if not c.is_checked or h is NULL or word_get(&h.key) != live.health_key:
+        return 0
+    checked = word_get(&h.checked)
+    if checked == CHECKED_GOOD:
+        return 0
+    return DOWN_FAILED if checked == CHECKED_BAD else DOWN_UNCHECKED
 
 
 cdef inline uint64_t until(const endpoint_live_t *live) noexcept nogil:
@@ -22,36 +43,61 @@ cdef inline uint64_t asked_at(const endpoint_live_t *live, uint64_t now_ns) noex
 
 
 cdef void _in_again(cluster_t *c, endpoint_live_t *live, uint64_t now_ns) noexcept nogil:
+    cdef bint is_new = live.is_down == DOWN_UNCHECKED and not live.is_out
     live.is_out = 0
+    live.is_down = 0
     live.avoid_until_ns = 0
     live.failures = 0
     live.told = 0
+    if is_new and c.settings.slow_start_ns == 0:
+        # Nobody has known it: there is nothing that it could have to recover from.
+        return
     if c.settings.slow_start_ns == 0 and c.outlier.ramp_ns != 0:
         c.live.ramp_until_ns = now_ns + c.outlier.ramp_ns
     endpoint_warm(live, now_ns)
 
 
+cdef void _go_down(const cluster_t *c, endpoint_live_t *live, uint8_t how) noexcept nogil:
+    cdef uint8_t was = live.is_down
+    live.is_down = how
+    live.avoid_until_ns = AVOID_ALWAYS
+    if how == DOWN_FAILED and was != DOWN_FAILED and c.closes_idle and on_down is not NULL:
+        on_down(live)
+
+
 cdef void ejection_sync(cluster_t *c, uint64_t now_ns) noexcept nogil:
     cdef endpoint_live_t *live
     cdef uint64_t at
+    cdef uint32_t out = 0
     cdef uint32_t i
+    cdef uint8_t how
     # First, so that a change while this looks is looked for again.
     c.epoch = word_get(&c.health.epoch)
     c.n_out = 0
     c.probe_at_ns = AVOID_ALWAYS
     for i in range(c.n):
         live = c.endpoints[i].live
+        how = down(c, live)
+        if how != 0:
+            _go_down(c, live, how)
+            live.is_out = until(live) != 0
+            out += live.is_out
+            continue
         if until(live) == 0:
-            if live.is_out:
+            if live.is_out or live.is_down:
                 _in_again(c, live, now_ns)
             continue
         live.is_out = 1
+        live.is_down = 0
         live.avoid_until_ns = AVOID_ALWAYS
+        out += 1
         c.n_out += 1
         at = asked_at(live, now_ns)
         if at < c.probe_at_ns:
             c.probe_at_ns = at
-    word_set(&c.health.out, c.n_out)
+    word_set(&c.health.out, out)
+    if c.levels is not NULL:
+        levels_count(c)
 
 
 cdef bint _is_tried(const endpoint_t *e, endpoint_t **tried, uint32_t n_tried) noexcept nogil:
@@ -70,7 +116,7 @@ cdef endpoint_t *ejection_claim(cluster_t *c, uint64_t now_ns, endpoint_t **trie
     cdef uint32_t i
     for i in range(c.n):
         e = &c.endpoints[i]
-        if not e.live.is_out or cluster_weight(c, i) == 0:
+        if not e.live.is_out or e.live.is_down or cluster_weight(c, i) == 0:
             continue
         h = e.live.health
         probe = word_get(&h.probe_ns)
@@ -107,8 +153,11 @@ cdef void ejection_forget(cluster_t *c) noexcept nogil:
         if until(live) != 0:
             word_set(&live.health.until_ns, 0)
             word_set(&live.health.probe_ns, 0)
-        if live.is_out:
+        if live.is_out or (live.is_down and not c.is_checked):
             live.is_out = 0
-            live.avoid_until_ns = 0
+            if not c.is_checked:
+                live.is_down = 0
+            if not live.is_down:
+                live.avoid_until_ns = 0
     if c.health is not NULL:
         word_set(&c.health.out, 0)

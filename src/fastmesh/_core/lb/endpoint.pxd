@@ -13,6 +13,9 @@ cdef enum:
     AVOID_ALWAYS = 18446744073709551615     # avoid_until_ns of one that is ejected
     WARM_FROM_NOW = 1         # warm_since_ns: from when it is next looked at
     METADATA_MOST = 32        # pairs of a note
+    # endpoint_live_t.is_down: nothing goes there, however few are left
+    DOWN_UNCHECKED = 1        # it has not passed a check yet
+    DOWN_FAILED = 2           # its checks fail
 
 # The first cache line is all that a pick touches.
 ctypedef struct endpoint_live_t:
@@ -49,6 +52,7 @@ ctypedef struct endpoint_live_t:
     uint32_t seen_answered
     uint64_t seen_waited_us
     uint64_t seen_since_ns
+    uint8_t is_down           # DOWN_*, as far as this worker has looked; 0 = its checks pass, or there are none
 
 # What was said of an endpoint besides, by the configuration or by who found it: for policies in Python.
 ctypedef struct endpoint_note_t:

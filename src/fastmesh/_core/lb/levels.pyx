@@ -81,6 +81,10 @@ cdef void levels_weigh(cluster_t *c) noexcept nogil:
     v.count_at_ns = 0
 
 
+cdef void levels_count(cluster_t *c) noexcept nogil:
+    (<levels_t *>c.levels).count_at_ns = 0
+
+
 cdef double usable_part(const cluster_t *c, uint64_t now_ns) noexcept nogil:
     """Of those that have a weight."""
     cdef uint32_t usable = 0

@@ -7,10 +7,11 @@ words change together, the one that others go by is written last.
 from libc.stdint cimport uint64_t
 
 cdef enum:
-    HEALTH_LAYOUT = 1
+    HEALTH_LAYOUT = 2
     HEALTH_CLUSTERS = 16384
     HEALTH_ENDPOINTS = 131072
     HEALTH_EVENTS = 4096          # a power of two
+    HEALTH_SEED = 0x6865616C      # of keys
 
 # Why an endpoint is ejected; the names are in health.pyx, in this order.
 cdef enum:
@@ -23,6 +24,12 @@ cdef enum:
     BY_LATENCY
     BY_PROBE                      # the one request of its probation failed
     BY_COUNT
+
+# endpoint_health_t.checked, of clusters whose endpoints are checked.
+cdef enum:
+    CHECKED_NOT_YET = 0           # as good as failed, until it has passed
+    CHECKED_GOOD = 1
+    CHECKED_BAD = 2
 
 # What an event tells.
 cdef enum:
@@ -54,6 +61,10 @@ ctypedef struct endpoint_health_t:
     # of who judges: the four above as they were at the beginning of this window, and what came in the last one
     uint64_t was[4]
     uint64_t window[4]
+    # of active checks; control alone writes it
+    uint64_t checked              # CHECKED_*
+    uint64_t checked_ns           # since when
+    uint64_t checked_reserved[6]
 
 ctypedef struct cluster_health_t:
     uint64_t key                  # hash of its name
@@ -111,5 +122,8 @@ cdef void health_unmap(health_t *h) noexcept nogil
 # The row of that number for whom `key` stands for: it is emptied when it was another's. NULL: there is none.
 cdef endpoint_health_t *health_endpoint(health_t *h, uint64_t row, uint64_t key) noexcept nogil
 cdef cluster_health_t *health_cluster(health_t *h, uint64_t row, uint64_t key) noexcept nogil
+# An ejection ends, and all that led to it is forgotten. `c` and `e` are the rows of those numbers.
+cdef void health_come_back(health_t *h, cluster_health_t *c, uint64_t cluster_row, endpoint_health_t *e,
+                           uint64_t endpoint_row, uint64_t now_ns) noexcept nogil
 # Tells control. `e` has all but its number; the oldest makes room.
 cdef void health_tell(health_t *h, health_event_t *e) noexcept nogil

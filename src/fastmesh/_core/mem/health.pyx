@@ -39,7 +39,8 @@ cdef endpoint_health_t *health_endpoint(health_t *h, uint64_t row, uint64_t key)
         return NULL
     e = &h.endpoints[row]
     was = word_get(&e.key)
-    if was != key and word_cas(&e.key, was, key):
+    # Nothing stands in a row that nobody has had, unless control has just written there.
+    if was != key and word_cas(&e.key, was, key) and was != 0:
         memset(<char *>e + sizeof(uint64_t), 0, sizeof(endpoint_health_t) - sizeof(uint64_t))
     return e
 
@@ -54,6 +55,35 @@ cdef cluster_health_t *health_cluster(health_t *h, uint64_t row, uint64_t key) n
     if was != key and word_cas(&c.key, was, key) and was != 0:
         memset(<char *>c + sizeof(uint64_t), 0, sizeof(cluster_health_t) - sizeof(uint64_t))
     return c
+
+
+cdef void health_come_back(health_t *h, cluster_health_t *c, uint64_t cluster_row, endpoint_health_t *e,
+                           uint64_t endpoint_row, uint64_t now_ns) noexcept nogil:
+    cdef health_event_t event
+    e.healthy_ns = now_ns
+    # Nothing is written where nothing was: the line stays with all workers.
+    if e.server_errors != 0:
+        word_set(&e.server_errors, 0)
+    if e.gateway_errors != 0:
+        word_set(&e.gateway_errors, 0)
+    if e.connect_failures != 0:
+        word_set(&e.connect_failures, 0)
+    if e.timeouts != 0:
+        word_set(&e.timeouts, 0)
+    word_set(&e.until_ns, 0)
+    word_set(&e.probe_ns, 0)
+    word_set(&c.full_until_ns, 0)
+    word_add(&c.recovered, 1)
+    memset(&event, 0, sizeof(event))
+    event.at_ns = now_ns
+    event.endpoint = endpoint_row
+    event.cluster = cluster_row
+    event.kind = EVENT_RECOVERED
+    event.reason = e.reason
+    event.for_ns = now_ns - e.since_ns if now_ns > e.since_ns else 0
+    event.times = e.times
+    health_tell(h, &event)
+    word_add(&c.epoch, 1)
 
 
 cdef void health_tell(health_t *h, health_event_t *e) noexcept nogil:

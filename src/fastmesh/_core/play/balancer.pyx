@@ -11,7 +11,9 @@ from fastmesh._core.lb.cluster cimport (
 from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
 from fastmesh._core.lb.ejection cimport ejection_release
 from fastmesh._core.mem.arena cimport heap_array, heap_free
-from fastmesh._core.mem.health cimport health_map, health_t, health_unmap
+from fastmesh._core.mem.health cimport (
+    CHECKED_BAD, CHECKED_GOOD, CHECKED_NOT_YET, health_map, health_t, health_unmap)
+from fastmesh._core.mem.segment cimport word_add, word_set
 from fastmesh._core.resil.budget cimport budget_earn, budget_spend
 from fastmesh._core.resil.outlier cimport (
     SEEN_CONNECT, SEEN_ERROR, SEEN_GATEWAY, SEEN_GOOD, SEEN_TIMEOUT, outlier_observe)
@@ -29,6 +31,9 @@ CONNECT = SEEN_CONNECT
 TIMEOUT = SEEN_TIMEOUT
 BY_STATUS = FAULT_STATUS
 BY_TIMEOUT = FAULT_TIMEOUT
+NOT_YET = CHECKED_NOT_YET
+PASSES = CHECKED_GOOD
+FAILS = CHECKED_BAD
 
 cdef enum:
     TRIED_MAX = 8
@@ -129,6 +134,14 @@ cdef class Balancer:
         cdef endpoint_t *e = self.endpoint(at)
         if c.outlier.is_on:
             outlier_observe(c, e, seen, took_ns, now_ns, &self.rng, is_probe)
+
+    def check(self, int64_t at, uint64_t checked):
+        """What control's checks say of it: CHECKED_*."""
+        cdef endpoint_t *e = self.endpoint(at)
+        if e.live.health is NULL:
+            raise ValueError("it has no row of its own")
+        word_set(&e.live.health.checked, checked)
+        word_add(&self.cluster().health.epoch, 1)
 
     def give_up_probe(self, int64_t at):
         """It ended without an outcome."""

@@ -3,7 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.filter.balance cimport Balancer, Endpoint
 from fastmesh._core.filter.chain cimport Table
 from fastmesh._core.lb.cluster cimport cluster_t
-from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.lb.endpoint cimport DOWN_FAILED, endpoint_live_t, endpoint_row_t, endpoint_t
 
 ctypedef struct made_t:       # a cluster of one endpoint, which belongs to no worker
     cluster_t cluster
@@ -11,7 +11,8 @@ ctypedef struct made_t:       # a cluster of one endpoint, which belongs to no w
     endpoint_live_t live
     endpoint_row_t row
 
-NUMBERS = ("active", "requests", "failures", "connect_failures", "latency", "answers", "answer_time", "is_avoided")
+NUMBERS = ("active", "requests", "failures", "connect_failures", "latency", "answers", "answer_time", "is_avoided",
+           "is_unhealthy")
 
 
 cdef int _set(endpoint_live_t *live, dict numbers) except -1:
@@ -32,6 +33,9 @@ cdef int _set(endpoint_live_t *live, dict numbers) except -1:
         elif name == "answer_time":
             live.answers_ns = <uint64_t>(<double>value * 1e9)
         elif name == "is_avoided":
+            live.avoid_until_ns = <uint64_t>-1 if value else 0
+        elif name == "is_unhealthy":
+            live.is_down = DOWN_FAILED if value else 0
             live.avoid_until_ns = <uint64_t>-1 if value else 0
         else:
             raise ValueError(f"an endpoint has no {name!r} that could be set: {', '.join(NUMBERS)}")

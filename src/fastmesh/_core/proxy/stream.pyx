@@ -188,7 +188,7 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef endpoint_t *e = NULL
     cdef int flags = 0
-    if s.cluster.outlier.is_on and word_get(&s.cluster.health.epoch) != s.cluster.epoch:
+    if s.cluster.is_watched and word_get(&s.cluster.health.epoch) != s.cluster.epoch:
         # Before a session or a policy chooses.
         ejection_sync(s.cluster, p.reactor.now_ns)
     if s.wanted is not NULL and _is_open(s, s.wanted):
@@ -203,7 +203,9 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
         p.stats.globals[G_NO_ENDPOINT] += 1
         p.stats.clusters[s.cluster.id].no_endpoint += 1
         if s.n_tried == 0:
-            stream_answer(s, 503, FLAG_UH, b"no_healthy_upstream", b"the cluster has no endpoint")
+            stream_answer(s, 503, FLAG_UH, b"no_healthy_upstream",
+                          b"no endpoint of the cluster passes its health checks" if s.cluster.is_checked and
+                          s.cluster.n != 0 else b"the cluster has no endpoint")
         else:
             stream_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
                           b"no endpoint of the cluster could be connected to")

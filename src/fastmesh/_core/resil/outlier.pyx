@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 from fastmesh._core.mem.health cimport (
     BY_CONNECT_FAILURES, BY_FAILURE_PERCENTAGE, BY_GATEWAY_ERRORS, BY_LATENCY, BY_PROBE, BY_SERVER_ERRORS,
-    BY_SUCCESS_RATE, BY_TIMEOUTS, EVENT_EJECTED, EVENT_RECOVERED, EVENT_REFUSED, EVENT_WATCHED, endpoint_health_t,
+    BY_SUCCESS_RATE, BY_TIMEOUTS, EVENT_EJECTED, EVENT_REFUSED, EVENT_WATCHED, endpoint_health_t, health_come_back,
     health_event_t, health_tell, word_cas)
 from fastmesh._core.mem.rng cimport rng_below, rng_next
 from fastmesh._core.mem.segment cimport word_add, word_get, word_set
@@ -144,21 +144,6 @@ cdef void _eject(cluster_t *c, endpoint_t *e, const cause_t *why, uint64_t now_n
     _put_out(c, e, why, times + 1, now_ns, rng)
 
 
-cdef void _come_back(cluster_t *c, endpoint_t *e, uint64_t now_ns) noexcept nogil:
-    cdef endpoint_health_t *h = e.live.health
-    cdef cause_t why
-    memset(&why, 0, sizeof(why))
-    why.reason = h.reason
-    h.healthy_ns = now_ns
-    _forgive(h)
-    word_set(&h.until_ns, 0)
-    word_set(&h.probe_ns, 0)
-    word_set(&c.health.full_until_ns, 0)
-    word_add(&c.health.recovered, 1)
-    _tell(c, e, EVENT_RECOVERED, &why, now_ns - h.since_ns if now_ns > h.since_ns else 0, now_ns)
-    word_add(&c.health.epoch, 1)
-
-
 cdef void _probed(cluster_t *c, endpoint_t *e, int seen, uint64_t now_ns, uint64_t *rng) noexcept nogil:
     """Whoever made the probe has the endpoint to himself."""
     cdef endpoint_health_t *h = e.live.health
@@ -167,7 +152,7 @@ cdef void _probed(cluster_t *c, endpoint_t *e, int seen, uint64_t now_ns, uint64
         word_set(&h.probe_ns, 0)
         return
     if seen == SEEN_GOOD:
-        _come_back(c, e, now_ns)
+        health_come_back(c.shared, c.health, c.id, h, e.row, now_ns)
         return
     memset(&why, 0, sizeof(why))
     why.reason = BY_PROBE

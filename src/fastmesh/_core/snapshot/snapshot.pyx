@@ -10,7 +10,7 @@ from fastmesh._core.mem.arena cimport (
     arena_alloc, arena_array, arena_dup, arena_free, arena_new, arena_t, heap_array, heap_free)
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport hash_bytes
-from fastmesh._core.mem.health cimport health_cluster, health_endpoint
+from fastmesh._core.mem.health cimport HEALTH_SEED, health_cluster, health_endpoint
 from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_hash, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
@@ -42,7 +42,10 @@ cdef extern from "<sys/socket.h>" nogil:
     enum: AF_UNIX
 
 cdef enum:
-    HEALTH_SEED = 0x6865616C
+    # the item `checks` of a cluster
+    CHECKS_ARE_MADE = 1
+    CHECKS_CLOSE_IDLE = 2
+    CHECKS_LAST = 3
     NAME_MAX = 255
     NOTE_MAX = 4096           # bytes of a word about an endpoint
     PRIORITY_MAX = 127
@@ -304,17 +307,22 @@ cdef bint decode_balancer(decode_t *d, cluster_t *c) noexcept nogil:
 
 
 cdef void watch_health(decode_t *d, cluster_t *c) noexcept nogil:
-    """Its rows in what workers share; without them nobody is ejected."""
+    """Its rows in what workers share; without them nobody is ejected, and no check counts."""
     cdef uint64_t key = hash_bytes(c.name.ptr, c.name.len, HEALTH_SEED) | 1
     cdef endpoint_live_t *live
     cdef uint32_t i
-    if not c.outlier.is_on:
+    if not c.outlier.is_on and not c.is_checked:
         return
     c.shared = live_shared(d.s.live)
     c.health = health_cluster(c.shared, c.id, key)
     if c.health is NULL:
         c.outlier.is_on = 0
+        c.is_checked = 0
         return
+    c.is_watched = 1
+    if c.is_checked:
+        # Nobody is up before the rows have been looked at.
+        c.epoch = <uint64_t>-1
     for i in range(c.n):
         live = c.endpoints[i].live
         live.health_key = addr_hash(&c.endpoints[i].addr, key) | 1
@@ -325,10 +333,11 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     cdef take_t *t = &d.t
     cdef uint32_t n = 0
     cdef uint32_t i
+    cdef uint8_t checks = 0
     c.balancer_slot = -1
     c.budget_share = BUDGET_SHARE
     c.budget_rate = BUDGET_RATE
-    if not (take_record(t, NULL, 18) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+    if not (take_record(t, NULL, 19) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
             take_u8(t, b"lb", LB_LAST, &c.lb) and
             take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
@@ -354,8 +363,10 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
             return False
     take_leave(t)
     if not (take_place(t, b"chain", &c.chain) and decode_balancer(d, c) and decode_balancing(t, d.s.arena, c) and
-            take_outlier(t, c)):
+            take_outlier(t, c) and take_u8(t, b"checks", CHECKS_LAST, &checks)):
         return False
+    c.is_checked = checks & CHECKS_ARE_MADE
+    c.closes_idle = (checks & CHECKS_CLOSE_IDLE) != 0
     watch_health(d, c)
     cluster_build(c)
     return True
