@@ -12,7 +12,6 @@ from fastmesh.config.value_match import ValueMatch
 from fastmesh.errors import ConfigError
 
 
-
 def keys(section: type[Section]) -> str:
     """All of them, as messages list them."""
     *first, last = section.model_fields
@@ -141,7 +140,8 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    load_balancer: least_request", "    loadBalancer: random",
      f"f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: {CLUSTER}",
      "write load_balancer"),
-    ("    load_balancer: least_request", "    x: 1", f"f:22:5: clusters[0]: unknown key 'x', allowed: {CLUSTER}", "remove it"),
+    ("    load_balancer: least_request", "    x: 1", f"f:22:5: clusters[0]: unknown key 'x', allowed: {CLUSTER}",
+     "remove it"),
     ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address, "
      "weight, priority, zone, check_address and metadata", "write weight"),
     ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: "
