@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 from fastmesh.config.balancing import Percent
 from fastmesh.config.cluster import MAX_WEIGHT, Cluster
 from fastmesh.config.fields import LIST, Choice, Count, Duration, Label, Section, shown
+from fastmesh.config.hedge import Hedge
 from fastmesh.config.source import Source
 from fastmesh.config.yaml_tree import MapMark, Tree, compose
 from fastmesh.errors import ConfigError, Problem, WrongValue
@@ -96,6 +97,9 @@ class Scenario(Section):
     timeout: Annotated[int, Duration(high="1h"), Field(
         description="When a caller gives up; the endpoint works on. 0 is never.")] = 0
     keys: Annotated[Keys | None, Field(description="What requests are told apart by; nothing when left out.")] = None
+    hedge: Annotated[Hedge | None, Field(
+        description="When a request is sent to a second endpoint as well, as in a configuration; `on` is `delay`.",
+        examples=[{"delay": "p95"}])] = None
     cluster: Annotated[dict[str, Any], Field(
         description="A cluster as in a configuration, without name and endpoints.",
         examples=[{"load_balancer": "peak_ewma"}])] = {}  # noqa: RUF012
@@ -120,6 +124,8 @@ class Scenario(Section):
             if isinstance(wrong, WrongValue):
                 raise WrongValue(f"{wrong.found} at {path}", wrong.allowed, wrong.hint) from None
             raise WrongValue(f"a fault at {path}", "a cluster as in a configuration", str(first["msg"])) from None
+        if self.hedge is not None and self.hedge.on != "delay":
+            raise WrongValue(f"{self.hedge.on} at hedge.on", "delay", "attempts have no time-out of their own here")
         if balancer.is_policy:
             raise WrongValue("a policy at cluster.load_balancer", "the name of an algorithm",
                              "policies in Python are not simulated")

@@ -14,12 +14,15 @@ from typing import NamedTuple
 
 import msgpack
 
-from fastmesh._core.play.balancer import ANSWERED, CONNECT, FAILED, GATEWAY, GOOD, TIMEOUT, Balancer
+from fastmesh._core.play.balancer import ANSWERED, CONNECT, FAILED, GATEWAY, GOOD, LEFT, TIMEOUT, Balancer
+from fastmesh._core.play.hedging import Hedging
+from fastmesh.config.hedge import Hedge
 from fastmesh.config.model import Config
 from fastmesh.config.node import Node
 from fastmesh.simulate.result import Part, Result, Times
 from fastmesh.simulate.scenario import Group, Keys, Scenario, Time, address_of, cluster_of
 from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.hedges import hedge_record
 from fastmesh.snapshot.registry import Registry
 
 _SECOND = 1_000_000_000
@@ -27,12 +30,33 @@ _SECOND = 1_000_000_000
 _START = 1_000 * _SECOND
 
 
-class _End(NamedTuple):
-    """The end of a request, as its caller sees it. Sorted by time; `order` keeps the others from being compared."""
+class _Request:
+    """What its caller waits for: one attempt, or several beside each other."""
+
+    __slots__ = ("began_ns", "caller", "key", "left", "under_way")
+
+    def __init__(self, caller: "_Caller", key: int | None, began_ns: int) -> None:
+        self.caller = caller
+        self.key = key
+        self.began_ns = began_ns
+        self.under_way: dict[int, int] = {}     # endpoint → when it was asked
+        self.left = caller.rule.attempts - 1 if caller.rule is not None else 0
+
+
+class _Due(NamedTuple):
+    """A request has waited for as long as its first attempt has alone."""
 
     at_ns: int
     order: int
-    caller: Balancer
+    request: _Request
+
+
+class _End(NamedTuple):
+    """The end of an attempt, as its caller sees it. Sorted by time; `order` keeps the others from being compared."""
+
+    at_ns: int
+    order: int
+    request: _Request
     endpoint: int
     began_ns: int
     is_ok: bool
@@ -86,6 +110,17 @@ def _keys(keys: Keys | None, dice: random.Random) -> Iterator[int | None]:
         yield hashes[bisect.bisect_left(sums, dice.random() * sums[-1])]
 
 
+class _Caller:
+    """One worker: what it has seen itself."""
+
+    __slots__ = ("balancer", "hedging", "rule")
+
+    def __init__(self, balancer: Balancer, rule: Hedge | None) -> None:
+        self.balancer = balancer
+        self.rule = rule
+        self.hedging = None if rule is None else Hedging(hedge_record(rule))
+
+
 class Simulation:
     """One run of a scenario. The same scenario gives the same result."""
 
@@ -105,12 +140,13 @@ class Simulation:
         self._keys = _keys(scenario.keys, random.Random(seeds.getrandbits(64)))
         first = self._snapshot(0)
         one = Balancer(first, len(self._endpoints), seeds.getrandbits(64))
-        self._callers = [one, *(Balancer(first, len(self._endpoints), seeds.getrandbits(64), one)
-                                for _ in range(1, scenario.callers))]
+        balancers = [one, *(Balancer(first, len(self._endpoints), seeds.getrandbits(64), one)
+                            for _ in range(1, scenario.callers))]
+        self._callers = [_Caller(balancer, scenario.hedge) for balancer in balancers]
         # Only where the scenario speaks of it: what balancers do is seen best by itself.
         self._is_watched = "outlier" in scenario.cluster
         self._attempts_most = cluster_of(scenario, 0).connect_attempts
-        self._ends: list[_End] = []
+        self._ends: list[_End | _Due] = []
         self._order = itertools.count()
         self._whole = Times()
         self._parts = [Part(group.name or f"group {i + 1}", group.count, Times())
@@ -130,12 +166,12 @@ class Simulation:
             while joins and now_ns - _START >= joins[0]:
                 packed = self._snapshot(joins.pop(0))
                 for caller in self._callers:
-                    caller.replace(packed)
+                    caller.balancer.replace(packed)
             while self._ends and self._ends[0].at_ns <= now_ns:
-                self._end(heapq.heappop(self._ends))
+                self._happens(heapq.heappop(self._ends))
             self._begin(now_ns, next(self._keys))
         while self._ends:
-            self._end(heapq.heappop(self._ends))
+            self._happens(heapq.heappop(self._ends))
         return Result(cluster_of(scenario, 0).load_balancer.pick_by, scenario.duration, scenario.callers, self._whole,
                       self._parts, self._attempts, self._counts)
 
@@ -149,8 +185,16 @@ class Simulation:
         self._places = {number: place for place, number in enumerate(self._numbers)}
         return packed
 
+    def _happens(self, event: _End | _Due) -> None:
+        if isinstance(event, _Due):
+            self._beside(event.at_ns, event.request)
+        else:
+            self._end(event)
+
     def _begin(self, now_ns: int, key: int | None) -> None:
-        caller = self._lots.choice(self._callers)
+        chosen = self._lots.choice(self._callers)
+        request = _Request(chosen, key, now_ns)
+        caller = chosen.balancer
         tried: tuple[int, ...] = ()
         caller.begin()
         while len(tried) < self._attempts_most and (place := caller.pick(now_ns, key, tried)) is not None:
@@ -158,7 +202,9 @@ class Simulation:
             endpoint = self._endpoints[self._numbers[place]]
             if not endpoint.is_down(now_ns):
                 caller.connect_ok(place)
-                self._send(now_ns, caller, self._numbers[place], endpoint)
+                self._send(now_ns, request, self._numbers[place], endpoint)
+                if chosen.hedging is not None and (delay := chosen.hedging.request(now_ns)):
+                    heapq.heappush(self._ends, _Due(now_ns + delay, next(self._order), request))
                 return
             caller.leave(place)
             is_probe = caller.has_probed
@@ -169,7 +215,29 @@ class Simulation:
         caller.end()
         self._note(now_ns, 0, False, None)
 
-    def _send(self, now_ns: int, caller: Balancer, number: int, endpoint: _Endpoint) -> None:
+    def _beside(self, now_ns: int, request: _Request) -> None:
+        """One more attempt of a request that still waits, at an endpoint that it has not gone to."""
+        hedging, caller = request.caller.hedging, request.caller.balancer
+        if not request.under_way or hedging is None:
+            return
+        asked = tuple(self._places[number] for number in request.under_way if number in self._places)
+        place = caller.pick(now_ns, request.key, asked)
+        if place is None:
+            return
+        endpoint = self._endpoints[self._numbers[place]]
+        if caller.has_probed or endpoint.is_down(now_ns) or not hedging.spend(now_ns):
+            caller.leave(place)
+            if caller.has_probed:
+                caller.give_up_probe(place)
+            return
+        self._attempts += now_ns >= _START + self.scenario.warm_up
+        self._send(now_ns, request, self._numbers[place], endpoint)
+        request.left -= 1
+        if request.left and (delay := hedging.delay(now_ns)):
+            heapq.heappush(self._ends, _Due(now_ns + delay, next(self._order), request))
+
+    def _send(self, now_ns: int, request: _Request, number: int, endpoint: _Endpoint) -> None:
+        request.under_way[number] = now_ns
         failing = endpoint.group.failing
         wait_ns = 0
         if failing is not None and endpoint.fails(now_ns, self._work):
@@ -183,20 +251,38 @@ class Simulation:
         if timeout and ends > now_ns + timeout:
             ends, is_ok, wait_ns = now_ns + timeout, False, 0
             seen = TIMEOUT
-        heapq.heappush(self._ends, _End(ends, next(self._order), caller, number, now_ns, is_ok, wait_ns, seen,
-                                        caller.has_probed))
+        heapq.heappush(self._ends, _End(ends, next(self._order), request, number, now_ns, is_ok, wait_ns, seen,
+                                        request.caller.balancer.has_probed))
 
     def _end(self, end: _End) -> None:
+        request, caller, hedging = end.request, end.request.caller.balancer, end.request.caller.hedging
+        if request.under_way.pop(end.endpoint, None) is None:
+            return                  # another attempt has answered before; the endpoint has worked for nobody
         place = self._places.get(end.endpoint)
         took_ns = end.at_ns - end.began_ns
+        if hedging is not None:
+            hedging.took(took_ns, end.at_ns)
         # One that has left the cluster meanwhile is not known any more.
         if place is not None:
-            end.caller.leave(place)
-            end.caller.observe(place, took_ns, ANSWERED if end.is_ok else FAILED, end.wait_ns, end.at_ns)
+            caller.leave(place)
+            caller.observe(place, took_ns, ANSWERED if end.is_ok else FAILED, end.wait_ns, end.at_ns)
             if self._is_watched:
-                end.caller.judge(place, end.seen, took_ns if end.seen != TIMEOUT else 0, end.at_ns, end.is_probe)
-        end.caller.end()
-        self._note(end.began_ns, took_ns, end.is_ok, end.endpoint)
+                caller.judge(place, end.seen, took_ns if end.seen != TIMEOUT else 0, end.at_ns, end.is_probe)
+        if not end.is_ok and request.under_way:
+            return                  # the other attempt may still do better
+        for number, began_ns in request.under_way.items():
+            self._give_up(end.at_ns, request, number, began_ns)
+        request.under_way.clear()
+        caller.end()
+        self._note(request.began_ns, end.at_ns - request.began_ns, end.is_ok, end.endpoint)
+
+    def _give_up(self, now_ns: int, request: _Request, number: int, began_ns: int) -> None:
+        """An attempt whose answer is not needed any more."""
+        if request.caller.hedging is not None:
+            request.caller.hedging.took(now_ns - began_ns, now_ns)
+        if (place := self._places.get(number)) is not None:
+            request.caller.balancer.leave(place)
+            request.caller.balancer.observe(place, now_ns - began_ns, LEFT, 0, now_ns)
 
     def _note(self, began_ns: int, took_ns: int, is_ok: bool, number: int | None) -> None:
         if began_ns < _START + self.scenario.warm_up:
