@@ -156,11 +156,12 @@ class Answerer:
 
 
 class Crowd:
-    def __init__(self, manners):
+    def __init__(self, manners, prepare):
         self.play = Play(manners)
         self.play.endpoints("a", "b").cluster(connect_timeout="1s", max_connections=2, max_pending=4)
         self.play.listener(buffer_bytes=20_000, header_timeout="10s", body_timeout="10s", idle_timeout="60s")
         self.play.route(timeout="30s").logged((LOG_METHOD, "m"), (LOG_PATH, "p"), (LOG_CODE, "c"), (LOG_FLAGS, "f"))
+        prepare(self.play)
         self.play.start()
         self.play.all_targets = []
         self.askers = [Asker(self.play, i) for i in range(CLIENTS)]
@@ -254,16 +255,37 @@ ACTIONS = ["ask"] * 4 + ["connect"] * 4 + ["answer"] * 4 + [
     "client says", "client says", "upstream says", "upstream says", "client ends", "client resets", "client stalls",
     "client reads", "upstream ends", "upstream resets", "upstream stalls", "upstream reads", "time", "swap"]
 EVENTS = st.tuples(st.sampled_from(ACTIONS), st.integers(0, 5), st.integers(0, 19))
+SLOW_EVENTS = st.tuples(st.sampled_from([*ACTIONS, *["time"] * 8]), st.integers(0, 5), st.integers(0, 19))
+SLOW_COURSES = st.lists(st.lists(SLOW_EVENTS, min_size=1, max_size=3), max_size=40)
 COURSES = st.lists(st.lists(EVENTS, min_size=1, max_size=5), max_size=25)
 
 
+def as_it_is(play):
+    pass
+
+
+def hedged(play):
+    """Up to three attempts beside each other, and a limit on each of them."""
+    play.hedging(delay="50ms", attempts=3).retrying(attempts=3, faults=127, statuses=[503], each="1s")
+
+
+def slowed(play):
+    play.fault(bandwidth=50_000)
+
+
+def both(play):
+    hedged(play)
+    slowed(play)
+
+
+@pytest.mark.parametrize("prepare", [as_it_is, hedged, slowed, both], ids=lambda prepare: prepare.__name__)
 @pytest.mark.parametrize("manners", ["ready", "completion"])
-def test_any_order(manners, spare_descriptor):
+def test_any_order(manners, prepare, spare_descriptor):
     @settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES <= 120, database=None,
               phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck))
-    @given(COURSES)
+    @given(COURSES if prepare is as_it_is else SLOW_COURSES)
     def run(course):
-        crowd = Crowd(manners)
+        crowd = Crowd(manners, prepare)
         try:
             for batch in course:
                 if len(batch) == 1:

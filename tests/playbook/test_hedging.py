@@ -10,6 +10,7 @@ GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
 COUNT = "x-envoy-attempt-count"
 CONNECT, RESET, TIMEOUT = 1 << 1 | 1 << 2, 1 << 3, 1 << 6
+HOST, ATTEMPTS = 15, 22             # fields of the access log
 
 
 def hedged(play: Play, request: bytes = GET, **rule: object) -> tuple[Upstream, Upstream]:
@@ -572,6 +573,33 @@ def test_two_requests_on_one_connection(play: Play) -> None:
     sent_again = play.asked() if not play.fresh() else play.connect()
     sent_again.answers(body=b"2")
     play.first.expect_answer(200, b"2")
+
+
+def test_what_loses_is_known_to_be_slow(play: Play) -> None:
+    """No failure, but no longer the first choice of who goes by response times."""
+    play.cluster(lb=wire.PEAK_EWMA).endpoints("a", "b").hedging(delay="100ms")
+    play.client_sends(GET)
+    slow = play.connect()
+    slow.expect_request()
+    play.pass_time("110ms")
+    fast = play.connect()
+    fast.expect_request()
+    fast.answers()
+    play.first.expect_answer(200)
+    for _ in range(10):
+        play.client_sends(GET)
+        play.expect_no_connect()
+        fast.expect_request()
+        fast.answers()
+        play.first.expect_answer(200)
+
+
+def test_the_log_says_how_many_and_who_won(play: Play) -> None:
+    play.logged((ATTEMPTS, ""), (HOST, ""))
+    _, b = hedged(play)
+    b.answers()
+    play.first.expect_answer(200)
+    assert play.stage.log() == ["2 b"]
 
 
 # --- by percentile --------------------------------------------------------------------------------------------------

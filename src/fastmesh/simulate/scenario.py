@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError, model_validator
 from fastmesh.config.balancing import Percent
 from fastmesh.config.cluster import MAX_WEIGHT, Cluster
 from fastmesh.config.fields import LIST, Choice, Count, Duration, Label, Section, shown
+from fastmesh.config.hedge import Hedge
 from fastmesh.config.retry import Retry
 from fastmesh.config.source import Source
 from fastmesh.config.yaml_tree import MapMark, Tree, compose
@@ -99,6 +100,9 @@ class Scenario(Section):
     retry: Annotated[Retry | None, Field(
         description="What callers try again, as in a configuration; nothing when left out.",
         examples=[{"on": [503], "attempts": 3}])] = None
+    hedge: Annotated[Hedge | None, Field(
+        description="When a request is sent to a second endpoint as well, as in a configuration; `on` is `delay`.",
+        examples=[{"delay": "p95"}])] = None
     keys: Annotated[Keys | None, Field(description="What requests are told apart by; nothing when left out.")] = None
     cluster: Annotated[dict[str, Any], Field(
         description="A cluster as in a configuration, without name and endpoints.",
@@ -124,6 +128,8 @@ class Scenario(Section):
             if isinstance(wrong, WrongValue):
                 raise WrongValue(f"{wrong.found} at {path}", wrong.allowed, wrong.hint) from None
             raise WrongValue(f"a fault at {path}", "a cluster as in a configuration", str(first["msg"])) from None
+        if self.hedge is not None and self.hedge.on != "delay":
+            raise WrongValue(f"{self.hedge.on} at hedge.on", "delay", "what is tried again is said by retry")
         if balancer.is_policy:
             raise WrongValue("a policy at cluster.load_balancer", "the name of an algorithm",
                              "policies in Python are not simulated")

@@ -22,15 +22,19 @@ from fastmesh._core.play.balancer import (
     FAILED,
     GATEWAY,
     GOOD,
+    LEFT,
     TIMEOUT,
     Balancer,
 )
+from fastmesh._core.play.hedging import Hedging
+from fastmesh.config.hedge import Hedge
 from fastmesh.config.listener import Listener
 from fastmesh.config.model import Config
 from fastmesh.config.node import Node
 from fastmesh.simulate.result import SLICES, Part, Result, Slice, Times
 from fastmesh.simulate.scenario import Group, Keys, Scenario, Time, address_of, cluster_of
 from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.hedges import hedge_record
 from fastmesh.snapshot.registry import Registry
 
 _SECOND = 1_000_000_000
@@ -41,16 +45,18 @@ _UNAVAILABLE = 503
 
 
 class _Request:
-    """What a caller was asked for."""
+    """What a caller was asked for, and waits for: one attempt after the other, or several beside each other."""
 
-    __slots__ = ("attempts", "began_ns", "caller", "key", "tried")
+    __slots__ = ("attempts", "began_ns", "caller", "hedges_left", "key", "tried", "under_way")
 
-    def __init__(self, caller: Balancer, key: int | None, began_ns: int) -> None:
+    def __init__(self, caller: "_Caller", key: int | None, began_ns: int) -> None:
         self.caller = caller
         self.key = key
         self.began_ns = began_ns
         self.attempts = 0               # that reached an endpoint
         self.tried: tuple[int, ...] = ()
+        self.under_way: dict[int, int] = {}     # endpoint → when it was asked
+        self.hedges_left = caller.rule.attempts - 1 if caller.rule is not None else 0
 
 
 class _End(NamedTuple):
@@ -70,6 +76,14 @@ class _End(NamedTuple):
 
 class _Again(NamedTuple):
     """The pause before the next attempt is over."""
+
+    at_ns: int
+    order: int
+    request: _Request
+
+
+class _Due(NamedTuple):
+    """A request has waited for as long as its first attempt has alone."""
 
     at_ns: int
     order: int
@@ -121,6 +135,17 @@ def _keys(keys: Keys | None, dice: random.Random) -> Iterator[int | None]:
         yield hashes[bisect.bisect_left(sums, dice.random() * sums[-1])]
 
 
+class _Caller:
+    """One worker: what it has seen itself."""
+
+    __slots__ = ("balancer", "hedging", "rule")
+
+    def __init__(self, balancer: Balancer, rule: Hedge | None) -> None:
+        self.balancer = balancer
+        self.rule = rule
+        self.hedging = None if rule is None else Hedging(hedge_record(rule))
+
+
 class Simulation:
     """One run of a scenario. The same scenario gives the same result."""
 
@@ -140,13 +165,14 @@ class Simulation:
         self._keys = _keys(scenario.keys, random.Random(seeds.getrandbits(64)))
         first = self._snapshot(0)
         one = Balancer(first, len(self._endpoints), seeds.getrandbits(64))
-        self._callers = [one, *(Balancer(first, len(self._endpoints), seeds.getrandbits(64), one)
-                                for _ in range(1, scenario.callers))]
+        balancers = [one, *(Balancer(first, len(self._endpoints), seeds.getrandbits(64), one)
+                            for _ in range(1, scenario.callers))]
+        self._callers = [_Caller(balancer, scenario.hedge) for balancer in balancers]
         # Only where the scenario speaks of it: what balancers do is seen best by itself.
         self._is_watched = "outlier" in scenario.cluster
         self._attempts_most = cluster_of(scenario, 0).connect_attempts
         self._rule = scenario.retry
-        self._events: list[_End | _Again] = []
+        self._events: list[_End | _Again | _Due] = []
         self._order = itertools.count()
         self._whole = Times()
         self._parts = [Part(group.name or f"group {i + 1}", group.count, Times())
@@ -168,7 +194,7 @@ class Simulation:
             while joins and now_ns - _START >= joins[0]:
                 packed = self._snapshot(joins.pop(0))
                 for caller in self._callers:
-                    caller.replace(packed)
+                    caller.balancer.replace(packed)
             while self._events and self._events[0].at_ns <= now_ns:
                 self._event(heapq.heappop(self._events))
             self._begin(now_ns, next(self._keys))
@@ -193,14 +219,14 @@ class Simulation:
 
     def _begin(self, now_ns: int, key: int | None) -> None:
         request = _Request(self._lots.choice(self._callers), key, now_ns)
-        request.caller.begin()
+        request.caller.balancer.begin()
         self._slice(now_ns).requests += 1
         if self._rule is not None:
-            request.caller.earn(now_ns)
+            request.caller.balancer.earn(now_ns)
         self._attempt(now_ns, request)
 
     def _attempt(self, now_ns: int, request: _Request) -> None:
-        caller, refused = request.caller, 0
+        caller, refused = request.caller.balancer, 0
         while refused < self._attempts_most and (place := caller.pick(now_ns, request.key, request.tried)) is not None:
             self._attempts += request.began_ns >= _START + self.scenario.warm_up
             self._slice(now_ns).attempts += 1
@@ -208,6 +234,9 @@ class Simulation:
             if not endpoint.is_down(now_ns):
                 caller.connect_ok(place)
                 self._send(now_ns, request, self._numbers[place], endpoint)
+                hedging = request.caller.hedging
+                if hedging is not None and request.attempts == 1 and (delay := hedging.request(now_ns)):
+                    heapq.heappush(self._events, _Due(now_ns + delay, next(self._order), request))
                 return
             refused += 1
             caller.leave(place)
@@ -219,6 +248,28 @@ class Simulation:
         caller.end()
         self._note(request, now_ns, False, None)
 
+    def _beside(self, now_ns: int, request: _Request) -> None:
+        """One more attempt of a request that still waits, at an endpoint that it has not gone to."""
+        hedging, caller = request.caller.hedging, request.caller.balancer
+        if not request.under_way or hedging is None:
+            return
+        asked = tuple(self._places[number] for number in request.under_way if number in self._places)
+        place = caller.pick(now_ns, request.key, tuple({*asked, *request.tried})[:_TRIED_MOST])
+        if place is None:
+            return
+        endpoint = self._endpoints[self._numbers[place]]
+        if caller.has_probed or endpoint.is_down(now_ns) or not hedging.spend(now_ns):
+            caller.leave(place)
+            if caller.has_probed:
+                caller.give_up_probe(place)
+            return
+        self._attempts += request.began_ns >= _START + self.scenario.warm_up
+        self._slice(now_ns).attempts += 1
+        self._send(now_ns, request, self._numbers[place], endpoint)
+        request.hedges_left -= 1
+        if request.hedges_left and (delay := hedging.delay(now_ns)):
+            heapq.heappush(self._events, _Due(now_ns + delay, next(self._order), request))
+
     def _set_aside(self, request: _Request, place: int) -> None:
         """It is not picked again while there is another."""
         tried = request.tried
@@ -229,6 +280,7 @@ class Simulation:
     def _send(self, now_ns: int, request: _Request, number: int, endpoint: _Endpoint) -> None:
         failing = endpoint.group.failing
         request.attempts += 1
+        request.under_way[number] = now_ns
         wait_ns = 0
         fault = 0
         if failing is not None and endpoint.fails(now_ns, self._work):
@@ -247,32 +299,53 @@ class Simulation:
             ends, fault = min(limits)
             is_ok, wait_ns, seen = False, 0, TIMEOUT
         heapq.heappush(self._events, _End(ends, next(self._order), request, number, now_ns, is_ok, wait_ns, seen,
-                                          request.caller.has_probed, fault))
+                                          request.caller.balancer.has_probed, fault))
 
-    def _event(self, event: _End | _Again) -> None:
+    def _event(self, event: _End | _Again | _Due) -> None:
         if isinstance(event, _Again):
             self._attempt(event.at_ns, event.request)
+        elif isinstance(event, _Due):
+            self._beside(event.at_ns, event.request)
         else:
             self._end(event)
 
     def _end(self, end: _End) -> None:
-        request, caller = end.request, end.request.caller
+        request, caller, hedging = end.request, end.request.caller.balancer, end.request.caller.hedging
+        if request.under_way.get(end.endpoint) != end.sent_ns:
+            return                  # another attempt has answered before; the endpoint has worked for nobody
+        del request.under_way[end.endpoint]
         place = self._places.get(end.endpoint)
         took_ns = end.at_ns - end.sent_ns
+        if hedging is not None:
+            hedging.took(took_ns, end.at_ns)
         # One that has left the cluster meanwhile is not known any more.
         if place is not None:
             caller.leave(place)
             caller.observe(place, took_ns, ANSWERED if end.is_ok else FAILED, end.wait_ns, end.at_ns)
             if self._is_watched:
                 caller.judge(place, end.seen, took_ns if end.seen != TIMEOUT else 0, end.at_ns, end.is_probe)
+        if not end.is_ok and request.under_way:
+            return                  # the other attempt may still do better
         if end.fault and self._is_tried_again(end, place):
             return
+        for number, sent_ns in request.under_way.items():
+            self._give_up(end.at_ns, request, number, sent_ns)
+        request.under_way.clear()
         caller.end()
         self._note(request, end.at_ns, end.is_ok, end.endpoint)
 
+    def _give_up(self, now_ns: int, request: _Request, number: int, sent_ns: int) -> None:
+        """An attempt whose answer is not needed any more."""
+        caller = request.caller
+        if caller.hedging is not None:
+            caller.hedging.took(now_ns - sent_ns, now_ns)
+        if (place := self._places.get(number)) is not None:
+            caller.balancer.leave(place)
+            caller.balancer.observe(place, now_ns - sent_ns, LEFT, 0, now_ns)
+
     def _is_tried_again(self, end: _End, place: int | None) -> bool:
         request = end.request
-        pause = request.caller.again(end.fault, _UNAVAILABLE, request.attempts, end.at_ns)
+        pause = request.caller.balancer.again(end.fault, _UNAVAILABLE, request.attempts, end.at_ns)
         if pause is False:
             self._refused += 1
         if pause is None or pause is False:

@@ -23,13 +23,14 @@ def hedges(config: Config) -> list[Any]:
         for j, route in enumerate(listener.routes):
             rule = hedge_of(listener, route)
             if rule is not None:
-                record = _rule(rule)
+                record = hedge_record(rule)
                 place, _ = rules.setdefault(repr(record), (len(rules), record))
                 uses.append([i, j, place])
     return [[record for _, record in rules.values()], uses]
 
 
-def _rule(rule: Hedge) -> list[Any]:
+def hedge_record(rule: Hedge) -> list[Any]:
+    """A rule as it stands in a snapshot."""
     waits = rule.on == "delay"
     part = part_of(rule.delay) if waits else 0
     return [rule.attempts, rule.delay if waits and not part else 0, rule.min_delay if part else 0, part,

@@ -306,3 +306,40 @@ def test_it_is_drawn_over_time():
     over = result.to_dict()["over_time"]
     assert len(over) == 60 and sum(each["requests"] for each in over) == result.whole.count
     assert (over[0]["p50_ms"], over[35]["p50_ms"], over[35]["failed"], over[50]["p50_ms"]) == (10, None, 1, 40)
+# --- attempts beside the first ---
+
+def few_slow(**more: Any) -> Result:
+    """A thousand endpoints of which one in twenty takes twenty times as long."""
+    return run({"count": 950, "time": {"mean": "5ms"}, "slots": 4},
+               {"name": "slow", "count": 50, "time": {"mean": "100ms"}, "slots": 4},
+               rate=2000, duration="40s", warm_up="10s", **more)
+
+
+def test_hedging_takes_the_slowest_away_within_its_budget():
+    plain, hedged = few_slow(), few_slow(hedge={"delay": "p95"})
+    assert plain.whole.percentile(99) > 100 * MS
+    assert hedged.whole.percentile(99) < plain.whole.percentile(99) / 3
+    assert hedged.whole.percentile(50) < plain.whole.percentile(50) * 1.05
+    load = hedged.attempts / hedged.whole.count
+    assert 1.02 < load < 1.06          # a twentieth, and one a second
+    assert plain.attempts == plain.whole.count
+
+
+def test_a_cluster_that_is_slow_as_a_whole_is_not_asked_twice():
+    result = run({"count": 10, "time": {"mean": "5ms"}, "slots": 4, "slow": {"begin": "10s", "factor": 10}},
+                 rate=500, duration="40s", hedge={"delay": "10ms"})
+    assert result.attempts / result.whole.count < 1.06
+
+
+def test_one_that_fails_leaves_it_to_the_other():
+    """Who stands still is hedged by who answers; all are answered but those that fail before anybody else is asked."""
+    result = run({"count": 10, "time": fixed("5ms")},
+                 {"count": 1, "time": fixed("5ms"), "failing": {"after": "200ms"}}, rate=200,
+                 hedge={"delay": "20ms", "budget": {"share": "20%"}}, timeout="1s")
+    assert result.whole.failed == 0
+
+
+def test_only_a_delay_is_simulated():
+    with pytest.raises(ConfigError) as caught:
+        read(Source("s", "duration: 1s\nrate: 1\nhedge: {on: per_try_timeout}\nendpoints: [{time: {mean: 1ms}}]\n"), {})
+    assert "per_try_timeout at hedge.on" in str(caught.value)
