@@ -100,3 +100,35 @@ def test_a_reload_without_the_endpoint_meanwhile(mesh: Mesh) -> None:
     beside.answer("beside")
     assert client.read_answer().text == "beside"
     beside.expect_gone()
+
+
+def test_a_session_stays_where_it_is(mesh: Mesh) -> None:
+    """It begins with who answers, and its next requests go nowhere else, however long they take."""
+    origins = [mesh.origin(), mesh.origin()]
+    mesh.http(*origins, hedge={"delay": "100ms", "budget": {"share": "100%", "per_second": 100}},
+              cluster={"balancing": {"sticky": {"header": "x-home", "secret": "0123456789abcdef"}}})
+    client = mesh.connect().send(GET)
+    _, beside, winner = both(origins)
+    beside.answer("beside")
+    home = client.read_answer().get("x-home")
+    assert home
+    client.send_request("/", "GET", f"x-home: {home}")
+    beside.read_request()
+    other = next(one for one in origins if one is not winner)
+    assert not client.becomes_readable(0.3) and not other.has_connection()       # three times the delay
+    beside.answer("at home")
+    assert client.read_answer().text == "at home"
+    assert mesh.cluster()["hedges"] == 1
+
+
+def test_after_per_try_timeout(mesh: Mesh) -> None:
+    origins = [mesh.origin(), mesh.origin()]
+    mesh.http(*origins, cluster={"load_balancer": "round_robin"}, timeouts={"request": "10s"},
+              retry={"per_try_timeout": "200ms"}, hedge={"on": "per_try_timeout"})
+    client = mesh.connect().send(GET)
+    first, beside, _ = both(origins)
+    assert not client.becomes_readable(0.3)      # neither is given up after its own time
+    first.answer("first")
+    assert client.read_answer().text == "first"
+    beside.expect_gone()
+    assert counts(mesh) == (1, 0, 1)
