@@ -225,6 +225,23 @@ def test_never_beyond_a_limit_of_the_cluster(play: Play, limit: str) -> None:
     play.first.expect_answer(200)
 
 
+def test_never_to_an_endpoint_that_is_avoided(play: Play) -> None:
+    play.endpoints("a", "b").hedging(delay="100ms")
+    play.client_sends(GET)
+    play.expect_connect("a").refused()
+    b = play.connect("b")
+    b.expect_request()
+    b.answers()
+    play.first.expect_answer(200)
+    play.client_sends(GET)
+    b.expect_request()
+    play.pass_time("300ms")
+    play.expect_no_connect()
+    expect_counts(play, 0, 0, 0)
+    b.answers()
+    play.first.expect_answer(200)
+
+
 def test_it_never_stands_in_line(play: Play) -> None:
     play.cluster(max_connections=1).endpoints("a", "b").hedging(delay="100ms")
     other = play.client()
@@ -671,6 +688,22 @@ def test_when_the_budget_is_spent_it_is_tried_again_as_ever(play: Play) -> None:
 
 
 # --- others who take part -------------------------------------------------------------------------------------------
+
+class Turns(Filter):
+    def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> bytes:
+        return bytes(chunk)[::-1]
+
+
+def test_a_body_that_a_filter_has_made(play: Play) -> None:
+    play.filter(Turns()).endpoints("a", "b").hedging(delay="100ms")
+    play.client_sends(b"PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody")
+    a = play.connect("a")
+    play.pass_time("110ms")
+    b = play.connect("b")
+    assert a.expect_request().body == b.expect_request().body == b"ydob"
+    b.answers(body=b"b")
+    play.first.expect_answer(200, b"b")
+
 
 class Sees(Filter):
     def __init__(self) -> None:
