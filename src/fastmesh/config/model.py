@@ -12,6 +12,7 @@ from fastmesh.config.filter import MAX_FILTERS, FilterUse
 from fastmesh.config.filter_host import FilterHost
 from fastmesh.config.listener import Listener
 from fastmesh.config.node import Node
+from fastmesh.config.overload import Overload
 from fastmesh.config.rate_limit import MAX_LIMITS, RateLimit
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
@@ -60,6 +61,9 @@ class Config(Section):
     max_connections: Annotated[int, Count(0, MAX_CONNECTIONS), Field(
         description="Client connections per worker. Beyond, an idle one makes room, or the new one is closed. 0 "
                     "derives it from the limit of open files.")] = 0
+    overload: Annotated[Overload, OR_DEFAULT, Field(
+        description="What is refused before memory, descriptors or time run out. On unless told otherwise.")
+    ] = Field(default_factory=Overload)
     filter_host: Annotated[FilterHost, OR_DEFAULT, Field(
         description="The processes that isolated filters run in.")] = Field(default_factory=FilterHost)
     access_log: Annotated[AccessLog | None, Field(

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fastmesh.config.fault import MAX_FAULTS, Fault
-from fastmesh.config.fields import LIST, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
+from fastmesh.config.fields import LIST, OR_DEFAULT, Choice, Count, Duration, HeaderValue, Name, Section, Text
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.header_edit import RequestEdit, ResponseEdit
 from fastmesh.config.match import Match
@@ -17,6 +17,7 @@ from fastmesh.config.rewrite import Rewrite
 from fastmesh.config.split import Sticky
 
 MAX_BODY = 65_536
+PRIORITIES = ("low", "default", "high")
 MAX_SPLIT = 64
 MAX_WEIGHT = 1_000_000
 
@@ -83,6 +84,12 @@ class Route(Section):
         description="Clusters that get copies of the requests. A copy leaves when the request is complete; one with "
                     "more than 64 KiB of body is not copied.",
         max_length=MAX_MIRRORS, examples=[[{"cluster": "app-next"}]])] = []  # noqa: RUF012
+
+    priority: Annotated[str, Choice(*PRIORITIES), Field(
+        description="Which requests are refused first when there are too many: those of `low`, then those of "
+                    "`default`. `high` may use what a cluster's `high_priority_reserve` keeps free. See "
+                    "[overload](overload.md).")
+    ] = "default"
 
     def leads_to(self) -> list[str]:
         """The names of all its clusters."""

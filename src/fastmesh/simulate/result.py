@@ -60,6 +60,7 @@ class Result(NamedTuple):
     parts: list[Part]
     attempts: int                   # connects that were refused count as attempts
     counts: list[int]               # answers, good or bad, of each endpoint
+    refused: int                    # by a limit of the cluster; they have failed, too
 
     def share(self, part: Part) -> float:
         """Of all requests that an endpoint answered."""
@@ -79,7 +80,8 @@ class Result(NamedTuple):
         for name, count, share, times in rows:
             percentiles = "".join(f"  {_shown(times.percentile(p)):>9}" for p in (50, 90, 99, 99.9))
             lines.append(f"  {name:{width}}  {count:>9,}  {share:>7.2%}{percentiles}  {times.failed_share:>8.2%}")
-        lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}")
+        refused = f"; refused: {self.refused / max(1, self.whole.count):.2%}" if self.refused else ""
+        lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}{refused}")
         return "\n".join(lines) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,7 +91,8 @@ class Result(NamedTuple):
             return {"requests": times.count, "failed": times.failed_share,
                     **{key: None if math.isnan(value) else round(value, 3) for key, value in found.items()}}
         return {"load_balancer": self.balancer, "callers": self.callers,
-                "attempts_per_request": self.attempts / max(1, self.whole.count), "all": of(self.whole),
+                "attempts_per_request": self.attempts / max(1, self.whole.count),
+                "refused": self.refused / max(1, self.whole.count), "all": of(self.whole),
                 "groups": [{"name": part.name, "endpoints": part.endpoints, "share": self.share(part),
                             **of(part.times)} for part in self.parts]}
 

@@ -117,6 +117,7 @@ class Simulation:
                        for i, group in enumerate(scenario.endpoints)]
         self._counts = [0] * len(self._endpoints)
         self._attempts = 0
+        self._refused = 0
 
     def run(self) -> Result:
         """Until every request has ended."""
@@ -137,7 +138,7 @@ class Simulation:
         while self._ends:
             self._end(heapq.heappop(self._ends))
         return Result(cluster_of(scenario, 0).load_balancer.pick_by, scenario.duration, scenario.callers, self._whole,
-                      self._parts, self._attempts, self._counts)
+                      self._parts, self._attempts, self._counts, self._refused)
 
     def _snapshot(self, since_ns: int) -> bytes:
         """Of the endpoints that have joined by then."""
@@ -152,6 +153,11 @@ class Simulation:
     def _begin(self, now_ns: int, key: int | None) -> None:
         caller = self._lots.choice(self._callers)
         tried: tuple[int, ...] = ()
+        if caller.refuses(now_ns) is not None:
+            if now_ns >= _START + self.scenario.warm_up:
+                self._refused += 1
+            self._note(now_ns, 0, False, None)
+            return
         caller.begin()
         while len(tried) < self._attempts_most and (place := caller.pick(now_ns, key, tried)) is not None:
             self._attempts += now_ns >= _START + self.scenario.warm_up
@@ -195,6 +201,7 @@ class Simulation:
             end.caller.observe(place, took_ns, ANSWERED if end.is_ok else FAILED, end.wait_ns, end.at_ns)
             if self._is_watched:
                 end.caller.judge(place, end.seen, took_ns if end.seen != TIMEOUT else 0, end.at_ns, end.is_probe)
+        end.caller.answered(504 if end.seen == TIMEOUT else 200 if end.is_ok else 503, took_ns, end.at_ns)
         end.caller.end()
         self._note(end.began_ns, took_ns, end.is_ok, end.endpoint)
 

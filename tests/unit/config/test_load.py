@@ -120,8 +120,8 @@ WRONG: list[tuple[str, str, str, str]] = [
      "f:10:40: listeners[0].routes[0].match.methods: found 'GET', allowed: a list", "write [GET]"),
     # --- keys
     ("reactor: auto", "reacter: auto", "f:4:1: unknown key 'reacter', allowed: node, admin, workers, reactor, "
-     "drain_timeout, orphan_grace, hang_timeout, max_connections, filter_host, access_log, listeners, clusters, "
-     "filters and rate_limits",
+     "drain_timeout, orphan_grace, hang_timeout, max_connections, overload, filter_host, access_log, listeners, "
+     "clusters, filters and rate_limits",
      "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
      "name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, "
@@ -129,12 +129,14 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    load_balancer: least_request", "    loadBalancer: random",
      "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
      "connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
+     "max_endpoint_requests, max_cluster_connections, max_retries, high_priority_reserve, adaptive, admission, "
      "max_requests_per_connection, connect_attempts, retry_budget, avoid, outlier, heal and filters",
      "write load_balancer"),
     ("    load_balancer: least_request", "    x: 1", "f:22:5: clusters[0]: unknown key 'x', allowed: name, "
      "load_balancer, balancing, endpoints, connect_timeout, idle_timeout, max_connections, max_pending, "
-     "pending_timeout, max_requests, max_requests_per_connection, connect_attempts, retry_budget, avoid, outlier, heal "
-     "and filters", "remove it"),
+     "pending_timeout, max_requests, max_endpoint_requests, max_cluster_connections, max_retries, "
+     "high_priority_reserve, adaptive, admission, max_requests_per_connection, connect_attempts, retry_budget, "
+     "avoid, outlier, heal and filters", "remove it"),
     ("weight: 2}", "wieght: 2}", "f:23:59: clusters[0].endpoints[1]: unknown key 'wieght', allowed: address, "
      "weight, priority, zone and metadata", "write weight"),
     ("weight: 2}", "weight: 2, wieght: 3}", "f:23:70: clusters[0].endpoints[1]: unknown key 'wieght', allowed: "

@@ -46,7 +46,7 @@ def test_a_good_file(file):
     assert (code, words) == (0, "")
     assert result["ok"] and result["version"] == 7 and result["warnings"] == [] and result["text"] == ""
     snapshot = msgpack.unpackb(result["snapshot"])
-    assert snapshot[:3] == ["fmsn", 5, 7] and snapshot[3][0] == 500
+    assert snapshot[:3] == ["fmsn", 6, 7] and snapshot[3][0] == 500
     assert result["listeners"] == [
         {"id": 0, "name": "web", "protocol": "http", "direction": "outbound", "backlog": 7,
          "address": {"family": 4, "host": "127.0.0.1", "port": 8080, "path": "", "text": "127.0.0.1:8080"}},
@@ -55,7 +55,9 @@ def test_a_good_file(file):
     assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "slow_start": None, "endpoints": [
         {"row": 0, "address": "127.0.0.1:9000", "weight": 1}, {"row": 1, "address": "127.0.0.1:9001", "weight": 2}]}]
     assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {},
-                               "rate_limits": {}}
+                               "rate_limits": {}, "cluster_limits": {0: {
+                                   "max_requests": 10_000, "max_pending": 1024, "max_cluster_connections": 10_000,
+                                   "max_retries": 500}}}
     assert result["filters"] == b"" and result["files"] == []
     process = result["process"]
     assert 1 <= process.pop("workers") <= len(os.sched_getaffinity(0))
