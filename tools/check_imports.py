@@ -17,11 +17,12 @@ PACKAGES = {
     "filters.builtin": {"__init__"},        # the public API, and nothing else
     "discovery": {"__init__"},              # likewise
     "snapshot": {"errors", "units", "config", "filters"},
-    "observe": {"errors", "units", "_core.mem"},
+    "observe": {"errors", "units", "_core.mem", "_core.resil"},
     "worker": {"_core.worker", "_core.filter", "filters"},
     "host": {"__init__", "filters", "worker", "_core.filter"},
     "admin": {"errors", "units", "config", "observe", "control"},
-    "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem", "_core.lb"},
+    "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem", "_core.lb",
+                "_core.resil"},
     "testing": {"__init__", "errors", "units", "config", "filters", "snapshot", "_core.worker", "_core.filter",
                 "_core.mem", "_core.play"},
     "simulate": {"errors", "units", "config", "snapshot", "_core.play"},

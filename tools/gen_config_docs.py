@@ -92,6 +92,7 @@ cluster blue (routing.yaml:45), least_request
   127.0.0.1:9003  weight 1  100 %
   ejected: who has 7 server_errors, 5 gateway_errors, 3 connect_failures, 5 timeouts in a row
     or by success_rate, failure_percentage in 10s; out for 30s, at most 34% or one at a time
+  limits: max_requests 10,000, max_pending 1,024, max_cluster_connections 10,000, max_retries 500
 ```
 
 **Filters** are classes in Python. Those that several listeners, routes or clusters share are named once, at the top

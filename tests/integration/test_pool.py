@@ -120,7 +120,7 @@ def test_a_full_line_is_503(mesh: Mesh) -> None:
     until(lambda: mesh.cluster()["pending"] == 1)
     third = mesh.connect()
     assert third.ask("/3").status == 503
-    assert mesh.logged() == ["503 UO overflow /3"]
+    assert mesh.logged() == ["503 UO overflow{max_pending} /3"]
     assert mesh.counts("overflow", "local_answers") == {"overflow": 1, "local_answers": 1}
     up.answer("1")
     assert first.read_answer().text == "1"
@@ -141,7 +141,7 @@ def test_more_requests_than_the_cluster_may_have_are_503(mesh: Mesh) -> None:
     for up in ups:
         up.read_request()
     assert mesh.connect().ask("/3").status == 503
-    assert mesh.logged() == ["503 UO overflow /3"]
+    assert mesh.logged() == ["503 UO overflow{max_requests} /3"]
     for up, client in zip(ups, busy, strict=True):
         up.answer()
         client.read_answer()

@@ -290,7 +290,8 @@ class Play:
     def cluster(self, name: str = "x", *, lb: int = wire.ROUND_ROBIN, **settings: Any) -> "Play":
         known = {"connect_timeout": "1s", "idle_timeout": "60s", "max_connections": 0, "max_pending": 1024,
                  "max_requests": 0, "max_requests_per_connection": 0, "max_connect_attempts": 3, "avoid_base": "1s",
-                 "avoid_max": "30s", "pending_timeout": 0}
+                 "avoid_max": "30s", "pending_timeout": 0, "max_cluster_connections": 0, "max_retries": 0,
+                 "max_endpoint_requests": 0, "reserve": 0}
         assert settings.keys() <= known.keys(), settings
         old = self.clusters.get(name, {"endpoints": [], **known})
         self.clusters[name] = {**old, **settings, "lb": lb}
@@ -394,15 +395,17 @@ class Play:
             members = [wire.endpoint(self.rows.setdefault((name, e), len(self.rows)), ip=ip_of(e), text=e)
                        for e in c["endpoints"]]
             settings = [ns(c[key]) if isinstance(c[key], str) else c[key] for key in CLUSTER]
-            clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster"), None, None, None, 0])
+            clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster"), None, None, None, 0,
+                             [c["max_cluster_connections"], c["max_retries"], c["max_endpoint_requests"],
+                              c["reserve"], None, None]])
         limits = [ns(v) if isinstance(v, str) else v for v in self.limits.values()]
         routes = self.routes or [wire.route(cluster=0)]
         if "route" in self.chains:
-            routes = [[*route[:-1], self.chain("route")] for route in routes]
+            routes = [[*route[:-2], self.chain("route"), route[-1]] for route in routes]
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
                       [] if self.is_tcp else routes, self.chain("listener"),
                       self.deadlines, self.half_close] for i in range(self.n_listeners)]
-        return wire.pack(["fmsn", 6, self.version, [self.most_connections, self.log_ops, []],
+        return wire.pack(["fmsn", 6, self.version, [self.most_connections, self.log_ops, [], None],
                           [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())],
                           [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes),
                           [[i, at, self.faults] for i in range(len(listeners)) for at in range(len(routes))

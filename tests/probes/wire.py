@@ -31,9 +31,10 @@ def endpoints(count: int, weights: Iterable[int] = ()) -> list[Any]:
 
 def cluster(endpoints: list[Any], number: int = 0, name: str = "c", lb: int = ROUND_ROBIN, avoid_base: int = SECOND,
             avoid_max: int = 30 * SECOND, chain: int = -1, balancer: list[int] | None = None,
-            balancing: list[Any] | None = None, outlier: list[int] | None = None, checks: int = 0) -> list[Any]:
+            balancing: list[Any] | None = None, outlier: list[int] | None = None, checks: int = 0,
+            breakers: Iterable[Any] = (0, 0, 0, 0, None, None)) -> list[Any]:
     return [number, name, lb, SECOND, 60 * SECOND, 0, 1024, 2**32 - 1, 0, 3, avoid_base, avoid_max, 0, endpoints,
-            chain, balancer, balancing, outlier, checks]
+            chain, balancer, balancing, outlier, checks, list(breakers)]
 
 
 EXACT, PREFIX, SUFFIX, CONTAINS, PRESENT, RANGE, PATTERN = range(7)
@@ -54,13 +55,13 @@ def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (
           headers: Iterable[tuple[str, str] | list[Any]] = (), cluster: int = -1, status: int | None = None,
           body: bytes = b"", content_type: str = "", timeout: int = 0, name: str = "r", chain: int = -1,
           kind: int | None = None, more: list[Any] | None = None, acts: list[Any] | None = None,
-          split: list[Any] | None = None) -> list[Any]:
+          split: list[Any] | None = None, priority: int = 0) -> list[Any]:
     """`headers`: pairs for exact values, else what `value` makes; `kind` is the kind of path when it is neither."""
     if status is None:
         status = 0 if cluster >= 0 or split is not None else 404
     return [name, int(exact) if kind is None else kind, path, list(hosts), list(methods),
             [value(*header) if isinstance(header, tuple) else header for header in headers], cluster, status,
-            body, content_type, timeout, more, acts, split, chain]
+            body, content_type, timeout, more, acts, split, chain, priority]
 
 
 def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l", tcp_cluster: int = -1,
@@ -98,7 +99,7 @@ def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), versio
              limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = (),
              faults: Iterable[Any] = (), mirrors: Iterable[Any] = (),
              retries: Iterable[Any] = ((), (), (), (), ())) -> list[Any]:
-    return ["fmsn", 6, version, [0, log_ops, list(patterns)], list(listeners), list(clusters),
+    return ["fmsn", 6, version, [0, log_ops, list(patterns), None], list(listeners), list(clusters),
             [list(rules), list(chains)], [list(limits), list(uses)], list(faults), list(mirrors),
             [list(part) for part in retries]]
 

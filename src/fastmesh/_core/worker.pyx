@@ -31,8 +31,11 @@ from fastmesh._core.proxy.mirror cimport mirror_copy, mirrors_close
 from fastmesh._core.proxy.mux cimport door_t, down_t, proxy_t, stream_t
 from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_drain
 from fastmesh._core.proxy.mux_h1_up cimport mux_h1_up_ops
+from fastmesh._core.proxy.overload cimport overload_turn
 from fastmesh._core.proxy.relay cimport pipes_close, relay_t
 from fastmesh._core.proxy.stream cimport stream_end
+from fastmesh._core.mem.tally cimport seat_leave, seat_take
+from fastmesh._core.resil.breaker cimport breaker_join, breaker_leave
 from fastmesh._core.resil.rate_limit cimport rate_limit_keep, rate_limit_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_share
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_decode, snapshot_get, snapshot_put, snapshot_t
@@ -86,6 +89,7 @@ cdef class Worker:
     cdef int _wake_fd
     cdef bint _woken
     cdef bint _drained
+    cdef int _seat                # what it has in use is shown there: mem/tally; -1 = nowhere
     cdef int _shared_fd           # what all workers share, see mem/segment; -1 = this process has its own
     cdef object _segment          # that memory, from the first rate limit on; snapshots point into it
     cdef Watches _watches         # from the first one on
@@ -126,6 +130,7 @@ cdef class Worker:
             p.health = health_map(-1)
         live_share(p.registry, p.health)
         ejection_on_down(_close_idle)
+        self._seat = seat_take(&p.health.seats, os.getpid()) if p.health is not NULL else -1
         p.path = <uint8_t *>raw_take(2 * 65536)
         seed = int.from_bytes(os.urandom(8), "little")
         p.rng = seed
@@ -242,10 +247,12 @@ cdef class Worker:
             d = d.next
         for i in range(new.n_clusters):
             _show_gauges(p, &new.clusters[i])
+            breaker_join(&new.clusters[i], &p.health.seats, self._seat, new.version)
             ejection_forget(&new.clusters[i])
         if old is not NULL:
             for i in range(old.n_clusters):
                 _retire(p, &old.clusters[i])
+                breaker_leave(&old.clusters[i], new.version)
             snapshot_put(old)
         p.stats.header.version = new.version
         p.stats.globals[G_SNAPSHOTS] += 1
@@ -332,6 +339,7 @@ cdef class Worker:
                 if until - p.reactor.now_ns < most:
                     most = until - p.reactor.now_ns
                 reactor_turn(p.reactor, most)
+                overload_turn(p)
                 if self._wake.tx_total != 0:
                     self._wake.tx_total = 0
                     self._woken = True
@@ -387,7 +395,7 @@ cdef class Worker:
         if p is not NULL:
             self._p = NULL
             with nogil:
-                _close(p, &self._wake if self._wake_fd >= 0 else NULL)
+                _close(p, &self._wake if self._wake_fd >= 0 else NULL, self._seat)
             if self._watches is not None:
                 self._watches.p = NULL
 
@@ -395,7 +403,7 @@ cdef class Worker:
         cdef proxy_t *p = self._p
         if p is not NULL:
             self._p = NULL
-            _close(p, &self._wake if self._wake_fd >= 0 else NULL)
+            _close(p, &self._wake if self._wake_fd >= 0 else NULL, self._seat)
 
 
 cdef extern from "<sys/resource.h>" nogil:
@@ -498,7 +506,7 @@ cdef void _cut_down(down_t *d) noexcept nogil:
         stream_end(s)
 
 
-cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
+cdef void _close(proxy_t *p, io_t *wake, int seat) noexcept nogil:
     cdef down_t *d = p.downs
     cdef down_t *after
     cdef door_t *k = p.doors
@@ -525,6 +533,8 @@ cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
         p.snap = NULL
     reactor_free(p.reactor)
     live_free(p.registry)
+    if p.health is not NULL:
+        seat_leave(&p.health.seats, seat)
     health_unmap(p.health)
     pool_fini(&p.pool)
     slab_fini(&p.downs_slab)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from fastmesh._core.explain import Refused, Tables
+from fastmesh.config.breakers import breaker_limits
 from fastmesh.config.checks import Finder
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fault import Fault
@@ -237,6 +238,8 @@ class Explanation:
         if route.rewrite is not None:
             yield f"rewrite: {_given(route.rewrite)}"
         timeout = self.listener.timeouts.request if route.timeout is None else route.timeout
+        if route.priority != "default":
+            yield f"priority: {route.priority}"
         yield f"timeout: {format_duration(timeout) if timeout else 'none'}"
         yield self._retry(at, route, self.config.clusters[cluster])
         yield from self._hedge(at, route)
@@ -317,6 +320,7 @@ class Explanation:
                 yield f"  and {len(level) - _MOST:,} more"
         yield from _checked(cluster.health_check)
         yield from _outlier(cluster.outlier)
+        yield from _limits(cluster)
 
 
 def _checked(check: HealthCheck | None) -> Iterator[str]:
@@ -354,6 +358,21 @@ def _outlier(outlier: Outlier) -> Iterator[str]:
     by = f"or by {', '.join(windows)} in {format_duration(outlier.interval)}; " if windows else ""
     how = "only told of" if outlier.dry_run or not outlier.enforce else f"out for {format_duration(outlier.base)}"
     yield f"    {by}{how}, at most {format_percent(outlier.max_ejected)} or one at a time"
+
+
+def _limits(cluster: Cluster) -> Iterator[str]:
+    """How much of it may be in use."""
+    limits = breaker_limits(cluster)
+    yield f"  limits: {', '.join(f'{name} {limit:,}' for name, limit in limits.items()) or 'none'}"
+    if (adaptive := cluster.adaptive) is not None:
+        yield (f"    and what each worker finds: {adaptive.min_concurrency:,} to {adaptive.max_concurrency:,} requests "
+               "in flight")
+    if (admission := cluster.admission) is not None:
+        yield (f"    and, with less than {format_percent(admission.success_rate)} of good answers, by chance, up to "
+               f"{format_percent(admission.max_rejected)}")
+    if cluster.high_priority_reserve:
+        yield (f"    {format_percent(cluster.high_priority_reserve)} of max_requests and max_pending are for routes "
+               "with priority: high")
 
 
 def _fault(fault: Fault) -> str:

@@ -5,9 +5,22 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from fastmesh.config import address, fields
+from fastmesh.config.adaptive import Adaptive, Admission
 from fastmesh.config.balancing import MAX_ENDPOINTS, Balancing
 from fastmesh.config.discovery import DiscoveryUse
-from fastmesh.config.fields import LIST, MAX_TAKEN, OR_DEFAULT, U32_MAX, Count, Duration, Label, Name, Section, shown
+from fastmesh.config.fields import (
+    LIST,
+    MAX_TAKEN,
+    OR_DEFAULT,
+    U32_MAX,
+    Count,
+    Duration,
+    Label,
+    Name,
+    Section,
+    Share,
+    shown,
+)
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.heal import Heal
 from fastmesh.config.health_check import HealthCheck
@@ -102,14 +115,36 @@ class Cluster(Section):
                     "limit of the servers: one that closes first may do so just when a request is under way. 0 "
                     "keeps it until the server closes it.")] = parse_duration("60s")
     max_connections: Annotated[int, Count(0, U32_MAX), Field(
-        description="Connections to one endpoint, per worker. Requests beyond wait. 0 is no limit.")] = 0
+        description="Connections to one endpoint, over all workers: each has its part, and at least one. Requests "
+                    "beyond wait. 0 is no limit.")] = 0
     max_pending: Annotated[int, Count(1, U32_MAX), Field(
-        description="Requests that may wait for a connection, per worker. Beyond: 503.")] = 1024
+        description="Requests that may wait for a connection, or for one being made, over all workers. Beyond: 503.")
+    ] = 1024
     pending_timeout: Annotated[int, Duration(), Field(
         description="How long a request waits for one of `max_connections` to come free. Longer: 503. 0 is no limit.")
     ] = parse_duration("60s")
     max_requests: Annotated[int, Count(0, U32_MAX), Field(
-        description="Requests in flight, per worker. Beyond: 503. 0 is no limit.")] = 0
+        description="Requests, and TCP connections, in flight over all workers. Beyond: 503. 0 is no limit. See "
+                    "[overload](overload.md).")] = 10_000
+    max_endpoint_requests: Annotated[int, Count(0, U32_MAX), Field(
+        description="The same of one endpoint: others are picked while it is full. With none that is not: 503. 0 is no "
+                    "limit.")] = 0
+    max_cluster_connections: Annotated[int, Count(0, U32_MAX), Field(
+        description="Connections to all endpoints together, over all workers. Beyond, an idle one makes room; with "
+                    "none, the request waits for one to its endpoint, or is 503 where this worker has none. 0 is no "
+                    "limit.")
+    ] = 10_000
+    max_retries: Annotated[int, Count(0, U32_MAX), Field(
+        description="Requests at a further attempt at the same time, over all workers, whatever `retry_budget` has "
+                    "left. Beyond, the failure that there is counts. 0 is no limit.")] = 500
+    high_priority_reserve: Annotated[Share, Field(
+        description="This share of `max_requests` and `max_pending` is only for routes with `priority: high`.")] = 0
+    adaptive: Annotated[Adaptive | None, Field(
+        description="A further limit of requests in flight, which each worker finds out by itself. Left out, there is "
+                    "none. See [overload](overload.md).", examples=[{}])] = None
+    admission: Annotated[Admission | None, Field(
+        description="Who is turned away while many requests of the cluster fail. Left out, nobody is.", examples=[{}])
+    ] = None
     max_requests_per_connection: Annotated[int, Count(0, U32_MAX), Field(
         description="After so many requests a connection is not used again. 0 is no limit.")] = 0
     connect_attempts: Annotated[int, Count(1, 8), Field(

@@ -32,7 +32,7 @@ from fastmesh.units import parse_duration, parse_size
 
 MAX_ROUTES = 16_384
 # Fields that the proxy itself reads or writes.
-_NO_DEADLINE = frozenset((
+TAKEN_FIELDS = frozenset((
     "connection", "content-length", "content-type", "date", "expect", "forwarded", "grpc-timeout", "host", "keep-alive",
     "server", "te", "traceparent", "trailer", "transfer-encoding", "upgrade", "via", "x-envoy-attempt-count",
     "x-envoy-expected-rq-timeout-ms", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"))
@@ -102,7 +102,7 @@ class Deadlines(Section):
     @field_validator("header")
     @classmethod
     def _is_free(cls, name: str | None) -> str | None:
-        if name is not None and name.lower() in _NO_DEADLINE:
+        if name is not None and name.lower() in TAKEN_FIELDS:
             raise WrongValue(shown(name), "a field that means nothing else to proxies")
         return name.lower() if name else name
 

@@ -12,6 +12,7 @@ from fastmesh.config.filter import MAX_FILTERS, FilterUse
 from fastmesh.config.filter_host import FilterHost
 from fastmesh.config.listener import Listener
 from fastmesh.config.node import Node
+from fastmesh.config.overload import Overload
 from fastmesh.config.policy import MAX_POLICIES, Policy
 from fastmesh.config.rate_limit import MAX_LIMITS, RateLimit
 from fastmesh.errors import WrongValue
@@ -64,6 +65,9 @@ class Config(Section):
     max_health_checks: Annotated[int, Count(1, 65_536), Field(
         description="Health checks that are under way at the same time, of all clusters. Beyond, those that are due "
                     "wait for each other, and are counted.")] = 256
+    overload: Annotated[Overload, OR_DEFAULT, Field(
+        description="What is refused before memory, descriptors or time run out. On unless told otherwise.")
+    ] = Field(default_factory=Overload)
     filter_host: Annotated[FilterHost, OR_DEFAULT, Field(
         description="The processes that isolated filters run in.")] = Field(default_factory=FilterHost)
     access_log: Annotated[AccessLog | None, Field(

@@ -5,7 +5,18 @@ from typing import Annotated
 from pydantic import Field
 
 from fastmesh.config.fault import MAX_FAULTS, Fault
-from fastmesh.config.fields import LIST, MAX_TAKEN, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
+from fastmesh.config.fields import (
+    LIST,
+    MAX_TAKEN,
+    OR_DEFAULT,
+    Choice,
+    Count,
+    Duration,
+    HeaderValue,
+    Name,
+    Section,
+    Text,
+)
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
 from fastmesh.config.header_edit import RequestEdit, ResponseEdit
 from fastmesh.config.hedge import Hedge
@@ -18,6 +29,7 @@ from fastmesh.config.rewrite import Rewrite
 from fastmesh.config.split import Sticky
 
 MAX_BODY = 65_536
+PRIORITIES = ("low", "default", "high")
 MAX_SPLIT = 64
 MAX_WEIGHT = 1_000_000
 
@@ -89,6 +101,11 @@ class Route(Section):
                     "more than 64 KiB of body is not copied.",
         max_length=MAX_MIRRORS, examples=[[{"cluster": "app-next"}]])] = []  # noqa: RUF012
 
+    priority: Annotated[str, Choice(*PRIORITIES), Field(
+        description="Which requests are refused first when there are too many: those of `low`, then those of "
+                    "`default`. `high` may use what a cluster's `high_priority_reserve` keeps free. See "
+                    "[overload](overload.md).")
+    ] = "default"
     policies: Annotated[list[Name], LIST, Field(
         description="Names of `policies` whose keys it takes over, as far as it has none of its own; of several the "
                     "first that has a key counts.", max_length=MAX_TAKEN, examples=[["patient"]])] = []  # noqa: RUF012

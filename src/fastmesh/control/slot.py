@@ -179,13 +179,13 @@ class Slot:
     def _died(self, worker: WorkerProcess) -> None:
         if worker.is_lost:
             if not worker.is_alive:
-                worker.stats.is_taken = False
+                self._forget(worker)
                 return
             self._ground.journal.error(f"worker {self.index} does not die of SIGKILL (pid {worker.pid}): the kernel "
                                        "holds it; its slot goes on without it")
         else:
             self._accuse(worker)
-            worker.stats.is_taken = False
+            self._forget(worker)
         self._alive.pop(worker, None)
         if worker.has_hung:
             self._ground.hangs += 1
@@ -202,6 +202,12 @@ class Slot:
         elif worker.version and not self.is_retired:
             self._replace_dead(worker)
         self._ground.on_change()
+
+    def _forget(self, worker: WorkerProcess) -> None:
+        """What it had in use is free again."""
+        worker.stats.is_taken = False
+        if self._ground.health is not None:
+            self._ground.health.vacate(worker.pid)
 
     def _accuse(self, worker: WorkerProcess) -> None:
         """The filter in which its data thread was, if it was in any."""

@@ -90,6 +90,7 @@ class Snapshot:
     discovery_size: int = 0     # of what stands behind the filters: policies, for their host
     discoveries: tuple[DiscoverySpec, ...] = ()
     limit_names: dict[int, str] = field(default_factory=dict)
+    cluster_limits: dict[int, dict[str, int]] = field(default_factory=dict)     # row → limits there are
 
     def clusters(self) -> list[dict[str, Any]]:
         """`[{id, name, lb, slow_start, endpoints: [{row, address, weight, …}]}]`: ClusterRecord of snapshot/wire."""
@@ -140,6 +141,7 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
         discovery_size=len(discovery),
         discoveries=tuple(DiscoverySpec(**spec) for spec in answer["discoveries"]),
         limit_names=answer["names"]["rate_limits"],
+        cluster_limits=answer["names"]["cluster_limits"],
     )
 
 

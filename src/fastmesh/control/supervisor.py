@@ -26,8 +26,10 @@ from fastmesh.control.shared_memory import shared_memory
 from fastmesh.control.slot import Ground
 from fastmesh.control.snapshot import Snapshot
 from fastmesh.control.sockets import Bound, SocketShelf
+from fastmesh.control.strain import Strain
 from fastmesh.control.watchdog import Watchdog
 from fastmesh.control.worker_process import Refused, WorkerFailed, WorkerProcess
+from fastmesh.observe.breakers import breakers
 from fastmesh.observe.filter_report import describe_filter
 from fastmesh.observe.health import HealthFile
 from fastmesh.observe.journal import Journal
@@ -85,12 +87,14 @@ class Supervisor:
         self._listen_to_signals()
         watchdog = self._loop.create_task(self._watchdog.run())
         healing = self._loop.create_task(self._healing.run())
+        strain = self._loop.create_task(Strain(self.ground).run())
         try:
             return await self._run()
         finally:
             watchdog.cancel()
             healing.cancel()
             self.checks.end()
+            strain.cancel()
             self._healing.healer.end()
             # The loop is about to be closed, and its handlers with it: one signal more must not change the status.
             signal.pthread_sigmask(signal.SIG_BLOCK, STARTING)
@@ -424,8 +428,13 @@ class Supervisor:
             finding = self.configurator.discoveries.findings.get(cluster["name"])
             yield {"name": cluster["name"], "id": cluster["id"], "load_balancer": cluster["lb"],
                    **({"discovery": finding.to_dict()} if finding is not None else {}),
+                   "limits": self._limits(cluster["id"]),
                    "endpoints": [self._endpoint(cluster["name"], e, self.stats_shelf.weight(
                        workers, e["row"], e["weight"], cluster["slow_start"], now), now) for e in cluster["endpoints"]]}
+
+    def _limits(self, row: int) -> dict[str, dict[str, int]]:
+        limits = self.ground.live.cluster_limits.get(row, {}) if self.ground.live is not None else {}
+        return {one.limit: {"used": one.used, "limit": one.most} for one in breakers(self.health, row, limits)}
 
     def _endpoint(self, cluster: str, endpoint: dict[str, Any], weight: float, now: int) -> dict[str, Any]:
         found = self.stats_shelf.endpoint(endpoint["row"])
@@ -487,6 +496,7 @@ class Supervisor:
             listeners=live.listener_names if live else {}, clusters=live.cluster_names if live else {},
             filters=live.filter_names if live else {},
             rate_limits=live.limit_names if live else {},
+            cluster_limits=live.cluster_limits if live else {},
             health=self.health,
             addresses={spec.id: spec.address["text"] for spec in specs},
             control={

@@ -69,6 +69,13 @@ class Events:
                            "text": text})
         self._journal.write(LEVELS.index(level), f"{what} cluster={cluster} {text}")
 
+    def strain(self, worker: int, level: str, reason: str, text: str, is_worse: bool) -> None:
+        """Of a worker that refuses work, or does so no more."""
+        severity = "warn" if is_worse else "info"
+        self._kept.append({"at": round(time(), 3), "worker": worker, "what": "overload", "overload": level,
+                           "reason": reason, "level": severity, "text": text})
+        self._journal.write(LEVELS.index(severity), text)
+
     def health(self, cluster: str, endpoint: str, change: Change) -> None:
         """Of an endpoint that was ejected, or is back, or would have been ejected."""
         if change.kind not in HEALTH:

@@ -75,8 +75,8 @@ CLUSTERS = {
     "connect_timeout": _cluster("connect_timeouts_total", "counter", "Connects that took too long."),
     "retries": _cluster("retries_total", "counter", "Requests sent again."),
     "overflow": _cluster("overflow_total", "counter",
-                         "Requests refused because max_pending or max_requests was reached, or because "
-                         "they waited longer than pending_timeout."),
+                         "Requests refused because a limit of the cluster was reached, or because they waited "
+                         "longer than pending_timeout."),
     "no_endpoint": _cluster("no_endpoint_total", "counter", "Requests refused for want of an endpoint."),
     "resets": _cluster("resets_total", "counter", "Upstream connections that broke while a request was on them."),
     "timeouts": _cluster("timeouts_total", "counter", "Requests that took longer than their timeout."),
@@ -89,7 +89,8 @@ CLUSTERS = {
     "retry_limit_exceeded": _cluster("retry_limit_exceeded_total", "counter",
                                      "Failures that were not tried again, as there had been all the attempts allowed."),
     "retry_overflow": _cluster("retry_overflow_total", "counter",
-                               "Failures that were not tried again, as the budget for that was spent."),
+                               "Failures that were not tried again, as the budget for that was spent, or as many as "
+                               "max_retries were being tried again."),
     "try_timeouts": _cluster("try_timeouts_total", "counter", "Attempts that took longer than one may."),
     "retry_waits": _cluster("retry_after_waits_total", "counter",
                             "Further attempts that were put off, as the answer's Retry-After said."),
@@ -116,6 +117,31 @@ PROXY_TIME = Family("fastmesh_proxy_time_seconds", "histogram",
                     "answer's together; connecting apart.", _CLUSTER)
 UPSTREAM_TIME = Family("fastmesh_upstream_time_seconds", "histogram",
                        "Time a request waited for its endpoint, to the answer's first byte.", _CLUSTER)
+
+# What a cluster may have, over all workers.
+_BREAKER = ("cluster", "limit")
+OVERFLOWED = Family("fastmesh_cluster_overflows_total", "counter",
+                    "Requests that a limit of the cluster refused, by the key of the limit; of max_retries, failures "
+                    "that were not tried again. Limits that refused nobody have no row.", _BREAKER)
+BREAKER_LIMIT = Family("fastmesh_cluster_breaker_limit", "gauge", "The limit, as configured.", _BREAKER)
+BREAKER_USED = Family("fastmesh_cluster_breaker_used", "gauge", "How much of it is in use, over all workers.", _BREAKER)
+BREAKER_OPEN = Family("fastmesh_cluster_breaker_open", "gauge", "1 while all of it is in use: the next one is refused.",
+                      _BREAKER)
+
+ADAPTIVE_LIMIT = Family("fastmesh_cluster_adaptive_limit", "gauge",
+                        "What `adaptive` allows in flight, the sum of what workers have found.", _CLUSTER)
+ADAPTIVE_BASE = Family("fastmesh_cluster_adaptive_min_seconds", "gauge",
+                       "The shortest mean time to an answer that it goes by, of the worker that has the shortest.",
+                       _CLUSTER)
+ADMISSION = Family("fastmesh_cluster_admission_rejected", "gauge",
+                   "The share of requests that `admission` turns away, of the worker that has the largest.", _CLUSTER)
+PRESSURE = Family("fastmesh_overload_pressure", "gauge",
+                  "How much is in use of what a worker may have, 0 to 1, of the worker that has most: `memory`, "
+                  "`descriptors`, `lag` of its loop, `connections`.", ("pressure",))
+LEVEL = Family("fastmesh_overload_level", "gauge",
+               "What workers do about that, the highest of all: 0 nothing, 1 connections end after their answer, 2 "
+               "requests of low priority are refused, 3 those of default priority too, 4 and nothing is accepted.")
+SHED = Family("fastmesh_overload_shed_total", "counter", "Requests refused for that.", ("pressure", "priority"))
 
 # In what all workers share, so not summed over them.
 EJECTIONS = Family("fastmesh_cluster_ejections_total", "counter",
@@ -330,6 +356,9 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, RETRIED, PROXY_TIME, UPSTREAM_TIME)),
+    ("Limits of clusters", "", (OVERFLOWED, BREAKER_LIMIT, BREAKER_USED, BREAKER_OPEN, ADAPTIVE_LIMIT, ADAPTIVE_BASE,
+                                ADMISSION)),
+    ("Overload", "", (PRESSURE, LEVEL, SHED)),
     ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS)),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",

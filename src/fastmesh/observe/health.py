@@ -11,10 +11,13 @@ from time import monotonic_ns, time
 from typing import Any
 
 from fastmesh._core.mem.health import CLUSTER_COLUMNS, ENDPOINT_COLUMNS, EVENT_COLUMNS, KINDS, LAYOUT, REASONS
+from fastmesh._core.mem.tally import LAYOUT as TALLY
+from fastmesh._core.mem.tally import USED
 
 WORD = 8
 SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 READ_MOST = LAYOUT["event_places"]
+CLAIMED = 1         # in place of a pid: a worker that is about to take a seat
 SHOWN_AS = {"success_rate": "share of good answers", "failure_percentage": "share of failures",
             "latency": "mean time to the first byte"}
 
@@ -78,6 +81,37 @@ class HealthFile:
         row = min(row, LAYOUT["cluster_rows"] - 1)
         words = self._words(LAYOUT["clusters"] + row * LAYOUT["cluster_stride"], len(CLUSTER_COLUMNS))
         return dict(zip(CLUSTER_COLUMNS, words, strict=True))
+
+    def _seats(self) -> list[int]:
+        """The pids in them; 0 is a free one."""
+        return self._words(LAYOUT["seats"] + TALLY["pids"], TALLY["places"])
+
+    def vacate(self, pid: int) -> None:
+        """A worker has died: what it had in use counts no more."""
+        for seat, taken in enumerate(self._seats()):
+            if taken == pid:
+                os.pwrite(self.fd, bytes(WORD), LAYOUT["seats"] + TALLY["pids"] + seat * WORD)
+
+    def used(self, row: int) -> dict[str, int]:
+        """What all workers have in use of a cluster: of tally.USED."""
+        lines = self._lines(row)
+        return {name: sum(line[i] for line in lines) for i, name in enumerate(USED)}
+
+    def learned(self, row: int) -> dict[str, float]:
+        """What workers have found out of a cluster: the sum of their limits, the shortest time to an answer in seconds,
+        the largest share that is turned away. Only what is known."""
+        lines = [line[len(USED):] for line in self._lines(row)]
+        found = {"limit": float(sum(line[0] for line in lines)),
+                 "base": min((line[1] for line in lines if line[1]), default=0) / 1e6,
+                 "rejected": max((line[2] for line in lines), default=0) / 1e6}
+        return found if found["limit"] else {"rejected": found["rejected"]}
+
+    def _lines(self, row: int) -> list[list[int]]:
+        """Of each worker that lives: tally_t of mem/tally."""
+        offset = LAYOUT["seats"] + TALLY["seats"] + min(row, TALLY["cluster_rows"] - 1) * TALLY["cluster_stride"]
+        size, stride = TALLY["cluster_stride"], TALLY["stride"]
+        return [memoryview(os.pread(self.fd, size, offset + seat * stride)).cast("I").tolist()
+                for seat, taken in enumerate(self._seats()) if taken > CLAIMED]
 
     def state(self, row: int) -> dict[str, Any]:
         """Of one endpoint, for `GET /clusters`."""

@@ -10,10 +10,13 @@ from math import isfinite
 
 from fastmesh._core.mem.counter import BYTES_BOUNDS, DURATION_MS_BOUNDS, FLAGS, TIME_US_BOUNDS
 from fastmesh._core.mem.health import REASONS
+from fastmesh._core.resil.pressure import LEVELS
 from fastmesh.observe import families
+from fastmesh.observe.breakers import breakers
 from fastmesh.observe.families import Family
 from fastmesh.observe.health import HealthFile
 from fastmesh.observe.names import SeriesNames
+from fastmesh.observe.overload import highest, shed
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, OTHER_PLACE, REQUEST_BYTES_AT, RESPONSE_BYTES_AT, StatsShelf
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -73,6 +76,7 @@ class Scene:
     filters: dict[int, str] = field(default_factory=dict)       # row → name, of those there are now
     discoveries: list[DiscoveryFigures] = field(default_factory=list)
     rate_limits: dict[int, str] = field(default_factory=dict)   # likewise
+    cluster_limits: dict[int, dict[str, int]] = field(default_factory=dict)     # of clusters, those there are
     health: HealthFile | None = None
     checks: CheckFigures | None = None
 
@@ -109,6 +113,8 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _istio(scene)
     yield from _listeners(scene)
     yield from _clusters(scene)
+    yield from _breakers(scene)
+    yield from _overload(scene)
     yield from _health(scene)
     yield from _checks(scene)
     yield from _limits(scene)
@@ -266,6 +272,36 @@ def _clusters(scene: Scene) -> Iterator[str]:
     yield from _histogram(families.UPSTREAM_TIME, seconds, times["wait"])
     yield from _simple(families.ENVOY["cluster_active"], active)
     yield from _simple(families.ENVOY["cluster_requests"], requests)
+
+
+def _breakers(scene: Scene) -> Iterator[str]:
+    refused: Values = []
+    columns: dict[Family, Values] = {
+        families.BREAKER_LIMIT: [], families.BREAKER_USED: [], families.BREAKER_OPEN: []}
+    for row, name in sorted(scene.clusters.items()):
+        refused += [(labels_text(families.OVERFLOWED.labels, (name, limit)), count)
+                    for limit, count in scene.stats.overflowed(row).items() if count]
+        for one in breakers(scene.health, row, scene.cluster_limits.get(row, {})) if scene.health is not None else ():
+            labels = labels_text(families.BREAKER_LIMIT.labels, (name, one.limit))
+            for values, value in zip(columns.values(), (one.most, one.used, int(one.is_open)), strict=True):
+                values.append((labels, value))
+    learned = {row: scene.health.learned(row) for row in scene.clusters} if scene.health is not None else {}
+    for family, key in ((families.ADAPTIVE_LIMIT, "limit"), (families.ADAPTIVE_BASE, "base"),
+                        (families.ADMISSION, "rejected")):
+        yield from _simple(family, [(labels_text(family.labels, (scene.clusters[row],)), found[key])
+                                    for row, found in sorted(learned.items()) if key in found])
+    yield from _simple(families.OVERFLOWED, refused)
+    for family, values in columns.items():
+        yield from _simple(family, values)
+
+
+def _overload(scene: Scene) -> Iterator[str]:
+    found = highest(scene.stats.of_workers())
+    yield from _simple(families.PRESSURE, [(labels_text(families.PRESSURE.labels, (name,)), part)
+                                           for name, part in found.parts.items()])
+    yield from _simple(families.LEVEL, [("", LEVELS.index(found.level))])
+    yield from _simple(families.SHED, [(labels_text(families.SHED.labels, names), count)
+                                       for names, count in shed(scene.stats.files).items()])
 
 
 def _health(scene: Scene) -> Iterator[str]:

@@ -30,6 +30,7 @@ from fastmesh._core.mem.counter import (
     METRIC_KINDS,
     TIME_US_BOUNDS,
 )
+from fastmesh._core.resil.breaker import LIMITS
 
 WORD = 8
 PAGE = 4096
@@ -138,7 +139,8 @@ class StatsFile:
 
     def forget_header(self) -> None:
         """Before a new worker takes the file: nothing of the last one may be taken for the new one's."""
-        for name in ("pid", "version", "started_ns", "heartbeat_ns", "draining", "filter_now", "filter_since_ns"):
+        for name in ("pid", "version", "started_ns", "heartbeat_ns", "draining", "filter_now", "filter_since_ns",
+                     "level"):
             os.pwrite(self.fd, bytes(WORD), LAYOUT[f"header_{name}"])
 
     def forget_filter_gauges(self) -> None:
@@ -181,6 +183,12 @@ class StatsFile:
             for name in gauges:
                 found[columns.index(name)] = 0
         return found
+
+    def overflowed(self, cluster_row: int) -> list[int]:
+        """Requests that a limit of the cluster refused, in the order of breaker.LIMITS."""
+        row = min(cluster_row, LAYOUT["cluster_rows"] - 1)
+        return self.words(LAYOUT["clusters"] + row * LAYOUT["cluster_stride"] + LAYOUT["cluster_overflowed"],
+                          len(LIMITS))
 
     def times(self, cluster_row: int, which: str) -> Times:
         """`which`: "proxy", time spent in the proxy, or "wait", time to the upstream's first byte."""
@@ -353,6 +361,10 @@ class StatsShelf:
 
     def limit(self, row: int) -> dict[str, int]:
         return dict(zip(LIMIT_COLUMNS, _sum(f.limit(row) for f in self.files), strict=False))
+
+    def overflowed(self, row: int) -> dict[str, int]:
+        """Limit → requests that it refused."""
+        return dict(zip(LIMITS, _sum(file.overflowed(row) for file in self.files), strict=False))
 
     def times(self, cluster_row: int, which: str) -> Times:
         total = Times(0, 0, [0] * TIME_BUCKETS)

@@ -77,8 +77,9 @@ class Result(NamedTuple):
     parts: list[Part]
     attempts: int                   # connects that were refused count as attempts
     counts: list[int]               # answers, good or bad, of each endpoint
-    refused: int                    # further attempts that there was no budget for
+    unaffordable: int               # further attempts that there was no budget for
     slices: list[Slice]
+    refused: int                    # by a limit of the cluster; they have failed, too
 
     def share(self, part: Part) -> float:
         """Of all requests that an endpoint answered."""
@@ -98,8 +99,9 @@ class Result(NamedTuple):
         for name, count, share, times in rows:
             percentiles = "".join(f"  {_shown(times.percentile(p)):>9}" for p in (50, 90, 99, 99.9))
             lines.append(f"  {name:{width}}  {count:>9,}  {share:>7.2%}{percentiles}  {times.failed_share:>8.2%}")
-        over = f", {self.refused:,} more were beyond the budget" if self.refused else ""
-        lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}{over}")
+        refused = f"; refused: {self.refused / max(1, self.whole.count):.2%}" if self.refused else ""
+        over = f", {self.unaffordable:,} more were beyond the budget" if self.unaffordable else ""
+        lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}{over}{refused}")
         return "\n".join([*lines, *self._drawing()]) + "\n"
 
     def _drawing(self) -> list[str]:
@@ -125,8 +127,8 @@ class Result(NamedTuple):
             return {"requests": times.count, "failed": times.failed_share,
                     **{key: None if math.isnan(value) else round(value, 3) for key, value in found.items()}}
         return {"load_balancer": self.balancer, "callers": self.callers,
-                "attempts_per_request": self.attempts / max(1, self.whole.count), "beyond_budget": self.refused,
-                "all": of(self.whole),
+                "attempts_per_request": self.attempts / max(1, self.whole.count), "beyond_budget": self.unaffordable,
+                "refused": self.refused / max(1, self.whole.count), "all": of(self.whole),
                 "over_time": [{"begin_ms": i * self.duration_ns / SLICES / _MILLISECOND, "attempts": each.attempts,
                                **of(each.times)} for i, each in enumerate(self.slices)],
                 "groups": [{"name": part.name, "endpoints": part.endpoints, "share": self.share(part),

@@ -179,8 +179,9 @@ class Simulation:
                        for i, group in enumerate(scenario.endpoints)]
         self._counts = [0] * len(self._endpoints)
         self._attempts = 0
-        self._refused = 0       # further attempts that there was no budget for
+        self._unaffordable = 0      # further attempts that there was no budget for
         self._slices = [Slice() for _ in range(SLICES)]
+        self._refused = 0
 
     def run(self) -> Result:
         """Until every request has ended."""
@@ -201,7 +202,7 @@ class Simulation:
         while self._events:
             self._event(heapq.heappop(self._events))
         return Result(cluster_of(scenario, 0).load_balancer.pick_by, scenario.duration, scenario.callers, self._whole,
-                      self._parts, self._attempts, self._counts, self._refused, self._slices)
+                      self._parts, self._attempts, self._counts, self._unaffordable, self._slices, self._refused)
 
     def _snapshot(self, since_ns: int) -> bytes:
         """Of the endpoints that have joined by then."""
@@ -219,8 +220,13 @@ class Simulation:
 
     def _begin(self, now_ns: int, key: int | None) -> None:
         request = _Request(self._lots.choice(self._callers), key, now_ns)
-        request.caller.balancer.begin()
         self._slice(now_ns).requests += 1
+        if request.caller.balancer.refuses(now_ns) is not None:
+            if now_ns >= _START + self.scenario.warm_up:
+                self._refused += 1
+            self._note(request, now_ns, False, None)
+            return
+        request.caller.balancer.begin()
         if self._rule is not None:
             request.caller.balancer.earn(now_ns)
         self._attempt(now_ns, request)
@@ -331,6 +337,7 @@ class Simulation:
         for number, sent_ns in request.under_way.items():
             self._give_up(end.at_ns, request, number, sent_ns)
         request.under_way.clear()
+        caller.answered(504 if end.seen == TIMEOUT else 200 if end.is_ok else 503, took_ns, end.at_ns)
         caller.end()
         self._note(request, end.at_ns, end.is_ok, end.endpoint)
 
@@ -347,7 +354,7 @@ class Simulation:
         request = end.request
         pause = request.caller.balancer.again(end.fault, _UNAVAILABLE, request.attempts, end.at_ns)
         if pause is False:
-            self._refused += 1
+            self._unaffordable += 1
         if pause is None or pause is False:
             return False
         if self.scenario.timeout and end.at_ns + pause >= request.began_ns + self.scenario.timeout:

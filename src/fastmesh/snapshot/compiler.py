@@ -8,6 +8,7 @@ import msgpack
 
 from fastmesh.config.access_log import AccessLog
 from fastmesh.config.address import Address
+from fastmesh.config.breakers import breaker_limits
 from fastmesh.config.cluster import Cluster, Endpoint
 from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import compile_json, compile_template
@@ -17,6 +18,7 @@ from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
 from fastmesh.snapshot.acts import acts
 from fastmesh.snapshot.balancing import balancing_record, slow_start
+from fastmesh.snapshot.breakers import breakers_record
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.checks import checks_bits, checks_record
 from fastmesh.snapshot.conditions import conditions, network
@@ -28,6 +30,7 @@ from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.members import members
 from fastmesh.snapshot.mirrors import mirrors
 from fastmesh.snapshot.outlier import outlier_record
+from fastmesh.snapshot.overload import overload_record
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 from fastmesh.snapshot.retries import retries
@@ -67,7 +70,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
         [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0])),
-         chains.patterns.written],
+         chains.patterns.written, overload_record(config, workers_of(config))],
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
         [_cluster(i, cluster, config.node, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
@@ -122,13 +125,14 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
         "names": {"listeners": {number: name for name, number in listeners.items()},
                   "clusters": {number: name for name, number in clusters.items()},
                   "filters": chains.rows if chains is not None else {},
-                  "rate_limits": {number: name for name, number in registry.limits.live.items()}},
+                  "rate_limits": {number: name for name, number in registry.limits.live.items()},
+                  "cluster_limits": {clusters[cluster.name]: breaker_limits(cluster) for cluster in config.clusters}},
         "filters": chains.blob() if chains is not None else b"",
         "isolated": chains.isolated() if chains is not None else None,
         "discovery": discoveries.blob() if discoveries is not None else b"",
         "discoveries": discoveries.records if discoveries is not None else [],
         "process": {
-            "workers": usable_processors() if isinstance(config.workers, str) else config.workers,
+            "workers": workers_of(config),
             "reactor": config.reactor,
             "admin": _address(config.admin.address),
             "drain_timeout_ms": -(-config.drain_timeout // _MILLISECOND),
@@ -155,6 +159,10 @@ def as_written(config: Config, chains: Chains | None = None, discoveries: Discov
     if discoveries is not None:
         discoveries.hide_secrets(written)
     return written
+
+
+def workers_of(config: Config) -> int:
+    return usable_processors() if isinstance(config.workers, str) else config.workers
 
 
 def max_connections(config: Config, open_files: int = 0) -> int:
@@ -212,7 +220,7 @@ def _route(index: int, route: Route, listener: Listener, numbers: Numbered, chai
         _status(route), body,
         response.content_type if response is not None and body else "",
         listener.timeouts.request if route.timeout is None else route.timeout, found.further,
-        acts(route, chains.patterns), _split(route, numbers), chain,
+        acts(route, chains.patterns), _split(route, numbers), chain, wire.PRIORITIES[route.priority],
     ]
 
 
@@ -256,4 +264,5 @@ def _cluster(index: int, cluster: Cluster, node: Node, numbers: Numbered, chains
         cluster.pending_timeout, endpoints, chains.of("clusters", index), chains.balancer(index),
         balancing_record(cluster, [len(level) for level in levels]), outlier_record(cluster.outlier),
         checks_bits(cluster),
+        breakers_record(cluster),
     ]

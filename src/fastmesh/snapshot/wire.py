@@ -7,7 +7,8 @@ FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
                  retries]
-    settings  = [max_connections (0 = no limit), log_ops or nil, patterns]
+    settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload]
+    overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
                  deadlines, half_close]
@@ -17,7 +18,7 @@ FORMAT.
     deadlines = [read, send, header]            header: a further name, or ""
     trusted   = [[family, bits, 16 bytes], …]   IPv4 in the first four bytes
     route     = [name, path_kind, path, hosts, methods, headers, cluster, status, body, content_type, timeout,
-                 further, acts, split, chain]
+                 further, acts, split, chain, priority]   priority: 0 default, 1 low, 2 high
     headers   = [value, …]
     value     = [name, text, kind, invert, low, high]   low: the smallest number, or the place of a pattern
     further   = nil, or [pattern, query, cookies, sources, share]   pattern: a place or -1; query and cookies as
@@ -32,7 +33,7 @@ FORMAT.
     split     = nil, or [[[cluster, weight], …], header, cookie]   with cluster -1 and status 0; one name at most
     cluster   = [id, name, lb, connect_timeout, idle_timeout, max_connections, max_pending, max_requests,
                  max_requests_per_connection, max_connect_attempts, avoid_base, avoid_max, pending_timeout,
-                 endpoints, chain, balancer, balancing, outlier, checks]
+                 endpoints, chain, balancer, balancing, outlier, checks, breakers]
     endpoint  = [row, family, port, address, weight, text, note]
     note      = nil, or [priority, zone, [name, value, …]]   what is said of it besides, for policies in Python
     balancer  = nil, or [slot, interval]        the policy that gives weights and picks, a place in the list of rules
@@ -47,6 +48,10 @@ FORMAT.
                  latency_factor in thousandths, latency_least, latency_requests, base, most, jitter, most_out, enforce,
                  ramp]                          shares in millionths; 0 of a count or factor: not looked at
     checks    = 0 (nobody checks its endpoints), or 1, and 2 besides: connections that wait are closed when one fails
+    breakers  = [max_cluster_connections, max_retries, max_endpoint_requests, reserve in millionths, adaptive,
+                 admission]
+    adaptive  = nil, or [least, most, first, tolerance in thousandths]
+    admission = nil, or [wanted and most in millionths, aggression in thousandths, least, [status, …]]   those that fail
     sticky    = [1 = cookie, 2 = header; name, ttl in seconds, path, 16 bytes of secret]
     filters   = [rules, chains]
     rule      = [match, share]                  match: nil, or a route with status 200, for its conditions alone
@@ -101,6 +106,7 @@ LOAD_BALANCERS = {"round_robin": 0, "random": 1, "least_request": 2, "peak_ewma"
                   "ring_hash": 5, "maglev": 6}
 WEIGHING = tuple(LOAD_BALANCERS)[:5]    # those that go by any weights; the others by tables
 STICKY = {"cookie": 1, "header": 2}
+PRIORITIES = {"default": 0, "low": 1, "high": 2}
 HASH_KEYS = {"header": 0, "cookie": 1, "query": 2, "source": 3}
 
 # Rows in the shared memory of a worker slot (mem/counter). The last of each stands for all that do not fit.
@@ -232,6 +238,7 @@ class NamesRecord(TypedDict):
     clusters: dict[int, str]
     filters: dict[int, str]
     rate_limits: dict[int, str]
+    cluster_limits: dict[int, dict[str, int]]       # those there are, by the keys of the configuration
 
 
 class CompileRequest(TypedDict):

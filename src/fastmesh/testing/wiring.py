@@ -54,7 +54,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     numbers = {cluster.name: i for i, cluster in enumerate(known)}
     listener_routes: list[list[Any]] = [
         [route.name, wire.PATH_KINDS[route.kind], route.path.encode(), [], [], [], numbers[route.cluster], 0, b"", "",
-         route.timeout_ns, None, None, None, of["route"]]
+         route.timeout_ns, None, None, None, of["route"], 0]
         for route in (*routes, Route("all", "prefix", "/", "upstream", 0))]
     limits = [HEAD_BYTES, LINE_BYTES, FIELDS, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0,
               BUFFER_BYTES, 0]
@@ -70,12 +70,12 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
         records.append([
             cluster.number, cluster.name, wire.LOAD_BALANCERS[policy.pick_by if policy else "round_robin"], SECOND,
             60 * SECOND, 0, 1024, wire.UNLIMITED, 0, 3, SECOND, 30 * SECOND, 0, members, of["cluster"],
-            [policy.rule, policy.interval_ns] if policy else None, None, None, 0])
+            [policy.rule, policy.interval_ns] if policy else None, None, None, 0, [0, 0, 0, 0, None, None]])
     listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
                 of["listener"], [True, True, ""], False]
     packed: bytes = msgpack.packb(
-        [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns], [listener], records, [rules.written, chains],
-         [[], []], [], [], [[], [], [], [], []]])
+        [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns, None], [listener], records,
+         [rules.written, chains], [[], []], [], [], [[], [], [], [], []]])
     return packed
 
 

@@ -59,7 +59,8 @@ def said(file: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
 
 
 EJECTED = ["  ejected: who has 7 server_errors, 5 gateway_errors, 3 connect_failures, 5 timeouts in a row",
-           "    or by success_rate, failure_percentage in 10s; out for 30s, at most 34% or one at a time"]
+           "    or by success_rate, failure_percentage in 10s; out for 30s, at most 34% or one at a time",
+           "  limits: max_requests 10,000, max_pending 1,024, max_cluster_connections 10,000, max_retries 500"]
 WEB = ["listener web (f:2), 127.0.0.1:8080"]
 POSTED = "retry: failed connects at up to 3 endpoints; no rule"
 RETRY = "retry: failed connects at up to 3 endpoints, lost connections too (budget 20% and 10/s); no rule"
@@ -213,7 +214,7 @@ clusters:
         "mirror: all requests are copied to b",
         "mirror: 1% of the requests are copied to b"]
     code, lines = said(file, capsys, "GET", "/")
-    assert (code, lines[-8:]) == (0, [
+    assert (code, lines[-9:]) == (0, [
         "cluster b (f:18), maglev", "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
         "  127.0.0.1:3  weight 1  50 %", "  127.0.0.1:4  weight 1  50 %", *EJECTED])
 

@@ -21,6 +21,7 @@ from fastmesh.observe.prometheus import (
     number,
 )
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, IN_USE, OTHER_PLACE, SERIES_WORDS, StatsFile, StatsShelf
+from probes.breaker_probe import Seats
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 NODE = {"service": "shop", "version": "v1", "namespace": "sales", "workload": "shop-v1", "cluster": ""}
@@ -257,6 +258,11 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     scene.health = HealthFile()
     os.pwrite(scene.health.fd, (3).to_bytes(8, "little"),
               health.LAYOUT["clusters"] + health.CLUSTER_COLUMNS.index("timeouts") * 8)
+    scene.cluster_limits = {0: {"max_requests": 7}}
+    row = shelf.files[0].fd, (1).to_bytes(8, "little"), LAYOUT["clusters"] + LAYOUT["cluster_overflowed"]
+    os.pwrite(*row)
+    workers = Seats(scene.health.fd)
+    workers.learn(workers.take(4711), 0, [40, 2_500, 100_000])
     scene.control = {name: 1 for name, family in families.CONTROL.items()
                      if not family.labels and name not in ("reloads",)}
     text = "".join(exposition(scene))

@@ -9,7 +9,6 @@ import pytest
 from fastmesh.config.load import load_text
 from fastmesh.snapshot.compiler import compile, describe, max_connections
 from fastmesh.snapshot.registry import Registry
-from fastmesh.snapshot.wire import UNLIMITED
 
 S = 1_000_000_000
 TEXT = """\
@@ -56,27 +55,28 @@ def snapshot(text: str = TEXT, version: int = 1, registry: Registry | None = Non
 
 def test_every_place():
     assert snapshot() == [
-        "fmsn", 6, 1, [499, None, []],
+        "fmsn", 6, 1, [499, None, [], [0, 1_000_000_000, 1, ""]],
         [[0, "web", 0, True, True, -1,
           [8192, 4096, 9, S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 3, 4, 1 << 20, 8 * S],
           [[4, 8, b"\x0a" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "edge",
           [["r", 1, b"/x", ["a.b"], ["GET"], [["x-a", "b", 0, False, 0, 0]], 1, 0, b"", "", 5 * S, None, None, None,
-            -1],
-           ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0, None, None, None, -1],
-           ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S, None, None, None, -1]], -1,
+            -1, 0],
+           ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0, None, None, None, -1, 0],
+           ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S, None, None, None, -1, 0]], -1,
           [True, False, "x-left-ms"], True],
          [1, "db", 1, False, False, 0,
           [61440, 16384, 100, 10 * S, 60 * S, 3600 * S, 3600 * S, 0, S, 0, 0, 65536, 300 * S],
           [[4, 8, b"\x7f" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "", [], -1,
           [True, True, ""], False]],
-        [[0, "one", 1, S, 60 * S, 0, 1024, UNLIMITED, 0, 3, S, 30 * S, 60 * S, [], -1, None, None,
+        [[0, "one", 1, S, 60 * S, 0, 1024, 10_000, 0, 3, S, 30 * S, 60 * S, [], -1, None, None,
           [7, 5, 3, 5, 10 * S, 1900, 5, 100, 850_000, 3, 50, 0, 0, 0, 30 * S, 300 * S, 100_000, 340_000, 1_000_000,
-           10 * S], 0],
+           10 * S], 0, [10_000, 500, 0, 0, None, None]],
          [1, "two", 0, 10_000_000, 0, 1, 2, 3, 4, 5, 1_000_000, 3600 * S, 9 * S,
           [[0, 4, 1, b"\x7f\0\0\x01", 1, "127.0.0.1:1", None],
            [1, 6, 2, bytes.fromhex("20010db8000000000000000000000001"), 7, "[2001:db8::1]:2", None],
            [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é", None]], -1, None, None,
-          [0, 2, 0, 1, S, 0, 5, 100, 850_000, 3, 50, 2500, 50_000_000, 9, S, 2 * S, 0, 500_000, 0, 0], 0]],
+          [0, 2, 0, 1, S, 0, 5, 100, 850_000, 3, 50, 2500, 50_000_000, 9, S, 2 * S, 0, 500_000, 0, 0], 0,
+          [10_000, 500, 0, 0, None, None]]],
         [[], []], [[], []], [], [], [[], [], [], [], []]]
 
 

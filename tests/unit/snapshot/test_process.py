@@ -55,7 +55,9 @@ def test_a_good_file(file):
     assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "slow_start": None, "endpoints": [
         {"row": 0, "address": "127.0.0.1:9000", "weight": 1}, {"row": 1, "address": "127.0.0.1:9001", "weight": 2}]}]
     assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {},
-                               "rate_limits": {}}
+                               "rate_limits": {}, "cluster_limits": {0: {
+                                   "max_requests": 10_000, "max_pending": 1024, "max_cluster_connections": 10_000,
+                                   "max_retries": 500}}}
     assert result["filters"] == b"" and result["files"] == []
     process = result["process"]
     assert 1 <= process.pop("workers") <= len(os.sched_getaffinity(0))

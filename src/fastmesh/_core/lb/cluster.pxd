@@ -5,6 +5,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.health cimport cluster_health_t, health_t
 from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.mem.tally cimport seats_t, tally_t
 from fastmesh._core.mem.window cimport window_t
 from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_live_t
 from fastmesh._core.lb.settings cimport lb_settings_t, outlier_t
@@ -60,6 +61,17 @@ ctypedef struct cluster_live_t:
     cluster_live_t *next      # in its registry
     uint8_t is_known          # a snapshot that was taken had it
     void *hedging             # hedging_t of resil/hedge_rule, owned, of mem/raw; NULL = none of its requests was hedged
+    # Of resil/breaker: what this worker and all others have in use.
+    uint32_t retrying         # requests at a further attempt
+    int seat                  # this worker's, in `seats`
+    uint32_t row              # of the cluster
+    seats_t *seats            # borrowed; NULL = this worker counts by itself
+    tally_t *tally            # its own line there; NULL likewise
+    uint64_t joined           # version of the last snapshot that had it
+    uint64_t others_ns        # when `others` was added up
+    uint32_t others[4]        # USED_*
+    void *adaptive            # of resil/adaptive, owned; NULL = no limit is found by itself
+    void *admission           # of resil/admission, owned; NULL = nobody is turned away for the failures of others
 
 ctypedef struct cluster_t:
     uint32_t id               # row in the shared cluster rows
@@ -81,10 +93,10 @@ ctypedef struct cluster_t:
     void *balancer            # of the filters (floor 9), borrowed; NULL = nobody is asked
     uint64_t connect_timeout_ns
     uint64_t idle_timeout_ns      # of pooled connections
-    uint32_t max_connections      # per endpoint and worker; 0 = no limit
-    uint32_t max_pending          # streams waiting, per worker
+    uint32_t max_connections      # to one endpoint, over all workers, each with its part; 0 = no limit
+    uint32_t max_pending          # streams waiting, over all workers, as the three that follow
     uint64_t pending_timeout_ns   # how long one waits in the line of a full endpoint; 0 = no limit
-    uint32_t max_requests         # in flight, per worker
+    uint32_t max_requests         # in flight
     uint32_t max_requests_per_connection  # 0 = no limit
     uint32_t max_connect_attempts # endpoints tried for one request, the first included
     uint32_t budget_share         # of further attempts: what resil/budget takes
@@ -102,6 +114,13 @@ ctypedef struct cluster_t:
     uint8_t is_checked            # control checks its endpoints: who does not pass gets nothing
     uint8_t closes_idle           # connections that wait are closed when an endpoint's checks fail
     uint8_t is_watched            # is_checked, or its outliers are ejected: `health` is not NULL
+    uint32_t max_cluster_connections  # 0 = no limit
+    uint32_t max_retries          # requests at a further attempt; 0 = no limit
+    uint32_t max_endpoint_requests    # in flight to one endpoint; 0 = no limit
+    uint32_t plain_requests       # `max_requests` and `max_pending` for those who are not of high priority
+    uint32_t plain_pending
+    void *adaptive                # settings of resil/adaptive, in the snapshot's arena; NULL = off
+    void *admission               # of resil/admission, likewise
 
 # Sets c.ops from c.lb and builds c.lb_state. FM_OK, or FM_EPROTO for an unknown lb.
 cdef int cluster_build(cluster_t *c) noexcept nogil

@@ -8,6 +8,7 @@ from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.mem.counter cimport endpoint_row_t
 from fastmesh._core.mem.health cimport endpoint_health_t
+from fastmesh._core.mem.tally cimport endpoint_tally_t
 
 cdef enum:
     AVOID_ALWAYS = 18446744073709551615     # avoid_until_ns of one that is ejected
@@ -53,6 +54,8 @@ ctypedef struct endpoint_live_t:
     uint64_t seen_waited_us
     uint64_t seen_since_ns
     uint8_t is_down           # DOWN_*, as far as this worker has looked; 0 = its checks pass, or there are none
+    endpoint_tally_t *tally   # this worker's word of it for the others; NULL = nobody asks
+    uint32_t tally_row
 
 # What was said of an endpoint besides, by the configuration or by who found it: for policies in Python.
 ctypedef struct endpoint_note_t:

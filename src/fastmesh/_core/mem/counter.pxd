@@ -7,7 +7,7 @@ pages are touched only when used: a sparse file costs what it counts.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    STATS_LAYOUT = 3
+    STATS_LAYOUT = 4
     STATS_LISTENERS = 1024
     STATS_CLUSTERS = 16384
     STATS_ENDPOINTS = 131072
@@ -145,6 +145,7 @@ ctypedef struct cluster_row_t:
     uint64_t proxy[24]                      # buckets of STATS_TIME_BOUNDS + 1
     uint64_t wait_count, wait_sum_ns        # time waiting for the upstream, to the first byte
     uint64_t wait[24]
+    uint64_t overflowed[8]                  # requests refused, by the limit: OVER_* of resil/breaker
 
 # One endpoint, as this worker sees it.
 ctypedef struct endpoint_row_t:
@@ -253,7 +254,12 @@ ctypedef struct stats_header_t:
     uint64_t engine               # 1 epoll, 2 io_uring
     uint64_t filter_now           # row + 1 of the filter that runs on the data thread; 0 = none
     uint64_t filter_since_ns      # CLOCK_MONOTONIC, since when
-    uint64_t reserved[502]
+    uint64_t level                # LEVEL_* of resil/pressure
+    uint64_t level_reason         # PRESSURE_*
+    uint64_t pressures[4]         # in millionths, by PRESSURE_*
+    uint64_t shed[16]             # requests refused for them, by PRESSURE_* * 4 + PRIORITY_*
+    uint64_t shed_connections     # accepted, and closed at once
+    uint64_t reserved[479]
 
 ctypedef struct stats_t:
     stats_header_t header

@@ -5,6 +5,7 @@ those of mem/counter, with the same numbers. Words are changed atomically and no
 words change together, the one that others go by is written last.
 """
 from libc.stdint cimport uint64_t
+from fastmesh._core.mem.tally cimport seats_t
 
 cdef enum:
     HEALTH_LAYOUT = 2
@@ -106,6 +107,7 @@ ctypedef struct health_t:
     health_event_t events[4096]
     cluster_health_t clusters[16384]
     endpoint_health_t endpoints[131072]
+    seats_t seats                 # of mem/tally; begins with a page, as all of these do
 
 cdef extern from *:
     """

@@ -126,6 +126,7 @@ def _layout():
         "endpoints": <size_t>&h.endpoints[0] - BASE,
         "endpoint_stride": sizeof(endpoint_health_t),
         "endpoint_rows": HEALTH_ENDPOINTS,
+        "seats": <size_t>&h.seats - BASE,
     }
 
 

@@ -14,6 +14,10 @@ from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.health cimport (
     CHECKED_BAD, CHECKED_GOOD, CHECKED_NOT_YET, health_map, health_t, health_unmap)
 from fastmesh._core.mem.segment cimport word_add, word_set
+from fastmesh._core.resil.adaptive cimport adaptive_admits, adaptive_observe, gradient_t
+from fastmesh._core.resil.admission cimport admission_admits, admission_count
+from fastmesh._core.resil.breaker cimport OVER_ADAPTIVE, OVER_ADMISSION, OVER_REQUESTS, breaker_refuses_request
+from fastmesh._core.resil.breaker import LIMITS
 from fastmesh._core.resil.budget cimport budget_earn, budget_spend
 from fastmesh._core.resil.outlier cimport (
     SEEN_CONNECT, SEEN_ERROR, SEEN_GATEWAY, SEEN_GOOD, SEEN_TIMEOUT, outlier_observe)
@@ -100,6 +104,31 @@ cdef class Balancer:
 
     def end(self):
         self.cluster().live.active -= 1
+
+    def refuses(self, uint64_t now_ns):
+        """Which limit turns the next request away, one of breaker.LIMITS; None when it may begin."""
+        cdef cluster_t *c = self.cluster()
+        if breaker_refuses_request(c, False, now_ns):
+            return LIMITS[OVER_REQUESTS]
+        if c.adaptive is not NULL and not adaptive_admits(c, c.live.active, now_ns):
+            return LIMITS[OVER_ADAPTIVE]
+        if c.admission is not NULL and not admission_admits(c, now_ns, &self.rng):
+            return LIMITS[OVER_ADMISSION]
+        return None
+
+    def answered(self, uint32_t status, uint64_t took_ns, uint64_t now_ns):
+        """How a request of the cluster ended; 504 is one that was given up."""
+        cdef cluster_t *c = self.cluster()
+        if c.adaptive is not NULL and (status < 500 or status == 504):
+            adaptive_observe(c, c.live.active, took_ns, status == 504, now_ns)
+        if c.admission is not NULL:
+            admission_count(c, status, now_ns)
+
+    @property
+    def limit(self):
+        """What the limit of adaptive concurrency has come to; 0 when there is none."""
+        cdef const gradient_t *g = <const gradient_t *>self.cluster().live.adaptive
+        return g.limit if g is not NULL else 0.0
 
     def pick(self, uint64_t now_ns, key=None, tuple tried=()):
         """The endpoint for a request, which is in flight there until `leave`; None when there is none."""

@@ -8,8 +8,8 @@ from fastmesh._core.io.reactor cimport IO_FLUSHING
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel
 from fastmesh._core.lb.cluster cimport endpoint_is_usable
 from fastmesh._core.mem.counter cimport (
-    FLAG_OM, FLAG_UC, FLAG_UF, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT, G_PENDING_TIMEOUT, G_RETRY_CONNECT,
-    G_RETRY_REUSED, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
+    FLAG_OM, FLAG_UC, FLAG_UF, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT, G_RETRY_CONNECT, G_RETRY_REUSED,
+    G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
 from fastmesh._core.proxy.attempt_mark cimport attempt_mark_is_retry
 from fastmesh._core.proxy.deadline cimport deadline_left
 from fastmesh._core.proxy.hedge cimport hedge_goes_on, hedge_has_side, hedge_keeps_waiting, hedge_settle
@@ -20,13 +20,16 @@ from fastmesh._core.proxy.mux cimport (
 from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_connect, outcome_of_fault
 from fastmesh._core.proxy.stream cimport (
     stream_answer, stream_leave_endpoint, stream_overflow, stream_put_answer_head, stream_send, stream_try)
+from fastmesh._core.resil.adaptive cimport adaptive_observe
+from fastmesh._core.resil.breaker cimport (
+    OVER_CONNECTIONS, OVER_PENDING, OVER_RETRIES, OVER_TIME, USED_RETRIES, breaker_refuses_retry, breaker_tell)
 from fastmesh._core.resil.budget cimport budget_spend
 from fastmesh._core.resil.outlier cimport SEEN_GATEWAY, SEEN_TIMEOUT
 from fastmesh._core.resil.retry cimport (
     FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT, retry_names,
     retry_pause, retry_spread, retry_t)
 from fastmesh._core.upstream.pool cimport (
-    POOL_FULL, POOL_LATE, POOL_REFUSED, POOL_TIMEOUT, pool_cancel, pool_drop)
+    POOL_CROWDED, POOL_FULL, POOL_LATE, POOL_REFUSED, POOL_TIMEOUT, pool_cancel, pool_drop)
 
 cdef enum:
     SECOND = 1000000000
@@ -118,6 +121,15 @@ cdef inline bint _has_another(const stream_t *s) noexcept nogil:
     return s.n_tried < s.cluster.max_connect_attempts and s.n_tried < TRIED_MAX and s.n_tried < s.cluster.n
 
 
+cdef inline void _begin_retrying(stream_t *s) noexcept nogil:
+    """It counts among the cluster's retries until its end."""
+    if s.is_retrying:
+        return
+    s.is_retrying = 1
+    s.cluster.live.retrying += 1
+    breaker_tell(s.cluster.live, USED_RETRIES, s.cluster.live.retrying)
+
+
 cdef bint attempt_is_granted(stream_t *s, int how) noexcept nogil:
     cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
     cdef bint wants = how == FILTER_AGAIN
@@ -126,7 +138,10 @@ cdef bint attempt_is_granted(stream_t *s, int how) noexcept nogil:
     if wants and s.fault_may_repeat:
         if s.fault_default == AT_ONCE:
             return True
-        if budget_spend(&s.cluster.live.retries, s.cluster.budget_rate, s.proxy.reactor.now_ns):
+        if not s.is_retrying and breaker_refuses_retry(s.cluster, s.proxy.reactor.now_ns):
+            row.overflowed[OVER_RETRIES] += 1
+        elif budget_spend(&s.cluster.live.retries, s.cluster.budget_rate, s.proxy.reactor.now_ns):
+            _begin_retrying(s)
             return True
         row.retry_overflow += 1
         s.flags |= FLAG_UO
@@ -267,7 +282,6 @@ cdef void attempt_after_fault(stream_t *s, int how) noexcept nogil:
 
 cdef void attempt_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept nogil:
     cdef stream_t *s = <stream_t *>w
-    cdef proxy_t *p = s.proxy
     cdef uint32_t flags = FLAG_UF
     s.bits &= ~<uint32_t>S_WAITING
     if up is not NULL:
@@ -293,12 +307,11 @@ cdef void attempt_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcep
     if s.hedge is not NULL and hedge_goes_on(s):
         return
     if result == POOL_FULL:
-        stream_overflow(s)
+        stream_overflow(s, OVER_PENDING)
+    elif result == POOL_CROWDED:
+        stream_overflow(s, OVER_CONNECTIONS)
     elif result == POOL_LATE:
-        p.stats.globals[G_PENDING_TIMEOUT] += 1
-        p.stats.clusters[s.cluster.id].overflow += 1
-        stream_answer(s, 503, FLAG_UO, b"pending_timeout",
-                      b"no connection to the endpoint came free within pending_timeout")
+        stream_overflow(s, OVER_TIME)
     else:
         stream_answer(s, 503, FLAG_UF | FLAG_OM, b"out_of_descriptors",
                       b"this proxy has no descriptor left for a connection")
@@ -359,6 +372,8 @@ cdef void attempt_on_timer(timer_t *t, void *owner) noexcept nogil:
     if s.is_unheard or s.is_probe:
         outcome_of_fault(s, SEEN_TIMEOUT)
     s.proxy.stats.clusters[s.cluster.id].try_timeouts += 1
+    if s.cluster.adaptive is not NULL and s.retry is not NULL:
+        adaptive_observe(s.cluster, s.cluster.live.active, s.retry.try_ns, True, s.proxy.reactor.now_ns)
     s.endpoint.live.row.failures += 1
     if s.bits & S_WAITING:
         s.bits &= ~<uint32_t>S_WAITING
@@ -392,6 +407,9 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     s.endpoint.live.answers_ns += took
     if s.account is not NULL:
         p.watch_ops.step(s, STEP_ANSWERED, NULL)
+    if s.cluster.adaptive is not NULL and m.status < 500:
+        # Failures are quick, and say nothing of how long work takes.
+        adaptive_observe(s.cluster, s.cluster.live.active, took, False, s.first_ns)
     if s.is_unheard:
         outcome_of_answer(s, m, took)
     if m.status >= 500:

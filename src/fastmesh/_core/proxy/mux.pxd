@@ -22,6 +22,7 @@ from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.resil.pressure cimport pressure_t
 from fastmesh._core.resil.rate_limit cimport drawn_t
 from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.decision cimport decision_t
@@ -291,6 +292,9 @@ ctypedef struct stream_t:
     uint32_t limited          # a bit for each limit that refused it, or would have: LIMITED_*
     uint32_t retry_after_s    # of a rate limit's refusal; 0 = none
     uint8_t grpc_status       # of a refusal, for callers that look for one; 0 = none
+    uint8_t priority          # PRIORITY_* of resil/pressure
+    uint8_t is_retrying       # counted in cluster.live.retrying
+    uint8_t is_limited        # counted in the limit that the cluster finds by itself
     block_t *answer           # copy of the answer's head, for the access log only
     uint32_t answer_len
     uint8_t hedges            # of `attempts`, those that were begun beside another one
@@ -340,3 +344,4 @@ ctypedef struct proxy_t:
     msg_t trailers
     msg_t logged
     slab_t hedges             # of hedge_t
+    pressure_t pressure

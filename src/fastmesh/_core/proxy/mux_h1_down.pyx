@@ -30,6 +30,7 @@ from fastmesh._core.proxy.mux cimport (
     DOWN_BODY, DOWN_BUSY, DOWN_CLOSING, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_TUNNEL, S_ANSWER_HEAD, S_CHUNK_DOWN,
     S_CLIENT_ASKED, S_CLOSE_DOWN, S_HTTP10, S_REQUEST_DONE, S_TUNNEL, S_UPGRADE, S_WANT_BODY, down_ops_t, proxy_t,
     stream_t)
+from fastmesh._core.proxy.overload cimport overload_ends_connections
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.proxy.routing cimport routing_begin
 from fastmesh._core.proxy.request_key cimport request_key_room, request_key_tell
@@ -92,7 +93,7 @@ cdef void _request(down_t *d, msg_t *m) noexcept nogil:
         if not s.bits & S_CLOSE_DOWN:
             p.stats.globals[G_REQUESTS_LIMIT_CLOSED] += 1
         s.bits |= S_CLOSE_DOWN
-    if p.is_draining:
+    if p.is_draining or overload_ends_connections(p):
         s.bits |= S_CLOSE_DOWN
     if m.bits & MSG_UPGRADE and m.minor == 1 and m.framing == FRAME_NONE:
         # h2c is between two neighbours; the next hop is not this one (RFC 9113 removed it besides).

@@ -10,6 +10,7 @@ from fastmesh._core.proxy.deadline cimport deadline_read
 from fastmesh._core.proxy.hedge cimport hedge_plan
 from fastmesh._core.proxy.limiting cimport limiting_at_listener, limiting_at_route
 from fastmesh._core.proxy.mux cimport FILTER_GO, S_REQUEST_DONE, proxy_t
+from fastmesh._core.proxy.overload cimport LEVEL_SHED_LOW, overload_admits, overload_rank
 from fastmesh._core.proxy.stream cimport stream_answer, stream_go
 from fastmesh._core.route.decision cimport (
     DECIDED_BAD_PATH, DECIDED_NONE, DECIDED_ROUTE, DECIDED_TORN_METHOD, DECIDED_TORN_PATH, decide, decision_t)
@@ -66,6 +67,10 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
         s.cluster = &s.snap.clusters[split_pick(d.route.split, m, rng_next(&p.rng))]
     elif d.route.cluster >= 0:
         s.cluster = &s.snap.clusters[d.route.cluster]
+    if s.cluster is not NULL:
+        overload_rank(s, m)
+        if p.pressure.level >= LEVEL_SHED_LOW and not overload_admits(s, m):
+            return
     if d.route.limit_list != 0 and not limiting_at_route(s, m, d.path, d.is_ambiguous):
         return
     path = d.path if d.is_changed else span_of(NULL, 0)

@@ -8,6 +8,7 @@ from fastmesh._core.lb.ejection cimport ejection_release
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport down_ops_t, down_t, proxy_t, stream_t
+from fastmesh._core.resil.breaker cimport breaker_tell_endpoint
 
 cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil
 # The head comes by routing.pxd.
@@ -29,13 +30,16 @@ cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil
 # --- an attempt, for attempt.pyx; `s` may be gone afterwards -------------------------------------------
 cdef void stream_try(stream_t *s) noexcept nogil              # asks filters first, unless it is the first attempt
 cdef void stream_send(stream_t *s) noexcept nogil             # s.up is there
-cdef void stream_overflow(stream_t *s) noexcept nogil         # a limit of the cluster is reached
+cdef void stream_overflow(stream_t *s, int over) noexcept nogil   # a limit of the cluster is reached: OVER_*
 # --- own answers and the end ---------------------------------------------------------------------
 # `why` is a sentence for people, shown when the listener allows plain answers; `details` goes to the log.
 cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
 # With a body of its own.
 cdef void stream_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
                         span_t body) noexcept nogil
+# With header lines of its own, which live as long as the snapshot.
+cdef void stream_turn_away(stream_t *s, uint32_t flags, const char *details, span_t fields,
+                           const char *why) noexcept nogil
 cdef void stream_end(stream_t *s) noexcept nogil
 # --- what filters go on with, each from where they were asked --------------------------------------
 cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil
@@ -64,3 +68,4 @@ cdef inline void stream_leave_endpoint(stream_t *s) noexcept nogil:
             ejection_release(s.cluster, s.endpoint)
         s.endpoint.live.active -= 1
         s.endpoint.live.row.active = s.endpoint.live.active
+        breaker_tell_endpoint(s.endpoint.live)

@@ -7,15 +7,15 @@ from fastmesh._core.http.msg cimport FRAME_NONE, MSG_EDITED
 from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t, timer_unlink
-from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, cluster_weight, endpoint_is_usable
+from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, cluster_t, cluster_weight, endpoint_is_usable
 from fastmesh._core.lb.ejection cimport ejection_sync
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
     FLAG_DC, FLAG_DPE, FLAG_FI, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DEADLINE,
-    G_DOWNSTREAM_RESET, G_FAULT_ABORTED, G_HEAD_TOO_LARGE, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW, G_READ_PAUSED,
-    G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe,
-    series_row, series_row_t, times_observe)
+    G_DOWNSTREAM_RESET, G_FAULT_ABORTED, G_HEAD_TOO_LARGE, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW,
+    G_PENDING_TIMEOUT, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES,
+    SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe, series_row, series_row_t, times_observe)
 from fastmesh._core.mem.segment cimport word_get
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
@@ -35,9 +35,17 @@ from fastmesh._core.proxy.route_acts cimport (
     route_acts_fields, route_acts_location, route_acts_request, route_acts_response)
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
 from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
+from fastmesh._core.proxy.room cimport room_find
+from fastmesh._core.resil.adaptive cimport adaptive_admits, adaptive_observe
+from fastmesh._core.resil.admission cimport admission_admits, admission_count
+from fastmesh._core.resil.breaker cimport (
+    OVER_ADAPTIVE, OVER_ADMISSION, OVER_ENDPOINT, OVER_REQUESTS, OVER_TIME, USED_REQUESTS, USED_RETRIES,
+    breaker_details, breaker_refuses_request, breaker_tell, breaker_tell_endpoint, breaker_why)
 from fastmesh._core.resil.budget cimport budget_earn
+from fastmesh._core.resil.pressure cimport PRIORITY_HIGH
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
-from fastmesh._core.upstream.pool cimport TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take, up_t
+from fastmesh._core.upstream.pool cimport (
+    TAKE_FRESH, TAKE_HIGH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take, up_t)
 
 cdef enum:
     PIECE_MOST = 1 << 26      # bytes of a body that filters may give while there is no connection
@@ -102,8 +110,7 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
     if deadline_is_over(s):
         _late(s, b"deadline_exceeded_on_arrival")
         return
-    if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
-        stream_overflow(s)
+    if _is_too_many(s):
         return
     _enter_cluster(s)
     if s.cluster.settings.n_keys != 0:
@@ -119,6 +126,23 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         copies_begin(s, m, path)
     if not held:
         stream_try(s)
+
+
+cdef bint _is_too_many(stream_t *s) noexcept nogil:
+    """For its cluster: then it has been answered."""
+    cdef cluster_t *c = s.cluster
+    cdef uint64_t now = s.proxy.reactor.now_ns
+    if breaker_refuses_request(c, s.priority == PRIORITY_HIGH, now):
+        stream_overflow(s, OVER_REQUESTS)
+    elif s.bits & S_TCP:
+        return False
+    elif c.adaptive is not NULL and not adaptive_admits(c, c.live.active, now):
+        stream_overflow(s, OVER_ADAPTIVE)
+    elif c.admission is not NULL and not admission_admits(c, now, &s.proxy.rng):
+        stream_overflow(s, OVER_ADMISSION)
+    else:
+        return False
+    return True
 
 
 cdef inline void _await_answer(stream_t *s) noexcept nogil:
@@ -154,14 +178,17 @@ cdef void _enter_cluster(stream_t *s) noexcept nogil:
     s.cluster.live.active += 1
     row.active = s.cluster.live.active
     row.requests += 1
+    breaker_tell(s.cluster.live, USED_REQUESTS, s.cluster.live.active)
     budget_earn(&s.cluster.live.retries, s.cluster.budget_share, s.proxy.reactor.now_ns)
 
 
-cdef void stream_overflow(stream_t *s) noexcept nogil:
-    s.proxy.stats.globals[G_OVERFLOW] += 1
-    s.proxy.stats.clusters[s.cluster.id].overflow += 1
-    stream_answer(s, 503, FLAG_UO, b"overflow",
-                  b"the cluster has as many requests or waiting connections as it is allowed")
+cdef void stream_overflow(stream_t *s, int over) noexcept nogil:
+    cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
+    s.proxy.stats.globals[G_PENDING_TIMEOUT if over == OVER_TIME else G_OVERFLOW] += 1
+    row.overflow += 1
+    row.overflowed[over] += 1
+    # The field that callers of Envoy look for: no instance has failed, and trying at once again would make it worse.
+    stream_turn_away(s, FLAG_UO, breaker_details(over), span_of(b"x-envoy-overloaded: true\r\n", 26), breaker_why(over))
 
 
 cdef void stream_try(stream_t *s) noexcept nogil:
@@ -210,6 +237,11 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
             stream_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
                           b"no endpoint of the cluster could be connected to")
         return
+    if s.cluster.max_endpoint_requests != 0:
+        e = room_find(s, e)
+        if e is NULL:
+            stream_overflow(s, OVER_ENDPOINT)
+            return
     s.endpoint = e
     s.is_probe = e.live.is_claimed
     e.live.is_claimed = 0
@@ -218,6 +250,7 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
         p.watch_ops.step(s, STEP_PICKED, NULL)
     e.live.active += 1
     e.live.row.active = e.live.active
+    breaker_tell_endpoint(e.live)
     e.live.row.total += 1
     s.wait.cluster = s.cluster
     s.wait.endpoint = e
@@ -226,6 +259,8 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
         flags = TAKE_FRESH
     elif not method_is_idempotent(s.method) or s.framing != FRAME_NONE:
         flags = TAKE_VERIFY
+    if s.priority == PRIORITY_HIGH:
+        flags |= TAKE_HIGH
     s.bits |= S_WAITING
     _await_attempt(s)
     pool_take(&p.pool, &s.wait, flags)
@@ -518,8 +553,7 @@ cdef void stream_on_tcp(stream_t *s) noexcept nogil:
     if s.proxy.filters is not NULL and s.listener.chain >= 0:
         s.proxy.filters.request(s, NULL)
     s.cluster = &s.snap.clusters[s.listener.cluster]
-    if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
-        stream_overflow(s)
+    if _is_too_many(s):
         return
     _enter_cluster(s)
     if s.cluster.settings.n_keys != 0:
@@ -531,8 +565,7 @@ cdef void stream_on_tcp(stream_t *s) noexcept nogil:
 
 cdef void stream_on_call(stream_t *s) noexcept nogil:
     s.bits |= S_CALL | S_REQUEST_DONE | S_UP_ENDED
-    if s.cluster.max_requests != 0 and s.cluster.live.active >= s.cluster.max_requests:
-        stream_overflow(s)
+    if _is_too_many(s):
         return
     _enter_cluster(s)
     _await_answer(s)
@@ -618,17 +651,24 @@ cdef bint _may_answer(stream_t *s, uint32_t flags, const char *details) noexcept
     return True
 
 
+cdef span_t _for_people(const stream_t *s, const char *why) noexcept nogil:
+    """The body of an answer, where the listener allows that."""
+    if why is NULL or not (s.listener.is_plain_answers and s.down.is_local_peer):
+        return span_of(NULL, 0)
+    return span_of(<const uint8_t *>why, <uint32_t>strlen(why))
+
+
 cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil:
-    cdef span_t body
     if s.account is not NULL:
         s.proxy.watch_ops.step(s, STEP_LOCAL, why)
-    if not _may_answer(s, flags, details):
-        return
-    if why is NULL or not (s.listener.is_plain_answers and s.down.is_local_peer):
-        body = span_of(NULL, 0)
-    else:
-        body = span_of(<const uint8_t *>why, <uint32_t>strlen(why))
-    _answer_locally(s, status, span_of(b"text/plain; charset=utf-8", 25), span_of(NULL, 0), body)
+    if _may_answer(s, flags, details):
+        _answer_locally(s, status, span_of(b"text/plain; charset=utf-8", 25), span_of(NULL, 0), _for_people(s, why))
+
+
+cdef void stream_turn_away(stream_t *s, uint32_t flags, const char *details, span_t fields,
+                           const char *why) noexcept nogil:
+    if _may_answer(s, flags, details):
+        _answer_locally(s, 503, span_of(b"text/plain; charset=utf-8", 25), fields, _for_people(s, why))
 
 
 cdef void stream_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
@@ -673,6 +713,9 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
     s.proxy.stats.globals[G_REQUEST_TIMEOUT] += 1
     if s.cluster is not NULL:
         s.proxy.stats.clusters[s.cluster.id].timeouts += 1
+        if s.cluster.adaptive is not NULL and not s.bits & S_ANSWER_HEAD:
+            adaptive_observe(s.cluster, s.cluster.live.active, s.proxy.reactor.now_ns - s.start_ns, True,
+                             s.proxy.reactor.now_ns)
     stream_answer(s, 504, FLAG_UT, b"response_timeout", b"the upstream did not answer within the request timeout")
 
 
@@ -735,6 +778,12 @@ cdef void stream_end(stream_t *s) noexcept nogil:
             p.stats.clusters[s.cluster.id].class_[0] += 1
         s.cluster.live.active -= 1
         p.stats.clusters[s.cluster.id].active = s.cluster.live.active
+        breaker_tell(s.cluster.live, USED_REQUESTS, s.cluster.live.active)
+        if s.cluster.admission is not NULL and not s.bits & S_TCP and not s.flags & FLAG_DC:
+            admission_count(s.cluster, s.status, now)
+        if s.is_retrying:
+            s.cluster.live.retrying -= 1
+            breaker_tell(s.cluster.live, USED_RETRIES, s.cluster.live.retrying)
     if s.copies is not NULL:
         copies_forget(s)
     if s.wire_blk is not NULL:

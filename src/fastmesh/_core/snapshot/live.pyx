@@ -152,6 +152,8 @@ cdef void live_cluster_put(void *live, cluster_live_t *c) noexcept nogil:
     if c.refs == 0:
         table_remove(&(<live_t *>live).clusters, hash_bytes(<const unsigned char *>c.name, c.name_len, 0), c)
         raw_give(c.hedging)
+        heap_free(c.adaptive)
+        heap_free(c.admission)
         heap_free(c)
 
 

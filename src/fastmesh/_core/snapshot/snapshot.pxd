@@ -11,6 +11,7 @@ from fastmesh._core.mem.arena cimport arena_t
 from fastmesh._core.net.addr cimport cidr_t
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.resil.injection cimport injection_list_t
+from fastmesh._core.resil.pressure cimport pressure_settings_t
 from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
 from fastmesh._core.resil.hedge_rule cimport hedge_rule_t
 from fastmesh._core.resil.retry cimport retry_t
@@ -100,6 +101,7 @@ ctypedef struct snapshot_t:
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above
     void *live                    # registry, borrowed from the worker
+    pressure_settings_t pressure  # what the process may use
 
 # Decodes and checks `n` bytes. NULL on refusal, with a sentence in `why` (NUL-terminated, at most why_cap bytes).
 # `rows`/`n_rows`: the shared endpoint rows, at least one; a row out of range falls back to the last one.

@@ -32,7 +32,9 @@ from fastmesh._core.snapshot.retries cimport retries_decode
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_place,
     take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
+from fastmesh._core.snapshot.take_breakers cimport take_breakers
 from fastmesh._core.snapshot.take_outlier cimport take_outlier
+from fastmesh._core.snapshot.take_pressure cimport take_pressure
 from fastmesh._core.snapshot.take_route cimport take_networks, take_pattern, take_route
 from fastmesh._core.snapshot.unpack cimport unpack_nil
 
@@ -115,11 +117,11 @@ cdef bint decode_patterns(decode_t *d) noexcept nogil:
 
 cdef bint decode_settings(decode_t *d) noexcept nogil:
     cdef take_t *t = &d.t
-    if not take_record(t, b"settings", 3):
+    if not take_record(t, b"settings", 4):
         return False
     take_enter(t, b"settings")
     if not (take_u32(t, b"max_connections", 0, U32_MAX, &d.s.max_connections) and decode_log_ops(d) and
-            decode_patterns(d)):
+            decode_patterns(d) and take_pressure(t, &d.s.pressure)):
         return False
     take_leave(t)
     return True
@@ -363,7 +365,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
             return False
     take_leave(t)
     if not (take_place(t, b"chain", &c.chain) and decode_balancer(d, c) and decode_balancing(t, d.s.arena, c) and
-            take_outlier(t, c) and take_u8(t, b"checks", CHECKS_LAST, &checks)):
+            take_outlier(t, c) and take_u8(t, b"checks", CHECKS_LAST, &checks) and take_breakers(t, d.s.arena, c)):
         return False
     c.is_checked = checks & CHECKS_ARE_MADE
     c.closes_idle = (checks & CHECKS_CLOSE_IDLE) != 0

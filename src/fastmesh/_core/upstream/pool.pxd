@@ -23,10 +23,12 @@ cdef enum:
     POOL_FULL = 3             # the waiting line is full
     POOL_FAILED = 4           # this process is out of descriptors
     POOL_LATE = 5             # waited in line for longer than the cluster allows
+    POOL_CROWDED = 6          # the cluster has no connection left, and this worker none to this endpoint
 
     # flags of pool_take
     TAKE_VERIFY = 1           # look at the socket before an idle connection is reused: for what must not be sent twice
     TAKE_FRESH = 2            # no idle connection at all
+    TAKE_HIGH = 4             # of high priority
 
 # How the user of a connection hears from the pool and the transport. One table for the whole worker.
 ctypedef struct pool_user_ops_t:
@@ -77,6 +79,7 @@ ctypedef struct up_t:
     uint8_t has_head          # the answer's head has been read
     uint8_t interims          # 1xx answers in this use
     uint8_t closing
+    uint32_t max_peers        # connections that its endpoint may have over all workers; 0 = no limit
 
 ctypedef struct pool_t:
     reactor_t *reactor

@@ -14,10 +14,15 @@ from fastmesh._core.mem.inbox cimport inbox_clear
 from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_take
 from fastmesh._core.net.addr cimport addr_to_sockaddr
 from fastmesh._core.net.xprt cimport xprt_open_plain, xprt_up_t
+from fastmesh._core.resil.breaker cimport (
+    USED_CONNECTIONS, USED_PENDING, breaker_part, breaker_refuses_connection, breaker_refuses_wait, breaker_tell)
 from fastmesh._core.snapshot.live cimport live_endpoint_put
 from fastmesh._core.sys.errno_sys cimport EAGAIN, ETIMEDOUT, errno
 from fastmesh._core.sys.socket cimport (
     AF_UNIX, IPPROTO_TCP, MSG_DONTWAIT, MSG_PEEK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, TCP_NODELAY, sockaddr)
+
+cdef enum:
+    LOOK_MOST = 64            # connections of which an idle one is looked for
 
 
 cdef void pool_init(pool_t *p, reactor_t *r, stats_t *stats, void *registry, uint64_t seed) noexcept nogil:
@@ -107,6 +112,7 @@ cdef void _line_leave(pool_wait_t *w) noexcept nogil:
 cdef inline void _pending(pool_t *p, pool_wait_t *w, int by) noexcept nogil:
     w.cluster.live.pending += by
     p.stats.clusters[w.cluster.id].pending = w.cluster.live.pending
+    breaker_tell(w.cluster.live, USED_PENDING, w.cluster.live.pending)
 
 
 cdef void _on_late(timer_t *t, void *owner) noexcept nogil:
@@ -119,6 +125,7 @@ cdef void _on_late(timer_t *t, void *owner) noexcept nogil:
 
 cdef void _close(up_t *up) noexcept nogil:
     cdef endpoint_live_t *live = up.live
+    cdef cluster_live_t *cl = <cluster_live_t *>live.cluster_live
     cdef pool_t *p = up.pool
     cdef pool_wait_t *w
     cdef uint32_t before
@@ -132,8 +139,9 @@ cdef void _close(up_t *up) noexcept nogil:
     timer_unlink(&p.reactor.wheel, &up.timer)
     live.connections -= 1
     live.row.connections = live.connections
-    (<cluster_live_t *>live.cluster_live).connections -= 1
-    up.row.connections = (<cluster_live_t *>live.cluster_live).connections
+    cl.connections -= 1
+    up.row.connections = cl.connections
+    breaker_tell(cl, USED_CONNECTIONS, cl.connections)
     p.stats.globals[G_UPSTREAM_CONNECTIONS] -= 1
     inbox_clear(&up.inbox)
     io_close(&up.x.io)
@@ -142,8 +150,16 @@ cdef void _close(up_t *up) noexcept nogil:
     before = live.connections
     while live.queue is not NULL and live.connections <= before:
         w = <pool_wait_t *>live.queue
+        if live.connections != 0 and _is_full(w.cluster, live):
+            # This worker's part has become smaller: one of those that are left is given on.
+            break
         _line_leave(w)
         _connect(p, w)
+
+
+cdef inline bint _is_full(const cluster_t *c, const endpoint_live_t *live) noexcept nogil:
+    """Of this worker's part of the connections to an endpoint."""
+    return c.max_connections != 0 and live.connections >= breaker_part(c.live, c.max_connections)
 
 
 cdef void pool_drop(up_t *up) noexcept nogil:
@@ -329,6 +345,7 @@ cdef void _connect(pool_t *p, pool_wait_t *w) noexcept nogil:
     up.row = &p.stats.clusters[w.cluster.id]
     up.idle_ns = w.cluster.idle_timeout_ns
     up.max_uses = w.cluster.max_requests_per_connection
+    up.max_peers = w.cluster.max_connections
     up.all_next = p.all
     if p.all is not NULL:
         p.all.all_prev = up
@@ -337,6 +354,7 @@ cdef void _connect(pool_t *p, pool_wait_t *w) noexcept nogil:
     live.row.connections = live.connections
     cl.connections += 1
     up.row.connections = cl.connections
+    breaker_tell(cl, USED_CONNECTIONS, cl.connections)
     p.stats.globals[G_UPSTREAM_CONNECTIONS] += 1
     up.is_connecting = 1
     up.waiter = w
@@ -349,6 +367,22 @@ cdef void _connect(pool_t *p, pool_wait_t *w) noexcept nogil:
     to = <uint8_t *>((<size_t>to + 15) & ~<size_t>15)
     n = addr_to_sockaddr(&live.addr, to)
     io_connect(&up.x.io, <const sockaddr *>to, n)
+
+
+cdef bint _make_room(pool_t *p, const cluster_t *c) noexcept nogil:
+    """Closes an idle connection to another endpoint of the cluster. False when none was found."""
+    cdef up_t *up = p.all
+    cdef int _i
+    if p.n_idle == 0:
+        return False
+    for _i in range(LOOK_MOST):
+        if up is NULL:
+            break
+        if up.is_idle and up.live.cluster_live == <void *>c.live:
+            _close(up)
+            return True
+        up = up.all_next
+    return False
 
 
 cdef void pool_take(pool_t *p, pool_wait_t *w, int flags) noexcept nogil:
@@ -369,16 +403,22 @@ cdef void pool_take(pool_t *p, pool_wait_t *w, int flags) noexcept nogil:
         up.row.reused += 1
         w.ops.on_ready(w, up, POOL_OK, 0)
         return
-    if c.live.pending >= c.max_pending:
+    if breaker_refuses_wait(c, flags & TAKE_HIGH, p.reactor.now_ns):
         w.ops.on_ready(w, NULL, POOL_FULL, 0)
         return
-    if c.max_connections != 0 and live.connections >= c.max_connections:
+    if _is_full(c, live):
         if live.idle is not NULL:
             # A fresh one was asked for: an idle one makes room.
             _close(<up_t *>live.idle)
         else:
             _line_join(p, w)
             return
+    elif breaker_refuses_connection(c, p.reactor.now_ns) and not _make_room(p, c):
+        if live.connections != 0:
+            _line_join(p, w)
+        else:
+            w.ops.on_ready(w, NULL, POOL_CROWDED, 0)
+        return
     _connect(p, w)
 
 
@@ -406,6 +446,11 @@ cdef void pool_give(up_t *up) noexcept nogil:
         _close(up)
         return
     if up.max_uses != 0 and up.uses >= up.max_uses:
+        p.stats.globals[G_UPSTREAM_RETIRED] += 1
+        _close(up)
+        return
+    if up.max_peers != 0 and live.connections > breaker_part(<cluster_live_t *>live.cluster_live, up.max_peers):
+        # There are more workers than when it was made.
         p.stats.globals[G_UPSTREAM_RETIRED] += 1
         _close(up)
         return

@@ -207,7 +207,7 @@ REFUSED = [
     ((1,), 7, "format: found 7, must be at most 6"),
     ((1,), 5, "format: found 5, must be at least 6"),
     ((2,), -1, "version: found a signed number, must be a number"),
-    ((3,), [], "settings: found an array of 0, must be of 3"),
+    ((3,), [], "settings: found an array of 0, must be of 4"),
     ((3,), {}, "settings: found a map, must be an array"),
     ((3, 0), 2**32, "settings.max_connections: found 4294967296, must be at most 4294967295"),
     ((3, 1), "x", "settings.log_ops: found a string, must be an array"),
@@ -243,7 +243,7 @@ REFUSED = [
     ((L, 0, 11), [True], "listeners[0].deadlines: found an array of 1, must be of 3"),
     ((L, 0, 11, 2), "a" * 256, "listeners[0].deadlines.header: found 256 bytes, must be at most 255"),
     ((L, 1, 9), [route("/")], "listeners[1].routes: must be empty, as the protocol is tcp"),
-    ((L, 0, 9, 0), [0] * 14, "listeners[0].routes[0]: found an array of 14, must be of 15"),
+    ((L, 0, 9, 0), [0] * 15, "listeners[0].routes[0]: found an array of 15, must be of 16"),
     ((L, 0, 9, 0, 1), 4, "listeners[0].routes[0].path_kind: found 4, must be at most 3"),
     ((L, 0, 9, 0, 2), "", "listeners[0].routes[0].path: found 0 bytes, must be at least 1"),
     ((L, 0, 9, 0, 2), "api", "listeners[0].routes[0].path: must begin with \"/\""),
@@ -497,7 +497,7 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 6, 1, [0, None, []]])[1:]
+    head = pack(["fmsn", 6, 1, [0, None, [], None]])[1:]
     assert refusal(b"\x9b" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
     assert refusal(b"\x9b" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
@@ -584,7 +584,7 @@ def test_mutations(seed):
 def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 11):
-        parts: list[Any] = ["fmsn", 6, 1, [0, None, []], [], [], [[], []], [[], []], [], [], [[], [], [], [], []]]
+        parts: list[Any] = ["fmsn", 6, 1, [0, None, [], None], [], [], [[], []], [[], []], [], [], [[], [], [], [], []]]
         parts[place] = value
         with registry() as r:
             try:

@@ -1,0 +1,2 @@
+USED: tuple[str, ...]
+LAYOUT: dict[str, int]

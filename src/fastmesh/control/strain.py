@@ -1,0 +1,45 @@
+"""Tells when a worker begins to refuse work for want of memory, descriptors or time, and when it ceases to."""
+
+import asyncio
+
+from fastmesh._core.resil.pressure import LEVELS
+from fastmesh.control.slot import Ground
+from fastmesh.observe.overload import Pressures, pressures_of
+
+LOOK_SECONDS = 0.2
+# What a level means, for people.
+MEANS = ("all is done", "connections end after their answer", "requests of low priority are refused",
+         "requests of low and of default priority are refused",
+         "requests of low and of default priority are refused, and no connection is accepted")
+
+
+class Strain:
+    """Looks at the levels that workers write into their statistics."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._levels: dict[int, str] = {}       # slot → the level that was told last
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        found: dict[int, Pressures] = {}
+        for file in self._ground.stats.of_workers():
+            now = pressures_of(file)
+            # While one worker takes over from another, the higher counts.
+            if file.slot not in found or LEVELS.index(now.level) > LEVELS.index(found[file.slot].level):
+                found[file.slot] = now
+        for slot, now in sorted(found.items()):
+            before = self._levels.get(slot, LEVELS[0])
+            if now.level == before:
+                continue
+            part = f"{now.reason} {now.parts[now.reason] * 100:.0f} %"
+            is_worse = LEVELS.index(now.level) > LEVELS.index(before)
+            self._ground.events.strain(slot, now.level, now.reason,
+                                       f"worker {slot} is {'now' if is_worse else 'back'} at level {now.level} "
+                                       f"({part}): {MEANS[LEVELS.index(now.level)]}", is_worse)
+        self._levels = {slot: now.level for slot, now in found.items()}
