@@ -26,6 +26,7 @@ from fastmesh._core.mem.segment cimport (
     KIND_BUCKETS, SHARED_NO_ROOM, SHARED_OK, SHARED_OTHER, object_size, segment_left, segment_t)
 from fastmesh._core.proxy.down cimport down_close, down_refresh
 from fastmesh._core.proxy.listener cimport door_find, door_leave, door_new, door_open
+from fastmesh._core.proxy.keeping cimport keeping_applied, keeping_close
 from fastmesh._core.proxy.mirror cimport mirror_copy, mirrors_close
 from fastmesh._core.proxy.mux cimport door_t, down_t, proxy_t, stream_t
 from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_drain
@@ -206,6 +207,7 @@ cdef class Worker:
             new.filters = <void *>filters
             Py_INCREF(filters)
         p.snap = new
+        keeping_applied(p)
         if p.filters is not NULL:
             p.filters.applied(p, old)
         p.max_downs = new.max_connections if new.max_connections != 0 else _connections_allowed()
@@ -485,6 +487,7 @@ cdef void _close(proxy_t *p, io_t *wake) noexcept nogil:
     if p.snap is not NULL:
         snapshot_put(p.snap)
         p.snap = NULL
+    keeping_close(p)
     reactor_free(p.reactor)
     live_free(p.registry)
     health_unmap(p.health)

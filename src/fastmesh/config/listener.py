@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from fastmesh.config import fields
+from fastmesh.config.fallback import MAX_STEPS, FallbackStep
 from fastmesh.config.fields import (
     LIST,
     OR_DEFAULT,
@@ -137,6 +138,10 @@ class Listener(Section):
     retry: Annotated[Retry | None, Field(
         description="What is tried again of the requests of those routes that have no `retry` of their own.",
         examples=[{"per_try_timeout": "500ms"}])] = None
+    fallback: Annotated[list[FallbackStep] | None, LIST, Field(
+        description="What is tried, in order, when a cluster gives no useful answer, of the requests of those routes "
+                    "that have no `fallback` of their own.", max_length=MAX_STEPS,
+        examples=[[{"cluster": "backup"}, {"stale": {"max_age": "10m"}}, {"response": {"status": 503}}]])] = None
     backlog: Annotated[int, Count(1, 65_535), Field(
         description="Connections that the kernel keeps waiting to be accepted; the kernel's own limit "
                     "(`net.core.somaxconn`) applies too.")] = 4096

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fastmesh.config.fallback import MAX_STEPS, FallbackStep
 from fastmesh.config.fault import MAX_FAULTS, Fault
 from fastmesh.config.fields import LIST, OR_DEFAULT, Count, Duration, HeaderValue, Name, Section, Text
 from fastmesh.config.filter import MAX_CHAIN, FilterUse
@@ -83,6 +84,11 @@ class Route(Section):
         description="Clusters that get copies of the requests. A copy leaves when the request is complete; one with "
                     "more than 64 KiB of body is not copied.",
         max_length=MAX_MIRRORS, examples=[[{"cluster": "app-next"}]])] = []  # noqa: RUF012
+
+    fallback: Annotated[list[FallbackStep] | None, LIST, Field(
+        description="What is tried, in order, when the cluster gives no useful answer, in place of the listener's "
+                    "`fallback`; `[]` is nothing. See [degradation](degradation.md).", max_length=MAX_STEPS,
+        examples=[[{"cluster": "backup"}, {"stale": {"max_age": "10m"}}, {"response": {"status": 503}}]])] = None
 
     def leads_to(self) -> list[str]:
         """The names of all its clusters."""

@@ -181,6 +181,13 @@ DISCOVERY_ERRORS = Family("fastmesh_discovery_errors_total", "counter",
 DISCOVERY_AGE = Family("fastmesh_discovery_age_seconds", "gauge",
                        "How long ago the policy's last good set came; no row before the first.", _CLUSTER)
 
+FALLBACK = Family("fastmesh_fallback_total", "counter",
+                  "Requests that a step of their route's fallback answered in place of the cluster, by the kind of the "
+                  "step and the reason.", ("cluster", "step", "reason"))
+FALLBACK_EXHAUSTED = Family("fastmesh_fallback_exhausted_total", "counter",
+                            "Failures of the cluster that steps were for, and that none could answer.",
+                            ("cluster", "reason"))
+
 # The global numbers of a worker. `_total` is added to counters.
 _GLOBAL_HELP = {
     "accepted": "Client connections accepted.",
@@ -205,6 +212,11 @@ _GLOBAL_HELP = {
     "fault_aborted": "Requests that faults of their route answered.",
     "mirrored": "Copies of requests that were sent to mirrors.",
     "mirror_dropped": "Copies that were not sent: the body was too large or cut, or too many were under way.",
+    "stale_kept": "Copies of answers that were kept.",
+    "stale_dropped": "Copies that were not: too large, cut, of unknown end, or no room.",
+    "stale_evicted": "Copies that made room for others.",
+    "stale_copies": "Copies of answers that are kept now.",
+    "stale_bytes": "Bytes that they take.",
     "no_route": "Requests answered with 404: no route matched.",
     "no_endpoint": "Requests answered with 503 for want of an endpoint.",
     "overflow": "Requests answered with 503 because the cluster has as many requests, or as many that wait, "
@@ -311,6 +323,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, RETRIED, PROXY_TIME, UPSTREAM_TIME)),
+    ("Fallbacks", "Kinds and reasons that never were have no row.", (FALLBACK, FALLBACK_EXHAUSTED)),
     ("Health of endpoints", "", (EJECTIONS, *HEALTH.values())),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",

@@ -100,6 +100,7 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _istio(scene)
     yield from _listeners(scene)
     yield from _clusters(scene)
+    yield from _fallbacks(scene)
     yield from _health(scene)
     yield from _limits(scene)
     yield from _filters(scene)
@@ -256,6 +257,19 @@ def _clusters(scene: Scene) -> Iterator[str]:
     yield from _histogram(families.UPSTREAM_TIME, seconds, times["wait"])
     yield from _simple(families.ENVOY["cluster_active"], active)
     yield from _simple(families.ENVOY["cluster_requests"], requests)
+
+
+def _fallbacks(scene: Scene) -> Iterator[str]:
+    answered: Values = []
+    exhausted: Values = []
+    for row, name in sorted(scene.clusters.items()):
+        for (kind, reason), count in scene.stats.fallback(row).items():
+            if count and kind:
+                answered.append((labels_text(families.FALLBACK.labels, (name, kind, reason)), count))
+            elif count:
+                exhausted.append((labels_text(families.FALLBACK_EXHAUSTED.labels, (name, reason)), count))
+    yield from _simple(families.FALLBACK, answered)
+    yield from _simple(families.FALLBACK_EXHAUSTED, exhausted)
 
 
 def _health(scene: Scene) -> Iterator[str]:

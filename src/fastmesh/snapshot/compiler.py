@@ -21,6 +21,7 @@ from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.endpoint import TEXT, described, note_of
+from fastmesh.snapshot.fallbacks import fallbacks
 from fastmesh.snapshot.faults import faults
 from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.members import members
@@ -73,6 +74,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         injected,
         copied,
         retries(config),
+        fallbacks(config, numbers.indexes),
     ]
     return msgpack.packb(snapshot), registry
 

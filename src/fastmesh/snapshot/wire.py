@@ -6,7 +6,7 @@ clusters are places in the snapshot's list of clusters, -1 for none. A change of
 FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
-                 retries]
+                 retries, fallbacks]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
@@ -66,6 +66,14 @@ FORMAT.
                  of_retries]                    faults: a bit for each FAULT_* of _core/resil/retry
     use       = [listener, route, rule]         places
     budget    = [cluster, share in millionths, attempts a second]    others have 200000 and 10
+
+    fallbacks = [[[step, …], …], [[listener, route, chain], …]]    places
+    step      = [kind, reasons, statuses, what]    kind: STEP_* of _core/resil/fallback_rule; reasons: a bit for each
+                 REASON_*; what, by the kind:
+    cluster   = [cluster, non_idempotent, timeout, host, path, cut, prefix, request_edits]    empty and 0: as it was;
+                 a path that begins with `cut` begins with `prefix`, if that is not empty
+    stale     = [store, max_age, max_body, max_bytes, max_entries, headers, ignores]    ignores: a bit for each IGNORE_*
+    response  = [status, content_type, escape, headers, pieces]    headers as request_edits; texts of pieces are bytes
 
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are

@@ -124,8 +124,8 @@ WRONG: list[tuple[str, str, str, str]] = [
      "filters and rate_limits",
      "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
-     "name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, "
-     "trusted_clients, via, deadlines, limits and timeouts", "keepalive_idle is a key of listeners[].timeouts"),
+     "name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, fallback, backlog, "
+     "plain_answers, trusted_clients, via, deadlines, limits and timeouts", "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
      "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
      "connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "
@@ -146,7 +146,7 @@ WRONG: list[tuple[str, str, str, str]] = [
     ("    address: 127.0.0.1:8080\n", "", "f:6:5: listeners[0]: the key 'address' of 'web' is missing",
      "add it, as address: 127.0.0.1:8080"),
     ("    address: 127.0.0.1:8080\n", "    adress: 127.0.0.1:8080\n", "f:7:5: listeners[0]: unknown key 'adress', "
-     "allowed: name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, backlog, "
+     "allowed: name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, fallback, backlog, "
      "plain_answers, trusted_clients, via, deadlines, limits and timeouts", "write address"),
     ("{address: 127.0.0.1:9001, weight: 2}", "{weight: 2}",
      "f:23:33: clusters[0].endpoints[1]: the key 'address' is missing", "add it, as address: 127.0.0.1:9000"),
@@ -462,7 +462,7 @@ def test_an_alias_is_reported_once():
     ("listeners:", "f:1:11: listeners: found nothing, allowed: a list"),
     ("listeners: {}", "f:1:12: listeners: found a mapping, allowed: a list"),
     ("listeners: [a]", "f:1:13: listeners[0]: found 'a', allowed: a mapping with the keys name, address, protocol, "
-                       "direction, cluster, routes, filters, rate_limits, retry, backlog, plain_answers, "
+                       "direction, cluster, routes, filters, rate_limits, retry, fallback, backlog, plain_answers, "
                        "trusted_clients, "
                        "via, deadlines, limits and timeouts"),
 ])

@@ -12,13 +12,14 @@ from fastmesh._core.mem.counter cimport (
     G_RETRY_REUSED, G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
 from fastmesh._core.proxy.attempt_mark cimport attempt_mark_is_retry
 from fastmesh._core.proxy.deadline cimport deadline_left
+from fastmesh._core.proxy.fallback cimport fallback_replaces
 from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
     S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_PAUSED, S_WAITING, S_WANT_BODY, TAP_ERROR, TAP_RESPONSE, TAP_RESPONSE_BODY,
     TRIED_MAX, proxy_t)
 from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_connect, outcome_of_fault
 from fastmesh._core.proxy.stream cimport (
-    stream_answer, stream_leave_endpoint, stream_overflow, stream_put_answer_head, stream_send, stream_try)
+    stream_answer, stream_leave_endpoint, stream_note_sent, stream_overflow, stream_put_answer_head, stream_send, stream_try)
 from fastmesh._core.resil.budget cimport budget_spend
 from fastmesh._core.resil.outlier cimport SEEN_GATEWAY, SEEN_TIMEOUT
 from fastmesh._core.resil.retry cimport (
@@ -151,6 +152,7 @@ cdef void _let_go(stream_t *s, up_t *up) noexcept nogil:
     if up is not NULL:
         s.up = NULL
         s.bits &= ~<uint32_t>(S_WANT_BODY | S_CLOSE_UP)
+        stream_note_sent(s, up)
         pool_drop(up)
 
 
@@ -384,6 +386,8 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     is_named = _names_answer(s, m)
     if (is_named or (m.status >= 400 and s.taps & TAP_ERROR)) and _is_repeated(s, m, is_named):
         attempt_again(s)
+        return FILTER_OVER
+    if s.fallback is not NULL and s.fault_status == 0 and fallback_replaces(s, m):
         return FILTER_OVER
     if m.status < 500 and _attempts(s) > 1 and not is_named:
         row.retry_success += 1

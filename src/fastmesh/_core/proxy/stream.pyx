@@ -22,7 +22,10 @@ from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.copies cimport copies_begin, copies_body, copies_forget, copies_send
 from fastmesh._core.proxy.deadline cimport deadline_is_over
+from fastmesh._core.proxy cimport fallback as fallback_module, fallback_head as fallback_head_module
+from fastmesh._core.proxy.fallback cimport fallback_keeps_body, fallback_on_head, fallback_takes
 from fastmesh._core.proxy.injecting cimport injecting_holds
+from fastmesh._core.proxy.keeping cimport keeping_body, keeping_drop, keeping_end
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN, S_CLOSE_UP,
     S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_PAUSED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
@@ -34,6 +37,7 @@ from fastmesh._core.proxy.route_acts cimport (
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
 from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
 from fastmesh._core.resil.budget cimport budget_earn
+from fastmesh._core.resil.fallback_rule cimport STEP_STALE
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport TAKE_FRESH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take, up_t
 
@@ -97,6 +101,8 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         s.details = b"direct_response"
         _answer_locally(s, s.route.status, s.route.content_type, location, s.route.body)
         return
+    if s.route.fallback != 0:
+        s.fallback = &s.snap.fallbacks[s.route.fallback - 1]
     if deadline_is_over(s):
         _late(s, b"deadline_exceeded_on_arrival")
         return
@@ -126,6 +132,10 @@ cdef inline void _await_answer(stream_t *s) noexcept nogil:
         until = s.proxy.reactor.now_ns + s.timeout_ns
     if until != 0:
         _ring(s, until)
+
+
+cdef void _await_anew(stream_t *s) noexcept nogil:
+    _await_answer(s)
 
 
 cdef inline void _ring(stream_t *s, uint64_t until_ns) noexcept nogil:
@@ -227,6 +237,8 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
 
 cdef inline bint _may_be_sent_again(const stream_t *s) noexcept nogil:
     """This connection may turn out to be one that closed while it was idle; or there is more to be tried."""
+    if fallback_keeps_body(s):
+        return True
     if not method_is_idempotent(s.method) and (s.retry is NULL or not s.retry.non_idempotent):
         return False
     return s.up.is_reused or s.taps & TAP_ERROR or (s.retry is not NULL and s.retry.attempts > 1)
@@ -409,6 +421,8 @@ cdef void _put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
         _forget_replay(s)
     if s.snap.n_log_ops != 0:
         _keep_answer(s, m)
+    if s.fallback is not NULL:
+        fallback_on_head(s, m)
     s.bits |= S_ANSWER_HEAD
     if m.status == 101:
         p.stats.globals[G_UPGRADES] += 1
@@ -445,6 +459,8 @@ cdef int stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_
 
 cdef bint stream_put_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
     s.sent += n
+    if s.keeping is not NULL:
+        keeping_body(s, p, n)
     if not s.down_ops.body(s, p, n, blk):
         return False
     if not s.bits & S_UP_PAUSED and s.up is not NULL:
@@ -494,6 +510,8 @@ cdef void stream_leave_upstream(stream_t *s) noexcept nogil:
 
 
 cdef void _finish_down(stream_t *s, msg_t *trailers) noexcept nogil:
+    if s.keeping is not NULL:
+        keeping_end(s)
     s.down_ops.end(s, trailers)
 
 
@@ -589,6 +607,7 @@ cdef bint _may_answer(stream_t *s, uint32_t flags, const char *details) noexcept
     s.bits &= ~<uint32_t>S_PAUSED
     timer_cancel(&s.try_timer)
     if up is not NULL:
+        stream_note_sent(s, up)
         s.up = NULL
         pool_drop(up)
     elif s.bits & S_WAITING:
@@ -603,9 +622,15 @@ cdef bint _may_answer(stream_t *s, uint32_t flags, const char *details) noexcept
 
 
 cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil:
-    cdef span_t body
     if not _may_answer(s, flags, details):
         return
+    if s.fallback is not NULL and fallback_takes(s, status, flags, details, why):
+        return
+    _say(s, status, why)
+
+
+cdef void _say(stream_t *s, int status, const char *why) noexcept nogil:
+    cdef span_t body
     if why is NULL or not (s.listener.is_plain_answers and s.down.is_local_peer):
         body = span_of(NULL, 0)
     else:
@@ -641,7 +666,8 @@ cdef void _answer_locally(stream_t *s, int status, span_t content_type, span_t f
 cdef void stream_put_local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
     s.bits |= S_LOCAL | S_ANSWER_HEAD
     s.status = <uint16_t>status
-    if s.route is not NULL and s.route.acts is not NULL and s.route.acts.response.n != 0:
+    # A copy has passed them already.
+    if s.route is not NULL and s.route.acts is not NULL and s.route.acts.response.n != 0 and s.degraded != STEP_STALE:
         fields = route_acts_fields(s, fields)
     s.down_ops.local(s, status, content_type, fields, body)
     _finish_down(s, NULL)
@@ -713,6 +739,10 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         p.stats.clusters[s.cluster.id].active = s.cluster.live.active
     if s.copies is not NULL:
         copies_forget(s)
+    if s.keeping is not NULL:
+        keeping_drop(s)
+    if s.fall_wire is not NULL:
+        block_put(s.fall_wire)
     if s.wire_blk is not NULL:
         block_put(s.wire_blk)
     if s.replay is not NULL:
@@ -722,3 +752,17 @@ cdef void stream_end(stream_t *s) noexcept nogil:
     snapshot_put(s.snap)
     p.stats.globals[G_STREAMS] -= 1
     slab_give(&p.streams, s)
+
+
+cdef void _leave_endpoint(stream_t *s) noexcept nogil:
+    stream_leave_endpoint(s)
+
+
+fallback_head_module.fallback_head_room = stream_wire_room
+fallback_module.fallback_up.go = stream_try
+fallback_module.fallback_up.enter = _enter_cluster
+fallback_module.fallback_up.leave = _leave_endpoint
+fallback_module.fallback_up.wait = _await_anew
+fallback_module.fallback_up.overflow = stream_overflow
+fallback_module.fallback_up.say = _say
+fallback_module.fallback_up.answer = _answer_locally

@@ -67,6 +67,7 @@ ctypedef struct route_t:
     uint32_t mirror_list      # index + 1 into snapshot_t.mirror_lists; 0 = no mirrors
     uint32_t injection_list   # index + 1 into snapshot_t.injection_lists; 0 = no faults
     uint32_t retry            # index + 1 into snapshot_t.retries; 0 = the cluster's settings say what is tried again
+    uint32_t fallback         # index + 1 into snapshot_t.fallbacks; 0 = a failure is the answer
 
 # What a route and a request differ in, in the order in which it is looked at.
 cdef enum miss_t:
