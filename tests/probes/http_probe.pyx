@@ -15,6 +15,9 @@ from fastmesh._core.http.h1 cimport (
     H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_request, h1_parse_response, h1_parse_trailers, h1_reason)
 from fastmesh._core.http.msg cimport FIELD_DROP, msg_t
 from fastmesh._core.http.retry_after cimport retry_after_seconds
+from fastmesh._core.http.cache_control cimport (
+    CACHE_NO_CACHE, CACHE_NO_STORE, CACHE_PRIVATE, CACHE_PUBLIC, CACHE_REVALIDATE, CACHE_SHARED, cache_control_read,
+    cache_control_t)
 from fastmesh._core.http.uri cimport uri_normalize, uri_read_again
 from fastmesh._core.mem.span cimport span_of, span_t
 
@@ -226,6 +229,16 @@ def retry_after(bytes value, date=None):
         p = date
         of_date = span_of(<const uint8_t *>p, len(date))
     return retry_after_seconds(of_value, of_date)
+
+
+def cache_control(bytes value):
+    """(names of what it says, lifetime, stale-if-error)."""
+    cdef cache_control_t c
+    cdef const char *p = value
+    cache_control_read(span_of(<const uint8_t *>p, len(value)), &c)
+    names = {CACHE_NO_STORE: "no-store", CACHE_PRIVATE: "private", CACHE_NO_CACHE: "no-cache", CACHE_PUBLIC: "public",
+             CACHE_REVALIDATE: "revalidate", CACHE_SHARED: "shared"}
+    return {name for bit, name in names.items() if c.bits & bit}, c.lifetime_s, c.if_error_s
 
 
 def chunk_size(uint64_t n):

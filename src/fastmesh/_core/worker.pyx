@@ -27,6 +27,7 @@ from fastmesh._core.mem.segment cimport (
 from fastmesh._core.proxy.down cimport down_close, down_refresh
 from fastmesh._core.proxy.hedge cimport hedge_t
 from fastmesh._core.proxy.listener cimport door_find, door_leave, door_new, door_open
+from fastmesh._core.proxy.keeping cimport keeping_applied, keeping_close
 from fastmesh._core.proxy.mirror cimport mirror_copy, mirrors_close
 from fastmesh._core.proxy.mux cimport door_t, down_t, proxy_t, stream_t
 from fastmesh._core.proxy.mux_h1_down cimport mux_h1_down_drain
@@ -218,6 +219,7 @@ cdef class Worker:
             new.filters = <void *>filters
             Py_INCREF(filters)
         p.snap = new
+        keeping_applied(p)
         if p.filters is not NULL:
             p.filters.applied(p, old)
         p.max_downs = new.max_connections if new.max_connections != 0 else _connections_allowed()
@@ -531,6 +533,7 @@ cdef void _close(proxy_t *p, io_t *wake, int seat) noexcept nogil:
     if p.snap is not NULL:
         snapshot_put(p.snap)
         p.snap = NULL
+    keeping_close(p)
     reactor_free(p.reactor)
     live_free(p.registry)
     if p.health is not NULL:

@@ -13,6 +13,7 @@ from fastmesh._core.explain import Refused, Tables
 from fastmesh.config.breakers import breaker_limits
 from fastmesh.config.checks import Finder
 from fastmesh.config.cluster import Cluster
+from fastmesh.config.fallback import FallbackStep
 from fastmesh.config.fault import Fault
 from fastmesh.config.fields import SHARE_ALL, Section
 from fastmesh.config.filter import FilterMatch
@@ -26,6 +27,7 @@ from fastmesh.config.route import Route
 from fastmesh.config.value_match import ValueMatch
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile
+from fastmesh.snapshot.fallbacks import fallback_of
 from fastmesh.snapshot.hedges import hedge_of
 from fastmesh.snapshot.members import members
 from fastmesh.snapshot.registry import Registry
@@ -244,6 +246,7 @@ class Explanation:
         yield self._retry(at, route, self.config.clusters[cluster])
         yield from self._hedge(at, route)
         yield from self._cluster(cluster, self.config.clusters[cluster])
+        yield from self._fallback(at, route)
 
     def _retry(self, at: int, route: Route, cluster: Cluster) -> str:
         """What is tried again, and who says so."""
@@ -287,6 +290,29 @@ class Explanation:
         elif self._is_retry():
             said += "; not this request, which is another proxy's further attempt"
         yield f"{said}; budget {format_percent(rule.budget.share)} and {rule.budget.per_second}/s"
+
+    def _fallback(self, at: int, route: Route) -> Iterator[str]:
+        """What is tried when the cluster fails, and who says so."""
+        steps = fallback_of(self.listener, route)
+        path: Path = ("listeners", self.at, "fallback") if route.fallback is None else (
+            "listeners", self.at, "routes", at, "fallback")
+        for i, step in enumerate(steps):
+            yield (f"fallback {i + 1} of {len(steps)} ({self.place((*path, i))}), after {', '.join(step.on)}: "
+                   f"{self._step(step)}")
+
+    def _step(self, step: FallbackStep) -> str:
+        if step.cluster is not None:
+            said = f"cluster {step.cluster}"
+            said += f", within {format_duration(step.timeout)}" if step.timeout else ", within what is left of the time"
+            if not (self.request.method in _IDEMPOTENT or step.non_idempotent):
+                said += f"; as {self.request.method} is not safe to repeat, only what was not sent"
+            return said
+        if step.stale is not None:
+            if self.request.method not in ("GET", "HEAD"):
+                return f"no copy, as there is none of {self.request.method}"
+            return f"a copy of an earlier answer, at most {format_duration(step.stale.max_age)} old"
+        assert step.response is not None
+        return f"answer {step.response.status}"
 
     def _is_retry(self) -> bool:
         return any(name.lower() == "x-envoy-attempt-count" and value.isdigit() and int(value) > 1

@@ -196,7 +196,7 @@ def _listener(find: Finder, path: Path, listener: dict[str, Value], clusters: Cl
         elif ("routes" not in listener or routes == []) and not find.is_broken((*path, "routes")):
             find.add(path, f"the http listener{name} has no routes",
                      hint="add routes: [{match: {prefix: /}, cluster: NAME}], or write protocol: tcp and a cluster")
-    _reference(find, (*path, "cluster"), cluster, clusters)
+    check_reference(find, (*path, "cluster"), cluster, clusters)
     for i, route in maps_of(listener, "routes"):
         _route(find, (*path, "routes", i), route, clusters)
     limits = map_of(listener.get("limits"))
@@ -216,7 +216,7 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
     if not given and not any(find.is_broken((*path, key)) for key in TARGETS):
         find.add(path, "the route leads nowhere", hint="add cluster: and the name of a cluster, or "
                                                        "response: {status: 403}")
-    _reference(find, (*path, "cluster"), cluster, clusters)
+    check_reference(find, (*path, "cluster"), cluster, clusters)
     match = map_of(route.get("match"))
     check_match(find, (*path, "match"), match)
     for key in ("rewrite", "request_headers", "faults", "mirrors"):
@@ -227,7 +227,7 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
         _change(find, (*path, key), map_of(route.get(key)), (*path, "match"), match)
     _split(find, path, route, clusters)
     for i, mirror in maps_of(route, "mirrors"):
-        _reference(find, (*path, "mirrors", i, "cluster"), mirror.get("cluster"), clusters)
+        check_reference(find, (*path, "mirrors", i, "cluster"), mirror.get("cluster"), clusters)
         check_match(find, (*path, "mirrors", i, "match"), map_of(mirror.get("match")))
     for i, fault in maps_of(route, "faults"):
         check_match(find, (*path, "faults", i, "match"), map_of(fault.get("match")))
@@ -236,7 +236,7 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
                      allowed="delay, abort, bandwidth, or several of them",
                      hint="write delay: 200ms, or abort: 503")
     for key in ("request_headers", "response_headers"):
-        _edits(find, (*path, key), map_of(route.get(key)))
+        check_edits(find, (*path, key), map_of(route.get(key)))
     answer = map_of(response)
     status = text_of(answer, "status")
     if status in _BODILESS and answer.get("body"):
@@ -274,7 +274,7 @@ def _change(find: Finder, path: Path, change: dict[str, Value], match_path: Path
 def _split(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters) -> None:
     weights = map_of(route.get("clusters"))
     for name in weights:
-        _reference(find, (*path, "clusters", name), name, clusters, key=True)
+        check_reference(find, (*path, "clusters", name), name, clusters, key=True)
     if weights and all(weight == "0" for weight in weights.values()):
         find.add((*path, "clusters"), "all weights are 0, so no request goes anywhere", key=True,
                  hint="give one of them a weight")
@@ -294,7 +294,7 @@ def _split(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
                  hint="name one header or one cookie")
 
 
-def _edits(find: Finder, path: Path, edits: dict[str, Value]) -> None:
+def check_edits(find: Finder, path: Path, edits: dict[str, Value]) -> None:
     removed = edits.get("remove")
     gone = {name.lower() for name in removed if isinstance(name, str)} if isinstance(removed, list) else set()
     for key in ("set", "add"):
@@ -347,7 +347,7 @@ def _value_match(find: Finder, path: Path, value: dict[str, Value]) -> None:
             find.add((*path, "max"), f"max is {high}, less than min, {low}", hint="make max the larger one")
 
 
-def _reference(find: Finder, path: Path, name: Value, clusters: Clusters, *, key: bool = False) -> None:
+def check_reference(find: Finder, path: Path, name: Value, clusters: Clusters, *, key: bool = False) -> None:
     if clusters is None or not isinstance(name, str) or name in clusters:
         return
     if not clusters:

@@ -35,7 +35,7 @@ def pieces_of(text: str) -> list[LogOp]:
             for op in compile_template(text)]
 
 
-class _Value(Parsed):
+class ValueText(Parsed):
     """A value with operators of the access log."""
 
     __slots__ = ("known",)
@@ -73,10 +73,10 @@ class RequestEdit(Section):
     added. Values may hold operators of the [access log](#access-log-operators): those that are known of a request, with
     `-` where one has no value. A request that becomes larger than a head may be gets 431."""
 
-    set: Annotated[dict[EditName, Annotated[str, _Value(OF_REQUEST)]], Field(
+    set: Annotated[dict[EditName, Annotated[str, ValueText(OF_REQUEST)]], Field(
         description="Headers that have this one value from here on.", max_length=MAX_EDITS,
         examples=[{"x-client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}])] = {}  # noqa: RUF012
-    add: Annotated[dict[EditName, Annotated[str, _Value(OF_REQUEST)]], Field(
+    add: Annotated[dict[EditName, Annotated[str, ValueText(OF_REQUEST)]], Field(
         description="Headers that get one more value.", max_length=MAX_EDITS,
         examples=[{"x-via-route": "%ROUTE_NAME%"}])] = {}  # noqa: RUF012
     remove: Annotated[list[EditName], LIST, Field(
@@ -88,10 +88,10 @@ class ResponseEdit(Section):
     such an answer `date`, `server` and what tells of its body stay as they are. What a head of 64 KiB has no room for
     is left out."""
 
-    set: Annotated[dict[EditName, Annotated[str, _Value(OF_ANSWER)]], Field(
+    set: Annotated[dict[EditName, Annotated[str, ValueText(OF_ANSWER)]], Field(
         description="Headers that have this one value from here on.", max_length=MAX_EDITS,
         examples=[{"x-upstream": "%UPSTREAM_HOST%"}])] = {}  # noqa: RUF012
-    add: Annotated[dict[EditName, Annotated[str, _Value(OF_ANSWER)]], Field(
+    add: Annotated[dict[EditName, Annotated[str, ValueText(OF_ANSWER)]], Field(
         description="Headers that get one more value.", max_length=MAX_EDITS,
         examples=[{"set-cookie": "seen=1"}])] = {}  # noqa: RUF012
     remove: Annotated[list[EditName], LIST, Field(

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from fastmesh.config import fields
+from fastmesh.config.fallback import MAX_STEPS, FallbackStep
 from fastmesh.config.fields import (
     LIST,
     MAX_TAKEN,
@@ -142,6 +143,10 @@ class Listener(Section):
     hedge: Annotated[Hedge | None, Field(
         description="When requests of those routes that have no `hedge` of their own are sent to a second endpoint "
                     "while the first has not answered yet.", examples=[{"delay": "p95"}])] = None
+    fallback: Annotated[list[FallbackStep] | None, LIST, Field(
+        description="What is tried, in order, when a cluster gives no useful answer, of the requests of those routes "
+                    "that have no `fallback` of their own.", max_length=MAX_STEPS,
+        examples=[[{"cluster": "backup"}, {"stale": {"max_age": "10m"}}, {"response": {"status": 503}}]])] = None
     backlog: Annotated[int, Count(1, 65_535), Field(
         description="Connections that the kernel keeps waiting to be accepted; the kernel's own limit "
                     "(`net.core.somaxconn`) applies too.")] = 4096

@@ -10,6 +10,7 @@ from fastmesh.config.balance_checks import check_balancing
 from fastmesh.config.chains import check_filters
 from fastmesh.config.checks import check
 from fastmesh.config.cluster import Cluster
+from fastmesh.config.fallback_checks import check_fallbacks
 from fastmesh.config.fields import Section, shown
 from fastmesh.config.health_check_checks import check_health_checks
 from fastmesh.config.hedge_checks import check_hedges
@@ -76,6 +77,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         problems += check_retries(tree)
         problems += check_health_checks(tree)
         problems += check_hedges(tree)
+        problems += check_fallbacks(tree)
         if look is not None:
             looked = look(tree)
             problems += looked.problems

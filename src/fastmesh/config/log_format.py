@@ -49,6 +49,7 @@ class LogField(IntEnum):
     LABELS = 27
     RATE_LIMITED_BY = 28
     CLIENT = 29
+    DEGRADED = 30
 
 
 class LogOp(NamedTuple):
@@ -81,6 +82,8 @@ OPERATORS: dict[str, tuple[LogField, str]] = {
     "PROXY_TIME": (LogField.PROXY_TIME, "Microseconds spent in the proxy itself."),
     "RATE_LIMITED_BY": (LogField.RATE_LIMITED_BY, "Rate limits that refused the request, `name`, or would have in "
                                                   "their dry run, `name=dry_run`; with commas between them."),
+    "DEGRADED": (LogField.DEGRADED, "What has answered in place of the route's cluster, and why, as the header "
+                                    "`x-fastmesh-degraded` says it: `stale; reason=timeout; age=12`."),
     "LABELS": (LogField.LABELS, "What filters have set in `request.labels`: an object in JSON, `a=b,c=d` in text."),
 }
 

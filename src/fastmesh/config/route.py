@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fastmesh.config.fallback import MAX_STEPS, FallbackStep
 from fastmesh.config.fault import MAX_FAULTS, Fault
 from fastmesh.config.fields import (
     LIST,
@@ -101,6 +102,10 @@ class Route(Section):
                     "more than 64 KiB of body is not copied.",
         max_length=MAX_MIRRORS, examples=[[{"cluster": "app-next"}]])] = []  # noqa: RUF012
 
+    fallback: Annotated[list[FallbackStep] | None, LIST, Field(
+        description="What is tried, in order, when the cluster gives no useful answer, in place of the listener's "
+                    "`fallback`; `[]` is nothing. See [degradation](degradation.md).", max_length=MAX_STEPS,
+        examples=[[{"cluster": "backup"}, {"stale": {"max_age": "10m"}}, {"response": {"status": 503}}]])] = None
     priority: Annotated[str, Choice(*PRIORITIES), Field(
         description="Which requests are refused first when there are too many: those of `low`, then those of "
                     "`default`. `high` may use what a cluster's `high_priority_reserve` keeps free. See "

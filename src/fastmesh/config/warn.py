@@ -66,6 +66,8 @@ def _unused(find: Finder, config: Config) -> None:
     used = {listener.cluster for listener in config.listeners}
     routes = [route for listener in config.listeners for route in listener.routes]
     used |= {name for route in routes for name in (*route.leads_to(), *(mirror.cluster for mirror in route.mirrors))}
+    chains = [listener.fallback for listener in config.listeners] + [route.fallback for route in routes]
+    used |= {step.cluster for steps in chains for step in steps or ()}
     for i, cluster in enumerate(config.clusters):
         if cluster.name not in used:
             _warn(find, ("clusters", i, "name"), f"no route leads to the cluster '{cluster.name}'")

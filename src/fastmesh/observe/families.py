@@ -221,6 +221,12 @@ HEALTH_CHECKS = Family("fastmesh_health_checks_total", "counter",
 CHECKED_ENDPOINTS = Family("fastmesh_cluster_endpoints_checked", "gauge",
                            "Endpoints of clusters with a health check, by state: `healthy`, `unhealthy`, or "
                            "`unchecked`, of which nothing is known yet.", ("cluster", "state"))
+FALLBACK = Family("fastmesh_fallback_total", "counter",
+                  "Requests that a step of their route's fallback answered in place of the cluster, by the kind of the "
+                  "step and the reason.", ("cluster", "step", "reason"))
+FALLBACK_EXHAUSTED = Family("fastmesh_fallback_exhausted_total", "counter",
+                            "Failures of the cluster that steps were for, and that none could answer.",
+                            ("cluster", "reason"))
 
 # The global numbers of a worker. `_total` is added to counters.
 _GLOBAL_HELP = {
@@ -247,6 +253,11 @@ _GLOBAL_HELP = {
     "fault_slowed": "Requests whose answers faults of their route slowed down.",
     "mirrored": "Copies of requests that were sent to mirrors.",
     "mirror_dropped": "Copies that were not sent: the body was too large or cut, or too many were under way.",
+    "stale_kept": "Copies of answers that were kept.",
+    "stale_dropped": "Copies that were not: too large, cut, of unknown end, or no room.",
+    "stale_evicted": "Copies that made room for others.",
+    "stale_copies": "Copies of answers that are kept now.",
+    "stale_bytes": "Bytes that they take.",
     "no_route": "Requests answered with 404: no route matched.",
     "no_endpoint": "Requests answered with 503 for want of an endpoint.",
     "overflow": "Requests answered with 503 because the cluster has as many requests, or as many that wait, "
@@ -359,6 +370,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("Limits of clusters", "", (OVERFLOWED, BREAKER_LIMIT, BREAKER_USED, BREAKER_OPEN, ADAPTIVE_LIMIT, ADAPTIVE_BASE,
                                 ADMISSION)),
     ("Overload", "", (PRESSURE, LEVEL, SHED)),
+    ("Fallbacks", "Kinds and reasons that never were have no row.", (FALLBACK, FALLBACK_EXHAUSTED)),
     ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS)),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",

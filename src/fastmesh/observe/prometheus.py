@@ -115,6 +115,7 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _clusters(scene)
     yield from _breakers(scene)
     yield from _overload(scene)
+    yield from _fallbacks(scene)
     yield from _health(scene)
     yield from _checks(scene)
     yield from _limits(scene)
@@ -302,6 +303,19 @@ def _overload(scene: Scene) -> Iterator[str]:
     yield from _simple(families.LEVEL, [("", LEVELS.index(found.level))])
     yield from _simple(families.SHED, [(labels_text(families.SHED.labels, names), count)
                                        for names, count in shed(scene.stats.files).items()])
+
+
+def _fallbacks(scene: Scene) -> Iterator[str]:
+    answered: Values = []
+    exhausted: Values = []
+    for row, name in sorted(scene.clusters.items()):
+        for (kind, reason), count in scene.stats.fallback(row).items():
+            if count and kind:
+                answered.append((labels_text(families.FALLBACK.labels, (name, kind, reason)), count))
+            elif count:
+                exhausted.append((labels_text(families.FALLBACK_EXHAUSTED.labels, (name, reason)), count))
+    yield from _simple(families.FALLBACK, answered)
+    yield from _simple(families.FALLBACK_EXHAUSTED, exhausted)
 
 
 def _health(scene: Scene) -> Iterator[str]:

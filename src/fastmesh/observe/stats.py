@@ -19,6 +19,8 @@ import msgpack
 from fastmesh._core.mem.counter import (
     CLUSTER_COLUMNS,
     ENDPOINT_COLUMNS,
+    FALLBACK_REASONS,
+    FALLBACK_STEPS,
     FILTER_COLUMNS,
     FILTER_PHASE_COLUMNS,
     FILTER_PHASES,
@@ -236,6 +238,13 @@ class StatsFile:
         row = min(row, LAYOUT["limit_rows"] - 1)
         return self.words(LAYOUT["limits"] + row * LAYOUT["limit_stride"], len(LIMIT_COLUMNS))
 
+    def fallback(self, cluster_row: int) -> list[int]:
+        """What answered in place of a cluster, step by step and reason by reason, and then how often nothing could."""
+        row = min(cluster_row, LAYOUT["cluster_rows"] - 1)
+        wide = LAYOUT["fallback_reasons"]
+        found = self.words(LAYOUT["fallbacks"] + row * LAYOUT["fallback_stride"], (len(FALLBACK_STEPS) + 1) * wide)
+        return [number for at in range(0, len(found), wide) for number in found[at:at + len(FALLBACK_REASONS)]]
+
     def filter_now(self) -> tuple[int, int]:
         """Row of the filter that runs, and since when in ns of CLOCK_MONOTONIC; (-1, 0) when none does."""
         if not self.is_taken:
@@ -323,6 +332,9 @@ class StatsShelf:
                 for file in self.files:
                     stride = LAYOUT[f"{kind.removesuffix('s')}_stride"]
                     os.pwrite(file.fd, bytes(stride), LAYOUT[kind] + row * stride)
+                    if kind == "clusters":
+                        stride = LAYOUT["fallback_stride"]
+                        os.pwrite(file.fd, bytes(stride), LAYOUT["fallbacks"] + row * stride)
 
     def globals(self) -> dict[str, int]:
         """The global numbers, summed."""
@@ -333,6 +345,11 @@ class StatsShelf:
 
     def cluster(self, row: int) -> dict[str, int]:
         return dict(zip(CLUSTER_COLUMNS, _sum(f.cluster(row) for f in self.files), strict=False))
+
+    def fallback(self, cluster_row: int) -> dict[tuple[str, str], int]:
+        """(kind of the step, reason) → how often it answered in place of the cluster; kind "" where nothing could."""
+        kinds = [(kind, reason) for kind in (*FALLBACK_STEPS, "") for reason in FALLBACK_REASONS]
+        return dict(zip(kinds, _sum(f.fallback(cluster_row) for f in self.files), strict=False))
 
     def endpoint(self, row: int) -> dict[str, int]:
         """Sums, but for latency, which is the mean of the workers that know it, and avoidance, the longest. Weights are

@@ -28,7 +28,7 @@ def acts(route: Route, patterns: Patterns) -> list[Any] | None:
         None if redirect is None else [
             redirect.status, redirect.scheme or "", redirect.host or "", redirect.port or 0,
             _change(route.match, redirect, patterns), redirect.strip_query],
-        host, change, _edits(route.request_headers), _edits(route.response_headers)]
+        host, change, edits_record(route.request_headers), edits_record(route.response_headers)]
     return None if found == [None, "", _STAYING, [], []] else found
 
 
@@ -50,11 +50,18 @@ def _change(match: Match, to: Rewrite | Redirect, patterns: Patterns) -> list[An
     return [_PREFIX, to.prefix.rstrip("/").encode(), len((match.prefix or "/").rstrip("/")), [], []]
 
 
-def _edits(edit: RequestEdit | ResponseEdit | None) -> list[Any]:
+def edits_record(edit: RequestEdit | ResponseEdit | None) -> list[Any]:
+    """The edits one by one."""
     if edit is None:
         return []
     written: list[Any] = [[_REMOVE, name, []] for name in edit.remove]
-    for op, values in ((_SET, edit.set), (_ADD, edit.add)):
-        written += [[op, name, [[int(piece.field), piece.text] for piece in pieces_of(text)]]
-                    for name, text in values.items()]
-    return written
+    return written + set_record(edit.set) + _values(_ADD, edit.add)
+
+
+def set_record(values: dict[str, str]) -> list[Any]:
+    """Headers that are set."""
+    return _values(_SET, values)
+
+
+def _values(op: int, values: dict[str, str]) -> list[Any]:
+    return [[op, name, [[int(piece.field), piece.text] for piece in pieces_of(text)]] for name, text in values.items()]

@@ -24,6 +24,7 @@ from fastmesh.snapshot.checks import checks_bits, checks_record
 from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.endpoint import TEXT, described, note_of
+from fastmesh.snapshot.fallbacks import fallbacks
 from fastmesh.snapshot.faults import faults
 from fastmesh.snapshot.hedges import hedges
 from fastmesh.snapshot.limits import rate_limits
@@ -78,6 +79,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         injected,
         copied,
         [*retries(config), *hedges(config)],
+        fallbacks(config, numbers.indexes),
     ]
     return msgpack.packb(snapshot), registry
 

@@ -6,7 +6,7 @@ clusters are places in the snapshot's list of clusters, -1 for none. A change of
 FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
-                 retries]
+                 retries, fallbacks]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload]
     overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
@@ -75,6 +75,14 @@ FORMAT.
     hedge     = [attempts, delay, least, part in millionths, share, rate, on_try_timeout, non_idempotent, told]
                                                 one of delay, part and on_try_timeout; share and rate as of a budget
     hedge_use = [listener, route, hedge]        places
+
+    fallbacks = [[[step, …], …], [[listener, route, chain], …]]    places
+    step      = [kind, reasons, statuses, what]    kind: STEP_* of _core/resil/fallback_rule; reasons: a bit for each
+                 REASON_*; what, by the kind:
+    cluster   = [cluster, non_idempotent, timeout, host, path, cut, prefix, request_edits]    empty and 0: as it was;
+                 a path that begins with `cut` begins with `prefix`, if that is not empty
+    stale     = [store, max_age, max_body, max_bytes, max_entries, headers, ignores]    ignores: a bit for each IGNORE_*
+    response  = [status, content_type, escape, headers, pieces]    headers as request_edits; texts of pieces are bytes
 
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are

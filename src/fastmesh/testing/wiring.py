@@ -75,7 +75,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
                 of["listener"], [True, True, ""], False]
     packed: bytes = msgpack.packb(
         [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns, None], [listener], records,
-         [rules.written, chains], [[], []], [], [], [[], [], [], [], []]])
+         [rules.written, chains], [[], []], [], [], [[], [], [], [], []], [[], []]])
     return packed
 
 

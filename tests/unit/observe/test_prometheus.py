@@ -252,6 +252,9 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     put(shelf.files[0], LAYOUT["filters"], 1)
     scene = scene_of(shelf)
     scene.filters = {0: "tenant"}
+    # Of each kind of fallback row one number.
+    for column in (2 * LAYOUT["fallback_reasons"] + 5, 4 * LAYOUT["fallback_reasons"] + 9):
+        put(shelf.files[0], LAYOUT["fallbacks"] + 8 * column, 7)
     scene.discoveries = [DiscoveryFigures("app", 0, 0, {"raised": 0}, 0.0)]
     scene.rate_limits = {0: "per-client"}
     scene.checks = CheckFigures({"app": {"passed": 5}}, {"app": {"healthy": 1}})
@@ -272,6 +275,8 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     assert 'fastmesh_cluster_ejections_total{cluster="app",reason="timeouts"} 3\n' in text
     assert 'fastmesh_health_checks_total{cluster="app",result="passed"} 5\n' in text
     assert 'fastmesh_cluster_endpoints_checked{cluster="app",state="healthy"} 1\n' in text
+    assert 'fastmesh_fallback_total{cluster="app",step="response",reason="timeout"} 7\n' in text
+    assert 'fastmesh_fallback_exhausted_total{cluster="app",reason="status"} 7\n' in text
     scene.health.close()
 
 

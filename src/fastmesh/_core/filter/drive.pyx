@@ -35,6 +35,7 @@ from fastmesh._core.mem.counter cimport (
     PHASE_UPSTREAM_ERROR)
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.attempt cimport attempt_after_fault, attempt_again, attempt_is_granted
+from fastmesh._core.proxy.fallback cimport fallback_replaces
 from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GIVE_UP, FILTER_GO, FILTER_HELD, FILTER_OVER,
     S_HOLD_IN, S_HOLD_OUT, S_LOCAL, S_LOCAL_SEEN, S_WANT_BODY, TAP_REQUEST_BODY, TAP_RESPONSE_TRAILERS,
@@ -508,7 +509,7 @@ cdef void _arrived(Request r, int at, int how) noexcept:
         if _depart(r) == FILTER_GO:
             stream_go(s, r.m, span_of(NULL, 0))
     elif at == AT_STATUS:
-        if not _again(r, how):
+        if not _again(r, how) and not _is_replaced(r):
             how = _answer_head(r)
             if how == FILTER_GO:
                 flow_put_head(r)
@@ -589,7 +590,7 @@ cdef int _answered(stream_t *s, msg_t **m) noexcept:
         how = _walk(r, AT_STATUS, 0, -1)
         if how == FILTER_HELD or how == FILTER_OVER:
             return how
-        if _again(r, how):
+        if _again(r, how) or _is_replaced(r):
             return FILTER_OVER
     how = _answer_head(r)
     if how == FILTER_GO:
@@ -618,6 +619,19 @@ cdef bint _again(Request r, int how) noexcept:
     r.response = None
     attempt_again(r.s)
     return True
+
+
+cdef bint _is_replaced(Request r) noexcept:
+    """Likewise, when the route has something better."""
+    cdef Response answer = r.response
+    if r.s.fallback is NULL:
+        return False
+    # Given back where it stays the answer.
+    r.response = None
+    if fallback_replaces(r.s, answer.m):
+        return True
+    r.response = answer
+    return False
 
 
 cdef int _answer_head(Request r) noexcept:

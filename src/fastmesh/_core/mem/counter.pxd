@@ -18,6 +18,8 @@ cdef enum:
     STATS_FILTERS = 256
     STATS_PHASES = 16             # rows have room for some that are not there yet; the names are in counter.pyx
     STATS_LIMITS = 256
+    STATS_FALLBACK_KINDS = 4      # STEP_* of resil/fallback_rule, less one
+    STATS_FALLBACK_REASONS = 16   # REASON_*: rows have room for some that are not there yet
     STATS_METRICS = 256           # metrics that filters declare
     STATS_METRIC_SERIES = 2048    # their label sets
     STATS_METRIC_TEXT = 1000      # bytes of a declaration
@@ -97,10 +99,15 @@ cdef enum:
     G_MIRRORED                    # copies of requests that were sent
     G_MIRROR_DROPPED              # and that were not: too large, cut, or too many at a time
     G_FAULT_SLOWED                # answers whose bodies were slowed down on purpose
+    G_STALE_KEPT                  # copies of answers, kept for the time when there are none
+    G_STALE_DROPPED               # and that were not: too large, cut, or no room
+    G_STALE_EVICTED               # copies that made room for others
     G_DOWNSTREAM_CONNECTIONS      # gauge
     G_UPSTREAM_CONNECTIONS        # gauge
     G_STREAMS                     # gauge
     G_BLOCKS                      # gauge: buffer blocks in use
+    G_STALE_COPIES                # gauge
+    G_STALE_BYTES                 # gauge
     G_BYTES_RECEIVED              # from clients
     G_BYTES_SENT                  # to clients
     G_COUNT
@@ -210,6 +217,11 @@ ctypedef struct limit_row_t:
     uint64_t odd_keys             # requests of the bucket for keys that can be read in several ways
     uint64_t reserved[3]
 
+# What became of requests that a cluster did not answer, by reason; in the order of the clusters' rows.
+ctypedef struct fallback_row_t:
+    uint64_t answered[4][16]      # by the kind of the step that answered
+    uint64_t exhausted[16]        # no step could
+
 # What filters count for themselves. All text is in the row: control needs nothing else to read it. Rows are taken
 # one after another and never given back, so that what is used lies together.
 ctypedef struct metric_row_t:
@@ -272,6 +284,7 @@ ctypedef struct stats_t:
     filter_row_t filters[256]
     metrics_t metrics
     limit_row_t limits[256]
+    fallback_row_t fallbacks[16384]
 
 # Envoy's response flags, a bit each; the names are in counter.pyx, in this order.
 cdef enum:
@@ -295,6 +308,7 @@ cdef enum:
     FLAG_UPE = 1 << 23            # upstream protocol error
     FLAG_NC = 1 << 24             # no cluster
     FLAG_OM = 1 << 25             # overload: shed
+    FLAG_FB = 1 << 28             # a step of the route's fallback has answered
 
 cdef enum:
     SERIES_HTTP = 0

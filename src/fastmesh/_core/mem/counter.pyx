@@ -81,6 +81,8 @@ cdef void _reset_gauges(stats_t *s) noexcept nogil:
     s.globals[G_UPSTREAM_CONNECTIONS] = 0
     s.globals[G_STREAMS] = 0
     s.globals[G_BLOCKS] = 0
+    s.globals[G_STALE_COPIES] = 0
+    s.globals[G_STALE_BYTES] = 0
     s.header.draining = 0
     s.header.filter_now = 0
 
@@ -123,13 +125,14 @@ GLOBALS = (
     "read_paused", "lingered", "log_lines", "log_dropped", "series_overflow", "snapshots", "snapshots_refused", "turns",
     "sends_short", "buffers_exhausted", "queued", "upstream_retired", "pending_timeout", "idle_evicted", "stream_idle",
     "drain_cut", "deadline_exceeded", "bad_deadline", "fault_delayed", "fault_aborted", "mirrored",
-    "mirror_dropped", "fault_slowed",
-    "downstream_connections", "upstream_connections", "streams", "blocks", "bytes_received", "bytes_sent",
+    "mirror_dropped", "fault_slowed", "stale_kept", "stale_dropped", "stale_evicted",
+    "downstream_connections", "upstream_connections", "streams", "blocks", "stale_copies",
+    "stale_bytes", "bytes_received", "bytes_sent",
 )
-GAUGES = ("downstream_connections", "upstream_connections", "streams", "blocks")
+GAUGES = ("downstream_connections", "upstream_connections", "streams", "blocks", "stale_copies", "stale_bytes")
 FLAGS = (
     "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH",
-    "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DR",
+    "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DR", "FB",
 )
 LISTENER_COLUMNS = ("accepted", "active", "requests", "shed")
 CLUSTER_COLUMNS = (
@@ -151,6 +154,12 @@ FILTER_PHASES = (
 )
 FILTER_PHASE_COLUMNS = ("calls", "wall_ns", "cpu_ns", "errors", "overruns")
 FILTER_COLUMNS = ("fingerprint", "quarantined", "quarantines", "skipped", "in_flight")
+# In the order of STEP_* (from 1) and REASON_* of resil/fallback_rule.
+FALLBACK_STEPS = ("cluster", "stale", "response", "use")
+FALLBACK_REASONS = (
+    "no-endpoint", "overflow", "connect-failure", "reset", "protocol-error", "timeout", "overload", "rate-limit",
+    "deadline", "status",
+)
 LIMIT_COLUMNS = ("checked", "limited", "would", "evicted", "odd_keys")
 # In the order of METRIC_*, from 1.
 METRIC_KINDS = ("counter", "gauge", "histogram")
@@ -220,6 +229,9 @@ def _layout():
         "limits": <size_t>&s.limits[0] - BASE,
         "limit_stride": sizeof(limit_row_t),
         "limit_rows": STATS_LIMITS,
+        "fallbacks": <size_t>&s.fallbacks[0] - BASE,
+        "fallback_stride": sizeof(fallback_row_t),
+        "fallback_reasons": STATS_FALLBACK_REASONS,
         "metric_head": <size_t>&s.metrics.head - BASE,
         "metrics": <size_t>&s.metrics.metrics[0] - BASE,
         "metric_stride": sizeof(metric_row_t),

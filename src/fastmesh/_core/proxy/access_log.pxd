@@ -39,6 +39,7 @@ cdef enum:
     LOG_LABELS = 27           # all of them: a JSON object, or name=value with commas
     LOG_RATE_LIMITED_BY = 28  # names of rate limits
     LOG_CLIENT = 29
+    LOG_DEGRADED = 30
 
 
 # The names of response flags with commas between them, "-" for none; `room` has 160 bytes.

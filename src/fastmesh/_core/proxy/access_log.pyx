@@ -9,6 +9,7 @@ from fastmesh._core.mem.label cimport label_find, label_next
 from fastmesh._core.mem.raw cimport raw_give, raw_take
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.addr cimport addr_print
+from fastmesh._core.proxy.degraded cimport degraded_text
 from fastmesh._core.proxy.emit cimport put_number
 from fastmesh._core.proxy.limit_fields cimport LIMIT_NAMES, limit_names
 from fastmesh._core.proxy.mux cimport S_HTTP10, S_LATE_LABELS, S_TCP
@@ -17,13 +18,13 @@ from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 
 cdef extern from *:
     """
-    static const char *const fm_flag_names[28] = {"LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI",
+    static const char *const fm_flag_names[29] = {"LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI",
         "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF",
-        "DR"};
+        "DR", "FB"};
     #define fm_store_release(at, v) __atomic_store_n((at), (v), __ATOMIC_RELEASE)
     #define fm_load_acquire(at) __atomic_load_n((at), __ATOMIC_ACQUIRE)
     """
-    const char *const fm_flag_names[28]
+    const char *const fm_flag_names[29]
     void fm_store_release(unsigned long *at, unsigned long v) nogil
     unsigned long fm_load_acquire(unsigned long *at) nogil
 
@@ -99,7 +100,7 @@ cdef span_t flags_text(uint32_t flags, char *room) noexcept nogil:
     cdef uint32_t n = 0
     cdef int i
     cdef size_t k
-    for i in range(28):
+    for i in range(29):
         if flags >> i & 1:
             if n:
                 room[n] = 44
@@ -251,7 +252,7 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
             number = s.down.id
             is_number = True
         elif op.field == LOG_ATTEMPTS:
-            number = s.attempts
+            number = s.attempts + s.fall_attempts
             is_number = True
         elif op.field == LOG_PROXY_TIME:
             number = s.proxy_ns // 1000
@@ -267,6 +268,8 @@ cdef void access_log_put(stream_t *s, uint64_t now_ns) noexcept nogil:
         elif op.field == LOG_RATE_LIMITED_BY:
             if s.limited != 0:
                 v = limit_names(s, <uint8_t *>room)
+        elif op.field == LOG_DEGRADED:
+            v = degraded_text(s, room)
         elif op.field == LOG_LABELS:
             to = _labels(to, s.labels, s.labels_len, op.quote)
             continue

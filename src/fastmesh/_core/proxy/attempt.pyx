@@ -12,6 +12,7 @@ from fastmesh._core.mem.counter cimport (
     G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
 from fastmesh._core.proxy.attempt_mark cimport attempt_mark_is_retry
 from fastmesh._core.proxy.deadline cimport deadline_left
+from fastmesh._core.proxy.fallback cimport fallback_replaces
 from fastmesh._core.proxy.hedge cimport hedge_goes_on, hedge_has_side, hedge_keeps_waiting, hedge_settle
 from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
@@ -19,7 +20,8 @@ from fastmesh._core.proxy.mux cimport (
     TAP_ERROR, TAP_RESPONSE, TAP_RESPONSE_BODY, TRIED_MAX, proxy_t)
 from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_connect, outcome_of_fault
 from fastmesh._core.proxy.stream cimport (
-    stream_answer, stream_leave_endpoint, stream_overflow, stream_put_answer_head, stream_send, stream_try)
+    stream_answer, stream_leave_endpoint, stream_note_sent, stream_overflow, stream_put_answer_head, stream_send,
+    stream_try)
 from fastmesh._core.resil.adaptive cimport adaptive_observe
 from fastmesh._core.resil.breaker cimport (
     OVER_CONNECTIONS, OVER_PENDING, OVER_RETRIES, OVER_TIME, USED_RETRIES, breaker_refuses_retry, breaker_tell)
@@ -172,6 +174,7 @@ cdef void _let_go(stream_t *s, up_t *up) noexcept nogil:
     if up is not NULL:
         s.up = NULL
         s.bits &= ~<uint32_t>(S_WANT_BODY | S_CLOSE_UP)
+        stream_note_sent(s, up)
         pool_drop(up)
 
 
@@ -428,6 +431,8 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
         return FILTER_OVER
     if s.hedge is not NULL:
         hedge_settle(s)
+    if s.fallback is not NULL and s.fault_status == 0 and fallback_replaces(s, m):
+        return FILTER_OVER
     if m.status < 500 and _attempts(s) > 1 and not is_named:
         row.retry_success += 1
     if s.taps & (TAP_RESPONSE | TAP_RESPONSE_BODY) or s.fault_status != 0:

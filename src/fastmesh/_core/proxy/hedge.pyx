@@ -16,9 +16,12 @@ from fastmesh._core.proxy.mux cimport (
     S_WANT_BODY, TRIED_MAX, proxy_t)
 from fastmesh._core.proxy.outcome cimport (
     outcome_of_answer, outcome_of_cancel, outcome_of_connect, outcome_of_fault)
+from fastmesh._core.resil.breaker cimport (
+    USED_REQUESTS, breaker_refuses_endpoint, breaker_refuses_request, breaker_tell, breaker_tell_endpoint)
 from fastmesh._core.resil.budget cimport budget_earn, budget_spend
 from fastmesh._core.resil.hedge_rule cimport hedge_delay, hedging_t
 from fastmesh._core.resil.outlier cimport SEEN_GATEWAY, SEEN_TIMEOUT
+from fastmesh._core.resil.pressure cimport PRIORITY_HIGH
 from fastmesh._core.upstream.pool cimport (
     POOL_REFUSED, POOL_TIMEOUT, TAKE_VERIFY, pool_cancel, pool_drop, pool_hand_over, pool_take)
 
@@ -166,7 +169,9 @@ cdef endpoint_t *_pick(stream_t *s) noexcept nogil:
 cdef bint _has_room(stream_t *s, const endpoint_t *e) noexcept nogil:
     """Whether no limit of the cluster is reached: it never stands in a line, where others would wait behind it."""
     cdef cluster_t *c = s.cluster
-    if c.max_requests != 0 and c.live.active >= c.max_requests:
+    if breaker_refuses_request(c, s.priority == PRIORITY_HIGH, s.proxy.reactor.now_ns):
+        return False
+    if breaker_refuses_endpoint(c, e.live):
         return False
     if e.live.idle is not NULL:
         return True
@@ -204,9 +209,13 @@ cdef bint _begin(stream_t *s) noexcept nogil:
     k.is_probe = 0
     e.live.active += 1
     e.live.row.active = e.live.active
+    breaker_tell_endpoint(e.live)
     e.live.row.total += 1
     s.cluster.live.active += 1
     row.active = s.cluster.live.active
+    breaker_tell(s.cluster.live, USED_REQUESTS, s.cluster.live.active)
+    # It may turn out to be the one that reached somebody.
+    s.was_sent = 1
     k.wait.cluster = s.cluster
     k.wait.endpoint = e
     k.wait.ops = s.up_ops.beside
@@ -242,8 +251,10 @@ cdef void _leave(stream_t *s, side_t *k) noexcept nogil:
     k.hedge.n -= 1
     e.live.active -= 1
     e.live.row.active = e.live.active
+    breaker_tell_endpoint(e.live)
     s.cluster.live.active -= 1
     _row(s).active = s.cluster.live.active
+    breaker_tell(s.cluster.live, USED_REQUESTS, s.cluster.live.active)
     if k.is_waiting:
         k.is_waiting = 0
         pool_cancel(&s.proxy.pool, &k.wait, True)
@@ -360,6 +371,7 @@ cdef void _become_own(stream_t *s, side_t *k) noexcept nogil:
     h.began_ns = k.began_ns
     s.cluster.live.active -= 1
     _row(s).active = s.cluster.live.active
+    breaker_tell(s.cluster.live, USED_REQUESTS, s.cluster.live.active)
     s.endpoint = k.endpoint
     s.up = k.up
     s.sent_ns = k.sent_ns
@@ -447,6 +459,7 @@ cdef void hedge_take_over(side_t *k) noexcept nogil:
         ejection_release(s.cluster, s.endpoint)
     s.endpoint.live.active -= 1
     s.endpoint.live.row.active = s.endpoint.live.active
+    breaker_tell_endpoint(s.endpoint.live)
     s.endpoint = NULL
     s.up = NULL
     _become_own(s, k)

@@ -6,8 +6,9 @@ from fastmesh._core.http.token cimport HEADER_CONTENT_TYPE, HEADER_X_FORWARDED_F
 from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_SAME, uri_normalize
 from fastmesh._core.mem.counter cimport FLAG_RL
 from fastmesh._core.mem.fault cimport FM_OK
-from fastmesh._core.mem.span cimport span_ieq, span_of
+from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.addr cimport addr_parse_ip, addr_t
+from fastmesh._core.proxy.fallback cimport fallback_begin_early
 from fastmesh._core.proxy.mux cimport LIMITED_LISTENER, LIMITED_ROUTE, proxy_t
 from fastmesh._core.proxy.stream cimport stream_answer, stream_refuse
 from fastmesh._core.resil.limit_key cimport caller_t
@@ -55,7 +56,7 @@ cdef inline bint _is_grpc(const msg_t *m) noexcept nogil:
     return kind.len >= GRPC_TYPE and span_ieq(span_of(kind.ptr, GRPC_TYPE), span_of(b"application/grpc", GRPC_TYPE))
 
 
-cdef void _refuse(stream_t *s, msg_t *m, const drawn_t *refusal) noexcept nogil:
+cdef void _refuse(stream_t *s, msg_t *m, span_t path, const drawn_t *refusal) noexcept nogil:
     cdef const rate_limit_t *l = refusal.limit
     cdef uint32_t i
     for i in range(s.n_drawn):
@@ -64,7 +65,9 @@ cdef void _refuse(stream_t *s, msg_t *m, const drawn_t *refusal) noexcept nogil:
     s.n_drawn = 1
     s.retry_after_s = <uint32_t>((refusal.wait_ns + SECOND - 1) // SECOND)
     # What goes nowhere is not encoded, unless the log wants to tell of it.
-    if s.snap.n_log_ops != 0:
+    if s.route is not NULL and s.route.fallback != 0 and s.cluster is not NULL:
+        fallback_begin_early(s, m, path)
+    elif s.snap.n_log_ops != 0:
         s.up_ops.prepare(s, m, span_of(NULL, 0))
     if _is_grpc(m):
         # A gRPC caller looks for a status of its own, which a proxy puts into the head of a good answer.
@@ -89,7 +92,7 @@ cdef bint _ask(stream_t *s, msg_t *m, const limit_list_t *k, const caller_t *a, 
         elif how == LIMIT_REFUSED:
             s.limited |= <uint32_t>1 << (first_bit + i)
             if not l.is_dry_run:
-                _refuse(s, m, &d)
+                _refuse(s, m, a.path, &d)
                 return False
     return True
 

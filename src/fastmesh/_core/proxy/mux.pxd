@@ -22,6 +22,7 @@ from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.resil.fallback_rule cimport fallback_t
 from fastmesh._core.resil.pressure cimport pressure_t
 from fastmesh._core.resil.rate_limit cimport drawn_t
 from fastmesh._core.resil.retry cimport retry_t
@@ -294,12 +295,27 @@ ctypedef struct stream_t:
     uint8_t grpc_status       # of a refusal, for callers that look for one; 0 = none
     uint8_t priority          # PRIORITY_* of resil/pressure
     uint8_t is_retrying       # counted in cluster.live.retrying
-    uint8_t is_limited        # counted in the limit that the cluster finds by itself
     block_t *answer           # copy of the answer's head, for the access log only
     uint32_t answer_len
     uint8_t hedges            # of `attempts`, those that were begun beside another one
     void *hedge               # of proxy/hedge, owned; NULL = no attempt is ever made beside another one, or no more
     void *pace                # of proxy/pacing, owned; NULL = the answer goes as fast as it can
+    const fallback_t *fallback    # borrowed; what is done about a failure, from when filters have let it pass; or NULL
+    void *keeping             # the copy that is being made of the answer; NULL = none. See keeping.pyx
+    uint8_t degraded          # STEP_* that answers in place of the route's cluster; 0 = none
+    uint8_t was_sent          # bytes of it have left for an endpoint, of any attempt
+    uint8_t is_unasked        # filters have not been asked whether it may pass
+    uint8_t fall_step         # how many steps of `fallback` are done with; the failure that began it, while not 0:
+    uint8_t fall_reason       # REASON_*
+    uint8_t fall_attempts     # of the clusters before this one
+    uint16_t fall_code        # of REASON_STATUS
+    uint16_t fall_status      # what is answered when no step can
+    uint32_t fall_flags
+    uint32_t fall_cluster     # row of the cluster that failed
+    uint32_t degraded_age_s   # of the copy
+    block_t *fall_wire        # the request as the route's cluster got it, when a step has changed it: fallback_head.pyx
+    const char *fall_details
+    const char *fall_why
     uint8_t inline_[1024]     # from here on nothing is cleared
     drawn_t drawn[8]          # LIMITS_MAX; tokens of rate limits that this request has taken
 
@@ -329,6 +345,7 @@ ctypedef struct proxy_t:
     void (*copy)(stream_t *s, const mirror_rule_t *rule, block_t *body, uint32_t n) noexcept nogil
     void *mirrors             # copies of requests under way, the latest first
     uint32_t n_mirrors
+    void *stale               # copies of answers, by chain: keeping.pyx; NULL = there are none
     const down_ops_t *tcp_ops
     const up_ops_t *h1_up
     bint is_draining

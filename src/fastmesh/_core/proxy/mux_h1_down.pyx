@@ -22,6 +22,7 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_clear, inbox_detach
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.proxy.degraded cimport degraded_put, degraded_room
 from fastmesh._core.proxy.down cimport (
     down_close, down_close_sent, down_is_moving, down_on_closed, down_refresh, down_reset, down_wait)
 from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_span
@@ -38,6 +39,7 @@ from fastmesh._core.proxy.stream cimport (
     stream_answer, stream_end, stream_new, stream_on_client_drained, stream_on_client_gone, stream_on_request_body,
     stream_on_request_end)
 from fastmesh._core.proxy.wall cimport proxy_date
+from fastmesh._core.resil.fallback_rule cimport STEP_STALE
 
 cdef enum:
     BULK = 65536
@@ -401,6 +403,8 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
             _deadline(d, d.listener.stream_idle_ns)
             return
         counters[G_STREAM_IDLE] += 1
+        # The route may have somebody else to ask.
+        _deadline(d, d.listener.stream_idle_ns)
         if s.bits & S_ANSWER_HEAD:
             s.flags |= FLAG_SI
             s.details = b"stream_idle_timeout"
@@ -443,7 +447,8 @@ cdef inline uint32_t _limits_room(const stream_t *s) noexcept nogil:
 cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
     cdef down_t *d = s.down
     cdef uint8_t *at = d.x.ops.reserve(
-        &d.x, m.len + s.listener.via.len + _limits_room(s) + request_key_room(s) + 256)
+        &d.x, m.len + s.listener.via.len + _limits_room(s) + request_key_room(s) +
+        degraded_room(s) + 256)
     cdef uint8_t *to = at
     cdef span_t value
     if m.minor == 1 and not m.bits & MSG_LINE:
@@ -490,6 +495,8 @@ cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
         to = limit_fields_put(s, to)
     if s.told is not NULL or s.cluster.names is not NULL:
         to = request_key_tell(s, to)
+    if s.degraded != 0:
+        to = degraded_put(s, to)
     to = _ending(s, to)
     d.x.ops.commit(&d.x, at, <uint32_t>(to - at))
 
@@ -519,17 +526,21 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t fields, sp
         # Something to read for who looks at it with curl.
         body = span_of(<const uint8_t *>reason, n_reason)
         content_type = span_of(b"text/plain; charset=utf-8", 25)
-    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + fields.len + _limits_room(s) + 256)
+    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + fields.len + _limits_room(s) + degraded_room(s) + 256)
     to = put_bytes(at, b"HTTP/1.1 ", 9)
     to = put_number(to, <uint64_t>status)
     to = put_bytes(to, b" ", 1)
     to = put_bytes(to, reason, n_reason)
     to = put_bytes(to, b"\r\n", 2)
-    to = put_bytes(to, proxy_date(s.proxy), 37)
-    to = put_bytes(to, b"server: fastmesh\r\n", 18)
+    if s.degraded != STEP_STALE:
+        # A copy has those of whoever has made it.
+        to = put_bytes(to, proxy_date(s.proxy), 37)
+        to = put_bytes(to, b"server: fastmesh\r\n", 18)
     to = put_span(to, fields)
     if s.n_drawn != 0:
         to = limit_fields_put(s, to)
+    if s.degraded != 0:
+        to = degraded_put(s, to)
     if not bare:
         if content_type.len != 0:
             to = put_bytes(to, b"content-type: ", 14)

@@ -229,9 +229,19 @@ cdef inline bint _is_written_anyway(span_t name) noexcept nogil:
             span_ieq(name, span_of(b"content-type", 12)))
 
 
+cdef span_t route_acts_piece(const piece_t *p, stream_t *s, const msg_t *m, char *room) noexcept nogil:
+    return _piece(p, s, m, room)
+
+
+cdef span_t route_acts_value(const edit_t *e, stream_t *s, const msg_t *m) noexcept nogil:
+    return _value(e, s, m)
+
+
 cdef span_t route_acts_fields(stream_t *s, span_t fields) noexcept nogil:
-    cdef const edits_t *edits = &s.route.acts.response
-    cdef const msg_t *request = _request_of(s)
+    return route_acts_lines(&s.route.acts.response, s, _request_of(s), fields)
+
+
+cdef span_t route_acts_lines(const edits_t *edits, stream_t *s, const msg_t *request, span_t fields) noexcept nogil:
     cdef const edit_t *e
     cdef span_t value
     cdef uint8_t *to

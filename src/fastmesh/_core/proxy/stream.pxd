@@ -4,11 +4,13 @@ Events come from the muxes; every path ends in `stream_end`, exactly once, which
 """
 from libc.stdint cimport uint8_t, uint32_t
 from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.io.reactor cimport IO_FLUSHING
 from fastmesh._core.lb.ejection cimport ejection_release
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport down_ops_t, down_t, proxy_t, stream_t
 from fastmesh._core.resil.breaker cimport breaker_tell_endpoint
+from fastmesh._core.upstream.pool cimport up_t
 
 cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil
 # The head comes by routing.pxd.
@@ -59,6 +61,12 @@ cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char
 # A request of a filter's own: `s` has its cluster, its time-out and its head (in wire) already, and a body in replay.
 cdef void stream_on_call(stream_t *s) noexcept nogil
 cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil
+
+
+# Before a connection is dropped: whether anything of the request has left by it.
+cdef inline void stream_note_sent(stream_t *s, const up_t *up) noexcept nogil:
+    if up.x.io.tx_total != up.tx_mark or up.x.io.flags & IO_FLUSHING:
+        s.was_sent = 1
 
 
 cdef inline void stream_leave_endpoint(stream_t *s) noexcept nogil:

@@ -22,8 +22,11 @@ from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.copies cimport copies_begin, copies_body, copies_forget, copies_send
 from fastmesh._core.proxy.deadline cimport deadline_is_over
+from fastmesh._core.proxy cimport fallback as fallback_module, fallback_head as fallback_head_module
+from fastmesh._core.proxy.fallback cimport fallback_keeps_body, fallback_on_head, fallback_takes
 from fastmesh._core.proxy.hedge cimport hedge_arm, hedge_drop, hedge_may_repeat
 from fastmesh._core.proxy.injecting cimport injecting_holds
+from fastmesh._core.proxy.keeping cimport keeping_body, keeping_drop, keeping_end
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN, S_CLOSE_UP,
     S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_PAUSED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
@@ -42,6 +45,7 @@ from fastmesh._core.resil.breaker cimport (
     OVER_ADAPTIVE, OVER_ADMISSION, OVER_ENDPOINT, OVER_REQUESTS, OVER_TIME, USED_REQUESTS, USED_RETRIES,
     breaker_details, breaker_refuses_request, breaker_tell, breaker_tell_endpoint, breaker_why)
 from fastmesh._core.resil.budget cimport budget_earn
+from fastmesh._core.resil.fallback_rule cimport STEP_STALE
 from fastmesh._core.resil.pressure cimport PRIORITY_HIGH
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
@@ -49,6 +53,12 @@ from fastmesh._core.upstream.pool cimport (
 
 cdef enum:
     PIECE_MOST = 1 << 26      # bytes of a body that filters may give while there is no connection
+
+
+# The field that callers of Envoy look for: no instance has failed, and trying at once again would make it worse.
+cdef span_t OVERLOADED
+OVERLOADED.ptr = <const uint8_t *>b"x-envoy-overloaded: true\r\n"
+OVERLOADED.len = 26
 
 
 cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil:
@@ -107,6 +117,8 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         s.details = b"direct_response"
         _answer_locally(s, s.route.status, s.route.content_type, location, s.route.body)
         return
+    if s.route.fallback != 0:
+        s.fallback = &s.snap.fallbacks[s.route.fallback - 1]
     if deadline_is_over(s):
         _late(s, b"deadline_exceeded_on_arrival")
         return
@@ -154,6 +166,10 @@ cdef inline void _await_answer(stream_t *s) noexcept nogil:
         _ring(s, until)
 
 
+cdef void _await_anew(stream_t *s) noexcept nogil:
+    _await_answer(s)
+
+
 cdef inline void _ring(stream_t *s, uint64_t until_ns) noexcept nogil:
     s.until_ns = until_ns
     timer_arm(&s.proxy.reactor.wheel, &s.timer, until_ns)
@@ -187,8 +203,7 @@ cdef void stream_overflow(stream_t *s, int over) noexcept nogil:
     s.proxy.stats.globals[G_PENDING_TIMEOUT if over == OVER_TIME else G_OVERFLOW] += 1
     row.overflow += 1
     row.overflowed[over] += 1
-    # The field that callers of Envoy look for: no instance has failed, and trying at once again would make it worse.
-    stream_turn_away(s, FLAG_UO, breaker_details(over), span_of(b"x-envoy-overloaded: true\r\n", 26), breaker_why(over))
+    stream_turn_away(s, FLAG_UO, breaker_details(over), OVERLOADED, breaker_why(over))
 
 
 cdef void stream_try(stream_t *s) noexcept nogil:
@@ -270,7 +285,7 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
 
 cdef inline bint _may_be_sent_again(const stream_t *s) noexcept nogil:
     """This connection may turn out to be one that closed while it was idle; or there is more to be tried."""
-    if s.hedge is not NULL and hedge_may_repeat(s):
+    if fallback_keeps_body(s) or (s.hedge is not NULL and hedge_may_repeat(s)):
         return True
     if not method_is_idempotent(s.method) and (s.retry is NULL or not s.retry.non_idempotent):
         return False
@@ -458,6 +473,8 @@ cdef void _put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
         _forget_replay(s)
     if s.snap.n_log_ops != 0:
         _keep_answer(s, m)
+    if s.fallback is not NULL:
+        fallback_on_head(s, m)
     s.bits |= S_ANSWER_HEAD
     if m.status == 101:
         p.stats.globals[G_UPGRADES] += 1
@@ -494,6 +511,8 @@ cdef int stream_on_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_
 
 cdef bint stream_put_answer_body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
     s.sent += n
+    if s.keeping is not NULL:
+        keeping_body(s, p, n)
     if not s.down_ops.body(s, p, n, blk):
         return False
     if not s.bits & S_UP_PAUSED and s.up is not NULL:
@@ -543,6 +562,8 @@ cdef void stream_leave_upstream(stream_t *s) noexcept nogil:
 
 
 cdef void _finish_down(stream_t *s, msg_t *trailers) noexcept nogil:
+    if s.keeping is not NULL:
+        keeping_end(s)
     s.down_ops.end(s, trailers)
 
 
@@ -638,6 +659,7 @@ cdef bint _may_answer(stream_t *s, uint32_t flags, const char *details) noexcept
     if s.hedge is not NULL:
         hedge_drop(s)
     if up is not NULL:
+        stream_note_sent(s, up)
         s.up = NULL
         pool_drop(up)
     elif s.bits & S_WAITING:
@@ -661,14 +683,25 @@ cdef span_t _for_people(const stream_t *s, const char *why) noexcept nogil:
 cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil:
     if s.account is not NULL:
         s.proxy.watch_ops.step(s, STEP_LOCAL, why)
-    if _may_answer(s, flags, details):
-        _answer_locally(s, status, span_of(b"text/plain; charset=utf-8", 25), span_of(NULL, 0), _for_people(s, why))
+    if not _may_answer(s, flags, details):
+        return
+    if s.fallback is not NULL and fallback_takes(s, status, flags, details, why):
+        return
+    _say(s, status, why)
+
+
+cdef void _say(stream_t *s, int status, const char *why) noexcept nogil:
+    cdef span_t fields = OVERLOADED if s.fall_step != 0 and s.fall_flags & FLAG_UO else span_of(NULL, 0)
+    _answer_locally(s, status, span_of(b"text/plain; charset=utf-8", 25), fields, _for_people(s, why))
 
 
 cdef void stream_turn_away(stream_t *s, uint32_t flags, const char *details, span_t fields,
                            const char *why) noexcept nogil:
-    if _may_answer(s, flags, details):
-        _answer_locally(s, 503, span_of(b"text/plain; charset=utf-8", 25), fields, _for_people(s, why))
+    if not _may_answer(s, flags, details):
+        return
+    if s.fallback is not NULL and fallback_takes(s, 503, flags, details, why):
+        return
+    _answer_locally(s, 503, span_of(b"text/plain; charset=utf-8", 25), fields, _for_people(s, why))
 
 
 cdef void stream_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
@@ -699,7 +732,8 @@ cdef void _answer_locally(stream_t *s, int status, span_t content_type, span_t f
 cdef void stream_put_local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
     s.bits |= S_LOCAL | S_ANSWER_HEAD
     s.status = <uint16_t>status
-    if s.route is not NULL and s.route.acts is not NULL and s.route.acts.response.n != 0:
+    # A copy has passed them already.
+    if s.route is not NULL and s.route.acts is not NULL and s.route.acts.response.n != 0 and s.degraded != STEP_STALE:
         fields = route_acts_fields(s, fields)
     s.down_ops.local(s, status, content_type, fields, body)
     _finish_down(s, NULL)
@@ -774,18 +808,13 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         p.filters.release(s)
     stream_leave_endpoint(s)
     if s.bits & S_MEASURED:
-        if s.first_ns == 0 and not s.bits & S_TCP:
-            p.stats.clusters[s.cluster.id].class_[0] += 1
-        s.cluster.live.active -= 1
-        p.stats.clusters[s.cluster.id].active = s.cluster.live.active
-        breaker_tell(s.cluster.live, USED_REQUESTS, s.cluster.live.active)
-        if s.cluster.admission is not NULL and not s.bits & S_TCP and not s.flags & FLAG_DC:
-            admission_count(s.cluster, s.status, now)
-        if s.is_retrying:
-            s.cluster.live.retrying -= 1
-            breaker_tell(s.cluster.live, USED_RETRIES, s.cluster.live.retrying)
+        _leave_cluster(s, s.status, now)
     if s.copies is not NULL:
         copies_forget(s)
+    if s.keeping is not NULL:
+        keeping_drop(s)
+    if s.fall_wire is not NULL:
+        block_put(s.fall_wire)
     if s.wire_blk is not NULL:
         block_put(s.wire_blk)
     if s.replay is not NULL:
@@ -795,3 +824,35 @@ cdef void stream_end(stream_t *s) noexcept nogil:
     snapshot_put(s.snap)
     p.stats.globals[G_STREAMS] -= 1
     slab_give(&p.streams, s)
+
+
+cdef void _leave_cluster(stream_t *s, int status, uint64_t now_ns) noexcept nogil:
+    """`status`: what became of the request there."""
+    cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
+    s.bits &= ~<uint32_t>S_MEASURED
+    if s.first_ns == 0 and not s.bits & S_TCP:
+        row.class_[0] += 1
+    s.cluster.live.active -= 1
+    row.active = s.cluster.live.active
+    breaker_tell(s.cluster.live, USED_REQUESTS, s.cluster.live.active)
+    if s.cluster.admission is not NULL and not s.bits & S_TCP and not s.flags & FLAG_DC:
+        admission_count(s.cluster, status, now_ns)
+    if s.is_retrying:
+        s.is_retrying = 0
+        s.cluster.live.retrying -= 1
+        breaker_tell(s.cluster.live, USED_RETRIES, s.cluster.live.retrying)
+
+
+cdef void _leave_endpoint(stream_t *s) noexcept nogil:
+    stream_leave_endpoint(s)
+
+
+fallback_head_module.fallback_head_room = stream_wire_room
+fallback_module.fallback_up.go = stream_try
+fallback_module.fallback_up.enter = _enter_cluster
+fallback_module.fallback_up.leave = _leave_endpoint
+fallback_module.fallback_up.wait = _await_anew
+fallback_module.fallback_up.leave_cluster = _leave_cluster
+fallback_module.fallback_up.refuses = _is_too_many
+fallback_module.fallback_up.say = _say
+fallback_module.fallback_up.answer = _answer_locally

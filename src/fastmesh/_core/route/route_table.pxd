@@ -69,6 +69,7 @@ ctypedef struct route_t:
     uint32_t retry            # index + 1 into snapshot_t.retries; 0 = the cluster's settings say what is tried again
     uint32_t hedge            # index + 1 into snapshot_t.hedges; 0 = no attempt beside the first
     uint8_t priority          # PRIORITY_* of resil/pressure; 0 = not said
+    uint32_t fallback         # index + 1 into snapshot_t.fallbacks; 0 = a failure is the answer
 
 # What a route and a request differ in, in the order in which it is looked at.
 cdef enum miss_t:

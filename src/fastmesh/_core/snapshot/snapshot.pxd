@@ -10,6 +10,7 @@ from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.mem.arena cimport arena_t
 from fastmesh._core.net.addr cimport cidr_t
 from fastmesh._core.route.pattern cimport pattern_t
+from fastmesh._core.resil.fallback_rule cimport fallback_t
 from fastmesh._core.resil.injection cimport injection_list_t
 from fastmesh._core.resil.pressure cimport pressure_settings_t
 from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
@@ -97,6 +98,8 @@ ctypedef struct snapshot_t:
     retry_t *retries
     uint32_t n_hedges
     hedge_rule_t *hedges
+    uint32_t n_fallbacks
+    fallback_t *fallbacks
     void *filters                 # the worker's table, owned: snapshot_on_free says what becomes of it; NULL = none
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above

@@ -22,6 +22,7 @@ from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
 from fastmesh._core.route.route_split cimport split_t
 from fastmesh._core.snapshot.balancing cimport decode_balancing
+from fastmesh._core.snapshot.fallbacks cimport fallbacks_decode
 from fastmesh._core.snapshot.injections cimport injections_decode
 from fastmesh._core.snapshot.limits cimport limits_decode
 from fastmesh._core.snapshot.mirrors cimport mirrors_decode
@@ -52,7 +53,7 @@ cdef enum:
     NOTE_MAX = 4096           # bytes of a word about an endpoint
     PRIORITY_MAX = 127
     TEXT = 160
-    LOG_FIELD_MAX = 29
+    LOG_FIELD_MAX = 30
     LOG_REQUEST_HEADER = 12
     LOG_RESPONSE_HEADER = 13
     HEAD_MAX = 65535
@@ -615,7 +616,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     cdef uint64_t format = 0
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 11) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
+    if not (take_record(t, NULL, 12) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
         return False
     if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
         return take_refuse(t, b"magic", b"this is not a snapshot")
@@ -644,7 +645,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     take_leave(t)
     if not (decode_filters(d) and limits_decode(t, s, decode_match, d) and
             injections_decode(t, s, decode_match, d) and mirrors_decode(t, s, decode_match, d) and
-            retries_decode(t, s)):
+            retries_decode(t, s) and fallbacks_decode(t, s)):
         return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")
