@@ -71,6 +71,41 @@ def test_pending_limit(play):
         client.expect_answer(200)
 
 
+def test_requests_of_an_endpoint(play):
+    """Others are picked while it is full; who finds none is told so."""
+    play.cluster(max_endpoint_requests=1).endpoints("a", "b")
+    clients = [play.client() for _ in range(3)]
+    ups = []
+    for client in clients[:2]:
+        client.sends(GET)
+        ups.append(play.connect())
+    clients[2].sends(GET)
+    clients[2].expect_answer(503)
+    play.expect_counter("overflow", 1)
+    assert play.ended() == [(503, "UO")]
+    for up, client in zip(ups, clients[:2], strict=True):
+        up.answers()
+        client.expect_answer(200)
+
+
+def test_connections_of_a_cluster(play):
+    """With none to its endpoint a request is refused; with one it waits for that."""
+    play.cluster(max_cluster_connections=1).endpoints("a", "b")
+    clients = [play.client() for _ in range(3)]
+    clients[0].sends(GET)
+    up = play.connect()
+    clients[1].sends(GET)       # the turn of the other endpoint
+    clients[1].expect_answer(503)
+    clients[2].sends(GET)
+    clients[2].expect_nothing()
+    play.expect_counter("cluster.x.pending", 1)
+    up.answers()
+    clients[0].expect_answer(200)
+    up.answers()
+    clients[2].expect_answer(200)
+    play.expect_counter("cluster.x.connections", 1)
+
+
 def test_pending_counts_who_waits_in_line(play):
     play.cluster(max_pending=1, max_connections=1).endpoints("a")
     clients = [play.client() for _ in range(3)]
