@@ -125,7 +125,8 @@ WRONG: list[tuple[str, str, str, str]] = [
      "write reactor"),
     ("    protocol: http", "    keepalive_idle: 5s", "f:8:5: listeners[0]: unknown key 'keepalive_idle', allowed: "
      "name, address, protocol, direction, cluster, routes, filters, rate_limits, retry, fallback, backlog, "
-     "plain_answers, trusted_clients, via, deadlines, limits and timeouts", "keepalive_idle is a key of listeners[].timeouts"),
+     "plain_answers, trusted_clients, via, deadlines, limits and timeouts",
+     "keepalive_idle is a key of listeners[].timeouts"),
     ("    load_balancer: least_request", "    loadBalancer: random",
      "f:22:5: clusters[0]: unknown key 'loadBalancer', allowed: name, load_balancer, balancing, endpoints, "
      "connect_timeout, idle_timeout, max_connections, max_pending, pending_timeout, max_requests, "

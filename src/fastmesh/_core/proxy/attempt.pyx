@@ -19,7 +19,8 @@ from fastmesh._core.proxy.mux cimport (
     TRIED_MAX, proxy_t)
 from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_connect, outcome_of_fault
 from fastmesh._core.proxy.stream cimport (
-    stream_answer, stream_leave_endpoint, stream_note_sent, stream_overflow, stream_put_answer_head, stream_send, stream_try)
+    stream_answer, stream_leave_endpoint, stream_note_sent, stream_overflow, stream_put_answer_head, stream_send,
+    stream_try)
 from fastmesh._core.resil.budget cimport budget_spend
 from fastmesh._core.resil.outlier cimport SEEN_GATEWAY, SEEN_TIMEOUT
 from fastmesh._core.resil.retry cimport (
