@@ -441,6 +441,20 @@ def test_an_expectation_waits_on(mesh: Mesh) -> None:
     assert client.read_answer().text == "yes"
 
 
+def test_a_request_that_was_refused_has_its_time_elsewhere(mesh: Mesh) -> None:
+    origin, backup = mesh.origin(), mesh.origin()
+    configure(mesh, [{"on": ["rate-limit"], "cluster": "backup"}], origin, backup, route={
+        "timeout": "200ms", "rate_limits": [{"name": "few", "rate": "1/h", "burst": 1}]})
+    client = mesh.connect().send_request("/1")
+    up = origin.accept()
+    up.read_request()
+    up.answer("own")
+    assert client.read_answer().text == "own"
+    client.send_request("/2")
+    backup.accept().read_request()
+    assert client.read_answer().status == 429
+
+
 # --- an answer of the configuration's ---
 
 @pytest.mark.parametrize(("content_type", "shown"), [
@@ -501,7 +515,8 @@ class Copies:
 
 
 @pytest.mark.parametrize(("fields", "status", "is_kept"), [
-    ((), "200 OK", True), (("cache-control: max-age=60",), "200 OK", True), (("cache-control: no-store",), "200 OK", False),
+    ((), "200 OK", True), (("cache-control: max-age=60",), "200 OK", True),
+    (("cache-control: no-store",), "200 OK", False),
     (("cache-control: private",), "200 OK", False), (("cache-control: no-cache",), "200 OK", False),
     (("cache-control: must-revalidate",), "200 OK", False),
     (("cache-control: must-revalidate, max-age=60",), "200 OK", True), (("vary: *",), "200 OK", False),
@@ -567,6 +582,26 @@ def test_what_is_changed_is_no_more(mesh: Mesh) -> None:
     copies.ask("/b")
     copies.ask("/b", answer=("cache-control: no-store",))
     assert copies.fails("/b") is None
+
+
+def test_what_a_copy_is_for_is_not_kept(mesh: Mesh) -> None:
+    origin = mesh.origin()
+    configure(mesh, [{"on": [404], "stale": {}}], origin)
+    client = mesh.connect()
+    client.send_request("/a")
+    up = origin.accept()
+    for _ in range(2):
+        up.read_request()
+        up.answer("gone", "404 Gone")
+        assert client.read_answer().status == 404
+        client.send_request("/a")
+    up.read_request()
+    up.answer("good")
+    assert client.read_answer().text == "good"
+    client.send_request("/a")
+    up.read_request()
+    up.answer("gone", "404 Gone")
+    assert client.read_answer().text == "good"
 
 
 def test_age_has_an_end(mesh: Mesh) -> None:
@@ -637,7 +672,8 @@ def test_copies_outlive_a_reload_of_their_route_and_not_its_end(mesh: Mesh) -> N
 
 
 def test_what_the_route_does_to_answers_was_done(mesh: Mesh) -> None:
-    copies = Copies(mesh, route={"response_headers": {"set": {"x-one": "1"}, "add": {"x-two": "2"}, "remove": ["x-gone"]}})
+    copies = Copies(mesh, route={"response_headers": {
+        "set": {"x-one": "1"}, "add": {"x-two": "2"}, "remove": ["x-gone"]}})
     copies.ask("/a", answer=("x-one: 0", "x-gone: 1"))
     copies.client.send_request("/a")
     assert copies.up is not None

@@ -157,10 +157,11 @@ class FallbackStep(Section):
         description="Failures that the step is for. `no-endpoint`: the cluster has none that may be tried; "
                     "`overflow`: its limits are reached; `connect-failure`, `reset`, `protocol-error`: no answer came, "
                     "or none that is HTTP; `timeout`: none in time; `overload`: this proxy has no room; "
-                    "`rate-limit`: a limit of the route; `deadline`: the time that the client gave is over; statuses, and ranges as `500-504`, "
-                    "whoever answers with them. `gateway-error`: the first seven, 502, 503 and 504; `5xx`: those, and "
-                    "every status from 500 on. A step behind a cluster that failed, too, is also taken for what that "
-                    "one did.", min_length=1, max_length=64, examples=[["no-endpoint", "timeout", "500-504"]])
+                    "`rate-limit`: a limit of the route; `deadline`: the time that the client gave is over; "
+                    "statuses, and ranges as `500-504`, whoever answers with them. `gateway-error`: the first seven, "
+                    "502, 503 and 504; `5xx`: those, and every status from 500 on. A step behind a cluster that "
+                    "failed, too, is also taken for what that one did.", min_length=1, max_length=64,
+        examples=[["no-endpoint", "timeout", "500-504"]])
     ] = ["gateway-error"]  # noqa: RUF012
     cluster: Annotated[Name | None, Field(
         description="Another cluster that gets the request, with its own endpoints, limits and retry budget, and as "

@@ -1,8 +1,8 @@
 """What becomes of a request that its cluster did not answer: the steps of its route's chain, one after the other.
 
-A chain begins when all attempts are over, and never once an answer has begun. The failure that began it is kept: when no
-step can answer, it is the answer. A cluster that a step names is given the request as any other: with its own endpoints,
-budget and limits, and as many attempts as the route's rule says.
+A chain begins when all attempts are over, and never once an answer has begun. The failure that began it is kept: when
+no step can answer, it is the answer. A cluster that a step names is given the request as any other: with its own
+endpoints, budget and limits, and as many attempts as the route's rule says.
 """
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.http.msg cimport msg_t
@@ -30,8 +30,8 @@ cdef bint fallback_takes(stream_t *s, int status, uint32_t flags, const char *de
 cdef bint fallback_replaces(stream_t *s, const msg_t *m) noexcept nogil
 # The head of an answer is about to be put.
 cdef void fallback_on_head(stream_t *s, const msg_t *m) noexcept nogil
-# A rate limit of the route refuses the request before filters were asked: its chain may answer all the same. `path`: the
-# normal form.
+# A rate limit of the route refuses the request before filters were asked: its chain may answer all the same. `path`:
+# the normal form.
 cdef void fallback_begin_early(stream_t *s, msg_t *m, span_t path) noexcept nogil
 
 

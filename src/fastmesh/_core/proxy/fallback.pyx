@@ -152,8 +152,9 @@ cdef void _enter(stream_t *s, const step_t *step) noexcept nogil:
             request_key_stick(s, &s.proxy.logged)
     if step.timeout_ns != 0:
         s.timeout_ns = step.timeout_ns
-        if s.bits & S_REQUEST_DONE:
-            fallback_up.wait(s)
+    # Of a request that a rate limit has refused no time runs yet.
+    if s.bits & S_REQUEST_DONE and (step.timeout_ns != 0 or s.until_ns == 0):
+        fallback_up.wait(s)
     fallback_up.go(s)
 
 

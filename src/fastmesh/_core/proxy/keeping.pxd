@@ -19,7 +19,8 @@ cdef void keeping_drop(stream_t *s) noexcept nogil             # it was not
 # The copy that may answer, and sets s.degraded_age_s; NULL when there is none.
 cdef copy_t *keeping_find(stream_t *s, const step_t *step) noexcept nogil
 # The parts of that answer, in memory that the next call uses again.
-cdef void keeping_parts(const stream_t *s, const copy_t *c, span_t *content_type, span_t *fields, span_t *body) noexcept nogil
+cdef void keeping_parts(const stream_t *s, const copy_t *c, span_t *content_type, span_t *fields,
+                        span_t *body) noexcept nogil
 # A snapshot is live: places of copies that it does not name are given up.
 cdef void keeping_applied(proxy_t *p) noexcept nogil
 cdef void keeping_close(proxy_t *p) noexcept nogil

@@ -17,7 +17,8 @@ from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_span
 from fastmesh._core.proxy.fallback_head cimport fallback_head_first
 from fastmesh._core.proxy.wall cimport proxy_date
 from fastmesh._core.resil.fallback_rule cimport (
-    IGNORE_AUTHORIZATION, IGNORE_CACHE_CONTROL, IGNORE_COOKIE, IGNORE_SET_COOKIE, IGNORE_VARY)
+    IGNORE_AUTHORIZATION, IGNORE_CACHE_CONTROL, IGNORE_COOKIE, IGNORE_SET_COOKIE, IGNORE_VARY, REASON_STATUS,
+    step_names)
 from fastmesh._core.resil.stale cimport (
     STALE_FOREVER, copy_add, copy_drop, copy_keep, copy_new, joined, stale_find, stale_forget, stale_hash, stale_place,
     stale_t, stale_touch, stales_begin_sweep, stales_free, stales_new, stales_sweep, stales_t)
@@ -183,7 +184,8 @@ cdef bint _head(stream_t *s, const msg_t *m, span_t *out) noexcept nogil:
     return True
 
 
-cdef bint _may_keep(const step_t *step, const msg_t *request, const msg_t *m, bint *is_shared, int64_t *left_s) noexcept nogil:
+cdef bint _may_keep(const step_t *step, const msg_t *request, const msg_t *m, bint *is_shared,
+                    int64_t *left_s) noexcept nogil:
     """By HTTP's rules. `left_s`: for how long from its making; -1 = they say nothing."""
     cdef cache_control_t asked, said
     left_s[0] = -1
@@ -240,7 +242,8 @@ cdef void keeping_begin(stream_t *s, const msg_t *m) noexcept nogil:
     cdef int i
     if s.method != METHOD_GET and not (is_unsafe and p.stale is not NULL and m.status < 400):
         return
-    if s.method == METHOD_GET and not _is_good(m.status):
+    if s.method == METHOD_GET and (not _is_good(m.status) or step_names(step, REASON_STATUS, m.status)):
+        # What a copy is to take the place of is none.
         return
     request = _request(s)
     if request is NULL or not _key(s, step, request, &key):
@@ -342,7 +345,8 @@ cdef copy_t *keeping_find(stream_t *s, const step_t *step) noexcept nogil:
     return c
 
 
-cdef void keeping_parts(const stream_t *s, const copy_t *c, span_t *content_type, span_t *fields, span_t *body) noexcept nogil:
+cdef void keeping_parts(const stream_t *s, const copy_t *c, span_t *content_type, span_t *fields,
+                        span_t *body) noexcept nogil:
     cdef uint8_t *to = head_room
     cdef uint32_t n = 0
     while c.head[n] != 13:

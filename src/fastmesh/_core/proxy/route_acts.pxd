@@ -15,7 +15,7 @@ cdef head_t *route_acts_response(stream_t *s, const msg_t *m) noexcept nogil
 cdef span_t route_acts_fields(stream_t *s, span_t fields) noexcept nogil
 # The line that tells where to go, likewise; absent when it is larger than it may be.
 cdef span_t route_acts_location(stream_t *s, const msg_t *m, span_t path) noexcept nogil
-# --- for others who write by the same rules: `m` is the request, or NULL -----------------------------------------------
+# --- for others who write by the same rules: `m` is the request, or NULL --------------------------------
 cdef enum:
     ROUTE_ACTS_PIECE = 128    # room for what a piece stands for, where it is made here
 

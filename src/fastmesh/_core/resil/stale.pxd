@@ -70,7 +70,8 @@ cdef void stale_touch(stale_t *k, copy_t *c) noexcept nogil
 # Forgets all copies of what `key` asks for; how many there were.
 cdef uint32_t stale_forget(stales_t *all_, stale_t *k, uint64_t hash_, span_t key) noexcept nogil
 # A copy to be made, with room for so many bytes of body; NULL when so many are being made that it would be too much.
-cdef copy_t *copy_new(stales_t *all_, span_t key, span_t vary, span_t head, uint32_t body_cap, uint64_t most) noexcept nogil
+cdef copy_t *copy_new(stales_t *all_, span_t key, span_t vary, span_t head, uint32_t body_cap,
+                      uint64_t most) noexcept nogil
 # False: it is larger than `most`, or there is no room; the copy is still the caller's.
 cdef bint copy_add(stales_t *all_, copy_t *c, const uint8_t *p, uint32_t n, uint32_t most) noexcept nogil
 # It is whole: the place owns it, in place of the one that answered the same request.

@@ -1,5 +1,4 @@
 """See stale.pxd."""
-from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy
 from fastmesh._core.http.edit cimport head_find
 from fastmesh._core.http.msg cimport msg_value
@@ -216,7 +215,8 @@ cdef uint32_t stale_forget(stales_t *all_, stale_t *k, uint64_t hash_, span_t ke
     return n
 
 
-cdef copy_t *copy_new(stales_t *all_, span_t key, span_t vary, span_t head, uint32_t body_cap, uint64_t most) noexcept nogil:
+cdef copy_t *copy_new(stales_t *all_, span_t key, span_t vary, span_t head, uint32_t body_cap,
+                      uint64_t most) noexcept nogil:
     cdef copy_t *c
     cdef uint64_t size = sizeof(copy_t) + key.len + vary.len + head.len
     if all_.making + size + body_cap > most:
@@ -258,9 +258,10 @@ cdef bint copy_add(stales_t *all_, copy_t *c, const uint8_t *p, uint32_t n, uint
             cap *= 2
         if cap > most:
             cap = most
-        more = <uint8_t *>realloc(c.body, cap)
-        if more is NULL:
-            return False
+        more = <uint8_t *>raw_take(cap)
+        if c.body is not NULL:
+            memcpy(more, c.body, c.body_len)
+            raw_give(c.body)
         c.body = more
         all_.making += cap - c.body_cap
         c.body_cap = <uint32_t>cap
@@ -276,15 +277,13 @@ cdef void copy_keep(stales_t *all_, stale_t *k, copy_t *c, const msg_t *request)
     all_.making -= _size(c)
     if c.body_cap > c.body_len:
         # What a body of unknown length had room for.
-        if c.body_len == 0:
-            raw_give(c.body)
-            c.body = NULL
-            c.body_cap = 0
-        else:
-            less = <uint8_t *>realloc(c.body, c.body_len)
-            if less is not NULL:
-                c.body = less
-                c.body_cap = c.body_len
+        less = NULL
+        if c.body_len != 0:
+            less = <uint8_t *>raw_take(c.body_len)
+            memcpy(less, c.body, c.body_len)
+        raw_give(c.body)
+        c.body = less
+        c.body_cap = c.body_len
     old = stale_find(k, c.hash, span_of(c.key, c.key_len), request)
     if old is not NULL:
         _unlink(all_, k, old)

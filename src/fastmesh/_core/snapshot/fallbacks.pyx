@@ -10,8 +10,8 @@ from fastmesh._core.route.acts cimport piece_t
 from fastmesh._core.route.route_table cimport ROUTE_HOST_MAX, route_t
 from fastmesh._core.snapshot.route_place cimport take_route_place
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_bool, take_bytes, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_text,
-    take_token, take_u8, take_u32, take_uint)
+    take_at, take_bool, take_bytes, take_duration, take_enter, take_leave, take_list, take_record, take_refuse,
+    take_text, take_token, take_u8, take_u32, take_uint)
 from fastmesh._core.snapshot.take_acts cimport take_edits
 
 cdef enum:
