@@ -239,3 +239,10 @@ def test_an_outlier_is_ejected_and_comes_back():
     assert failed[0] == pytest.approx(2000, rel=0.1)
     assert 5 <= failed[1] <= 10
     assert back > 3000
+
+
+def test_nobody_checks_health_in_a_simulation() -> None:
+    text = ("duration: 1s\nrate: 1\nendpoints: [{count: 1, time: {mean: 1ms}}]\n"
+            "cluster: {health_check: {tcp: {}}}\n")
+    with pytest.raises(ConfigError, match="health_check"):
+        read(Source("s.yaml", text), {})
