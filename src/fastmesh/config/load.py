@@ -11,6 +11,7 @@ from fastmesh.config.chains import check_filters
 from fastmesh.config.checks import check
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fields import Section, shown
+from fastmesh.config.heal_checks import check_heals
 from fastmesh.config.health_check_checks import check_health_checks
 from fastmesh.config.limits import check_limits
 from fastmesh.config.listener import Listener
@@ -72,6 +73,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         problems += check_limits(tree)
         problems += check_retries(tree)
         problems += check_health_checks(tree)
+        problems += check_heals(tree)
         if look is not None:
             looked = look(tree)
             problems += looked.problems

@@ -190,6 +190,10 @@ CHECKED_ENDPOINTS = Family("fastmesh_cluster_endpoints_checked", "gauge",
                            "Endpoints of clusters with a health check, by state: `healthy`, `unhealthy`, or "
                            "`unchecked`, of which nothing is known yet.", ("cluster", "state"))
 
+HEALS = Family("fastmesh_heals_total", "counter",
+               "Commands and policies of `heal`: `done`; `failed`, or killed as they took too long; `skipped`, as they "
+               "came more often than may be; `watched`, with dry_run.", ("cluster", "result"))
+
 # The global numbers of a worker. `_total` is added to counters.
 _GLOBAL_HELP = {
     "accepted": "Client connections accepted.",
@@ -323,7 +327,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, RETRIED, PROXY_TIME, UPSTREAM_TIME)),
-    ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS)),
+    ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS, HEALS)),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",
      "Load balancers in Python count as filters, with the phases `weights` and `pick`. Seconds are those of the "
