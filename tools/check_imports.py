@@ -16,6 +16,7 @@ PACKAGES = {
     "filters": {"__init__", "errors", "units", "config", "_core.filter", "_core.mem"},
     "filters.builtin": {"__init__"},        # the public API, and nothing else
     "discovery": {"__init__"},              # likewise
+    "healers": {"__init__"},                # likewise
     "snapshot": {"errors", "units", "config", "filters"},
     "observe": {"errors", "units", "_core.mem", "_core.resil"},
     "worker": {"_core.worker", "_core.filter", "filters"},

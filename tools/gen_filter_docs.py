@@ -22,11 +22,13 @@ PARTS: list[tuple[str, str, tuple[str, ...]]] = [
     ("Load balancers", "filters/balancer.py", ("LoadBalancer",)),
     ("What load balancers are given", "_core/filter/balance.pyi", ("Endpoint",)),
     ("Endpoints from elsewhere", "filters/discovery.py", ("Discovery",)),
+    ("Healing", "filters/healer.py", ("Healer", "HealEvent")),
     ("Tests without sockets", "testing/kit.py", ("Kit",)),
     ("What became of an exchange", "testing/reply.py", ("Reply",)),
     ("Upstreams of tests", "testing/upstream.py", ("Cluster", "Answer", "Asked")),
     ("Tests through a real proxy", "testing/proxy.py", ("Proxy",)),
     ("Tests of discovery", "testing/discovery.py", ("take_sets",)),
+    ("Tests of healing", "testing/healer.py", ("tell_healer",)),
 ]
 
 HEAD = """\

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from fastmesh.filters.discovery import Discovery as Discovery
     from fastmesh.filters.discovery import Endpoints as Endpoints
     from fastmesh.filters.filter import Filter as Filter
+    from fastmesh.filters.healer import Healer as Healer
+    from fastmesh.filters.healer import HealEvent as HealEvent
     from fastmesh.filters.mesh import CallFailed as CallFailed
     from fastmesh.filters.policies import AccessLogger as AccessLogger
     from fastmesh.filters.policies import Authorizer as Authorizer
@@ -48,6 +50,8 @@ _PLACES = {
     "Endpoint": ("fastmesh._core.filter.balance", "Endpoint"),
     "Endpoints": ("fastmesh.filters.discovery", "Endpoints"),
     "Filter": ("fastmesh.filters.filter", "Filter"),
+    "HealEvent": ("fastmesh.filters.healer", "HealEvent"),
+    "Healer": ("fastmesh.filters.healer", "Healer"),
     "LoadBalancer": ("fastmesh.filters.balancer", "LoadBalancer"),
     "Retry": ("fastmesh._core.filter.retry_rule", "Retry"),
     "shared": ("fastmesh.filters.shared", ""),
@@ -61,8 +65,8 @@ _PLACES = {
 }  # fmt: skip
 __all__ = [
     "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Discovery", "Duration", "Endpoint",
-    "Endpoints", "Filter", "FilterTimeout", "HeaderError", "Headers", "Labels", "LoadBalancer", "Outcome",
-    "RateLimitKey", "Request", "Response", "Retry", "RetryPolicy", "Secret", "Share", "Signal", "Size",
+    "Endpoints", "Filter", "FilterTimeout", "HeaderError", "Headers", "HealEvent", "Healer", "Labels", "LoadBalancer",
+    "Outcome", "RateLimitKey", "Request", "Response", "Retry", "RetryPolicy", "Secret", "Share", "Signal", "Size",
     "UpstreamError", "ViewClosed", "Wait", "__version__", "shared", "sleep",
 ]  # fmt: skip
 

@@ -80,7 +80,7 @@ def _summary(loaded: Loaded) -> dict[str, int]:
     balancers = sum(1 for cluster in config.clusters if cluster.load_balancer.is_policy)
     classes = {} if found is None else {noun: count for noun, count in (
         ("filter", len(found.by_place) - balancers), ("load balancer", balancers),
-        ("discovery policy", len(found.discoveries))) if count}
+        ("discovery policy", len(found.discoveries)), ("healing policy", len(found.healers))) if count}
     return {"listener": len(config.listeners),
             "route": sum(len(listener.routes) for listener in config.listeners),
             "cluster": len(config.clusters),

@@ -346,6 +346,10 @@ class Explanation:
                 yield f"  and {len(level) - _MOST:,} more"
         yield from _checked(cluster.health_check)
         yield from _outlier(cluster.outlier)
+        if (heal := cluster.heal) is not None:
+            what = f"the policy {heal.use}" if heal.use else (heal.run or [""])[0]
+            how = "would be told" if heal.dry_run else "is run"
+            yield f"  heal: {what} {how} when one is out and when it is in again, at most {heal.at_most}"
         yield from _limits(cluster)
 
 

@@ -165,8 +165,8 @@ class Cluster(Section):
                     "requests from any worker, and a new one gets them when it has passed once. Left out, nobody asks.",
         examples=[{"http": {"path": "/healthz"}}])] = None
     heal: Annotated[Heal | None, Field(
-        description="A command that is run when an endpoint is ejected or found dead by health checks, and when it is "
-                    "in again.",
+        description="A command or a policy in Python that is run when an endpoint is ejected or found dead by health "
+                    "checks, and when it is in again.",
         examples=[{"run": ["/usr/local/bin/restart-instance"], "at_most": "1/m"}])] = None
     filters: Annotated[list[FilterUse], LIST, Field(
         description="Filters of the requests that go to this cluster, in order, behind those of listener and route.",

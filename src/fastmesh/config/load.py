@@ -12,6 +12,7 @@ from fastmesh.config.checks import check
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fallback_checks import check_fallbacks
 from fastmesh.config.fields import Section, shown
+from fastmesh.config.heal_checks import check_heals
 from fastmesh.config.health_check_checks import check_health_checks
 from fastmesh.config.hedge_checks import check_hedges
 from fastmesh.config.limits import check_limits
@@ -78,6 +79,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         problems += check_health_checks(tree)
         problems += check_hedges(tree)
         problems += check_fallbacks(tree)
+        problems += check_heals(tree)
         if look is not None:
             looked = look(tree)
             problems += looked.problems

@@ -304,14 +304,19 @@ class HttpCall(Call):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status >= 200 or status == 101:
+        if self._has_ended:
+            # The first answer counts. Who says more than he was asked is not asked again over this connection.
+            self._is_kept_there = False
+        elif status >= 200 or status == 101:
             self._status = status
 
     def on_body(self, body: bytes) -> None:
-        if len(self._body) < LOOKED_AT:
+        if not self._has_ended and len(self._body) < LOOKED_AT:
             self._body = (self._body + body)[:LOOKED_AT]
 
     def on_message_complete(self) -> None:
+        if self._has_ended:
+            return
         self._has_ended = self._status != 0
         self._is_kept_there = bool(self._parser.should_keep_alive())
 
@@ -324,6 +329,7 @@ class HttpCall(Call):
         except httptools.HttpParserUpgrade:
             return self._verdict()
         except httptools.HttpParserError as error:
+            self._is_kept_there = False
             # Behind a whole answer there may be anything.
             return self._verdict() if self._has_ended else Result("answer", f"what came is no HTTP answer: {error}")
         if self._has_ended or (self._status and self._spec.http[0] == "HEAD"):

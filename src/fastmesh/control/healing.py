@@ -21,7 +21,7 @@ class Healing:
         self._named: Snapshot | None = None
         self._names: dict[int, tuple[str, str]] = {}    # endpoint row → cluster, address
         self._commands: dict[str, dict[str, Any]] = {}  # of the clusters that have one
-        self.healer = Healer(ground.events.heal)
+        self.healer = Healer(ground.events.heal, ground.paths, lambda: ground.live)
 
     async def run(self) -> None:
         while True:

@@ -40,7 +40,7 @@ class HealthChecks:
         self._journal = journal
         self._tell = tell
         self._rows: Verdicts | None = None      # mapped with the first check
-        self._at_once = AT_ONCE
+        self._at_once = self._live_at_once = AT_ONCE    # of the snapshot that is coming, and of the live one
         self._live: Checkups = {}
         self._coming: Checkups | None = None
         self._due: list[tuple[float, int, Checkup]] = []
@@ -69,9 +69,10 @@ class HealthChecks:
             coming[cluster["name"]] = self._checkups(cluster, served.get(cluster["name"], frozenset()))
             self.results.setdefault(cluster["name"], dict.fromkeys(RESULTS, 0))
         if is_waiting:
-            await self._wait([checkup for checkups in coming.values() for checkup in checkups.values()
+            # Where one is known to be well, requests have somewhere to go.
+            await self._wait([checkup for checkups in coming.values()
                               if not any(one.state == HEALTHY for one in checkups.values())
-                              and checkup.last is None and checkup.has_row
+                              for checkup in checkups.values() if checkup.has_row and checkup.last is None
                               and checkup.address not in self._live.get(checkup.cluster, {})])
 
     def settle(self) -> None:
@@ -79,6 +80,7 @@ class HealthChecks:
         if self._coming is None:
             return
         live, self._live, self._coming = self._live, self._coming, None
+        self._live_at_once = self._at_once
         self._stop(live, self._live)
         for name, checkups in self._live.items():
             for address, checkup in checkups.items():
@@ -95,7 +97,10 @@ class HealthChecks:
         """What was prepared does not become live."""
         if self._coming is not None:
             coming, self._coming = self._coming, None
+            self._at_once = self._live_at_once
             self._stop(coming, self._live)
+            for name in [name for name in self.results if name not in self._live]:
+                del self.results[name]
 
     def end(self) -> None:
         """No more checks."""
@@ -155,7 +160,11 @@ class HealthChecks:
         end = monotonic() + FIRST_SECONDS
         self._heard = asyncio.Event()
         try:
-            while any(checkup.last is None for checkup in first) and (left := end - monotonic()) > 0:
+            while (left := end - monotonic()) > 0:
+                while first and first[-1].last is not None:
+                    first.pop()
+                if not first:
+                    return
                 self._heard.clear()
                 try:
                     async with asyncio.timeout(left):

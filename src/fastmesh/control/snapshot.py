@@ -90,6 +90,7 @@ class Snapshot:
     discovery_size: int = 0     # of what stands behind the filters: policies, for their host
     discoveries: tuple[DiscoverySpec, ...] = ()
     limit_names: dict[int, str] = field(default_factory=dict)
+    heal_size: int = 0      # of what stands behind those: healing policies, for their processes
     cluster_limits: dict[int, dict[str, int]] = field(default_factory=dict)     # row → limits there are
 
     def clusters(self) -> list[dict[str, Any]]:
@@ -103,7 +104,7 @@ class Snapshot:
     def revised(self, answer: dict[str, Any]) -> "Snapshot":
         """This one with other endpoints, from the compile process's answer. It is another one: both are closed."""
         packed: bytes = answer["snapshot"]
-        behind = os.pread(self.fd, self.filters_size + self.discovery_size, self.size)
+        behind = os.pread(self.fd, self.filters_size + self.discovery_size + self.heal_size, self.size)
         return replace(
             self, version=answer["version"], size=len(packed), registry=answer["registry"],
             clusters_packed=answer["clusters"], loaded_at=time(),
@@ -123,7 +124,7 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
     return Snapshot(
         version=answer["version"],
         size=len(packed),
-        fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed + filters + discovery),
+        fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed + filters + discovery + answer["healers"]),
         listeners=tuple(ListenerSpec(**spec) for spec in answer["listeners"]),
         process=ProcessSpec(access_log=log and log["path"], **process),
         node=answer["node"],
@@ -141,6 +142,7 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
         discovery_size=len(discovery),
         discoveries=tuple(DiscoverySpec(**spec) for spec in answer["discoveries"]),
         limit_names=answer["names"]["rate_limits"],
+        heal_size=len(answer["healers"]),
         cluster_limits=answer["names"]["cluster_limits"],
     )
 

@@ -518,7 +518,7 @@ class Supervisor:
             discoveries=[
                 DiscoveryFigures(cluster, finding.updates, finding.unchanged, finding.errors, finding.age())
                 for cluster, finding in self.configurator.discoveries.findings.items()],
-            checks=CheckFigures(self.checks.results, self.checks.states()))
+            checks=CheckFigures(self.checks.results, self.checks.states()), heals=self._healing.healer.results)
 
     def _processes(self) -> list[ProcessUse]:
         found = {("control", ""): ProcessUse("control", "", *process_use(os.getpid()))}

@@ -64,7 +64,7 @@ def bad_settings_of(cls: type, settings: list[Setting], bad: list[tuple[str, str
                                   "setting, or set it in start"))
     found += [BadClass(f"{cls.__name__}.{name} has the name of what every {noun} has", "another name",
                        f"write {name} = … without an annotation to decide it for the class, or choose another name"
-                       if noun != "discovery policy" else "choose another name")
+                       if not noun.endswith("policy") else "choose another name")
               for name in (*(setting.name for setting in settings), *(name for name, _ in bad))
               if name in keys.reserved]
     return found

@@ -22,6 +22,7 @@ from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.discovery_inspection import DiscoveryFound, inspect_discoveries
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.given import Keys, bad_settings_of, read_given
+from fastmesh.filters.heal_inspection import HealerFound, inspect_healers
 from fastmesh.filters.loading import FILTER, LOAD_BALANCER, CannotLoad, Kind, Loaded, Loader
 from fastmesh.filters.phases import PHASES, QUESTIONS, TCP_PHASES, BadClass, phases_of, questions_of
 from fastmesh.filters.settings import settings_of
@@ -63,15 +64,18 @@ class Inspected(NamedTuple):
     by_place: dict[Path, Found]
     files: list[str]                # that classes come from, whether or not they could be loaded
     discoveries: dict[Path, DiscoveryFound]     # `("clusters", 0, "endpoints")`
+    healers: dict[Path, HealerFound]            # `("clusters", 0, "heal")`
 
 
 def inspect(tree: Tree) -> Looked:
-    """Loads every filter and every discovery policy of the file."""
+    """Loads every filter and every policy of the file."""
     look = _Look(tree)
     look.run()
     discoveries = inspect_discoveries(tree, look.loader)
-    return Looked([*look.find.problems, *discoveries.problems], [*look.warn.problems, *discoveries.warnings],
-                  Inspected(look.found, look.loader.files, discoveries.found))
+    healers = inspect_healers(tree, look.loader)
+    return Looked([*look.find.problems, *discoveries.problems, *healers.problems],
+                  [*look.warn.problems, *discoveries.warnings, *healers.warnings],
+                  Inspected(look.found, look.loader.files, discoveries.found, healers.found))
 
 
 class _Look:

@@ -24,6 +24,7 @@ from fastmesh.errors import OutOfTime
 from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.discovery import Discovery
 from fastmesh.filters.filter import Filter
+from fastmesh.filters.healer import Healer
 
 MAX_FILE = 1 << 20
 _MAX_PACKAGE = 64 << 20     # bytes of a package that are looked at to tell its versions apart
@@ -44,6 +45,7 @@ class Kind(NamedTuple):
 FILTER = Kind(Filter, "filter", "fastmesh.filters", "fastmesh.filters.builtin")
 LOAD_BALANCER = Kind(
     LoadBalancer, "load balancer", "fastmesh.load_balancers", "fastmesh.filters.builtin", "LOAD_BALANCERS")
+HEALER = Kind(Healer, "healing policy", "fastmesh.healers", "fastmesh.healers")
 DISCOVERY = Kind(Discovery, "discovery policy", "fastmesh.discovery", "fastmesh.discovery")
 
 

@@ -12,7 +12,8 @@ def look_at_filters(tree: Tree) -> Looked:
     root = map_of(tree.value)
     if not root.get("filters") and not any(chain.items for chain in chains_of(root)) and not any(
             balancers_of(root)) and not any(
-            isinstance(cluster.get("endpoints"), dict) for _, cluster in maps_of(root, "clusters")):
+            isinstance(cluster.get("endpoints"), dict) or "use" in map_of(cluster.get("heal"))
+            for _, cluster in maps_of(root, "clusters")):
         return Looked([], [], None)
     from fastmesh.filters.inspection import inspect
 

@@ -63,8 +63,9 @@ class Events:
         self._journal.write(LEVELS.index(level), f"discovery of cluster {cluster}: {text}" if cluster else text)
 
     def heal(self, cluster: str, what: str, text: str, level: str) -> None:
-        """Of the command of a cluster."""
+        """Of the command or the policy of a cluster."""
         text = text[:MOST_TEXT]
+        level = level if level in LEVELS else "info"
         self._kept.append({"at": round(time(), 3), "worker": None, "what": what, "cluster": cluster, "level": level,
                            "text": text})
         self._journal.write(LEVELS.index(level), f"{what} cluster={cluster} {text}")

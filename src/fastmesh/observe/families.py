@@ -228,6 +228,10 @@ FALLBACK_EXHAUSTED = Family("fastmesh_fallback_exhausted_total", "counter",
                             "Failures of the cluster that steps were for, and that none could answer.",
                             ("cluster", "reason"))
 
+HEALS = Family("fastmesh_heals_total", "counter",
+               "Commands and policies of `heal`: `done`; `failed`, or killed as they took too long; `skipped`, as they "
+               "came more often than may be; `watched`, with dry_run.", ("cluster", "result"))
+
 # The global numbers of a worker. `_total` is added to counters.
 _GLOBAL_HELP = {
     "accepted": "Client connections accepted.",
@@ -371,7 +375,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
                                 ADMISSION)),
     ("Overload", "", (PRESSURE, LEVEL, SHED)),
     ("Fallbacks", "Kinds and reasons that never were have no row.", (FALLBACK, FALLBACK_EXHAUSTED)),
-    ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS)),
+    ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS, HEALS)),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",
      "Load balancers in Python count as filters, with the phases `weights` and `pick`. Seconds are those of the "

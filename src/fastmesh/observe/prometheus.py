@@ -79,6 +79,7 @@ class Scene:
     cluster_limits: dict[int, dict[str, int]] = field(default_factory=dict)     # of clusters, those there are
     health: HealthFile | None = None
     checks: CheckFigures | None = None
+    heals: dict[str, dict[str, int]] = field(default_factory=dict)      # cluster → how it went → how often
 
 
 Label = tuple[str, str]
@@ -335,6 +336,9 @@ def _health(scene: Scene) -> Iterator[str]:
 
 
 def _checks(scene: Scene) -> Iterator[str]:
+    yield from _simple(families.HEALS, [(labels_text(families.HEALS.labels, (cluster, key)), value)
+                                        for cluster, values in sorted(scene.heals.items())
+                                        for key, value in values.items()])
     if scene.checks is None:
         return
     for family, rows in ((families.HEALTH_CHECKS, scene.checks.results),

@@ -150,9 +150,11 @@ def cluster_of(scenario: Scenario, now_ns: int) -> Cluster:
             endpoints += [{"address": address_of(i), "weight": group.weight, "priority": group.priority}
                           for i in range(number, number + group.count)]
         number += group.count
-    for key in ("name", "endpoints", "filters"):
+    # Nobody checks health here: no endpoint would ever pass.
+    for key in ("name", "endpoints", "filters", "health_check"):
         if key in scenario.cluster:
-            raise WrongValue(f"the key {key!r}", "a cluster without name, endpoints and filters", f"remove {key}")
+            raise WrongValue(f"the key {key!r}", "a cluster without name, endpoints, filters and health_check",
+                             f"remove {key}")
     return Cluster.model_validate({**scenario.cluster, "name": "simulated", "endpoints": endpoints})
 
 

@@ -26,6 +26,7 @@ from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.endpoint import TEXT, described, note_of
 from fastmesh.snapshot.fallbacks import fallbacks
 from fastmesh.snapshot.faults import faults
+from fastmesh.snapshot.healers import Healers
 from fastmesh.snapshot.hedges import hedges
 from fastmesh.snapshot.limits import rate_limits
 from fastmesh.snapshot.members import members
@@ -108,7 +109,8 @@ def _endpoint(endpoint: Endpoint) -> list[Any]:
 
 
 def describe(config: Config, registry: Registry, open_files: int = 0, chains: Chains | None = None,
-             found: Found | None = None, discoveries: Discoveries | None = None) -> wire.CompileResult:
+             found: Found | None = None, discoveries: Discoveries | None = None,
+             healers: Healers | None = None) -> wire.CompileResult:
     """What control keeps beside the snapshot. Call it after `compile` with the registry it returned."""
     found = found or {}
     listeners, clusters, rows = registry.listeners.live, registry.clusters.live, registry.endpoints.live
@@ -122,7 +124,8 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
             "id": listeners[listener.name], "name": listener.name, "address": _address(listener.address),
             "protocol": listener.protocol, "direction": listener.direction, "backlog": listener.backlog,
         } for listener in config.listeners],
-        "clusters": [_described(cluster, clusters[cluster.name], rows, _levels(cluster, node, found))
+        "clusters": [_described(cluster, clusters[cluster.name], rows, _levels(cluster, node, found),
+                                healers.places if healers is not None else {})
                      for cluster in config.clusters],
         "names": {"listeners": {number: name for name, number in listeners.items()},
                   "clusters": {number: name for name, number in clusters.items()},
@@ -146,11 +149,13 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
         },
         "node": {"service": node.service, "version": node.version, "namespace": node.namespace,
                  "workload": node.workload or node.service, "cluster": node.cluster},
-        "config": as_written(config, chains, discoveries),
+        "healers": healers.blob() if healers is not None else b"",
+        "config": as_written(config, chains, discoveries, healers),
     }
 
 
-def as_written(config: Config, chains: Chains | None = None, discoveries: Discoveries | None = None) -> dict[str, Any]:
+def as_written(config: Config, chains: Chains | None = None, discoveries: Discoveries | None = None,
+               healers: Healers | None = None) -> dict[str, Any]:
     """The configuration with all defaults, as a file could say it, but for secrets of filters and policies."""
     written = config.model_dump(mode="json", exclude_none=True)
     for listener in written["listeners"]:
@@ -160,6 +165,8 @@ def as_written(config: Config, chains: Chains | None = None, discoveries: Discov
         chains.hide_secrets(written)
     if discoveries is not None:
         discoveries.hide_secrets(written)
+    if healers is not None:
+        healers.hide_secrets(written)
     return written
 
 
@@ -235,13 +242,14 @@ def _split(route: Route, numbers: Numbered) -> list[Any] | None:
 
 
 def _described(cluster: Cluster, number: int, rows: Mapping[str, int],
-               levels: list[list[list[Any]]]) -> wire.ClusterRecord:
+               levels: list[list[list[Any]]], policies: Mapping[str, int]) -> wire.ClusterRecord:
     record: wire.ClusterRecord = {
         "id": number, "name": cluster.name, "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
         "slow_start": slow_start(cluster),
         "endpoints": [described(rows[endpoint_key(cluster.name, row[TEXT])], row) for level in levels for row in level]}
     if (heal := cluster.heal) is not None:
-        record["heal"] = {"run": heal.run, "each_ns": heal.at_most.nanoseconds, "timeout_ns": heal.timeout,
+        record["heal"] = {"run": heal.run or [], "policy": policies.get(cluster.name, -1), "use": heal.use or "",
+                          "each_ns": heal.at_most.nanoseconds, "timeout_ns": heal.timeout,
                           "dry_run": heal.dry_run}
     if (checks := checks_record(cluster)) is not None:
         record["checks"] = checks

@@ -25,6 +25,7 @@ from fastmesh.filters.look import look_at_filters
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile, describe
 from fastmesh.snapshot.discoveries import Discoveries
+from fastmesh.snapshot.healers import Healers
 from fastmesh.snapshot.registry import Registry
 from fastmesh.snapshot.revise import endpoints_of
 
@@ -52,12 +53,13 @@ def answer(request: object) -> dict[str, Any]:
     registry = Registry.from_dict(request.get("registry"))
     chains = Chains(loaded.config, loaded.filters, registry)
     discoveries = Discoveries(loaded.config, loaded.filters)
+    healers = Healers(loaded.config, loaded.filters)
     found: dict[str, list[list[Any]]] = {}
     if discoveries.records and request.get("former"):
         fd, size = request["former"]
         found = endpoints_of(os.pread(fd, size, 0))
     snapshot, registry = compile(loaded.config, version, registry, open_files, chains, found)
-    return {**describe(loaded.config, registry, open_files, chains, found, discoveries),
+    return {**describe(loaded.config, registry, open_files, chains, found, discoveries, healers),
             "version": version, "snapshot": snapshot,
             "files": files,
             "warnings": [problem.to_dict() for problem in loaded.warnings], "text": render(loaded.warnings)}

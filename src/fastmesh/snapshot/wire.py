@@ -159,9 +159,11 @@ class EndpointRecord(TypedDict):
 
 
 class HealRecord(TypedDict):
-    """What is run when an endpoint of a cluster is ejected or is in again."""
+    """What is run when an endpoint of a cluster is ejected or found dead, or is in again."""
 
-    run: list[str]
+    run: list[str]      # empty: a policy
+    policy: int         # its place among those of the snapshot, or -1
+    use: str            # its name, for people
     each_ns: int        # from one to the next
     timeout_ns: int
     dry_run: bool
@@ -297,6 +299,7 @@ class CompileResult(TypedDict):
     isolated: NotRequired[dict[str, Any] | None]    # filters that run in a host of their own; see Chains.isolated
     discovery: NotRequired[bytes]                   # for the discovery host; empty = there are no policies
     discoveries: NotRequired[list[DiscoveryRecord]]
+    healers: NotRequired[bytes]                     # for processes of healing policies; empty = there are none
     files: NotRequired[list[str]]                   # that classes come from; also of a configuration that is wrong
     registry: NotRequired[dict[str, Any]]
     reused: NotRequired[dict[str, list[int]]]       # rows that had another name: their counters must be zeroed

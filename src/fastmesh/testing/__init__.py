@@ -7,8 +7,8 @@
             assert kit.get("/").status == 400
             assert kit.get("/", headers={"x-team": "blue"}).labels == {"tenant": "blue"}
 
-A `Discovery` is tested by what `take_sets` gets from it. pytest finds the fixtures `filter_kit` and `filter_proxy` by
-itself where fastmesh is installed; see `fastmesh.testing.plugin`.
+A `Discovery` is tested by what `take_sets` gets from it, a `Healer` by `tell_healer`. pytest finds the fixtures
+`filter_kit` and `filter_proxy` by itself where fastmesh is installed; see `fastmesh.testing.plugin`.
 """
 
 from importlib import import_module
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastmesh.testing.discovery import take_sets
+    from fastmesh.testing.healer import tell_healer
     from fastmesh.testing.kit import Kit, Leftover
     from fastmesh.testing.made_up import endpoint
     from fastmesh.testing.message import Fields, Message
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 
 # Fetched when they are asked for: pytest imports this package wherever fastmesh is installed.
 _PLACES = {
-    "discovery": ("take_sets",), "made_up": ("endpoint",), "kit": ("Kit", "Leftover"), "message": ("Fields", "Message"),
+    "discovery": ("take_sets",), "healer": ("tell_healer",), "made_up": ("endpoint",),
+    "kit": ("Kit", "Leftover"), "message": ("Fields", "Message"),
     "origin": ("Origin",), "proxy": ("Proxy", "ProxyFailed"), "reply": ("LogLine", "Reply", "Report", "Unanswered"),
     "upstream": ("Answer", "Asked", "Cluster")}
 
 __all__ = ["Answer", "Asked", "Cluster", "Fields", "Kit", "Leftover", "LogLine", "Message", "Origin", "Proxy",
-           "ProxyFailed", "Reply", "Report", "Unanswered", "endpoint", "take_sets"]  # fmt: skip
+           "ProxyFailed", "Reply", "Report", "Unanswered", "endpoint", "take_sets", "tell_healer"]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

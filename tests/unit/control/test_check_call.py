@@ -86,6 +86,11 @@ def test_good_answers(answer: bytes) -> None:
     assert run(http(), says(answer)) == [Result("passed")]
 
 
+@pytest.mark.parametrize("behind", [b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", b"\0\0\0"])
+def test_the_first_answer_counts(behind: bytes) -> None:
+    assert run(http(body=b"ok", keep_alive=True), says(OK + behind), 3) == [Result("passed")] * 3
+
+
 def test_what_is_asked() -> None:
     asked: list[bytes] = []
     run(http("POST", "/up?deep=1", "app.example.com:80", [["x-probe", "1"]]), says(OK, asked))

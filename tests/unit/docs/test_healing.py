@@ -8,6 +8,7 @@ import pytest
 from fastmesh._core.mem.health import REASONS
 from fastmesh.config.load import load_text
 from fastmesh.config.outlier import Outlier
+from fastmesh.filters.look import look_at_filters
 from fastmesh.snapshot.compiler import compile
 from fastmesh.snapshot.registry import Registry
 from probes.snapshot_probe import Snapshot
@@ -19,14 +20,14 @@ YAML = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
 
 @pytest.mark.parametrize("text", YAML)
 def test_it_is_taken_without_a_warning(text: str) -> None:
-    loaded = load_text(text, "healing.md", {})
+    loaded = load_text(text, "healing.md", {}, look_at_filters)
     assert loaded.warnings == []
     with registry() as r:
         Snapshot(compile(loaded.config, 1, Registry())[0], r).close()
 
 
 def test_there_are_examples() -> None:
-    assert len(YAML) == 4
+    assert len(YAML) == 5
     app, cache = load_text(YAML[1], "healing.md", {}).config.clusters
     assert app.health_check is not None and app.health_check.http is not None
     assert cache.health_check is not None and cache.health_check.tcp is not None

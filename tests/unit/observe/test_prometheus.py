@@ -258,6 +258,7 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     scene.discoveries = [DiscoveryFigures("app", 0, 0, {"raised": 0}, 0.0)]
     scene.rate_limits = {0: "per-client"}
     scene.checks = CheckFigures({"app": {"passed": 5}}, {"app": {"healthy": 1}})
+    scene.heals = {"app": {"done": 1}}
     scene.health = HealthFile()
     os.pwrite(scene.health.fd, (3).to_bytes(8, "little"),
               health.LAYOUT["clusters"] + health.CLUSTER_COLUMNS.index("timeouts") * 8)

@@ -273,7 +273,7 @@ def test_a_budget_ends_a_storm_that_goes_on_by_itself_without():
     assert all(each.times.failed_share == 0 for each in kept.slices[last])
     assert max(each.amplification for each in without.slices) > 5
     assert kept.attempts / kept.whole.count < 1.2 < 2.5 < without.attempts / without.whole.count
-    assert (without.refused, kept.refused > 10_000) == (0, True)
+    assert (without.unaffordable, kept.unaffordable > 10_000) == (0, True)
 
 
 def test_what_fails_now_and_then_is_tried_again_elsewhere():
@@ -306,6 +306,8 @@ def test_it_is_drawn_over_time():
     over = result.to_dict()["over_time"]
     assert len(over) == 60 and sum(each["requests"] for each in over) == result.whole.count
     assert (over[0]["p50_ms"], over[35]["p50_ms"], over[35]["failed"], over[50]["p50_ms"]) == (10, None, 1, 40)
+
+
 # --- attempts beside the first ---
 
 def few_slow(**more: Any) -> Result:
@@ -343,3 +345,10 @@ def test_only_a_delay_is_simulated():
     with pytest.raises(ConfigError) as caught:
         read(Source("s", "duration: 1s\nrate: 1\nhedge: {on: per_try_timeout}\nendpoints: [{time: {mean: 1ms}}]\n"), {})
     assert "per_try_timeout at hedge.on" in str(caught.value)
+
+
+def test_nobody_checks_health_in_a_simulation() -> None:
+    text = ("duration: 1s\nrate: 1\nendpoints: [{count: 1, time: {mean: 1ms}}]\n"
+            "cluster: {health_check: {tcp: {}}}\n")
+    with pytest.raises(ConfigError, match="health_check"):
+        read(Source("s.yaml", text), {})
