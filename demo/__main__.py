@@ -103,6 +103,7 @@ class Demo:
         await self.freeze()
         await self.slow_down()
         await self.fail_half()
+        await self.cut_off()
         await self.reload(self.mesh.sidecars["shop"])
         await self.replace_worker(self.mesh.sidecars["catalog"])
         step("enough: the caller waits for its last answers, then everything is ended")
@@ -148,14 +149,16 @@ class Demo:
     async def slow_down(self) -> None:
         service, number = SLOW
         slow = self.mesh.instances[f"{service}-{number}"]
-        before = dict(self.caller.record.served_by)
+        before, hop = dict(self.caller.record.served_by), self.hops[service, service]
+        hedges = hop.last.hedges
         slow.signal(signal.SIGUSR1)
         self.display.step(f"slowed {slow.name} down: it needs 100 ms for what takes the others 4 ms")
         await asyncio.sleep(self.pace)
         served = {child.name: self.caller.record.served_by[child.name] - before.get(child.name, 0)
                   for child in self.mesh.instances_of(service)}
         share = served[slow.name] / max(1, sum(served.values()))
-        self.display.say(f"  it was given {share:.0%} of the requests: who has fewer under way is asked more often")
+        self.display.say(f"  it was given {share:.0%} of the requests: who has fewer under way is asked more often; "
+                         f"{hop.last.hedges - hedges:.0f} requests went to a second instance beside it")
         slow.signal(signal.SIGUSR1)
 
     async def fail_half(self) -> None:
@@ -168,6 +171,30 @@ class Demo:
         self.display.say(f"  {service}'s sidecar tried {hop.last.retries - before:.0f} requests again")
         failing.signal(signal.SIGUSR2)
         await asyncio.sleep(self.pace)
+
+    async def cut_off(self) -> None:
+        service = SERVICES[-1]
+        instances, record = self.mesh.instances_of(service), self.caller.record
+        before = record.degraded
+        for child in instances:
+            child.kill()
+        self.display.step(f"cut {service} off: all of its instances are killed")
+        await until(self.is_degraded, f"answers are made without {service}")
+        await asyncio.sleep(self.pace)
+        self.display.say(f"  {record.degraded - before} answers were made without it, by the fallback of "
+                         f"{SERVICES[-2]}'s sidecar, and say so in x-fastmesh-degraded")
+        for child, port in zip(instances, self.mesh.sidecars[service].instances, strict=True):
+            child.start()
+            await until(lambda port=port: is_open(port), f"{child.name} listens again", child)
+        since, again = dict(record.served_by), time.monotonic()
+        await until(lambda: self.has_served([child.name for child in instances], since),
+                    f"every instance of {service} has answered")
+        self.display.step(f"brought {service} back: whole answers again, of every instance after "
+                          f"{time.monotonic() - again:.1f} s")
+        await asyncio.sleep(self.pace)
+
+    async def is_degraded(self) -> bool:
+        return self.caller.record.degraded > 0
 
     async def reload(self, sidecar: Sidecar) -> None:
         before = await self.caller.client.request("/offer", "shop")
@@ -203,6 +230,7 @@ def report(demo: Demo) -> int:
     say("")
     say(f"the caller sent {record.sent} requests: {record.answered} right answers, {len(record.noticed)} failures, "
         f"slowest {record.slowest_ms:.0f} ms")
+    say(f"  {record.degraded} of the right answers were made without one of the services, and said so")
     for service in SERVICES:
         served = ", ".join(f"{child.name} {record.served_by[child.name]}" for child in demo.mesh.instances_of(service))
         say(f"  answered by {served}")
@@ -216,7 +244,8 @@ def report(demo: Demo) -> int:
     if not record.answered or record.sent != record.answered:
         say(f"of {record.sent} requests only {record.answered} are accounted for", RED)
         return 1
-    say("what the caller noticed: nothing", GREEN)
+    say("what the caller noticed: nothing" + (", but answers that said that something was missing"
+                                              if record.degraded else ""), GREEN)
     return 0
 
 

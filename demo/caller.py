@@ -25,6 +25,7 @@ class Record:
     sent: int = 0
     answered: int = 0
     noticed: list[str] = field(default_factory=list)  # whatever was not the right answer
+    degraded: int = 0  # of the right answers, those that were marked as made without one of the services
     slowest_ms: float = 0.0
     served_by: Counter[str] = field(default_factory=Counter)
 
@@ -76,6 +77,7 @@ class Caller:
         if answered != number:
             return self._note(due, f"request {number} was given the answer to {answered}")
         self.record.served_by.update(served_by)
+        self.record.degraded += "x-fastmesh-degraded" in answer.fields
         self._note(due, "")
 
     def _note(self, due: float, problem: str) -> None:

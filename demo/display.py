@@ -60,7 +60,8 @@ class Display:
             lines.append(f" {name:<26}{f.per_second:>7.0f}{success}{f.p50_ms:>8.1f} ms{f.p99_ms:>8.1f} ms{own}")
         dots = ("  ".join([f"{name}", *(self._paint(*(("●", GREEN) if up else ("✕", RED))) for up in ups)])
                 for name, ups in instances.items())
-        lines += ["", " instances up:  " + "     ".join(dots), self._paint(f" {LEGEND}", DIM)]
+        lines += ["", " instances up:  " + "     ".join(dots), f" sidecars:      {_mended(rows)}",
+                  self._paint(f" {LEGEND}", DIM)]
         self._erase()
         size = shutil.get_terminal_size()
         if size.columns >= TABLE_COLUMNS and size.lines > len(lines):
@@ -81,7 +82,10 @@ class Display:
             self._all_at = now
             shown = rows
         stamp = f"{now - self.started:5.1f} s  "
-        print("\n".join(f"{stamp}  {_one_line(*row)}" for row in shown), flush=True)
+        lines = [_one_line(*row) for row in shown]
+        if shown is rows:
+            lines.append(f"sidecars: {_mended(rows)}")
+        print("\n".join(f"{stamp}  {line}" for line in lines), flush=True)
 
     def _paint(self, text: str, colour: str) -> str:
         return f"{colour}{text}{PLAIN}" if colour and self.has_colours else text
@@ -90,6 +94,14 @@ class Display:
         if self._drawn:
             sys.stdout.write(f"\x1b[{self._drawn}A\x1b[J")
             self._drawn = 0
+
+
+def _mended(rows: Rows) -> str:
+    """What sidecars did in the last two seconds so that nobody notices."""
+    figures = [f for _, f in rows]
+    return (f"{sum(f.retries for f in figures):.0f} tried again, {sum(f.hedges for f in figures):.0f} asked twice, "
+            f"{sum(f.ejected for f in figures):.0f} ejected now, "
+            f"{sum(f.degraded for f in figures):.0f} degraded answers")
 
 
 def _one_line(name: str, f: Figures) -> str:

@@ -26,6 +26,7 @@ START_SECONDS = 30.0        # for a machine that is busy with other things; else
 STOP_SECONDS = 5.0
 PATIENCE_MS = 250
 PATIENCE_FACTOR = 4
+HEDGE_MS = 60               # more than an answer takes of three services that are well
 PR_SET_PDEATHSIG = 1
 
 CONFIGURATION = """\
@@ -43,6 +44,7 @@ listeners:
       - match: {{prefix: /}}
         cluster: {name}
         retry: {{on: [reset, 503], attempts: 3, per_try_timeout: {patience_ms}ms}}
+        hedge: {{delay: {hedge_ms}ms}}
 {outbound}clusters:
   - name: {name}
     endpoints: [{instances}]
@@ -55,6 +57,8 @@ OUTBOUND = """\
     routes:
       - match: {{prefix: /, hosts: [{other}]}}
         cluster: {other}
+        fallback:                # when there is no answer of {other}'s own
+          - response: {{status: 200, content_type: application/json, body: '{{"served_by": ["no {other}"]}}'}}
 """
 OTHER = """\
   - name: {other}
@@ -126,8 +130,8 @@ class Sidecar(Child):
             other = OTHER.format(other=self.other[0], port=self.other[1])
         self.file.write_text(CONFIGURATION.format(
             name=self.service, admin=self.ports["admin"], reactor=self.reactor, inbound=self.ports["inbound"],
-            log=self.access_log, patience_ms=self.patience_ms, extra=extra and f"\n{extra}", outbound=outbound,
-            other=other,
+            log=self.access_log, patience_ms=self.patience_ms, hedge_ms=HEDGE_MS, extra=extra and f"\n{extra}",
+            outbound=outbound, other=other,
             instances=", ".join(f"{{address: 127.0.0.1:{port}, weight: {w}}}" for port, w in weighted)))
 
     async def admin(self, path: str, method: str = "GET") -> Message:

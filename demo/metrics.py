@@ -20,6 +20,9 @@ class Totals:
     requests: float = 0.0
     right: float = 0.0
     retries: float = 0.0
+    hedges: float = 0.0
+    ejected: float = 0.0  # now
+    degraded: float = 0.0
     milliseconds: Buckets = field(default_factory=dict)
     proxy_seconds: Buckets = field(default_factory=dict)  # of the sidecar itself, without any waiting
 
@@ -31,6 +34,10 @@ class Figures:
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     proxy_us: float | None = None  # median; nobody measures it for the caller
+    retries: float = 0.0
+    hedges: float = 0.0
+    ejected: float = 0.0  # now
+    degraded: float = 0.0
 
 
 def read_totals(text: str) -> dict[str, Totals]:
@@ -49,6 +56,12 @@ def read_totals(text: str) -> dict[str, Totals]:
                 add(hop.proxy_seconds, labels["le"], value)
             case "fastmesh_cluster_retries_total":
                 hop.retries += value
+            case "fastmesh_cluster_hedges_total":
+                hop.hedges += value
+            case "fastmesh_cluster_ejected":
+                hop.ejected += value
+            case "fastmesh_fallback_total":
+                hop.degraded += value
     return totals
 
 
@@ -97,7 +110,8 @@ class Hop:
         milliseconds = difference(new.milliseconds, old.milliseconds)
         return Figures(n / (now - then), (new.right - old.right) / n if n else 1.0, quantile(milliseconds, 0.50),
                        quantile(milliseconds, 0.99),
-                       quantile(difference(new.proxy_seconds, old.proxy_seconds), 0.50) * 1e6)
+                       quantile(difference(new.proxy_seconds, old.proxy_seconds), 0.50) * 1e6,
+                       new.retries - old.retries, new.hedges - old.hedges, new.ejected, new.degraded - old.degraded)
 
     @property
     def last(self) -> Totals:

@@ -17,6 +17,7 @@ from demo.wire import Client, Message, serve
 WORK_SECONDS = (0.002, 0.006)
 SLOW_SECONDS = (0.08, 0.12)
 FAILING_SHARE = 0.5
+DEGRADED = frozenset(("x-fastmesh-degraded",))
 
 
 class Service:
@@ -40,7 +41,7 @@ class Service:
         if self.is_failing and random.random() < FAILING_SHARE:
             return reply(503, {"error": f"{self.me} does not feel like it"})
         await asyncio.sleep(random.uniform(*(SLOW_SECONDS if self.is_slow else WORK_SECONDS)))
-        served_by = [self.me]
+        served_by, marks = [self.me], {}
         if self.client is not None:
             try:
                 below = await self.client.request(request.path, self.next_name, **passed_on(request))
@@ -50,7 +51,9 @@ class Service:
             if below.status != 200:
                 return reply(502, {"error": f"{self.me} got {below.status} from {self.next_name}: {content['error']}"})
             served_by += content["served_by"]
-        return reply(200, {"number": int(number), "served_by": served_by})
+            # The sidecar says so of an answer that is not the service's own; whoever asks for more is told too.
+            marks = {name: value for name, value in below.fields.items() if name in DEGRADED}
+        return reply(200, {"number": int(number), "served_by": served_by}, marks)
 
 
 def passed_on(request: Message) -> dict[str, str]:
@@ -58,9 +61,10 @@ def passed_on(request: Message) -> dict[str, str]:
     return {name: value for name, value in request.fields.items() if name in {"x-request-id", "traceparent"}}
 
 
-def reply(status: int, content: dict[str, object]) -> Message:
+def reply(status: int, content: dict[str, object], marks: dict[str, str] | None = None) -> Message:
     reason = {200: "OK", 404: "Not Found", 502: "Bad Gateway", 503: "Service Unavailable"}[status]
-    return Message(f"HTTP/1.1 {status} {reason}", {"content-type": "application/json"}, json.dumps(content).encode())
+    fields = {"content-type": "application/json", **(marks or {})}
+    return Message(f"HTTP/1.1 {status} {reason}", fields, json.dumps(content).encode())
 
 
 async def main() -> None:
