@@ -129,6 +129,27 @@ def test_a_filter_that_blocks_makes_the_loop_late(sidecar: Start, origin: Origin
     assert ask(port, "/low").status == 200
 
 
+def test_a_crowd_keeps_out_only_what_matters_least(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar({**config(port, origin, {}), "max_connections": 256})
+    crowd_ = []
+    for many in range(50, 251, 50):     # as many at a time as its origin's queue holds
+        for _ in range(50):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request("GET", "/slow")
+            crowd_.append(connection)
+        until(lambda many=many: origin.held == many, "all are held", 20)
+    until(lambda: level(one) == 2, "crowded")
+    assert ask(port, "/low").status == 503
+    until(lambda: "503 OM overload{connections}\n" in one.stdout_path.read_text())
+    assert ask(port, "/").status == 200
+    origin.release.set()
+    for connection in crowd_:
+        assert connection.getresponse().status == 200
+        connection.close()
+    until(lambda: level(one) == 0, "it is over", 30)
+
+
 def test_switched_off_it_looks_at_nothing(sidecar: Start, origin: Origin) -> None:
     port = free_port()
     one = sidecar(config(port, origin, {"enabled": False, "memory": "16MiB"}))

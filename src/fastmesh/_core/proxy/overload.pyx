@@ -59,6 +59,9 @@ cdef enum:
 # What an idle worker shows at most: one that has no request has nothing to refuse, whatever its memory is full of.
 cdef double AT_REST = 0.84
 
+# What connections show at most: they are bounded by their number, and whoever is let in may use the one he has.
+cdef double CROWDED = 0.94
+
 cdef uint64_t trimmed_ns = 0
 
 
@@ -80,6 +83,8 @@ cdef void _samples(proxy_t *p, double *at) noexcept nogil:
     # Those at rest make room for newcomers: only busy ones count.
     if p.max_downs >= FEW:
         at[PRESSURE_CONNECTIONS] = <double>p.streams.live / <double>p.max_downs
+        if at[PRESSURE_CONNECTIONS] > CROWDED:
+            at[PRESSURE_CONNECTIONS] = CROWDED
 
 
 cdef void _rest(proxy_t *p, bint on) noexcept nogil:
