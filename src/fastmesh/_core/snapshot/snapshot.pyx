@@ -340,7 +340,7 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
     c.balancer_slot = -1
     c.budget_share = BUDGET_SHARE
     c.budget_rate = BUDGET_RATE
-    if not (take_record(t, NULL, 19) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
+    if not (take_record(t, NULL, 20) and take_u32(t, b"id", 0, U32_MAX, &c.id) and
             take_bytes(t, b"name", 1, LIVE_NAME_MAX, &c.name) and
             take_u8(t, b"lb", LB_LAST, &c.lb) and
             take_duration(t, b"connect_timeout", &c.connect_timeout_ns) and
