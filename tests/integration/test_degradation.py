@@ -444,7 +444,7 @@ def test_an_expectation_waits_on(mesh: Mesh) -> None:
 def test_a_request_that_was_refused_has_its_time_elsewhere(mesh: Mesh) -> None:
     origin, backup = mesh.origin(), mesh.origin()
     configure(mesh, [{"on": ["rate-limit"], "cluster": "backup"}], origin, backup, route={
-        "timeout": "200ms", "rate_limits": [{"name": "few", "rate": "1/h", "burst": 1}]})
+        "timeout": "200ms", "rate_limits": [{"name": "timed", "rate": "1/h", "burst": 1}]})
     client = mesh.connect().send_request("/1")
     up = origin.accept()
     up.read_request()
