@@ -52,8 +52,8 @@ def test_the_caller_notices_nothing(tmp_path: Path, engine: str) -> None:
     assert "what the caller noticed: nothing" in output
     steps = [line.split("▸ ")[1] for line in output.splitlines() if "▸" in line]
     assert [step.split()[0] for step in steps] == [
-        "starting", "traffic:", "killed", "brought", "froze", "thawed", "slowed", "shop-1", "cut", "brought", "reloaded",
-        "replaced", "enough:"]
+        "starting", "traffic:", "killed", "brought", "froze", "thawed", "slowed", "shop-1", "cut", "brought",
+        "reloaded", "replaced", "enough:"]
     sent, failures = map(int, re.findall(r"sent (\d+) requests: .* (\d+) failures", output)[0])
     assert sent > 100 and failures == 0
     assert int(re.findall(r"(\d+) of the right answers were made without", output)[0]) > 0

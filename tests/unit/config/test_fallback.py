@@ -1,12 +1,11 @@
 """What a fallback may say, what it may not, and what `explain` says of it."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fastmesh.cli import explain
+from fastmesh.cli.main import main
 from fastmesh.config.fallback import escape_of, statuses_of
 from fastmesh.config.load import load_text
 from fastmesh.errors import ConfigError
@@ -96,9 +95,7 @@ def test_a_listener_s_chain_is_one_for_its_routes() -> None:
 def test_what_explain_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mesh.yaml"
     file.write_text(text_of("[{cluster: b, timeout: 1s}, {stale: {}}, {on: [rate-limit], response: {status: 503}}]"))
-    args = argparse.Namespace(file=str(file), method="POST", url="/api/x", header=[], listener=None, source="127.0.0.1",
-                              seed=1)
-    assert explain.run(args) == 0
+    assert main(["explain", str(file), "POST", "/api/x"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("fallback")]
     assert lines == [
         f"fallback 1 of 3 ({file}:5), after gateway-error: cluster b, within 1s; as POST is not safe to repeat, only "

@@ -37,7 +37,7 @@ def test_with_a_limit_that_is_found_nine_tenths_of_the_capacity_are_left(callers
     assert good(result) > 0.9 * CAPACITY
     # Those that were let in were answered in time.
     assert result.whole.failed - result.refused < 0.02 * result.whole.count
-    assert all(10 <= caller.limit < 150 for caller in one._callers)
+    assert all(10 <= caller.balancer.limit < 150 for caller in one._callers)
 
 
 @pytest.mark.parametrize("percent", [10, 50, 70])
@@ -61,7 +61,7 @@ def test_a_service_that_becomes_slower_is_learned_anew():
 
 def test_the_limit_stays_within_its_bounds():
     _, one = run(3 * CAPACITY, adaptive={"min_concurrency": 40, "initial_concurrency": 45, "max_concurrency": 50})
-    assert 40 <= one._callers[0].limit <= 50
+    assert 40 <= one._callers[0].balancer.limit <= 50
 
 
 # --- admission control ---

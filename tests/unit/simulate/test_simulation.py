@@ -179,7 +179,7 @@ def test_the_door_refuses_what_makes_no_sense():
             call()
     with pytest.raises(ValueError, match="eight"):
         b.pick(1, None, (0,) * 9)
-    with pytest.raises(ValueError, match="must be of 11"):
+    with pytest.raises(ValueError, match="must be of 12"):
         b.replace(pack(["nope"]))
     with pytest.raises(IndexError):
         Balancer(pack(snapshot()), 0, 1).pick(1)
