@@ -75,15 +75,15 @@ def test_interrupted_it_ends_everything(tmp_path: Path) -> None:
 def test_what_the_caller_notices_is_said_and_is_a_failure(tmp_path: Path) -> None:
     process = demo(tmp_path, "--seconds", "60")
     wait_for(process, "traffic:")
-    stock = children(process, "\0stock\0")
-    assert len(stock) == 3
-    for pid in stock:
+    shop = children(process, "\0shop\0")
+    assert len(shop) == 3
+    for pid in shop:
         os.kill(pid, signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
     wrong = int(re.findall(r"what the caller noticed: (\d+) requests went wrong", output)[0])
     assert wrong > 0 and f" {wrong} failures" in output
-    assert "502 Bad Gateway" in output
+    assert "503 Service Unavailable" in output
     assert not still_running(tmp_path)
 
 

@@ -18,8 +18,8 @@ from fastmesh._core.mem.counter cimport PHASE_PICK, PHASE_WEIGHTS
 from fastmesh._core.lb.endpoint cimport endpoint_note_t
 from fastmesh._core.mem.raw cimport raw_give, raw_take
 from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.proxy.local cimport local_answer
 from fastmesh._core.proxy.mux cimport FILTER_GO, FILTER_OVER
-from fastmesh._core.proxy.stream cimport stream_answer
 
 from types import MappingProxyType
 
@@ -322,7 +322,7 @@ cdef class Balancer:
         """There is no answer of the policy's. FILTER_GO: it is done without."""
         if self.c.on_error != ON_ERROR_CLOSED or self.c.is_shadow:
             return FILTER_GO
-        stream_answer(s, 503, 0, <const char *>(<Slot>self.c.owner).details,
+        local_answer(s, 503, 0, <const char *>(<Slot>self.c.owner).details,
                       b"the policy that picks an endpoint for this request has failed")
         return FILTER_OVER
 

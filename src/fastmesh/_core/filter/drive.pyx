@@ -36,14 +36,13 @@ from fastmesh._core.mem.counter cimport (
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.attempt cimport attempt_after_fault, attempt_again, attempt_is_granted
 from fastmesh._core.proxy.fallback cimport fallback_replaces
+from fastmesh._core.proxy.local cimport local_answer, local_answer_with, local_put
 from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GIVE_UP, FILTER_GO, FILTER_HELD, FILTER_OVER,
     S_HOLD_IN, S_HOLD_OUT, S_LOCAL, S_LOCAL_SEEN, S_WANT_BODY, TAP_REQUEST_BODY, TAP_RESPONSE_TRAILERS,
     filter_ops_t, proxy_t, stream_t)
 from fastmesh._core.proxy.routing cimport routing_go_on
-from fastmesh._core.proxy.stream cimport (
-    stream_answer, stream_answer_with, stream_connect, stream_go, stream_put_answer_end, stream_put_local,
-    stream_put_request_end)
+from fastmesh._core.proxy.stream cimport stream_connect, stream_go, stream_put_answer_end, stream_put_request_end
 from fastmesh._core.resil.retry cimport FAULT_STATUS
 from fastmesh._core.snapshot.snapshot cimport snapshot_on_free
 
@@ -301,7 +300,7 @@ cdef void _refuse(Request r, int stage) noexcept:
     cdef stream_t *s = r.s
     r.skipped |= <uint64_t>1 << stage
     flow_forget(r)
-    stream_answer(s, 503, 0, <const char *>(<Slot>r.slot(stage).owner).details,
+    local_answer(s, 503, 0, <const char *>(<Slot>r.slot(stage).owner).details,
                   b"a filter that this request has to pass has failed")
 
 
@@ -344,10 +343,10 @@ cdef void _put_given(Request r) noexcept:
     n = h1_copy_fields(<uint8_t *><char *>room, given.m)
     r.is_answer_sent = True
     if s.bits & S_LOCAL:
-        stream_put_local(s, given.code, span_of(NULL, 0), span_of(<const uint8_t *><char *>room, n),
+        local_put(s, given.code, span_of(NULL, 0), span_of(<const uint8_t *><char *>room, n),
                          span_of(<const uint8_t *><char *>body, <uint32_t>len(body)))
         return
-    stream_answer_with(s, given.code, 0, b"filter_answered", span_of(NULL, 0),
+    local_answer_with(s, given.code, 0, b"filter_answered", span_of(NULL, 0),
                        span_of(<const uint8_t *><char *>room, n),
                        span_of(<const uint8_t *><char *>body, <uint32_t>len(body)))
 

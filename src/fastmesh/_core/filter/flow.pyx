@@ -13,13 +13,14 @@ from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport PHASE_REQUEST_BODY, PHASE_RESPONSE_BODY
 from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.proxy.local cimport local_answer
 from fastmesh._core.proxy.mux cimport (
     FILTER_COLLECT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_HOLD_IN, S_HOLD_OUT, S_REQUEST_DONE, S_UP_ENDED,
     S_UP_PAUSED, S_WANT_BODY, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS, TAP_RESPONSE_BODY,
     TAP_RESPONSE_TRAILERS)
 from fastmesh._core.proxy.stream cimport (
-    stream_answer, stream_go, stream_leave_upstream, stream_put_answer_body, stream_put_answer_end,
-    stream_put_answer_head, stream_put_request_body, stream_put_request_end)
+    stream_go, stream_leave_upstream, stream_put_answer_body, stream_put_answer_end, stream_put_answer_head,
+    stream_put_request_body, stream_put_request_end)
 
 cdef enum:
     SMALL = 2048              # pieces up to this are copied on their way out anyway
@@ -213,9 +214,9 @@ cdef void _too_large(Request r, Pipe pipe) noexcept:
     r.skipped |= <uint64_t>1 << pipe.fault
     flow_forget(r)
     if is_out:
-        stream_answer(r.s, 502, 0, b"filter_body_too_large", b"the answer's body is larger than a filter's body_limit")
+        local_answer(r.s, 502, 0, b"filter_body_too_large", b"the answer's body is larger than a filter's body_limit")
     else:
-        stream_answer(r.s, 413, 0, b"filter_body_too_large", b"the request's body is larger than a filter's body_limit")
+        local_answer(r.s, 413, 0, b"filter_body_too_large", b"the request's body is larger than a filter's body_limit")
 
 
 cdef void _request_moved(Request r, Pipe pipe, int how) noexcept:

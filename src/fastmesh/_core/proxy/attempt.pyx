@@ -14,14 +14,14 @@ from fastmesh._core.proxy.attempt_mark cimport attempt_mark_is_retry
 from fastmesh._core.proxy.deadline cimport deadline_left
 from fastmesh._core.proxy.fallback cimport fallback_replaces
 from fastmesh._core.proxy.hedge cimport hedge_goes_on, hedge_has_side, hedge_keeps_waiting, hedge_settle
+from fastmesh._core.proxy.local cimport local_answer
 from fastmesh._core.proxy.mux cimport (
     FILTER_AGAIN, FILTER_COLLECT, FILTER_DEFAULT, FILTER_GO, FILTER_HELD, FILTER_OVER, S_ANSWER_HEAD, S_BODY_SENT,
     S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_PAUSED, S_WAITING, S_WANT_BODY, STEP_AGAIN, STEP_ANSWERED, STEP_FAILED,
     TAP_ERROR, TAP_RESPONSE, TAP_RESPONSE_BODY, TRIED_MAX, proxy_t)
 from fastmesh._core.proxy.outcome cimport outcome_of_answer, outcome_of_connect, outcome_of_fault
 from fastmesh._core.proxy.stream cimport (
-    stream_answer, stream_leave_endpoint, stream_note_sent, stream_overflow, stream_put_answer_head, stream_send,
-    stream_try)
+    stream_leave_endpoint, stream_note_sent, stream_overflow, stream_put_answer_head, stream_send, stream_try)
 from fastmesh._core.resil.adaptive cimport adaptive_observe
 from fastmesh._core.resil.breaker cimport (
     OVER_CONNECTIONS, OVER_PENDING, OVER_RETRIES, OVER_TIME, USED_RETRIES, breaker_refuses_retry, breaker_tell)
@@ -276,7 +276,7 @@ cdef void _failed(stream_t *s, int fault, bint may_repeat, uint16_t status, uint
 
 cdef void attempt_after_fault(stream_t *s, int how) noexcept nogil:
     if not attempt_is_granted(s, how):
-        stream_answer(s, s.fault_status, s.fault_flags, s.fault_details, s.fault_why)
+        local_answer(s, s.fault_status, s.fault_flags, s.fault_details, s.fault_why)
         return
     if _is_connect(s.fault):
         s.proxy.stats.globals[G_RETRY_CONNECT] += 1
@@ -316,7 +316,7 @@ cdef void attempt_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcep
     elif result == POOL_LATE:
         stream_overflow(s, OVER_TIME)
     else:
-        stream_answer(s, 503, FLAG_UF | FLAG_OM, b"out_of_descriptors",
+        local_answer(s, 503, FLAG_UF | FLAG_OM, b"out_of_descriptors",
                       b"this proxy has no descriptor left for a connection")
 
 

@@ -9,8 +9,8 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.addr cimport addr_parse_ip, addr_t
 from fastmesh._core.proxy.fallback cimport fallback_begin_early
+from fastmesh._core.proxy.local cimport local_answer, local_refuse
 from fastmesh._core.proxy.mux cimport LIMITED_LISTENER, LIMITED_ROUTE, proxy_t
-from fastmesh._core.proxy.stream cimport stream_answer, stream_refuse
 from fastmesh._core.resil.limit_key cimport caller_t
 from fastmesh._core.resil.rate_limit cimport (
     LIMIT_PASSED, LIMIT_REFUSED, LIMITS_MAX, drawn_t, limit_list_t, rate_limit_ask, rate_limit_t)
@@ -72,9 +72,9 @@ cdef void _refuse(stream_t *s, msg_t *m, span_t path, const drawn_t *refusal) no
     if _is_grpc(m):
         # A gRPC caller looks for a status of its own, which a proxy puts into the head of a good answer.
         s.grpc_status = GRPC_RESOURCE_EXHAUSTED
-        stream_refuse(s, 200, FLAG_RL, l.details, msg_value(m, m.at[HEADER_CONTENT_TYPE]), span_of(b"", 0))
+        local_refuse(s, 200, FLAG_RL, l.details, msg_value(m, m.at[HEADER_CONTENT_TYPE]), span_of(b"", 0))
     else:
-        stream_answer(s, l.status, FLAG_RL, l.details, l.why)
+        local_answer(s, l.status, FLAG_RL, l.details, l.why)
 
 
 cdef bint _ask(stream_t *s, msg_t *m, const limit_list_t *k, const caller_t *a, uint32_t first_bit) noexcept nogil:

@@ -27,6 +27,7 @@ from fastmesh._core.proxy.down cimport (
     down_close, down_close_sent, down_is_moving, down_on_closed, down_refresh, down_reset, down_wait)
 from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_span
 from fastmesh._core.proxy.limit_fields cimport limit_fields_put, limit_fields_room
+from fastmesh._core.proxy.local cimport local_answer
 from fastmesh._core.proxy.mux cimport (
     DOWN_BODY, DOWN_BUSY, DOWN_CLOSING, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_TUNNEL, S_ANSWER_HEAD, S_CHUNK_DOWN,
     S_CLIENT_ASKED, S_CLOSE_DOWN, S_HTTP10, S_REQUEST_DONE, S_TUNNEL, S_UPGRADE, S_WANT_BODY, down_ops_t, proxy_t,
@@ -36,7 +37,7 @@ from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.proxy.routing cimport routing_begin
 from fastmesh._core.proxy.request_key cimport request_key_room, request_key_tell
 from fastmesh._core.proxy.stream cimport (
-    stream_answer, stream_end, stream_new, stream_on_client_drained, stream_on_client_gone, stream_on_request_body,
+    stream_end, stream_new, stream_on_client_drained, stream_on_client_gone, stream_on_request_body,
     stream_on_request_end)
 from fastmesh._core.proxy.wall cimport proxy_date
 from fastmesh._core.resil.fallback_rule cimport STEP_STALE
@@ -139,7 +140,7 @@ cdef void _bad(down_t *d, int rc, const char *why) noexcept nogil:
     s = stream_new(d, &H1_DOWN)
     d.stream = s
     s.bits |= S_CLOSE_DOWN
-    stream_answer(s, status, FLAG_DPE, details, why)
+    local_answer(s, status, FLAG_DPE, details, why)
 
 
 cdef void _bad_body(down_t *d, stream_t *s, const char *why) noexcept nogil:
@@ -150,7 +151,7 @@ cdef void _bad_body(down_t *d, stream_t *s, const char *why) noexcept nogil:
         s.details = b"http1.codec_error"
         _cut(s)
         return
-    stream_answer(s, 400, FLAG_DPE, b"http1.codec_error", why)
+    local_answer(s, 400, FLAG_DPE, b"http1.codec_error", why)
 
 
 cdef void _consume(down_t *d, const uint8_t *p, uint32_t n, uint32_t scanned, block_t *blk,
@@ -361,7 +362,7 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
         s = stream_new(d, &H1_DOWN)
         d.stream = s
         s.bits |= S_CLOSE_DOWN
-        stream_answer(s, 408, FLAG_DPE, b"request_header_timeout", b"the request's head did not arrive in time")
+        local_answer(s, 408, FLAG_DPE, b"request_header_timeout", b"the request's head did not arrive in time")
     elif d.phase == DOWN_BODY and s is not NULL:
         if not s.bits & S_WANT_BODY:
             # It is not the client who is slow: the request waits for a connection, or the upstream does not read.
@@ -373,7 +374,7 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
                 d.tx_seen = taken
                 return
             counters[G_BODY_TIMEOUT] += 1
-            stream_answer(s, 504, FLAG_SI, b"stream_idle_timeout", b"the upstream does not read the request's body")
+            local_answer(s, 504, FLAG_SI, b"stream_idle_timeout", b"the upstream does not read the request's body")
             return
         counters[G_BODY_TIMEOUT] += 1
         s.bits |= S_CLOSE_DOWN
@@ -382,7 +383,7 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
             s.details = b"stream_idle_timeout"
             _cut(s)
         else:
-            stream_answer(s, 408, FLAG_SI, b"stream_idle_timeout", b"the request's body stopped arriving")
+            local_answer(s, 408, FLAG_SI, b"stream_idle_timeout", b"the request's body stopped arriving")
     elif (d.phase == DOWN_BUSY or d.phase == DOWN_IDLE) and d.x.io.out_over:
         taken = io_taken(&d.x.io)
         if taken != d.tx_seen:
@@ -410,7 +411,7 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
             s.details = b"stream_idle_timeout"
             _cut(s)
         else:
-            stream_answer(s, 504, FLAG_SI, b"stream_idle_timeout", b"nothing moved for longer than stream_idle")
+            local_answer(s, 504, FLAG_SI, b"stream_idle_timeout", b"nothing moved for longer than stream_idle")
     elif (d.phase == DOWN_LINGER or d.phase == DOWN_CLOSING) and not down_is_moving(d):
         down_close(d)
 

@@ -6,8 +6,8 @@ from fastmesh._core.io.reactor cimport io_listen
 from fastmesh._core.mem.counter cimport FLAG_OM
 from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.proxy.down cimport down_evict
+from fastmesh._core.proxy.local cimport local_turn_away
 from fastmesh._core.proxy.mux cimport door_t
-from fastmesh._core.proxy.stream cimport stream_turn_away
 from fastmesh._core.resil.pressure cimport (
     LEVEL_CALM, LEVEL_FULL, PRESSURE_CONNECTIONS, PRESSURE_COUNT, PRESSURE_DESCRIPTORS, PRESSURE_MEMORY,
     PRIORITY_DEFAULT, PRIORITY_HIGH, pressure_refuses, pressure_settings_t, pressure_take)
@@ -152,7 +152,7 @@ cdef bint overload_admits(stream_t *s, msg_t *m) noexcept nogil:
     # What goes nowhere is not encoded, unless the log wants to tell of it.
     if s.snap.n_log_ops != 0:
         s.up_ops.prepare(s, m, span_of(NULL, 0))
-    stream_turn_away(s, FLAG_OM, _details(p.pressure.reason),
+    local_turn_away(s, FLAG_OM, _details(p.pressure.reason),
                      span_of(<const uint8_t *>s.snap.pressure.fields, s.snap.pressure.fields_len),
                      b"this proxy is near the end of what it may use of the machine")
     return False

@@ -9,9 +9,10 @@ from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.deadline cimport deadline_read
 from fastmesh._core.proxy.hedge cimport hedge_plan
 from fastmesh._core.proxy.limiting cimport limiting_at_listener, limiting_at_route
+from fastmesh._core.proxy.local cimport local_answer
 from fastmesh._core.proxy.mux cimport FILTER_GO, S_REQUEST_DONE, proxy_t
 from fastmesh._core.proxy.overload cimport LEVEL_SHED_LOW, overload_admits, overload_rank
-from fastmesh._core.proxy.stream cimport stream_answer, stream_go
+from fastmesh._core.proxy.stream cimport stream_go
 from fastmesh._core.route.decision cimport (
     DECIDED_BAD_PATH, DECIDED_NONE, DECIDED_ROUTE, DECIDED_TORN_METHOD, DECIDED_TORN_PATH, decide, decision_t)
 from fastmesh._core.route.route_table cimport asker_t
@@ -32,7 +33,7 @@ cdef void routing_begin(stream_t *s, msg_t *m) noexcept nogil:
         p.watch_ops.begun(s, m)
     if m.method == METHOD_CONNECT:
         _remember(s, m)
-        stream_answer(s, 405, FLAG_DPE, b"connect_not_supported",
+        local_answer(s, 405, FLAG_DPE, b"connect_not_supported",
                       b"CONNECT is not served here: this is not a forward proxy")
         return
     if s.listener.limit_list != 0 and not limiting_at_listener(s, m):
@@ -86,23 +87,23 @@ cdef void _refuse(stream_t *s, msg_t *m, int how) noexcept nogil:
     _remember(s, m)
     if how == DECIDED_NONE:
         counters[G_NO_ROUTE] += 1
-        stream_answer(s, 404, FLAG_NR, b"route_not_found", b"no route of this listener matches the request")
+        local_answer(s, 404, FLAG_NR, b"route_not_found", b"no route of this listener matches the request")
     elif how == DECIDED_BAD_PATH:
         counters[G_BAD_REQUEST] += 1
-        stream_answer(s, 400, FLAG_DPE, b"path_normalization_failed",
+        local_answer(s, 400, FLAG_DPE, b"path_normalization_failed",
                       b"the path has a broken percent escape or an encoded NUL")
     elif how == DECIDED_TORN_PATH:
         counters[G_AMBIGUOUS_PATH] += 1
-        stream_answer(s, 400, FLAG_DPE, b"path_ambiguous",
+        local_answer(s, 400, FLAG_DPE, b"path_ambiguous",
                       b"the path can be read in two ways (an encoded slash, a backslash, a parameter after ;) and "
                       b"another rule would hold in the other one")
     elif how == DECIDED_TORN_METHOD:
         counters[G_AMBIGUOUS_FIELD] += 1
-        stream_answer(s, 400, FLAG_DPE, b"method_ambiguous",
+        local_answer(s, 400, FLAG_DPE, b"method_ambiguous",
                       b"the method is not in capitals, and another rule would hold if it were")
     else:
         counters[G_AMBIGUOUS_FIELD] += 1
-        stream_answer(s, 400, FLAG_DPE, b"field_ambiguous",
+        local_answer(s, 400, FLAG_DPE, b"field_ambiguous",
                       b"a header field, parameter or cookie that a rule asks for stands there with different values, "
                       b"or can be read in two ways (_ for - in a name, ; for & in the query, quotes around a cookie)")
 

@@ -33,15 +33,7 @@ cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil
 cdef void stream_try(stream_t *s) noexcept nogil              # asks filters first, unless it is the first attempt
 cdef void stream_send(stream_t *s) noexcept nogil             # s.up is there
 cdef void stream_overflow(stream_t *s, int over) noexcept nogil   # a limit of the cluster is reached: OVER_*
-# --- own answers and the end ---------------------------------------------------------------------
-# `why` is a sentence for people, shown when the listener allows plain answers; `details` goes to the log.
-cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
-# With a body of its own.
-cdef void stream_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
-                        span_t body) noexcept nogil
-# With header lines of its own, which live as long as the snapshot.
-cdef void stream_turn_away(stream_t *s, uint32_t flags, const char *details, span_t fields,
-                           const char *why) noexcept nogil
+# --- the end; own answers come by local.pxd ---------------------------------------------------------------------
 cdef void stream_end(stream_t *s) noexcept nogil
 # --- what filters go on with, each from where they were asked --------------------------------------
 cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil
@@ -54,10 +46,6 @@ cdef bint stream_put_answer_body(stream_t *s, const uint8_t *p, uint32_t n, bloc
 cdef void stream_put_answer_end(stream_t *s, msg_t *trailers) noexcept nogil
 # Nobody wants the rest of its answer.
 cdef void stream_leave_upstream(stream_t *s) noexcept nogil
-cdef void stream_put_local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil
-# An answer that somebody else has made: `details` has static storage, or lives as long as the snapshot.
-cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
-                             span_t fields, span_t body) noexcept nogil
 # A request of a filter's own: `s` has its cluster, its time-out and its head (in wire) already, and a body in replay.
 cdef void stream_on_call(stream_t *s) noexcept nogil
 cdef uint8_t *stream_wire_room(stream_t *s, uint32_t n) noexcept nogil

@@ -1,6 +1,6 @@
 """See stream.pxd."""
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strlen
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 from fastmesh._core.http.edit cimport head_free, head_t
 from fastmesh._core.http.h1 cimport h1_copy_fields
 from fastmesh._core.http.msg cimport FRAME_NONE, MSG_EDITED
@@ -13,9 +13,9 @@ from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
     FLAG_DC, FLAG_DPE, FLAG_FI, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DEADLINE,
-    G_DOWNSTREAM_RESET, G_FAULT_ABORTED, G_HEAD_TOO_LARGE, G_LOCAL_ANSWERS, G_NO_ENDPOINT, G_OVERFLOW,
-    G_PENDING_TIMEOUT, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES,
-    SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe, series_row, series_row_t, times_observe)
+    G_DOWNSTREAM_RESET, G_FAULT_ABORTED, G_HEAD_TOO_LARGE, G_NO_ENDPOINT, G_OVERFLOW, G_PENDING_TIMEOUT,
+    G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, SERIES_HTTP, SERIES_TCP,
+    cluster_row_t, series_observe, series_row, series_row_t, times_observe)
 from fastmesh._core.mem.segment cimport word_get
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
@@ -23,19 +23,20 @@ from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.copies cimport copies_begin, copies_body, copies_forget, copies_send
 from fastmesh._core.proxy.deadline cimport deadline_is_over
 from fastmesh._core.proxy cimport fallback as fallback_module, fallback_head as fallback_head_module
-from fastmesh._core.proxy.fallback cimport fallback_keeps_body, fallback_on_head, fallback_takes
+from fastmesh._core.proxy.fallback cimport fallback_keeps_body, fallback_on_head
 from fastmesh._core.proxy.hedge cimport hedge_arm, hedge_drop, hedge_may_repeat
 from fastmesh._core.proxy.injecting cimport injecting_holds
 from fastmesh._core.proxy.keeping cimport keeping_body, keeping_drop, keeping_end
+from fastmesh._core.proxy.local cimport (
+    local_answer, local_give, local_overloaded, local_say, local_turn_away)
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN, S_CLOSE_UP,
-    S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_LOCAL, S_LOCAL_SEEN, S_MEASURED, S_PAUSED, S_REQUEST_DONE, S_TCP, S_TUNNEL,
-    S_UP_ENDED, S_UP_PAUSED, S_WAITING, S_WANT_BODY, STEP_LOCAL, STEP_PICKED, STEP_SENT, TAP_ERROR, TAP_REQUEST_BODY,
-    TAP_REQUEST_TRAILERS, TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY)
+    S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL, S_UP_ENDED, S_UP_PAUSED,
+    S_WAITING, S_WANT_BODY, STEP_PICKED, STEP_SENT, TAP_ERROR, TAP_REQUEST_BODY, TAP_REQUEST_TRAILERS,
+    TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY)
 from fastmesh._core.proxy.outcome cimport outcome_of_silence, outcome_of_tunnel
 from fastmesh._core.proxy.pacing cimport pacing_drop, pacing_on_drained
-from fastmesh._core.proxy.route_acts cimport (
-    route_acts_fields, route_acts_location, route_acts_request, route_acts_response)
+from fastmesh._core.proxy.route_acts cimport route_acts_location, route_acts_request, route_acts_response
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
 from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
 from fastmesh._core.proxy.room cimport room_find
@@ -45,7 +46,6 @@ from fastmesh._core.resil.breaker cimport (
     OVER_ADAPTIVE, OVER_ADMISSION, OVER_ENDPOINT, OVER_REQUESTS, OVER_TIME, USED_REQUESTS, USED_RETRIES,
     breaker_details, breaker_refuses_request, breaker_tell, breaker_tell_endpoint, breaker_why)
 from fastmesh._core.resil.budget cimport budget_earn
-from fastmesh._core.resil.fallback_rule cimport STEP_STALE
 from fastmesh._core.resil.pressure cimport PRIORITY_HIGH
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
@@ -53,12 +53,6 @@ from fastmesh._core.upstream.pool cimport (
 
 cdef enum:
     PIECE_MOST = 1 << 26      # bytes of a body that filters may give while there is no connection
-
-
-# The field that callers of Envoy look for: no instance has failed, and trying at once again would make it worse.
-cdef span_t OVERLOADED
-OVERLOADED.ptr = <const uint8_t *>b"x-envoy-overloaded: true\r\n"
-OVERLOADED.len = 26
 
 
 cdef stream_t *stream_new(down_t *d, const down_ops_t *ops) noexcept nogil:
@@ -105,7 +99,7 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
             h = route_acts_request(s, m, &path)
             if h is NULL:
                 s.proxy.stats.globals[G_HEAD_TOO_LARGE] += 1
-                stream_answer(s, 431, FLAG_DPE, b"request_headers_too_large",
+                local_answer(s, 431, FLAG_DPE, b"request_headers_too_large",
                               b"with what the route adds the request is larger than a head may be")
                 return
             sent = &h.m
@@ -115,7 +109,7 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         head_free(h)
     if s.cluster is NULL:
         s.details = b"direct_response"
-        _answer_locally(s, s.route.status, s.route.content_type, location, s.route.body)
+        local_give(s, s.route.status, s.route.content_type, location, s.route.body)
         return
     if s.route.fallback != 0:
         s.fallback = &s.snap.fallbacks[s.route.fallback - 1]
@@ -177,7 +171,7 @@ cdef inline void _ring(stream_t *s, uint64_t until_ns) noexcept nogil:
 
 cdef void _late(stream_t *s, const char *details) noexcept nogil:
     s.proxy.stats.globals[G_DEADLINE] += 1
-    stream_answer(s, 504, FLAG_UT, details, b"the time that the client gave for its request is over")
+    local_answer(s, 504, FLAG_UT, details, b"the time that the client gave for its request is over")
 
 
 cdef inline void _await_attempt(stream_t *s) noexcept nogil:
@@ -203,7 +197,7 @@ cdef void stream_overflow(stream_t *s, int over) noexcept nogil:
     s.proxy.stats.globals[G_PENDING_TIMEOUT if over == OVER_TIME else G_OVERFLOW] += 1
     row.overflow += 1
     row.overflowed[over] += 1
-    stream_turn_away(s, FLAG_UO, breaker_details(over), OVERLOADED, breaker_why(over))
+    local_turn_away(s, FLAG_UO, breaker_details(over), local_overloaded(), breaker_why(over))
 
 
 cdef void stream_try(stream_t *s) noexcept nogil:
@@ -211,7 +205,7 @@ cdef void stream_try(stream_t *s) noexcept nogil:
     if status != 0:
         s.injected = 0
         s.proxy.stats.globals[G_FAULT_ABORTED] += 1
-        stream_answer(s, status, FLAG_FI, b"fault_injected", b"the route answers so on purpose: it has a fault")
+        local_answer(s, status, FLAG_FI, b"fault_injected", b"the route answers so on purpose: it has a fault")
         return
     if s.taps & TAP_RETRY and s.attempts != 0:
         if s.proxy.filters.retry(s) != FILTER_GO:
@@ -245,11 +239,11 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
         p.stats.globals[G_NO_ENDPOINT] += 1
         p.stats.clusters[s.cluster.id].no_endpoint += 1
         if s.n_tried == 0:
-            stream_answer(s, 503, FLAG_UH, b"no_healthy_upstream",
+            local_answer(s, 503, FLAG_UH, b"no_healthy_upstream",
                           b"no endpoint of the cluster passes its health checks" if s.cluster.is_checked and
                           s.cluster.n != 0 else b"the cluster has no endpoint")
         else:
-            stream_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
+            local_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
                           b"no endpoint of the cluster could be connected to")
         return
     if s.cluster.max_endpoint_requests != 0:
@@ -304,7 +298,7 @@ cdef void stream_send(stream_t *s) noexcept nogil:
         _tunnel(s)
         return
     if _is_lost(s):
-        stream_answer(s, 503, FLAG_UC, b"request_body_not_kept",
+        local_answer(s, 503, FLAG_UC, b"request_body_not_kept",
                       b"a filter made more of the request's body than is kept from one attempt for the next")
         return
     s.up_ops.head(s)
@@ -647,97 +641,7 @@ cdef void _on_relay_end(void *owner, relay_t *r, int how) noexcept nogil:
     s.down_ops.end(s, NULL)
 
 
-# --- own answers and the end -------------------------------------------------------------------------
-
-cdef bint _may_answer(stream_t *s, uint32_t flags, const char *details) noexcept nogil:
-    """Gives the upstream up; False where an answer has begun, which is cut instead."""
-    cdef up_t *up = s.up
-    s.flags |= flags
-    s.details = details
-    s.bits &= ~<uint32_t>S_PAUSED
-    timer_cancel(&s.try_timer)
-    if s.hedge is not NULL:
-        hedge_drop(s)
-    if up is not NULL:
-        stream_note_sent(s, up)
-        s.up = NULL
-        pool_drop(up)
-    elif s.bits & S_WAITING:
-        # Filters may still think about the answer when there is a connection.
-        s.bits &= ~<uint32_t>S_WAITING
-        pool_cancel(&s.proxy.pool, &s.wait, not s.bits & S_TCP)
-    if s.bits & (S_ANSWER_HEAD | S_TCP):
-        s.down_ops.cut(s)
-        return False
-    s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
-    return True
-
-
-cdef span_t _for_people(const stream_t *s, const char *why) noexcept nogil:
-    """The body of an answer, where the listener allows that."""
-    if why is NULL or not (s.listener.is_plain_answers and s.down.is_local_peer):
-        return span_of(NULL, 0)
-    return span_of(<const uint8_t *>why, <uint32_t>strlen(why))
-
-
-cdef void stream_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil:
-    if s.account is not NULL:
-        s.proxy.watch_ops.step(s, STEP_LOCAL, why)
-    if not _may_answer(s, flags, details):
-        return
-    if s.fallback is not NULL and fallback_takes(s, status, flags, details, why):
-        return
-    _say(s, status, why)
-
-
-cdef void _say(stream_t *s, int status, const char *why) noexcept nogil:
-    cdef span_t fields = OVERLOADED if s.fall_step != 0 and s.fall_flags & FLAG_UO else span_of(NULL, 0)
-    _answer_locally(s, status, span_of(b"text/plain; charset=utf-8", 25), fields, _for_people(s, why))
-
-
-cdef void stream_turn_away(stream_t *s, uint32_t flags, const char *details, span_t fields,
-                           const char *why) noexcept nogil:
-    if not _may_answer(s, flags, details):
-        return
-    if s.fallback is not NULL and fallback_takes(s, 503, flags, details, why):
-        return
-    _answer_locally(s, 503, span_of(b"text/plain; charset=utf-8", 25), fields, _for_people(s, why))
-
-
-cdef void stream_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
-                        span_t body) noexcept nogil:
-    if _may_answer(s, flags, details):
-        _answer_locally(s, status, content_type, span_of(NULL, 0), body)
-
-
-cdef void stream_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
-                             span_t fields, span_t body) noexcept nogil:
-    if not _may_answer(s, flags, details):
-        return
-    stream_put_local(s, status, content_type, fields, body)
-
-
-cdef void _answer_locally(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
-    s.bits |= S_LOCAL
-    # What is left of the request is nobody's, even if a filter still thinks about the answer.
-    s.bits &= ~<uint32_t>S_WANT_BODY
-    s.status = <uint16_t>status
-    if s.run is not NULL and not s.bits & S_LOCAL_SEEN:
-        s.bits |= S_LOCAL_SEEN
-        if s.proxy.filters.local(s, status, content_type, fields, body) != FILTER_GO:
-            return
-    stream_put_local(s, status, content_type, fields, body)
-
-
-cdef void stream_put_local(stream_t *s, int status, span_t content_type, span_t fields, span_t body) noexcept nogil:
-    s.bits |= S_LOCAL | S_ANSWER_HEAD
-    s.status = <uint16_t>status
-    # A copy has passed them already.
-    if s.route is not NULL and s.route.acts is not NULL and s.route.acts.response.n != 0 and s.degraded != STEP_STALE:
-        fields = route_acts_fields(s, fields)
-    s.down_ops.local(s, status, content_type, fields, body)
-    _finish_down(s, NULL)
-
+# --- the end ------------------------------------------------------------------------------------------
 
 cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
     cdef stream_t *s = <stream_t *>owner
@@ -750,7 +654,7 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
         if s.cluster.adaptive is not NULL and not s.bits & S_ANSWER_HEAD:
             adaptive_observe(s.cluster, s.cluster.live.active, s.proxy.reactor.now_ns - s.start_ns, True,
                              s.proxy.reactor.now_ns)
-    stream_answer(s, 504, FLAG_UT, b"response_timeout", b"the upstream did not answer within the request timeout")
+    local_answer(s, 504, FLAG_UT, b"response_timeout", b"the upstream did not answer within the request timeout")
 
 
 cdef inline series_row_t *_series(stream_t *s, int protocol, uint32_t code) noexcept nogil:
@@ -854,5 +758,5 @@ fallback_module.fallback_up.leave = _leave_endpoint
 fallback_module.fallback_up.wait = _await_anew
 fallback_module.fallback_up.leave_cluster = _leave_cluster
 fallback_module.fallback_up.refuses = _is_too_many
-fallback_module.fallback_up.say = _say
-fallback_module.fallback_up.answer = _answer_locally
+fallback_module.fallback_up.say = local_say
+fallback_module.fallback_up.answer = local_give
