@@ -99,11 +99,12 @@ def test_all_workers_leave_it_and_take_it_back(sidecar: Start, services: Callabl
     finally:
         for line in lines:
             line.close()
-    unhealthy, = events(one, "unhealthy")
-    assert (unhealthy["cluster"], unhealthy["endpoint"], unhealthy["level"]) == ("app", other.address, "warn")
+    # On a machine that is very busy it may also have been late at another time.
+    told = [event for event in events(one, "unhealthy") if event["endpoint"] == other.address]
+    unhealthy = next(event for event in told if event["text"].endswith("HTTP 503, expected 200-299"))
+    assert (unhealthy["cluster"], unhealthy["level"]) == ("app", "warn")
     assert unhealthy["text"] == f"endpoint {other.address} is unhealthy: HTTP 503, expected 200-299"
-    healthy, = events(one, "healthy")
-    assert healthy["times"] == 2 and healthy["out_ms"] > 0
+    assert all(healthy["times"] >= 2 and healthy["out_ms"] > 0 for healthy in events(one, "healthy"))
     one.wait_log(rf'unhealthy cluster=app endpoint={other.address} after_ms=\d+ times=1 why="HTTP 503, '
                  'expected 200-299"')
     one.wait_log(rf"healthy cluster=app endpoint={other.address} out_ms=\d+ times=2")
