@@ -12,7 +12,7 @@ from fastmesh.control.host import ENTRY, LINE_FD
 from fastmesh.control.process import Child
 from fastmesh.control.snapshot import Snapshot
 from fastmesh.observe.health import Change
-from fastmesh.worker.packet import BadPacket, receive
+from fastmesh.worker.packet import arrived
 
 POLICIES_FD = 5
 MODULE = "fastmesh.host.heal"
@@ -61,19 +61,10 @@ class HealRun:
         return self.why or self._child.how_it_ended()
 
     def _read(self) -> None:
-        while self._line is not None:
-            try:
-                packet = receive(self._line)
-            except BlockingIOError:
-                return
-            except (OSError, BadPacket):
-                packet = None
-            if packet is None:
+        for message in arrived(self._line) if self._line is not None else ():
+            if message is None:
                 self._hang_up()
                 return
-            message, fds = packet
-            for fd in fds:
-                os.close(fd)
             text = message.get("text")
             if not isinstance(text, str):
                 continue

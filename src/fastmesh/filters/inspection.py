@@ -19,12 +19,13 @@ from fastmesh.config.report import Path
 from fastmesh.config.yaml_tree import Tree, Value
 from fastmesh.errors import WrongValue
 from fastmesh.filters.balancer import LoadBalancer
-from fastmesh.filters.discovery_inspection import DiscoveryFound, inspect_discoveries
+from fastmesh.filters.discovery_inspection import inspect_discoveries
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.given import Keys, bad_settings_of, read_given
-from fastmesh.filters.heal_inspection import HealerFound, inspect_healers
+from fastmesh.filters.heal_inspection import inspect_healers
 from fastmesh.filters.loading import FILTER, LOAD_BALANCER, CannotLoad, Kind, Loaded, Loader
 from fastmesh.filters.phases import PHASES, QUESTIONS, TCP_PHASES, BadClass, phases_of, questions_of
+from fastmesh.filters.policy_inspection import PolicyFound
 from fastmesh.filters.settings import settings_of
 from fastmesh.units import format_duration, parse_duration, parse_size
 
@@ -63,8 +64,8 @@ class Inspected(NamedTuple):
 
     by_place: dict[Path, Found]
     files: list[str]                # that classes come from, whether or not they could be loaded
-    discoveries: dict[Path, DiscoveryFound]     # `("clusters", 0, "endpoints")`
-    healers: dict[Path, HealerFound]            # `("clusters", 0, "heal")`
+    discoveries: dict[Path, PolicyFound]  # `("clusters", 0, "endpoints")`
+    healers: dict[Path, PolicyFound]      # `("clusters", 0, "heal")`
 
 
 def inspect(tree: Tree) -> Looked:

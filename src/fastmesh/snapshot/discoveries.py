@@ -9,8 +9,8 @@ from fastmesh.snapshot import wire
 from fastmesh.snapshot.chains import HIDDEN, import_paths
 
 if TYPE_CHECKING:
-    from fastmesh.filters.discovery_inspection import DiscoveryFound
     from fastmesh.filters.inspection import Inspected
+    from fastmesh.filters.policy_inspection import PolicyFound
 
 _SECOND = 1_000_000_000
 
@@ -31,7 +31,7 @@ class Discoveries:
                 continue
             if inspected is None:
                 raise ValueError("the configuration has discovery policies, and their classes were not looked at")
-            found: DiscoveryFound = inspected.discoveries[("clusters", i, "endpoints")]
+            found: PolicyFound = inspected.discoveries[("clusters", i, "endpoints")]
             loaded = found.loaded
             if loaded.kind == "file":
                 self._files[loaded.fingerprint] = loaded.source
