@@ -80,6 +80,7 @@ class Result(NamedTuple):
     unaffordable: int               # further attempts that there was no budget for
     slices: list[Slice]
     refused: int                    # by a limit of the cluster; they have failed, too
+    limited: int = 0                # by the rate limit, likewise
 
     def share(self, part: Part) -> float:
         """Of all requests that an endpoint answered."""
@@ -100,8 +101,9 @@ class Result(NamedTuple):
             percentiles = "".join(f"  {_shown(times.percentile(p)):>9}" for p in (50, 90, 99, 99.9))
             lines.append(f"  {name:{width}}  {count:>9,}  {share:>7.2%}{percentiles}  {times.failed_share:>8.2%}")
         refused = f"; refused: {self.refused / max(1, self.whole.count):.2%}" if self.refused else ""
+        limited = f"; beyond the rate limit: {self.limited / max(1, self.whole.count):.2%}" if self.limited else ""
         over = f", {self.unaffordable:,} more were beyond the budget" if self.unaffordable else ""
-        lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}{over}{refused}")
+        lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}{over}{refused}{limited}")
         return "\n".join([*lines, *self._drawing()]) + "\n"
 
     def _drawing(self) -> list[str]:
@@ -128,7 +130,8 @@ class Result(NamedTuple):
                     **{key: None if math.isnan(value) else round(value, 3) for key, value in found.items()}}
         return {"load_balancer": self.balancer, "callers": self.callers,
                 "attempts_per_request": self.attempts / max(1, self.whole.count), "beyond_budget": self.unaffordable,
-                "refused": self.refused / max(1, self.whole.count), "all": of(self.whole),
+                "refused": self.refused / max(1, self.whole.count),
+                "limited": self.limited / max(1, self.whole.count), "all": of(self.whole),
                 "over_time": [{"begin_ms": i * self.duration_ns / SLICES / _MILLISECOND, "attempts": each.attempts,
                                **of(each.times)} for i, each in enumerate(self.slices)],
                 "groups": [{"name": part.name, "endpoints": part.endpoints, "share": self.share(part),

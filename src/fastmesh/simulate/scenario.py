@@ -6,13 +6,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from fastmesh.config.balancing import Percent
 from fastmesh.config.cluster import MAX_WEIGHT, Cluster
-from fastmesh.config.fields import LIST, Choice, Count, Duration, Label, Section, shown
+from fastmesh.config.fields import LIST, Choice, Count, Duration, Flag, Label, Parsed, Section, shown
 from fastmesh.config.hedge import Hedge
+from fastmesh.config.rate_limit import read_rate
 from fastmesh.config.retry import Retry
 from fastmesh.config.source import Source
 from fastmesh.config.yaml_tree import MapMark, Tree, compose
 from fastmesh.errors import ConfigError, Problem, WrongValue
-from fastmesh.units import parse_duration
+from fastmesh.units import RATE_PATTERN, Rate, parse_duration
 
 MAX_ENDPOINTS = 65_536
 MAX_REQUESTS = 10_000_000       # expected ones: some minutes of computing
@@ -64,6 +65,8 @@ class Group(Section):
     count: Annotated[int, Count(1, MAX_ENDPOINTS), Field(description="How many.", examples=[10])] = 1
     weight: Annotated[int, Count(1, MAX_WEIGHT), Field(description="Of each.")] = 1
     priority: Annotated[int, Count(0, 127), Field(description="Of each.")] = 0
+    zone: Annotated[Label, Field(
+        description="Where they are, for `balancing.prefer_zone` of the cluster.", examples=["eu-1a"])] = ""
     time: Annotated[Time, Field(description="How long they work on a request.", examples=[{"mean": "10ms"}])]
     slots: Annotated[int, Count(1, 100_000), Field(
         description="Requests that each works on at once; further ones wait in line.")] = 16
@@ -84,6 +87,21 @@ class Keys(Section):
                     "first.")] = 0
 
 
+class Limit(Section):
+    """How often requests may come, over all callers together; who asks for more is refused."""
+
+    rate: Annotated[Rate, Parsed(read_rate, "rate, 1/d to 1000000/s", {"type": "string", "pattern": RATE_PATTERN}, str),
+                    Field(description="As of a rate limit in a configuration.", examples=["100/s"])]
+    burst: Annotated[Annotated[int, Count(1, 1_000_000_000)] | None, Field(
+        description="How many may come at once. The number of `rate` when left out.", examples=[200])] = None
+    by_key: Annotated[Flag, Field(
+        description="Each key (`keys`) has a bucket of its own.")] = False
+
+    @property
+    def depth(self) -> int:
+        return self.rate.number if self.burst is None else self.burst
+
+
 class Scenario(Section):
     """A simulation."""
 
@@ -95,6 +113,13 @@ class Scenario(Section):
         description="Requests a second, at random moments (a Poisson process).", examples=[1000])]
     callers: Annotated[int, Count(1, 1000), Field(
         description="Workers that requests come to by lot, each with what it has seen itself.")] = 1
+    zones: Annotated[list[Annotated[Label, Field(description="A zone.")]], LIST, Field(
+        description="Zones that the callers are in, by turns: those of a zone are the workers of one proxy there, "
+                    "which knows nothing of the others.", max_length=100, examples=[["eu-1a", "eu-1b"]])
+    ] = []  # noqa: RUF012
+    rate_limit: Annotated[Limit | None, Field(
+        description="How often requests may come at all; as often as they like when left out.",
+        examples=[{"rate": "900/s"}])] = None
     timeout: Annotated[int, Duration(high="1h"), Field(
         description="When a caller gives up; the endpoint works on. 0 is never.")] = 0
     retry: Annotated[Retry | None, Field(
@@ -128,6 +153,12 @@ class Scenario(Section):
             if isinstance(wrong, WrongValue):
                 raise WrongValue(f"{wrong.found} at {path}", wrong.allowed, wrong.hint) from None
             raise WrongValue(f"a fault at {path}", "a cluster as in a configuration", str(first["msg"])) from None
+        if len(self.zones) > self.callers:
+            raise WrongValue(f"{len(self.zones):,} zones for {self.callers:,} callers", "at most as many as callers",
+                             "add callers, or remove zones")
+        if self.rate_limit is not None and self.rate_limit.by_key and self.keys is None:
+            raise WrongValue("rate_limit.by_key without keys", "by_key where requests have keys",
+                             "add keys: {count: …}")
         if self.hedge is not None and self.hedge.on != "delay":
             raise WrongValue(f"{self.hedge.on} at hedge.on", "delay", "what is tried again is said by retry")
         if balancer.is_policy:
@@ -147,8 +178,8 @@ def cluster_of(scenario: Scenario, now_ns: int) -> Cluster:
     number = 0
     for group in scenario.endpoints:
         if group.joins <= now_ns:
-            endpoints += [{"address": address_of(i), "weight": group.weight, "priority": group.priority}
-                          for i in range(number, number + group.count)]
+            endpoints += [{"address": address_of(i), "weight": group.weight, "priority": group.priority,
+                           "zone": group.zone} for i in range(number, number + group.count)]
         number += group.count
     # Nobody checks health here: no endpoint would ever pass.
     for key in ("name", "endpoints", "filters", "health_check"):

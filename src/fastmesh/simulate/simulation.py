@@ -12,8 +12,6 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgpack
-
 from fastmesh._core.play.balancer import (
     ANSWERED,
     BY_STATUS,
@@ -26,16 +24,13 @@ from fastmesh._core.play.balancer import (
     TIMEOUT,
     Balancer,
 )
+from fastmesh._core.play.buckets import Buckets
 from fastmesh._core.play.hedging import Hedging
 from fastmesh.config.hedge import Hedge
-from fastmesh.config.listener import Listener
-from fastmesh.config.model import Config
-from fastmesh.config.node import Node
+from fastmesh.simulate.proxy import Proxy
 from fastmesh.simulate.result import SLICES, Part, Result, Slice, Times
-from fastmesh.simulate.scenario import Group, Keys, Scenario, Time, address_of, cluster_of
-from fastmesh.snapshot.compiler import compile
+from fastmesh.simulate.scenario import Group, Keys, Scenario, Time, cluster_of
 from fastmesh.snapshot.hedges import hedge_record
-from fastmesh.snapshot.registry import Registry
 
 _SECOND = 1_000_000_000
 # The clock does not begin at 0, which balancers take for "never".
@@ -138,10 +133,11 @@ def _keys(keys: Keys | None, dice: random.Random) -> Iterator[int | None]:
 class _Caller:
     """One worker: what it has seen itself."""
 
-    __slots__ = ("balancer", "hedging", "rule")
+    __slots__ = ("balancer", "hedging", "proxy", "rule")
 
-    def __init__(self, balancer: Balancer, rule: Hedge | None) -> None:
+    def __init__(self, balancer: Balancer, rule: Hedge | None, proxy: Proxy) -> None:
         self.balancer = balancer
+        self.proxy = proxy
         self.rule = rule
         self.hedging = None if rule is None else Hedging(hedge_record(rule))
 
@@ -153,21 +149,26 @@ class Simulation:
         self.scenario = scenario
         self._endpoints = [_Endpoint(group) for group in scenario.endpoints for _ in range(group.count)]
         self._group_of = [i for i, group in enumerate(scenario.endpoints) for _ in range(group.count)]
-        self._registry = Registry()
-        self._version = 0
-        self._numbers: list[int] = []           # of the endpoints, by their place in the snapshot
-        self._places: dict[int, int] = {}       # the other way round
         # Each kind of chance has its own dice: another balancer meets the same requests.
         seeds = random.Random(scenario.seed)
         self._arrivals = random.Random(seeds.getrandbits(64))
         self._lots = random.Random(seeds.getrandbits(64))
         self._work = random.Random(seeds.getrandbits(64))
         self._keys = _keys(scenario.keys, random.Random(seeds.getrandbits(64)))
-        first = self._snapshot(0)
-        one = Balancer(first, len(self._endpoints), seeds.getrandbits(64))
-        balancers = [one, *(Balancer(first, len(self._endpoints), seeds.getrandbits(64), one)
-                            for _ in range(1, scenario.callers))]
-        self._callers = [_Caller(balancer, scenario.hedge) for balancer in balancers]
+        self._proxies = [Proxy(scenario, zone) for zone in scenario.zones or [""]]
+        self._callers: list[_Caller] = []
+        first: list[Balancer] = []          # of each proxy
+        for i in range(scenario.callers):
+            proxy = self._proxies[i % len(self._proxies)]
+            # Workers of one proxy share what they see of endpoints' health.
+            beside = first[i % len(self._proxies)] if i >= len(self._proxies) else None
+            balancer = Balancer(proxy.packed, len(self._endpoints), seeds.getrandbits(64), beside)
+            if beside is None:
+                first.append(balancer)
+            self._callers.append(_Caller(balancer, scenario.hedge, proxy))
+        limit = scenario.rate_limit
+        self._buckets = None if limit is None else Buckets(
+            limit.rate.nanoseconds, limit.depth, scenario.keys.count if scenario.keys is not None else 1)
         # Only where the scenario speaks of it: what balancers do is seen best by itself.
         self._is_watched = "outlier" in scenario.cluster
         self._attempts_most = cluster_of(scenario, 0).connect_attempts
@@ -182,6 +183,7 @@ class Simulation:
         self._unaffordable = 0      # further attempts that there was no budget for
         self._slices = [Slice() for _ in range(SLICES)]
         self._refused = 0
+        self._limited = 0
 
     def run(self) -> Result:
         """Until every request has ended."""
@@ -193,34 +195,28 @@ class Simulation:
             if now_ns >= _START + scenario.duration:
                 break
             while joins and now_ns - _START >= joins[0]:
-                packed = self._snapshot(joins.pop(0))
+                since_ns = joins.pop(0)
+                for proxy in self._proxies:
+                    proxy.compile(since_ns)
                 for caller in self._callers:
-                    caller.balancer.replace(packed)
+                    caller.balancer.replace(caller.proxy.packed)
             while self._events and self._events[0].at_ns <= now_ns:
                 self._event(heapq.heappop(self._events))
             self._begin(now_ns, next(self._keys))
         while self._events:
             self._event(heapq.heappop(self._events))
         return Result(cluster_of(scenario, 0).load_balancer.pick_by, scenario.duration, scenario.callers, self._whole,
-                      self._parts, self._attempts, self._counts, self._unaffordable, self._slices, self._refused)
-
-    def _snapshot(self, since_ns: int) -> bytes:
-        """Of the endpoints that have joined by then."""
-        listeners = [] if self.scenario.retry is None else [Listener.model_validate({
-            "name": "simulated", "address": "127.0.0.1:1", "retry": self.scenario.retry,
-            "routes": [{"match": {"prefix": "/"}, "cluster": "simulated"}]})]
-        config = Config(node=Node(instance="simulated"), listeners=listeners,
-                        clusters=[cluster_of(self.scenario, since_ns)])
-        self._version += 1
-        packed, self._registry = compile(config, self._version, self._registry)
-        numbers = {address_of(number): number for number in range(len(self._endpoints))}
-        self._numbers = [numbers[record[5]] for record in msgpack.unpackb(packed)[5][0][13]]
-        self._places = {number: place for place, number in enumerate(self._numbers)}
-        return packed
+                      self._parts, self._attempts, self._counts, self._unaffordable, self._slices, self._refused,
+                      self._limited)
 
     def _begin(self, now_ns: int, key: int | None) -> None:
         request = _Request(self._lots.choice(self._callers), key, now_ns)
         self._slice(now_ns).requests += 1
+        if self._buckets is not None and not self._buckets.take(now_ns, self._bucket(key)):
+            if now_ns >= _START + self.scenario.warm_up:
+                self._limited += 1
+            self._note(request, now_ns, False, None)
+            return
         if request.caller.balancer.refuses(now_ns) is not None:
             if now_ns >= _START + self.scenario.warm_up:
                 self._refused += 1
@@ -231,15 +227,20 @@ class Simulation:
             request.caller.balancer.earn(now_ns)
         self._attempt(now_ns, request)
 
+    def _bucket(self, key: int | None) -> int:
+        limit = self.scenario.rate_limit
+        return key if key is not None and limit is not None and limit.by_key else 0
+
     def _attempt(self, now_ns: int, request: _Request) -> None:
         caller, refused = request.caller.balancer, 0
+        numbers = request.caller.proxy.numbers
         while refused < self._attempts_most and (place := caller.pick(now_ns, request.key, request.tried)) is not None:
             self._attempts += request.began_ns >= _START + self.scenario.warm_up
             self._slice(now_ns).attempts += 1
-            endpoint = self._endpoints[self._numbers[place]]
+            endpoint = self._endpoints[numbers[place]]
             if not endpoint.is_down(now_ns):
                 caller.connect_ok(place)
-                self._send(now_ns, request, self._numbers[place], endpoint)
+                self._send(now_ns, request, numbers[place], endpoint)
                 hedging = request.caller.hedging
                 if hedging is not None and request.attempts == 1 and (delay := hedging.request(now_ns)):
                     heapq.heappush(self._events, _Due(now_ns + delay, next(self._order), request))
@@ -257,13 +258,14 @@ class Simulation:
     def _beside(self, now_ns: int, request: _Request) -> None:
         """One more attempt of a request that still waits, at an endpoint that it has not gone to."""
         hedging, caller = request.caller.hedging, request.caller.balancer
+        numbers, places = request.caller.proxy.numbers, request.caller.proxy.places
         if not request.under_way or hedging is None:
             return
-        asked = tuple(self._places[number] for number in request.under_way if number in self._places)
+        asked = tuple(places[number] for number in request.under_way if number in places)
         place = caller.pick(now_ns, request.key, tuple({*asked, *request.tried})[:_TRIED_MOST])
         if place is None:
             return
-        endpoint = self._endpoints[self._numbers[place]]
+        endpoint = self._endpoints[numbers[place]]
         if caller.has_probed or endpoint.is_down(now_ns) or not hedging.spend(now_ns):
             caller.leave(place)
             if caller.has_probed:
@@ -271,7 +273,7 @@ class Simulation:
             return
         self._attempts += request.began_ns >= _START + self.scenario.warm_up
         self._slice(now_ns).attempts += 1
-        self._send(now_ns, request, self._numbers[place], endpoint)
+        self._send(now_ns, request, numbers[place], endpoint)
         request.hedges_left -= 1
         if request.hedges_left and (delay := hedging.delay(now_ns)):
             heapq.heappush(self._events, _Due(now_ns + delay, next(self._order), request))
@@ -279,7 +281,7 @@ class Simulation:
     def _set_aside(self, request: _Request, place: int) -> None:
         """It is not picked again while there is another."""
         tried = request.tried
-        if len(tried) + 1 >= min(_TRIED_MOST, len(self._numbers)) and self._rule is not None:
+        if len(tried) + 1 >= min(_TRIED_MOST, len(request.caller.proxy.numbers)) and self._rule is not None:
             tried = ()
         request.tried = (*tried, place)
 
@@ -320,7 +322,7 @@ class Simulation:
         if request.under_way.get(end.endpoint) != end.sent_ns:
             return                  # another attempt has answered before; the endpoint has worked for nobody
         del request.under_way[end.endpoint]
-        place = self._places.get(end.endpoint)
+        place = request.caller.proxy.places.get(end.endpoint)
         took_ns = end.at_ns - end.sent_ns
         if hedging is not None:
             hedging.took(took_ns, end.at_ns)
@@ -346,7 +348,7 @@ class Simulation:
         caller = request.caller
         if caller.hedging is not None:
             caller.hedging.took(now_ns - sent_ns, now_ns)
-        if (place := self._places.get(number)) is not None:
+        if (place := caller.proxy.places.get(number)) is not None:
             caller.balancer.leave(place)
             caller.balancer.observe(place, now_ns - sent_ns, LEFT, 0, now_ns)
 

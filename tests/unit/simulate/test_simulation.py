@@ -146,8 +146,8 @@ def test_a_cold_endpoint_is_spared_by_slow_start():
     assert slowly.whole.percentile(95) < 200 * MS
 
 
-def test_a_zone_of_three_is_lost():
-    """10,000 endpoints in priorities, a third of the first is gone: 67 % of 70 keep what they can bear."""
+def test_half_of_a_priority_is_lost():
+    """10,000 endpoints in two priorities, half of the first is gone: the rest keep what they can bear."""
     result = run({"name": "near", "count": 3334, "time": fixed("5ms")},
                  {"name": "gone", "count": 3333, "time": fixed("5ms"), "down": {"begin": "2s"}},
                  {"name": "far", "count": 3333, "time": fixed("5ms"), "priority": 1},
@@ -156,6 +156,36 @@ def test_a_zone_of_three_is_lost():
     assert result.whole.failed_share < 0.005
     assert result.share(result.parts[2]) < 0.35
     assert result.share(result.parts[1]) == 0
+
+
+def three_zones(**cluster: Any) -> Result:
+    """10,000 endpoints and two workers in each of three zones; zone a is gone from the second second on."""
+    return run(*({"name": zone, "zone": zone, "count": count, "time": fixed("5ms"),
+                  **({"down": {"begin": "2s"}} if zone == "a" else {})}
+                 for zone, count in (("a", 3334), ("b", 3333), ("c", 3333))),
+               rate=6_000, duration="10s", callers=6, zones=["a", "b", "c"], cluster_more={"outlier": {}, **cluster})
+
+
+def test_a_zone_of_three_is_lost():
+    near = three_zones(balancing={"prefer_zone": True})
+    # Until it was gone, each zone's callers asked their own; then those of a ask both others alike.
+    shares = [near.share(part) for part in near.parts]
+    assert shares[0] == pytest.approx(0.2 / 3, abs=0.01)
+    assert shares[1] == pytest.approx(shares[2], abs=0.02)
+    by_time = [each.times.failed_share for each in near.slices]
+    assert max(by_time[:12]) == 0
+    # Only a's own callers meet those that are gone, and soon know enough of them to go elsewhere at once.
+    assert max(by_time) < 0.4 and max(by_time[36:]) < 0.01
+    # Without a preference everybody meets them, for as long as it takes to know of them all.
+    far = three_zones()
+    assert sum(each.times.failed for each in far.slices[36:]) > 3 * sum(each.times.failed for each in near.slices[36:])
+
+
+def test_callers_keep_to_their_own_zone():
+    result = run({"name": "a", "zone": "a", "count": 3, "time": fixed("5ms"), "slots": 100},
+                 {"name": "b", "zone": "b", "count": 3, "time": fixed("5ms"), "slots": 100},
+                 callers=2, zones=["a", "a"], balancing={"prefer_zone": True})
+    assert result.share(result.parts[0]) == 1
 
 
 def test_a_bound_on_load_saves_the_owner_of_a_key_that_all_ask_for():
@@ -197,7 +227,12 @@ def test_the_door_refuses_what_makes_no_sense():
     ("duration: 1s\nrate: 1\ncluster: {endpoints: []}\nendpoints: [{time: {mean: 1ms}}]\n",
      "1:1: found the key 'endpoints'", "remove endpoints"),
     ("duration: 1s\nrate: 1\nendpoints: [{count: 65536, time: {mean: 1ms}}, {time: {mean: 1ms}}]\n",
-     "1:1: found 65,537 endpoints", "")])
+     "1:1: found 65,537 endpoints", ""),
+    ("duration: 1s\nrate: 1\nzones: [a, b]\nendpoints: [{time: {mean: 1ms}}]\n",
+     "1:1: found 2 zones for 1 callers", "add callers, or remove zones"),
+    ("duration: 1s\nrate: 1\nrate_limit: {rate: 1/s, by_key: true}\nendpoints: [{time: {mean: 1ms}}]\n",
+     "1:1: found rate_limit.by_key without keys", "add keys: {count: …}"),
+    ("duration: 1s\nrate: 1\nrate_limit: {rate: lots}\nendpoints: [{time: {mean: 1ms}}]\n", "3:20: found 'lots'", "")])
 def test_a_wrong_scenario_is_refused(text, reason, hint):
     with pytest.raises(ConfigError) as caught:
         read(Source("s", text), {})
@@ -252,6 +287,52 @@ def test_no_herd_comes_when_ejections_end():
     # Five in a row, or more that are under way by then; after 30, 90 s a probe.
     assert max(result.counts[900:]) <= 12
     assert min(result.counts[900:]) >= 6
+
+
+def coming_back(**outlier: Any) -> Result:
+    """Six of twenty fail for ten seconds, and have cold caches when they come back: ten times as slow at first."""
+    return run({"name": "well", "count": 14, "time": fixed("10ms"), "slots": 4},
+               {"name": "back", "count": 6, "time": fixed("10ms"), "slots": 4,
+                "failing": {"begin": "10s", "end": "20s"}, "slow": {"begin": "20s", "end": "52s", "factor": 10}},
+               balancer="round_robin", rate=1500, duration="80s", callers=4, cluster_more={"outlier": outlier})
+
+
+def test_those_that_come_back_are_not_run_over():
+    """They come back apart, by a request each, and have their whole share only after a while."""
+    by_lot, at_once = coming_back(), coming_back(ramp="0")
+    assert at_once.whole.percentile(99) > 3 * by_lot.whole.percentile(99)
+    assert by_lot.share(by_lot.parts[1]) < at_once.share(at_once.parts[1])
+    # Nobody lost a request of it: what had failed, failed before they were ejected.
+    for result in (by_lot, at_once):
+        assert sum(each.times.failed for each in result.slices[16:]) == 0
+
+
+# --- rate limits ---
+
+def test_a_rate_limit_is_exact_over_all_callers():
+    result = run({"count": 5, "time": fixed("5ms"), "slots": 100}, callers=3,
+                 rate_limit={"rate": "600/s", "burst": 100})
+    passed = result.whole.count - result.limited
+    # The last token may still have been on its way back.
+    assert 600 * 20 + 100 - 2 <= passed <= 600 * 20 + 100
+    assert result.limited == result.whole.failed
+    assert "; beyond the rate limit: " in result.table() and result.to_dict()["limited"] > 0.3
+
+
+def test_keys_have_buckets_of_their_own():
+    one = {"rate": "50/s", "burst": 10}
+    groups = ({"count": 5, "time": fixed("5ms"), "slots": 100},)
+    together, apart = (run(*groups, keys={"count": 4}, rate_limit={**one, "by_key": by_key})
+                       for by_key in (False, True))
+    assert apart.whole.count - apart.limited == pytest.approx(4 * (together.whole.count - together.limited), rel=0.01)
+
+
+def test_a_rate_limit_keeps_the_queue_short():
+    """Twice what the endpoints can do: those that pass are answered as if there were no more."""
+    groups = ({"count": 2, "time": fixed("10ms"), "slots": 1},)
+    free, limited = (run(*groups, rate=400, **more) for more in ({}, {"rate_limit": {"rate": "150/s", "burst": 5}}))
+    assert free.whole.percentile(50) > 1000 * MS
+    assert limited.whole.percentile(99) < 100 * MS
 
 
 # --- further attempts ---
