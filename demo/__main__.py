@@ -231,6 +231,10 @@ def report(demo: Demo) -> int:
     say(f"the caller sent {record.sent} requests: {record.answered} right answers, {len(record.noticed)} failures, "
         f"slowest {record.slowest_ms:.0f} ms")
     say(f"  {record.degraded} of the right answers were made without one of the services, and said so")
+    totals = [hop.last for hop in demo.hops.values()]
+    say(f"  the sidecars made {sum(t.retries for t in totals):.0f} further attempts and "
+        f"{sum(t.hedges for t in totals):.0f} beside the first, and ejected {sum(t.ejections for t in totals):.0f} "
+        "instances")
     for service in SERVICES:
         served = ", ".join(f"{child.name} {record.served_by[child.name]}" for child in demo.mesh.instances_of(service))
         say(f"  answered by {served}")

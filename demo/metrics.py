@@ -22,6 +22,7 @@ class Totals:
     retries: float = 0.0
     hedges: float = 0.0
     ejected: float = 0.0  # now
+    ejections: float = 0.0
     degraded: float = 0.0
     milliseconds: Buckets = field(default_factory=dict)
     proxy_seconds: Buckets = field(default_factory=dict)  # of the sidecar itself, without any waiting
@@ -60,6 +61,8 @@ def read_totals(text: str) -> dict[str, Totals]:
                 hop.hedges += value
             case "fastmesh_cluster_ejected":
                 hop.ejected += value
+            case "fastmesh_cluster_ejections_total":
+                hop.ejections += value
             case "fastmesh_fallback_total":
                 hop.degraded += value
     return totals

@@ -57,6 +57,11 @@ def test_the_caller_notices_nothing(tmp_path: Path, engine: str) -> None:
     sent, failures = map(int, re.findall(r"sent (\d+) requests: .* (\d+) failures", output)[0])
     assert sent > 100 and failures == 0
     assert int(re.findall(r"(\d+) of the right answers were made without", output)[0]) > 0
+    # What it went through was real: without these the caller would have noticed.
+    attempts, hedges, ejected = map(int, re.findall(
+        r"the sidecars made (\d+) further attempts and (\d+) beside the first, and ejected (\d+) instances", output)[0])
+    assert attempts > 0 and hedges > 0 and ejected > 0
+    assert re.search(r"sidecars: \d+ tried again, \d+ asked twice, \d+ ejected now, \d+ degraded answers", output)
     assert not still_running(tmp_path)
 
 

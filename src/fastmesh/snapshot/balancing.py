@@ -5,6 +5,7 @@ from typing import Any
 from fastmesh.config.balancing import Ewma, Hashing, HashKey, StickySession
 from fastmesh.config.cluster import Cluster
 from fastmesh.snapshot import wire
+from fastmesh.units import PERCENT
 
 _SECOND = 1_000_000_000
 
@@ -26,6 +27,13 @@ def slow_start(cluster: Cluster) -> list[int] | None:
     """Window, aggression in thousandths, the least share in millionths."""
     slow = cluster.balancing.slow_start
     return None if slow is None else [slow.window, slow.aggression, slow.min_weight]
+
+
+def warming(cluster: Cluster) -> list[int] | None:
+    """The same of whatever makes endpoints warm up: slow start, or else the ramp behind an ejection."""
+    outlier = cluster.outlier
+    ramp = [outlier.ramp, 1000, 10 * PERCENT] if outlier.enabled and outlier.ramp else None
+    return slow_start(cluster) or ramp
 
 
 def _ewma(ewma: Ewma | None) -> list[Any] | None:

@@ -17,7 +17,7 @@ from fastmesh.config.node import Node
 from fastmesh.config.route import Route
 from fastmesh.snapshot import wire
 from fastmesh.snapshot.acts import acts
-from fastmesh.snapshot.balancing import balancing_record, slow_start
+from fastmesh.snapshot.balancing import balancing_record, warming
 from fastmesh.snapshot.breakers import breakers_record
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.checks import checks_bits, checks_record
@@ -245,7 +245,7 @@ def _described(cluster: Cluster, number: int, rows: Mapping[str, int],
                levels: list[list[list[Any]]], policies: Mapping[str, int]) -> wire.ClusterRecord:
     record: wire.ClusterRecord = {
         "id": number, "name": cluster.name, "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
-        "slow_start": slow_start(cluster),
+        "slow_start": warming(cluster),
         "endpoints": [described(rows[endpoint_key(cluster.name, row[TEXT])], row) for level in levels for row in level]}
     if (heal := cluster.heal) is not None:
         record["heal"] = {"run": heal.run or [], "policy": policies.get(cluster.name, -1), "use": heal.use or "",

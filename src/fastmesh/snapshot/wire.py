@@ -193,7 +193,7 @@ class ClusterRecord(TypedDict):
     id: int
     name: str
     lb: str
-    slow_start: list[int] | None        # as in a snapshot
+    slow_start: list[int] | None        # as in a snapshot; the ramp behind an ejection in the same form
     endpoints: list[EndpointRecord]
     heal: NotRequired[HealRecord]
     checks: NotRequired[ChecksRecord]

@@ -52,7 +52,8 @@ def test_a_good_file(file):
          "address": {"family": 4, "host": "127.0.0.1", "port": 8080, "path": "", "text": "127.0.0.1:8080"}},
         {"id": 1, "name": "db", "protocol": "tcp", "direction": "inbound", "backlog": 4096,
          "address": {"family": 1, "host": "", "port": 0, "path": "/run/db", "text": "unix:/run/db"}}]
-    assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "slow_start": None, "endpoints": [
+    ramp = [10_000_000_000, 1000, 100_000]
+    assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "slow_start": ramp, "endpoints": [
         {"row": 0, "address": "127.0.0.1:9000", "weight": 1}, {"row": 1, "address": "127.0.0.1:9001", "weight": 2}]}]
     assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {},
                                "rate_limits": {}, "cluster_limits": {0: {
