@@ -148,7 +148,7 @@ def wrapped(head: str, inner: str, tail: str) -> str:
 
 
 def docstring(node: ast.ClassDef) -> str | None:
-    """That of a class. Where only code follows its first line, the code's indent would be taken for that of the text."""
+    """That of a class. Where only code follows the first line, its indent would be taken for that of the text."""
     text = ast.get_docstring(node)
     if text is None:
         return None
