@@ -5,7 +5,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
 
 SRC = Path("src/fastmesh")
 TARGET = Path("docs/filters/reference.md")
@@ -65,7 +65,7 @@ def class_section(node: ast.ClassDef) -> Iterator[str]:
     yield f"### {node.name}\n"
     if bases:
         yield f"`class {node.name}({', '.join(bases)})`\n"
-    if text := ast.get_docstring(node):
+    if text := docstring(node):
         yield markdown(text) + "\n"
     methods = [each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
     for each in methods:
@@ -123,7 +123,8 @@ def is_property(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 def is_worth_telling(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Item assignment and its like, where something is said about them."""
-    return node.name not in ("__init__", "__init_subclass__") and ast.get_docstring(node) is not None
+    return (node.name.startswith("__") and node.name not in ("__init__", "__init_subclass__")
+            and ast.get_docstring(node) is not None)
 
 
 def signature(owner: ast.ClassDef | None, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
@@ -131,6 +132,7 @@ def signature(owner: ast.ClassDef | None, node: ast.FunctionDef | ast.AsyncFunct
     arguments = ast.parse(ast.unparse(node.args) and f"def f({ast.unparse(node.args)}): ...").body[0]
     assert isinstance(arguments, ast.FunctionDef)
     arguments.args.args = [each for each in arguments.args.args if each.arg != "self"]
+    arguments.args.posonlyargs = [each for each in arguments.args.posonlyargs if each.arg != "self"]
     inner = ast.unparse(arguments.args)
     if owner is not None and node.name == "__init__":
         return wrapped(f"{owner.name}(", inner, ")")
@@ -143,6 +145,17 @@ def wrapped(head: str, inner: str, tail: str) -> str:
     """One line, or one for the arguments of their own when it would be long."""
     line = head + inner + tail
     return line if len(line) <= 110 else f"{head}\n    {inner}\n{tail}"
+
+
+def docstring(node: ast.ClassDef) -> str | None:
+    """That of a class. Where only code follows the first line, its indent would be taken for that of the text."""
+    text = ast.get_docstring(node)
+    if text is None:
+        return None
+    first, _, rest = text.partition("\n")
+    if first.endswith("::") and not rest.lstrip("\n").startswith(" "):
+        rest = indent(rest, "    ")
+    return f"{first}\n{rest}" if rest else first
 
 
 def markdown(text: str) -> str:

@@ -1,6 +1,7 @@
 """A quota in Redis. The Redis of this test speaks its protocol over loopback and knows two commands."""
 
 import asyncio
+import socket
 from collections import Counter
 from types import SimpleNamespace
 
@@ -51,5 +52,15 @@ def test_each_tenant_is_counted_over_all_machines():
     assert all(key.startswith(b"quota:") for key in redis.counts) and set(redis.expires.values()) == {120}
 
 
-def test_only_one_header_travels_and_trouble_lets_everybody_in():
-    assert GlobalQuota.isolated and GlobalQuota.needs == ("x-tenant",) and GlobalQuota.on_error == "open"
+def test_without_redis_everybody_is_served(filter_proxy):
+    with socket.socket() as nobody:         # bound, and listening to nothing
+        nobody.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{nobody.getsockname()[1]}/0"
+        proxy = filter_proxy("global_quota:GlobalQuota", url=url, per_minute=1)
+        assert [proxy.get("/", headers={"x-tenant": "a"}).status for _ in range(3)] == [200, 200, 200]
+        assert proxy.metric("fastmesh_filter_errors_total", phase="request") == 3
+    assert len(proxy.origin.requests) == 3
+
+
+def test_only_one_header_travels():
+    assert GlobalQuota.isolated and GlobalQuota.needs == ("x-tenant",)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -137,15 +138,18 @@ class Neighbour:
     def __init__(self, port: int) -> None:
         self.port = port
         self.statuses: dict[object, int] = {}
+        self.longest = 0.0                  # seconds
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         while not self._is_over.is_set():
+            began = monotonic()
             try:
                 status: object = ask(self.port, "/well").status
             except OSError as error:
                 status = repr(error)
+            self.longest = max(self.longest, monotonic() - began)
             self.statuses[status] = self.statuses.get(status, 0) + 1
 
     @contextmanager
@@ -160,6 +164,8 @@ class Neighbour:
             self._is_over.set()
             self._thread.join()
         assert set(self.statuses) == {200}, self.statuses
+        # Far above what a busy machine does to a request, and far below what these filters would wait or compute for.
+        assert self.longest < 5, f"a request of the neighbour took {self.longest:.1f} s"
 
 
 def start(sidecar: Start, origin: Origin, tmp_path: Path, name: str, **options: Any) -> tuple[Sidecar, int]:

@@ -133,6 +133,18 @@ def test_hide_prices():
     assert json.loads(got.body)["price"] == 3
 
 
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/hal+json"])
+def test_prices_are_hidden_in_whatever_is_json(kind):
+    answer = Response(200, body=b'[{"price": 3, "of": [{"price": 4, "name": "tea"}]}]', headers={"content-type": kind})
+    assert json.loads(run(make(CLASSES["HidePrices"]), answer=answer).body) == [{"of": [{"name": "tea"}]}]
+
+
+def test_prices_in_json_that_cannot_be_read_are_not_told():
+    answer = Response(200, body=b'{"price": 3', headers={"content-type": "application/json"})
+    got = run(make(CLASSES["HidePrices"]), answer=answer, fails=True)
+    assert got.status == 503 and b"price" not in got.body
+
+
 def test_count_lines():
     counting = make(CLASSES["CountLines"])
     got = run(counting, answer=Response(200, body=b"a\nb\nc"))
