@@ -19,6 +19,8 @@ PARTS: list[tuple[str, str, tuple[str, ...]]] = [
     ("What may be awaited", "_core/filter/view.pyi", ("Wait", "Sleep", "Signal")),
     ("Errors", "_core/filter/view.pyi", ("ViewClosed", "HeaderError", "Cancelled", "FilterTimeout")),
     ("Policies", "filters/policies.py", ("Authorizer", "RateLimitKey", "RetryPolicy", "AccessLogger")),
+    ("Fallbacks", "filters/fallback.py", ("Fallback",)),
+    ("What fallbacks are given", "_core/filter/view.pyi", ("Failure",)),
     ("Load balancers", "filters/balancer.py", ("LoadBalancer",)),
     ("What load balancers are given", "_core/filter/balance.pyi", ("Endpoint",)),
     ("Endpoints from elsewhere", "filters/discovery.py", ("Discovery",)),

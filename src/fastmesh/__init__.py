@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastmesh._core.filter.retry_rule import Retry as Retry
     from fastmesh._core.filter.view import Cancelled as Cancelled
     from fastmesh._core.filter.view import Connection as Connection
+    from fastmesh._core.filter.view import Failure as Failure
     from fastmesh._core.filter.view import FilterTimeout as FilterTimeout
     from fastmesh._core.filter.view import HeaderError as HeaderError
     from fastmesh._core.filter.view import Headers as Headers
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fastmesh.filters.balancer import LoadBalancer as LoadBalancer
     from fastmesh.filters.discovery import Discovery as Discovery
     from fastmesh.filters.discovery import Endpoints as Endpoints
+    from fastmesh.filters.fallback import Fallback as Fallback
     from fastmesh.filters.filter import Filter as Filter
     from fastmesh.filters.healer import Healer as Healer
     from fastmesh.filters.healer import HealEvent as HealEvent
@@ -49,6 +51,7 @@ _PLACES = {
     "Discovery": ("fastmesh.filters.discovery", "Discovery"),
     "Endpoint": ("fastmesh._core.filter.balance", "Endpoint"),
     "Endpoints": ("fastmesh.filters.discovery", "Endpoints"),
+    "Fallback": ("fastmesh.filters.fallback", "Fallback"),
     "Filter": ("fastmesh.filters.filter", "Filter"),
     "HealEvent": ("fastmesh.filters.healer", "HealEvent"),
     "Healer": ("fastmesh.filters.healer", "Healer"),
@@ -60,14 +63,14 @@ _PLACES = {
         "AccessLogger", "Authorizer", "RateLimitKey", "RetryPolicy")},
     **{name: ("fastmesh.filters.types", name) for name in ("Duration", "Secret", "Share", "Size")},
     **{name: ("fastmesh._core.filter.view", name) for name in (
-        "Cancelled", "Connection", "FilterTimeout", "HeaderError", "Headers", "Labels", "Outcome", "Request",
-        "Response", "Signal", "UpstreamError", "ViewClosed", "Wait")},
+        "Cancelled", "Connection", "Failure", "FilterTimeout", "HeaderError", "Headers", "Labels", "Outcome",
+        "Request", "Response", "Signal", "UpstreamError", "ViewClosed", "Wait")},
 }  # fmt: skip
 __all__ = [
     "AccessLogger", "Authorizer", "CallFailed", "Cancelled", "Connection", "Discovery", "Duration", "Endpoint",
-    "Endpoints", "Filter", "FilterTimeout", "HeaderError", "Headers", "HealEvent", "Healer", "Labels", "LoadBalancer",
-    "Outcome", "RateLimitKey", "Request", "Response", "Retry", "RetryPolicy", "Secret", "Share", "Signal", "Size",
-    "UpstreamError", "ViewClosed", "Wait", "__version__", "shared", "sleep",
+    "Endpoints", "Failure", "Fallback", "Filter", "FilterTimeout", "HeaderError", "Headers", "HealEvent", "Healer",
+    "Labels", "LoadBalancer", "Outcome", "RateLimitKey", "Request", "Response", "Retry", "RetryPolicy", "Secret",
+    "Share", "Signal", "Size", "UpstreamError", "ViewClosed", "Wait", "__version__", "shared", "sleep",
 ]  # fmt: skip
 
 

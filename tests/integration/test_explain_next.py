@@ -1,5 +1,6 @@
 """What becomes of the next request, told by a running proxy and by `fastmesh explain --next`."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from integration import peer
 from integration.harness import FASTMESH, Answer, Origin, Sidecar, ask, cluster, free_port, until
+from integration.mesh import elapse
 
 Start = Callable[..., Sidecar]
 PAGE = (Path(__file__).parents[2] / "docs" / "explain.md").read_text()
@@ -156,3 +159,69 @@ def test_the_page_shows_what_it_says(sidecar: Start, origin: Origin) -> None:
     said = {"picked": "picked 127.0.0.1:9000 of app", "failed": "failed: the upstream refused the connection"}
     assert f"N ms  {said['picked']}" in kinds and f"N ms  {said['failed']}" in kinds
     assert kinds[-1] == "N ms  ended with 200 (via_upstream), 2 attempts, N ms of it here"
+
+
+Answers = Callable[[list[peer.Origin], peer.Peer], None]
+
+
+def hedged(sidecar: Start, method: str, n: int, answer: Answers) -> dict[str, Any]:
+    """What is told of a request over a route that hedges, to a cluster of `n` endpoints."""
+    port = free_port()
+    origins = [peer.Origin() for _ in range(n)]
+    one = sidecar({
+        "workers": 1,
+        "listeners": [{"name": "web", "address": f"127.0.0.1:{port}", "routes": [
+            {"match": {"prefix": "/told"}, "cluster": "app", "hedge": {"delay": "30ms"}},
+            {"match": {"prefix": "/"}, "response": {"status": 200}}]}],
+        "clusters": [cluster("app", *(each.address for each in origins), outlier={"enabled": False})]})
+    client, asked = peer.connect(("127.0.0.1", port)), peer.connect(("127.0.0.1", one.admin_port))
+    try:
+        # Both are passed on to the worker in their order: when the later one has been told of a request, the earlier
+        # one waits there for its own.
+        asked.send(f"POST /explain?path=/told&seconds=10 HTTP/1.1\r\nhost: 127.0.0.1:{one.admin_port}\r\n"
+                   "content-length: 0\r\n\r\n")
+        assert account_of(one, "path=/first", lambda: ask(port, "/first")).status == 200
+        client.send_request("/told", method)
+        answer(origins, client)
+        told = asked.read_answer()
+        assert told.status == 200, told.text
+        said: dict[str, Any] = json.loads(told.text)
+        return said
+    finally:
+        client.close()
+        asked.close()
+        for each in origins:
+            each.close()
+
+
+def test_a_second_attempt_is_told_of(sidecar: Start) -> None:
+    def answer(origins: list[peer.Origin], client: peer.Peer) -> None:
+        until(lambda: all(each.has_connection() for each in origins))
+        taken = [each.accept() for each in origins]
+        numbers = [up.read_request().get("x-envoy-attempt-count") for up in taken]
+        taken[numbers.index("2")].answer("second")
+        assert client.read_answer().text == "second"
+
+    said = hedged(sidecar, "GET", 2, answer)
+    steps = {step["what"]: step for step in said["steps"]}
+    assert [step["what"] for step in said["steps"] if step["what"] in ("picked", "beside", "lost", "won")] == [
+        "picked", "beside", "lost", "won"]
+    assert steps["beside"]["rule"] == "delay" and steps["beside"]["after_ms"] >= 30
+    assert steps["lost"]["endpoint"] == steps["picked"]["endpoint"] != steps["beside"]["endpoint"]
+    assert steps["won"]["endpoint"] == steps["beside"]["endpoint"]
+    assert (said["status"], said["attempts"], said["hedges"]) == (200, 2, 1)
+
+
+@pytest.mark.parametrize(("method", "why"), [
+    ("GET", "there is no other endpoint that is well"), ("POST", "its method is none that may be done twice")])
+def test_why_there_is_no_second_attempt_is_told(sidecar: Start, method: str, why: str) -> None:
+    def answer(origins: list[peer.Origin], client: peer.Peer) -> None:
+        up = origins[0].accept()
+        up.read_request()
+        elapse(0.1)
+        up.answer("first")
+        assert client.read_answer().text == "first"
+
+    said = hedged(sidecar, method, 1, answer)
+    assert [step["why"] for step in said["steps"] if step["what"] == "alone"] == [why]
+    assert (said["attempts"], said["hedges"]) == (1, 0)

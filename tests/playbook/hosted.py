@@ -64,7 +64,7 @@ class HostedPlay(Play):
 
     def filter(self, made: Any, **settings: Any) -> "Play":
         phases = [name for name in dir(made)
-                  if name in PHASES and getattr(type(made), name, None) is not getattr(Filter, name)]
+                  if name in PHASES and getattr(type(made), name, None) is not getattr(Filter, name, None)]
         self.hosted.append(Hosted(made, phases, 1e9))
         stand_in = StandIn(self.host, len(self.hosted) - 1, type(made).__name__, phases)
         settings.setdefault("changes_body", made.changes_body)

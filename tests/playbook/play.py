@@ -342,7 +342,7 @@ class Play:
                **settings: Any) -> "Play":
         """One more filter at the listeners, at every route, or at every cluster."""
         phases = {name: getattr(made, name) for name in dir(made)
-                  if name in PHASES and getattr(type(made), name, None) is not getattr(Filter, name)}
+                  if name in PHASES and getattr(type(made), name, None) is not getattr(Filter, name, None)}
         # No test is about how long the machine took, unless it says so.
         settings.setdefault("budget_ns", 60 * SECOND)
         self.slots.append(Slot(made, phases, row=len(self.slots), report=self.report, **settings))

@@ -8,24 +8,17 @@ from fastmesh._core.lb.endpoint cimport endpoint_row_t
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_parse, addr_t
-from fastmesh._core.route.decision cimport (
-    DECIDED_BAD_PATH, DECIDED_NONE, DECIDED_ROUTE, DECIDED_TORN_FIELD, DECIDED_TORN_METHOD, DECIDED_TORN_PATH,
-    DECIDE_ROOM, decide, decision_t)
-from fastmesh._core.route.route_table cimport (
-    MISS_COOKIE, MISS_HEADER, MISS_HOST, MISS_METHOD, MISS_NOTHING, MISS_PATH, MISS_PATTERN, MISS_QUERY, MISS_SHARE,
-    MISS_SOURCE, asker_t, route_miss)
+from fastmesh._core.route.decision cimport DECIDED_ROUTE, DECIDE_ROOM, decide, decision_t
+from fastmesh._core.route.route_table cimport asker_t, route_miss
 from fastmesh._core.route.route_split cimport split_pick
 from fastmesh._core.snapshot.snapshot cimport (
     PROTOCOL_HTTP, live_free, live_new, snapshot_decode, snapshot_put, snapshot_t)
 
+from fastmesh._core.route.decision import DECISIONS
+from fastmesh._core.route.route_table import MISSES
+
 cdef enum:
     WHY_MAX = 512
-
-_DECIDED = {DECIDED_ROUTE: "route", DECIDED_NONE: "none", DECIDED_BAD_PATH: "bad path", DECIDED_TORN_PATH: "torn path",
-            DECIDED_TORN_METHOD: "torn method", DECIDED_TORN_FIELD: "torn field"}
-_MISSES = {MISS_NOTHING: "", MISS_HOST: "host", MISS_PATH: "path", MISS_METHOD: "method", MISS_SOURCE: "source",
-           MISS_HEADER: "header", MISS_COOKIE: "cookie", MISS_QUERY: "query", MISS_PATTERN: "pattern",
-           MISS_SHARE: "share"}
 
 
 class Refused(Exception):
@@ -81,7 +74,7 @@ cdef class Tables:
         self.who.addr = &self.addr
         self.who.draw = draw
         decide(&self.s.listeners[listener].routes, self.m, &self.who, self.room, &self.decision)
-        return (_DECIDED[self.decision.how], None if self.decision.route is NULL else self.decision.route.index,
+        return (DECISIONS[self.decision.how], None if self.decision.route is NULL else self.decision.route.index,
                 span_bytes(self.decision.path), self._cluster(draw))
 
     def _cluster(self, uint64_t draw):
@@ -99,7 +92,7 @@ cdef class Tables:
         if self.head is None or listener != self.asked or route >= self.s.listeners[listener].routes.n:
             raise IndexError(route)
         how = route_miss(&self.s.listeners[listener].routes.routes[route], self.m, self.decision.path, &self.who, &name)
-        return _MISSES[how], span_bytes(name).decode("utf-8", "replace")
+        return MISSES[how], span_bytes(name).decode("utf-8", "replace")
 
     def close(self):
         """Gives everything back."""

@@ -7,18 +7,20 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.http.msg cimport msg_span, msg_t, msg_value
 from fastmesh._core.io.reactor cimport reactor_clock
+from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
 from fastmesh._core.proxy.access_log cimport flags_text
+from fastmesh._core.proxy.degraded cimport DEGRADED_TEXT, degraded_text
 from fastmesh._core.proxy.limit_fields cimport LIMIT_NAMES, limit_names
 from fastmesh._core.proxy.mux cimport (
-    STEP_AGAIN, STEP_ANSWERED, STEP_FAILED, STEP_LOCAL, STEP_PICKED, STEP_SENT, stream_t, watch_ops_t)
-from fastmesh._core.route.decision cimport (
-    DECIDED_BAD_PATH, DECIDED_NONE, DECIDED_ROUTE, DECIDED_TORN_FIELD, DECIDED_TORN_METHOD, DECIDED_TORN_PATH,
-    decision_t)
-from fastmesh._core.route.route_table cimport (
-    MISS_COOKIE, MISS_HEADER, MISS_HOST, MISS_METHOD, MISS_NOTHING, MISS_PATH, MISS_PATTERN, MISS_QUERY, MISS_SHARE,
-    MISS_SOURCE, asker_t, route_miss, route_table_t)
+    STEP_AGAIN, STEP_ALONE, STEP_ANSWERED, STEP_BESIDE, STEP_BESIDE_LOST, STEP_BESIDE_WON, STEP_FAILED, STEP_LOCAL,
+    STEP_PICKED, STEP_SENT, stream_t, watch_ops_t)
+from fastmesh._core.route.decision cimport decision_t
+from fastmesh._core.route.route_table cimport asker_t, route_miss, route_table_t
+
+from fastmesh._core.route.decision import DECISIONS
+from fastmesh._core.route.route_table import MISSES
 
 cdef enum:
     WATCHES_MOST = 16         # who may wait at the same time
@@ -27,13 +29,9 @@ cdef enum:
     LOOKED_MOST = 4096        # … that are looked at
     TEXT_MOST = 1024
 
-DECIDED = {DECIDED_ROUTE: "route", DECIDED_NONE: "none", DECIDED_BAD_PATH: "bad path", DECIDED_TORN_PATH: "torn path",
-           DECIDED_TORN_METHOD: "torn method", DECIDED_TORN_FIELD: "torn field"}
-MISSES = {MISS_NOTHING: "", MISS_HOST: "host", MISS_PATH: "path", MISS_METHOD: "method", MISS_SOURCE: "source",
-          MISS_HEADER: "header", MISS_COOKIE: "cookie", MISS_QUERY: "query", MISS_PATTERN: "pattern",
-          MISS_SHARE: "share"}
 STEPS = {STEP_PICKED: "picked", STEP_SENT: "sent", STEP_FAILED: "failed", STEP_ANSWERED: "answered",
-         STEP_AGAIN: "again", STEP_LOCAL: "answered here"}
+         STEP_AGAIN: "again", STEP_LOCAL: "answered here", STEP_BESIDE: "beside", STEP_ALONE: "alone",
+         STEP_BESIDE_LOST: "lost", STEP_BESIDE_WON: "won"}
 
 
 cdef str _text(span_t s):
@@ -205,7 +203,7 @@ cdef void _route(stream_t *s, const msg_t *m, const asker_t *who, const decision
             hidden += 1
             continue
         passed.append([i, _text(t.routes[i].name), what, _text(name)])
-    account.said["decided"] = DECIDED[d.how]
+    account.said["decided"] = DECISIONS[d.how]
     account.said["path"] = _text(d.path)
     account.said["passed"] = passed
     account.said["not_listed"] = hidden
@@ -231,8 +229,25 @@ cdef void _step(stream_t *s, int what, const char *text) noexcept:
         more["connection"] = "kept" if s.up.is_reused else "new"
     elif what == STEP_ANSWERED:
         more["status"] = s.status
+        more["endpoint"] = _text(s.endpoint.text)
     elif text is not NULL:
         more["why"] = _words(text)
+    (<Account>s.account).step(s, STEPS[what], more)
+
+
+cdef void _beside(stream_t *s, int what, const endpoint_t *e, uint64_t after_ns, const char *text) noexcept nogil:
+    with gil:
+        _step_beside(s, what, e, after_ns, text)
+
+
+cdef void _step_beside(stream_t *s, int what, const endpoint_t *e, uint64_t after_ns, const char *text) noexcept:
+    cdef dict more = {}
+    if e is not NULL:
+        more["endpoint"] = _text(e.text)
+    if after_ns != 0:
+        more["after_ms"] = round(after_ns / 1e6, 3)
+    if text is not NULL:
+        more["rule" if what == STEP_BESIDE else "why"] = _words(text)
     (<Account>s.account).step(s, STEPS[what], more)
 
 
@@ -244,6 +259,7 @@ cdef void _ended(stream_t *s, uint64_t now_ns) noexcept nogil:
 cdef void _end(stream_t *s, uint64_t now_ns) noexcept:
     cdef Account account = <Account>s.account
     cdef char room[LIMIT_NAMES]
+    cdef char instead[DEGRADED_TEXT]
     cdef dict said = account.said
     s.account = NULL
     said["steps"] = account.steps
@@ -254,7 +270,9 @@ cdef void _end(stream_t *s, uint64_t now_ns) noexcept:
     said["cluster"] = _text(s.cluster.name) if s.cluster is not NULL else ""
     said["limited_by"] = _text(limit_names(s, <uint8_t *>room)) if s.limited != 0 else ""
     said["timeout_ms"] = s.timeout_ns / 1e6
-    said["attempts"] = s.attempts
+    said["attempts"] = s.attempts + s.fall_attempts
+    said["hedges"] = s.hedges
+    said["degraded"] = _text(degraded_text(s, instead))
     said["received"] = s.received
     said["sent"] = s.sent
     said["proxy_ms"] = round(s.proxy_ns / 1e6, 3)
@@ -270,3 +288,4 @@ OPS.begun = _begun
 OPS.routed = _routed
 OPS.step = _stepped
 OPS.ended = _ended
+OPS.beside = _beside

@@ -17,6 +17,10 @@ from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.registry import Registry
 
 _NONE = 404     # of the admin API: no such request has come
+# Of attempts beside each other: endpoint, milliseconds, rule, why.
+_BESIDE = {"beside": "sent to {0} as well, after {1:.3f} ms ({2})", "alone": "not sent to another one as well: {3}",
+           "lost": "the attempt at {0} is over after {1:.3f} ms: {3}", "won": "the answer is that of {0}, {1:.3f} ms "
+           "after it was asked as well"}
 
 
 def run(args: argparse.Namespace, loaded: Loaded, find: Finder, name: str) -> int:
@@ -121,6 +125,9 @@ def _step(step: dict[str, Any]) -> str:
         said = f"answered with {step['status']}"
     elif what == "again":
         said = "to be tried again"
+    elif what in _BESIDE:
+        said = _BESIDE[what].format(step.get("endpoint", "another endpoint"), step.get("after_ms", 0.0),
+                                    step.get("rule", ""), step.get("why", ""))
     else:
         said = f"{what}: {step['why']}" if "why" in step else what
     return f"{step['ms']:10.3f} ms  {said}"
@@ -130,5 +137,6 @@ def _end(account: dict[str, Any]) -> str:
     flags = f", {account['flags']}" if account["flags"] else ""
     limits = f", limited by {account['limited_by']}" if account["limited_by"] else ""
     attempts = account["attempts"]
+    instead = f", instead: {account['degraded']}" if account.get("degraded") else ""
     return (f"{account['duration_ms']:10.3f} ms  ended with {account['status']} ({account['details']}{flags}{limits}), "
-            f"{attempts} attempt{'' if attempts == 1 else 's'}, {account['proxy_ms']:.3f} ms of it here")
+            f"{attempts} attempt{'' if attempts == 1 else 's'}{instead}, {account['proxy_ms']:.3f} ms of it here")

@@ -25,7 +25,7 @@ from fastmesh.config.outlier import Outlier
 from fastmesh.config.report import Path
 from fastmesh.config.route import Route
 from fastmesh.config.value_match import ValueMatch
-from fastmesh.snapshot.chains import Chains
+from fastmesh.snapshot.chains import FALLBACK_TIMEOUT, Chains
 from fastmesh.snapshot.compiler import compile
 from fastmesh.snapshot.fallbacks import fallback_of
 from fastmesh.snapshot.hedges import hedge_of
@@ -311,6 +311,9 @@ class Explanation:
             if self.request.method not in ("GET", "HEAD"):
                 return f"no copy, as there is none of {self.request.method}"
             return f"a copy of an earlier answer, at most {format_duration(step.stale.max_age)} old"
+        if step.use is not None:
+            where = ", in a process of its own" if step.isolated else ""
+            return f"ask {step.use}, within {format_duration(step.timeout or FALLBACK_TIMEOUT)}{where}"
         assert step.response is not None
         return f"answer {step.response.status}"
 

@@ -46,6 +46,17 @@ def balancers_of(root: dict[str, Value]) -> Iterator[tuple[Path, dict[str, Value
             yield ("clusters", i, "load_balancer"), policy
 
 
+def fallbacks_of(root: dict[str, Value]) -> Iterator[tuple[Path, dict[str, Value]]]:
+    """Every policy of a fallback, and where it stands. As filters they have names, rows and a quarantine."""
+    for i, listener in maps_of(root, "listeners"):
+        chains: list[tuple[Path, dict[str, Value]]] = [(("listeners", i), listener)]
+        chains += [(("listeners", i, "routes", j), route) for j, route in maps_of(listener, "routes")]
+        for path, owner in chains:
+            for k, step in maps_of(owner, "fallback"):
+                if step.get("use") is not None:
+                    yield (*path, "fallback", k), step
+
+
 def named_of(root: dict[str, Value]) -> dict[str, tuple[int, dict[str, Value]]]:
     """The filters of the top level by name, the first of each, with their places."""
     named: dict[str, tuple[int, dict[str, Value]]] = {}
@@ -70,16 +81,17 @@ def check_filters(tree: Tree) -> list[Problem]:
         _chain(find, chain, named, is_known)
     for path, item in [*((("filters", i), item) for i, item in maps_of(root, "filters")), *_in_place(chains)]:
         check_match(find, (*path, "match"), map_of(item.get("match")))
-        _quarantine(find, (*path, "quarantine"), map_of(item.get("quarantine")))
+        check_quarantine(find, (*path, "quarantine"), map_of(item.get("quarantine")))
     balancers = list(balancers_of(root))
     for path, item in balancers:
         _balancer(find, path, item)
     _lengths(find, root)
-    total = sum(1 for _ in maps_of(root, "filters")) + sum(1 for _ in _in_place(chains)) + len(balancers)
+    policies = [*balancers, *fallbacks_of(root)]
+    total = sum(1 for _ in maps_of(root, "filters")) + sum(1 for _ in _in_place(chains)) + len(policies)
     if total > MAX_FILTERS:
-        at: Path = ("filters",) if "filters" in root else chains[-1].path if chains else balancers[-1][0]
+        at: Path = ("filters",) if "filters" in root else chains[-1].path if chains else policies[-1][0]
         find.add(at, f"there are {total:,} filters",
-                 allowed=f"at most {MAX_FILTERS}, those in place and load balancers included",
+                 allowed=f"at most {MAX_FILTERS}, those in place, load balancers and fallbacks included",
                  hint="name a filter once at the top level, and refer to it")
     return find.problems
 
@@ -111,7 +123,10 @@ def _named(find: Finder, root: dict[str, Value]) -> None:
 def _names(find: Finder, root: dict[str, Value], chains: list[Chain]) -> None:
     seen: dict[str, Path] = {}
     places: list[tuple[Path, dict[str, Value]]] = [(("filters", i), item) for i, item in maps_of(root, "filters")]
-    for path, item in [*places, *_in_place(chains), *balancers_of(root)]:
+    steps: dict[int, tuple[Path, dict[str, Value]]] = {}     # one that several have taken over from a policy is one
+    for path, item in fallbacks_of(root):
+        steps.setdefault(id(item), (path, item))
+    for path, item in [*places, *_in_place(chains), *balancers_of(root), *steps.values()]:
         name = text_of(item, "name")
         if name is None:
             continue
@@ -157,7 +172,7 @@ def _unknown(find: Finder, path: Path, name: str, named: dict[str, dict[str, Val
 
 
 def _balancer(find: Finder, path: Path, item: dict[str, Value]) -> None:
-    _quarantine(find, (*path, "quarantine"), map_of(item.get("quarantine")))
+    check_quarantine(find, (*path, "quarantine"), map_of(item.get("quarantine")))
     if "isolated" in item:
         find.add((*path, "isolated"), "a load balancer is not isolated: it is asked within the worker, and answers "
                  "before the next request goes out", key=True,
@@ -165,7 +180,8 @@ def _balancer(find: Finder, path: Path, item: dict[str, Value]) -> None:
                       "process, which puts what it found into fastmesh.shared for the load balancer to read")
 
 
-def _quarantine(find: Finder, path: Path, quarantine: dict[str, Value]) -> None:
+def check_quarantine(find: Finder, path: Path, quarantine: dict[str, Value]) -> None:
+    """Its times fit together."""
     pause = measure_of(quarantine, "pause", parse_duration, "5s")
     longest = measure_of(quarantine, "longest", parse_duration, "5m")
     if pause is not None and longest is not None and pause > longest:

@@ -1,9 +1,9 @@
 """What a route does when its cluster gives no useful answer."""
 
 import re
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from fastmesh.config.fields import (
     LIST,
@@ -23,6 +23,7 @@ from fastmesh.config.fields import (
     closest,
     shown,
 )
+from fastmesh.config.filter import Quarantine, read_use
 from fastmesh.config.header_edit import MAX_EDITS, OF_ANSWER, EditName, RequestEdit, ValueText, pieces_of
 from fastmesh.config.log_format import LogField, LogOp
 from fastmesh.config.rewrite import PlainHost
@@ -39,7 +40,7 @@ REASONS = ("no-endpoint", "overflow", "connect-failure", "reset", "protocol-erro
 GROUPS = ("gateway-error", "5xx")
 CONDITIONS = (*REASONS, *GROUPS)
 IGNORES = ("cache-control", "authorization", "cookie", "set-cookie", "vary")
-KINDS = ("cluster", "stale", "response")
+KINDS = ("cluster", "stale", "response", "use")
 ALLOWED = (f"{', '.join(CONDITIONS)}, a status from {FIRST_STATUS} to {LAST_STATUS}, or a range of them, as 500-504")
 _MEANT = {"no-healthy-endpoint": "no-endpoint", "no-healthy-upstream": "no-endpoint", "unavailable": "no-endpoint",
           "breaker-open": "overflow", "circuit-open": "overflow", "refused-stream": "connect-failure",
@@ -149,9 +150,20 @@ class FallbackResponse(Section):
     ] = {}  # noqa: RUF012
 
 
+class FallbackQuarantine(Quarantine):
+    """When a policy that fails is left alone: the next step is taken in its place until it is tried again after a
+    pause."""
+
+
 class FallbackStep(Section):
-    """One step: exactly one of `cluster`, `stale` and `response`. When it cannot answer, the next one is tried; when
-    none can, the failure is the answer."""
+    """One step: exactly one of `cluster`, `stale`, `response` and `use`. When it cannot answer, the next one is tried;
+    when none can, the failure is the answer. Beside `use` stand the settings that the class declares."""
+
+    model_config = ConfigDict(extra="allow")
+
+    # Of a step with `use`; what else stands beside it is a setting of the class.
+    OPERATORS: ClassVar[tuple[str, ...]] = ("on", "use", "name", "timeout", "budget", "isolated", "quarantine")
+    OF_USE: ClassVar[tuple[str, ...]] = ("name", "budget", "isolated", "quarantine")
 
     on: Annotated[list[Condition], LIST, Field(
         description="Failures that the step is for. `no-endpoint`: the cluster has none that may be tried; "
@@ -178,11 +190,28 @@ class FallbackStep(Section):
                     "already, which may do twice what they do.")] = False
     timeout: Annotated[Annotated[int, Duration("1ms", "24h")] | None, Field(
         description="Of a `cluster`: how long it has, in place of what is left of the request's timeout. Without it a "
-                    "request whose timeout is over goes to no other cluster.", examples=["2s"])] = None
+                    "request whose timeout is over goes to no other cluster. Of `use`: how long the policy may take, "
+                    "with what it waits for; 1s when left out.", examples=["2s"])] = None
     stale: Annotated[Stale | None, OR_DEFAULT, Field(
         description="A copy of an earlier good answer.", examples=[{"max_age": "10m"}])] = None
     response: Annotated[FallbackResponse | None, Field(
         description="An answer of the proxy's own.", examples=[{"status": 200, "body": "[]"}])] = None
+    use: Annotated[Annotated[str, Parsed(read_use, "text", {"type": "string", "minLength": 1, "maxLength": 1024})]
+                   | None, Field(
+        description="A policy in Python that answers, or leaves it to the next step: a class that inherits from "
+                    "`fastmesh.Fallback`, as `use` of a filter.", examples=["problem-details"])] = None
+    name: Annotated[Name | None, Field(
+        description="Of `use`: name of the policy, for metrics, logs and `x-fastmesh-degraded`; its numbers are kept "
+                    "over a reload by this name. When left out, made of the class and the route or listener.",
+        examples=["from-the-catalogue"])] = None
+    budget: Annotated[Annotated[int, Duration("0.001ms", "1m")] | None, Field(
+        description="Of `use`: how long it may take in one go, without what it waits for. Longer is an overrun. What "
+                    "the class says when left out, else 2ms.", examples=["2ms"])] = None
+    isolated: Annotated[Flag | None, Field(
+        description="Of `use`: runs it in a process of its own. What the class says when left out, else `false`.")
+    ] = None
+    quarantine: Annotated[FallbackQuarantine | None, OR_DEFAULT, Field(
+        description="Of `use`: when it is left alone because it fails.", examples=[{"failures": 5}])] = None
 
     @property
     def kind(self) -> str:

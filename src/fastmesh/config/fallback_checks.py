@@ -3,16 +3,18 @@
 As the other checks, it works on what the file says, so that it finds everything in one go.
 """
 
+from fastmesh.config.chains import check_quarantine
 from fastmesh.config.checks import Clusters, Finder, check_edits, check_reference, map_of, maps_of, measure_of, text_of
-from fastmesh.config.fallback import CONDITIONS, KINDS, LAST_STATUS, REASONS, statuses_of
-from fastmesh.config.fields import shown
+from fastmesh.config.fallback import CONDITIONS, KINDS, LAST_STATUS, REASONS, FallbackStep, statuses_of
+from fastmesh.config.fields import closest, shown
 from fastmesh.config.report import Path
 from fastmesh.config.yaml_tree import Tree, Value
 from fastmesh.errors import Problem
 from fastmesh.units import format_size, parse_size
 
 _TARGETS = ("response", "redirect")
-_OF_CLUSTER = ("rewrite", "request_headers", "non_idempotent", "timeout")
+_OF_CLUSTER = ("rewrite", "request_headers", "non_idempotent")
+_KEYS = tuple(FallbackStep.model_fields)
 _KEPT = ("GET", "HEAD")
 _BODILESS = ("204", "205", "304")
 # Further reasons than these are named by nobody who writes gateway-error.
@@ -86,8 +88,9 @@ def _chain(find: Finder, path: Path, value: Value, clusters: Clusters) -> None:
         for key in given[1:]:
             find.add((*at, key), f"the step has both a {given[0]} and a {key}", key=True,
                      hint="make two steps of it, in the order in which they are to be tried")
-        if not given and not any(find.is_broken((*at, key)) for key in KINDS):
-            find.add(at, "the step does nothing", allowed="one of cluster, stale and response",
+        if not given and not any(find.is_broken((*at, key)) for key in KINDS) and not any(
+                closest(key, KINDS) for key in step if key not in _KEYS):
+            find.add(at, "the step does nothing", allowed="one of cluster, stale, response and use",
                      hint="add response: {status: 503}, or remove the step")
         if "stale" in step:
             if stale is not None:
@@ -130,6 +133,7 @@ def _step(find: Finder, path: Path, step: dict[str, Value], given: list[str], cl
         for key in _OF_CLUSTER:
             if step.get(key) is not None:
                 find.add((*path, key), f"{key} is of a step with a cluster", key=True, hint=f"remove {key}")
+    _of_use(find, path, step, given)
     rewrite = map_of(step.get("rewrite"))
     if rewrite.get("prefix") is not None and rewrite.get("path") is not None:
         find.add((*path, "rewrite", "path"), "the rewrite has both a prefix and a path", key=True,
@@ -147,3 +151,20 @@ def _step(find: Finder, path: Path, step: dict[str, Value], given: list[str], cl
         at = (*path, "stale", "max_body" if "max_body" in stale else "max_bytes")
         find.add(at, f"one body may have {format_size(body)}, all copies together only {format_size(whole)}",
                  hint="make max_bytes the larger one")
+
+
+def _of_use(find: Finder, path: Path, step: dict[str, Value], given: list[str]) -> None:
+    """Keys that only a policy has, its settings among them."""
+    if "use" in given or find.is_broken((*path, "use")):
+        check_quarantine(find, (*path, "quarantine"), map_of(step.get("quarantine")))
+        return
+    if "cluster" not in given and step.get("timeout") is not None:
+        find.add((*path, "timeout"), "timeout is of a step with a cluster, or with use", key=True,
+                 hint="remove timeout")
+    for key in FallbackStep.OF_USE:
+        if step.get(key) is not None:
+            find.add((*path, key), f"{key} is of a step with use", key=True, hint=f"remove {key}")
+    for key in step:
+        if key not in _KEYS:
+            find.add((*path, key), f"unknown key {shown(key)}", allowed=", ".join(_KEYS), key=True,
+                     hint=closest(key, _KEYS) or "remove it; settings of one's own stand beside use")

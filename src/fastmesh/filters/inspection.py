@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastmesh.config.chains import Chain, balancers_of, chains_of, named_of
+from fastmesh.config.chains import Chain, balancers_of, chains_of, fallbacks_of, named_of
 from fastmesh.config.checks import Finder, map_of, maps_of, text_of
+from fastmesh.config.fallback import FallbackStep
 from fastmesh.config.fields import read_flag, shown
 from fastmesh.config.filter import FilterUse
 from fastmesh.config.load import Looked
@@ -20,11 +21,21 @@ from fastmesh.config.yaml_tree import Tree, Value
 from fastmesh.errors import WrongValue
 from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.discovery_inspection import inspect_discoveries
+from fastmesh.filters.fallback import Fallback
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.given import Keys, bad_settings_of, read_given
 from fastmesh.filters.heal_inspection import inspect_healers
-from fastmesh.filters.loading import FILTER, LOAD_BALANCER, CannotLoad, Kind, Loaded, Loader
-from fastmesh.filters.phases import PHASES, QUESTIONS, TCP_PHASES, BadClass, phases_of, questions_of
+from fastmesh.filters.loading import FALLBACK, FILTER, LOAD_BALANCER, CannotLoad, Kind, Loaded, Loader
+from fastmesh.filters.phases import (
+    ANSWER,
+    PHASES,
+    QUESTIONS,
+    TCP_PHASES,
+    BadClass,
+    answer_of,
+    phases_of,
+    questions_of,
+)
 from fastmesh.filters.policy_inspection import PolicyFound
 from fastmesh.filters.settings import settings_of
 from fastmesh.units import format_duration, parse_duration, parse_size
@@ -36,12 +47,17 @@ KEYS = Keys(FilterUse.OPERATORS, RESERVED, "filters")
 BALANCER_RESERVED = frozenset((*LoadBalancerUse.OPERATORS, *LoadBalancerUse.REFUSED, "log", "metrics", "start", "stop",
                                *QUESTIONS))
 BALANCER_KEYS = Keys(LoadBalancerUse.OPERATORS, BALANCER_RESERVED, "clusters.load_balancer", LoadBalancerUse.REFUSED)
+# What else a step may have is told beside `use`, by the checks of fallbacks.
+STEP_REFUSED = tuple(key for key in FallbackStep.model_fields if key not in FallbackStep.OPERATORS)
+STEP_RESERVED = frozenset((*FallbackStep.model_fields, "log", "metrics", "mesh", "needs", "before_filters", "start",
+                           "stop", ANSWER))
+STEP_KEYS = Keys(FallbackStep.OPERATORS, STEP_RESERVED, "listeners.routes.fallback", STEP_REFUSED)
 POLICIES = ("closed", "open", "skip")
 BALANCER_POLICIES = ("closed", "open")
 
 
 class Found(NamedTuple):
-    """One filter or load balancer of the file that can be used, with what its class has decided."""
+    """One filter, load balancer or fallback of the file that can be used, with what its class has decided."""
 
     loaded: Loaded
     phases: dict[str, str]          # and their kinds; of a load balancer, what it can be asked
@@ -56,11 +72,12 @@ class Found(NamedTuple):
     body_limit: int                 # bytes
     place: str                      # where the file names it, for what goes wrong later
     interval: int = 0               # nanoseconds, of a load balancer
+    before_filters: bool = False    # of a fallback
 
 
 class Inspected(NamedTuple):
     """All of them by their places: `("filters", 0)`, `("listeners", 1, "filters", 0)`, `("clusters", 0,
-    "load_balancer")`, …"""
+    "load_balancer")`, `("listeners", 1, "fallback", 0)`, …"""
 
     by_place: dict[Path, Found]
     files: list[str]                # that classes come from, whether or not they could be loaded
@@ -108,6 +125,8 @@ class _Look:
                     self.place(chain, here, here, entry)
         for path, item in balancers_of(root):
             self.one(path, item, self.look_at_balancer)
+        for path, item in fallbacks_of(root):
+            self.one(path, item, self.look_at_fallback)
 
     # --- one of them ---
 
@@ -206,6 +225,29 @@ class _Look:
             loaded, questions, values, frozenset(setting.name for setting in settings if setting.is_secret), False,
             False, None, True, policy, budget, 0, self.find.place((*path, "use")), interval)
 
+    def look_at_fallback(self, path: Path, item: dict[str, Value]) -> None:
+        loaded = self.load(path, item, FALLBACK)
+        if loaded is None:
+            return
+        cls = loaded.cls
+        is_new, before = cls not in self.seen, len(self.find.problems)
+        self.seen.add(cls)
+        asked, bad = answer_of(cls)
+        settings, bad_settings = settings_of(cls, Fallback)
+        bad += bad_settings_of(cls, settings, bad_settings, STEP_KEYS, "fallback policy")
+        budget = self.decided(bad, cls, "budget", parse_duration)
+        needs = self.needed(bad, cls)
+        values, bad_defaults = read_given(self.find, path, item, cls, settings, STEP_KEYS)
+        bad += bad_defaults
+        for problem in bad if is_new else ():
+            self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
+        if bad or len(self.find.problems) > before:
+            return
+        self.found[path] = Found(
+            loaded, asked, values, frozenset(setting.name for setting in settings if setting.is_secret), False,
+            bool(cls.isolated), needs, False, None, budget, 0, self.find.place((*path, "use")),
+            before_filters=bool(cls.before_filters))
+
     @staticmethod
     def decided(bad: list[BadClass], cls: type, name: str, parse: Any) -> int:
         text = getattr(cls, name)
@@ -218,7 +260,7 @@ class _Look:
             return 0
 
     @staticmethod
-    def needed(bad: list[BadClass], cls: type[Filter]) -> tuple[str, ...] | None:
+    def needed(bad: list[BadClass], cls: type[Filter | Fallback]) -> tuple[str, ...] | None:
         if cls.needs is None:
             return None
         if not isinstance(cls.needs, tuple | list) or not all(

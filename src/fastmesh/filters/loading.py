@@ -23,6 +23,7 @@ import fastmesh
 from fastmesh.errors import OutOfTime
 from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.discovery import Discovery
+from fastmesh.filters.fallback import Fallback
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.healer import Healer
 
@@ -45,6 +46,7 @@ class Kind(NamedTuple):
 FILTER = Kind(Filter, "filter", "fastmesh.filters", "fastmesh.filters.builtin")
 LOAD_BALANCER = Kind(
     LoadBalancer, "load balancer", "fastmesh.load_balancers", "fastmesh.filters.builtin", "LOAD_BALANCERS")
+FALLBACK = Kind(Fallback, "fallback policy", "fastmesh.fallbacks", "fastmesh.filters.builtin", "FALLBACKS")
 HEALER = Kind(Healer, "healing policy", "fastmesh.healers", "fastmesh.healers")
 DISCOVERY = Kind(Discovery, "discovery policy", "fastmesh.discovery", "fastmesh.discovery")
 
@@ -210,6 +212,8 @@ def _class_of(module: ModuleType, qualname: str, place: str, kind: Kind) -> type
     if not issubclass(found, base) or found is base:
         if issubclass(found, LoadBalancer):
             hint = f"name it at a cluster, as load_balancer: {{use: {place}:{qualname}}}"
+        elif issubclass(found, Fallback):
+            hint = f"name it in a route's fallback, as fallback: [{{use: {place}:{qualname}}}]"
         elif issubclass(found, Filter):
             hint = f"a filter stands in a list of filters, as filters: [{{use: {place}:{qualname}}}]"
         else:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from fastmesh.config.fields import closest
 from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.discovery import Discovery
+from fastmesh.filters.fallback import Fallback
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.healer import Healer
 from fastmesh.filters.settings import Setting, read, settings_of
 
-Made = Filter | LoadBalancer | Discovery | Healer
+Made = Filter | LoadBalancer | Discovery | Healer | Fallback
 
 
 def set_settings(made: Made, given: dict[str, object]) -> None:
@@ -54,7 +55,7 @@ def put(made: object, name: str, value: object) -> None:
 
 
 def _declared(cls: type[Made]) -> list[Setting]:
-    base = next((base for base in (Discovery, Healer, LoadBalancer) if issubclass(cls, base)), Filter)
+    base = next((base for base in (Discovery, Fallback, Healer, LoadBalancer) if issubclass(cls, base)), Filter)
     settings, bad = settings_of(cls, base)
     for name, reason in bad:
         raise TypeError(f"{cls.__name__}.{name} is no setting: {reason}; write {name}: ClassVar[…] = … for what is no "

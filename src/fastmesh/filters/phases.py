@@ -7,6 +7,7 @@ import types
 from typing import Any, NamedTuple
 
 from fastmesh.filters.balancer import LoadBalancer
+from fastmesh.filters.fallback import Fallback
 from fastmesh.filters.filter import Filter
 
 # In the order in which an exchange comes to them.
@@ -20,6 +21,7 @@ BODIES = {"request": ("on_request_chunk", "on_request_body", "on_request_stream"
           "answer": ("on_response_chunk", "on_response_body", "on_response_stream")}
 DEF, ASYNC, GENERATOR = "def", "async", "generator"
 QUESTIONS = ("weights", "pick")     # to a load balancer
+ANSWER = "answer"                   # what a fallback is asked for
 
 
 class BadClass(NamedTuple):
@@ -87,6 +89,29 @@ def questions_of(cls: type[LoadBalancer]) -> tuple[dict[str, str], list[BadClass
         bad.append(BadClass(f"{cls.__name__} has neither {' nor '.join(QUESTIONS)}, so it would never be asked",
                             "one of them, or both", f"write {_head('weights', LoadBalancer)}"))
     bad += _life(cls, LoadBalancer)
+    bad += _constructor(cls)
+    return found, bad
+
+
+def answer_of(cls: type[Fallback]) -> tuple[dict[str, str], list[BadClass]]:
+    """What the policy of a fallback is asked for, as `phases_of`."""
+    found: dict[str, str] = {}
+    bad: list[BadClass] = []
+    head = f"write {_head(ANSWER, Fallback)}"
+    method = inspect.getattr_static(cls, ANSWER)
+    if method is inspect.getattr_static(Fallback, ANSWER):
+        close = difflib.get_close_matches(ANSWER, [name for name in vars(cls) if not name.startswith("_")], 1, 0.6)
+        bad.append(BadClass(f"{cls.__name__} has no method {ANSWER}, so it would never answer", "",
+                            f"rename {close[0]}" if close else head))
+    elif not isinstance(method, types.FunctionType):
+        bad.append(BadClass(f"{_of(cls, ANSWER)} is {_kind_of(method)}", "a method, with def or async def", head))
+    elif inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+        bad.append(BadClass(f"{_of(cls, ANSWER)} is a generator: it has a yield", "a method that returns its answer",
+                            "return a Response, or None for the next step"))
+    else:
+        found[ANSWER] = ASYNC if inspect.iscoroutinefunction(method) else DEF
+        bad += _signature(cls, ANSWER, method, Fallback)
+    bad += _life(cls, Fallback)
     bad += _constructor(cls)
     return found, bad
 

@@ -53,7 +53,7 @@ TRAILERS = 2
 PHASES = (
     "on_connection", "on_request", "on_route", "on_request_chunk", "on_request_body", "on_request_stream",
     "on_request_trailers", "on_upstream_error", "on_retry", "on_response", "on_response_chunk", "on_response_body",
-    "on_response_stream", "on_response_trailers", "on_complete")
+    "on_response_stream", "on_response_trailers", "on_complete", "answer")
 
 PIECE_MOST = 65536          # bytes of a piece of a body
 MESSAGE_MOST = 98304        # bytes of a message: a head of 64 KiB, and what is said beside it

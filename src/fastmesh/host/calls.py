@@ -40,13 +40,13 @@ from fastmesh.filters.protocol import (
 )
 from fastmesh.host.headers import Headers
 from fastmesh.host.mesh import Asks
-from fastmesh.host.outcome import Outcome, UpstreamError
+from fastmesh.host.outcome import Failure, Outcome, UpstreamError
 from fastmesh.host.request import Connection, Edit, Request
 from fastmesh.host.response import Response
 from fastmesh.host.spare import Spares
 
 LATE = 0.25             # seconds that the worker has to call a phase off itself, before it is ended here
-ANSWERS = ("on_request", "on_route", "on_response")
+ANSWERS = ("on_request", "on_route", "on_response", "answer")
 STREAMS = frozenset(number for number, phase in enumerate(PHASES) if phase.endswith("_stream"))
 WHOLE = frozenset(number for number, phase in enumerate(PHASES) if phase.endswith("_body"))
 TRACE_LINES = 12
@@ -262,6 +262,8 @@ class Calls:
                                        call.edits.append((which, TRAILERS, name, value)))
         if phase == "on_upstream_error":
             return request, UpstreamError(*argument)
+        if phase == "answer":
+            return request, Failure(*argument)
         if phase == "on_complete":
             return request, Outcome(*argument)
         return request, argument

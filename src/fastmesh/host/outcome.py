@@ -1,4 +1,4 @@
-"""What a filter host is told of an attempt that failed, and of an exchange that is over."""
+"""What a filter host is told of an attempt that failed, of a cluster that did, and of an exchange that is over."""
 
 from __future__ import annotations
 
@@ -16,6 +16,22 @@ class UpstreamError(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<UpstreamError {self.reason}: {self.message}>"
+
+
+class Failure(NamedTuple):
+    """What made a fallback begin."""
+
+    reason: str
+    status: int
+    flags: str
+    details: str
+    message: str
+    cluster: str
+    endpoint: str | None
+    attempts: int
+
+    def __repr__(self) -> str:
+        return f"<Failure {self.reason} of {self.cluster}: {self.status}>"
 
 
 class Outcome(NamedTuple):

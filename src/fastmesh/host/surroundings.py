@@ -11,7 +11,7 @@ from fastmesh.filters.metrics import Metrics
 from fastmesh.host.calls import Hosted
 from fastmesh.host.headers import Headers
 from fastmesh.host.mesh import Asks, HostMesh
-from fastmesh.host.outcome import Outcome, UpstreamError
+from fastmesh.host.outcome import Failure, Outcome, UpstreamError
 from fastmesh.host.request import Connection, Labels, Request
 from fastmesh.host.response import Response
 from fastmesh.host.signal import Signal
@@ -30,7 +30,8 @@ def offer_names() -> None:
     """Lets `from fastmesh import Request` give what filters see here. Before the first filter is imported."""
     for name, made in (("Request", Request), ("Response", Response), ("Headers", Headers), ("Labels", Labels),
                        ("Connection", Connection), ("Outcome", Outcome), ("UpstreamError", UpstreamError),
-                       ("Signal", Signal), ("Cancelled", asyncio.CancelledError), ("sleep", sleep)):
+                       ("Failure", Failure), ("Signal", Signal), ("Cancelled", asyncio.CancelledError),
+                       ("sleep", sleep)):
         setattr(fastmesh, name, made)
 
 

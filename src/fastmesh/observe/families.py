@@ -378,11 +378,11 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS, HEALS)),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),
     ("Filters",
-     "Load balancers in Python count as filters, with the phases `weights` and `pick`. Seconds are those of the "
-     "worker's own thread. Phases that were never called have no row. What a filter counts "
-     "for itself, with `self.metrics`, is `fastmesh_filter_<filter>_<name>`, with the labels that it declared: at most "
-     "200 sets of them for each metric and 2,048 in all, per worker; what comes beyond is counted under `other`. Such "
-     "labels may be taken from requests.",
+     "Load balancers in Python count as filters, with the phases `weights` and `pick`, and fallbacks with the phase "
+     "`answer`. Seconds are those of the worker's own thread. Phases that were never called have no row. What a "
+     "filter counts for itself, with `self.metrics`, is `fastmesh_filter_<filter>_<name>`, with the labels that it"
+     " declared: at most 200 sets of them for each metric and 2,048 in all, per worker; what comes beyond is "
+     "counted under `other`. Such labels may be taken from requests.",
      (*FILTER_PHASES.values(), *FILTERS.values(), FILTER_OVERFLOW)),
     ("Discovery", "Of clusters whose endpoints a policy finds.",
      (DISCOVERY_UPDATES, DISCOVERY_UNCHANGED, DISCOVERY_ERRORS, DISCOVERY_AGE)),

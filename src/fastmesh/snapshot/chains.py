@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from fastmesh.config.fallback import FallbackQuarantine, FallbackStep
 from fastmesh.config.fields import SHARE_ALL
 from fastmesh.config.filter import FilterUse
 from fastmesh.config.load_balancer import LoadBalancer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 _ISOLATED_TIMEOUT = _SECOND
 _TIMEOUT = 30 * _SECOND
+FALLBACK_TIMEOUT = _SECOND
 HIDDEN = "(secret)"
 # What a filter host reads of a slot.
 HOSTED = frozenset(("name", "kind", "module", "qualname", "file", "fingerprint", "settings", "phases", "needs",
@@ -43,19 +45,21 @@ class Chains:
         self.rows: dict[int, str] = {}
         self._of: dict[Path, int] = {}          # a list of filters → its chain
         self._balancers: dict[int, list[int]] = {}      # a cluster → its policy's slot and interval
+        self._fallbacks: dict[Path, int] = {}   # a step of a fallback → its policy's slot
         self._files: dict[str, str] = {}
         self._found = found
         self._priority = config.filter_host.priority
         lists = [(path, owner, uses) for path, owner, uses in lists_of(config) if uses]
         policies = [(i, cluster) for i, cluster in enumerate(config.clusters) if cluster.load_balancer.is_policy]
-        if (lists or policies) and found is None:
+        steps = list(steps_of(config))
+        if (lists or policies or steps) and found is None:
             raise ValueError("the configuration has filters, and their classes were not looked at")
         taken = {use.name for use in config.filters} | {
             use.name for _, _, uses in lists for use in uses if use.name is not None} | {
-            cluster.load_balancer.name for _, cluster in policies}
+            cluster.load_balancer.name for _, cluster in policies} | {step.name for _, _, step in steps}
         referred = {use.name for _, _, uses in lists for use in uses if use.is_reference}
         slots: dict[str, int] = {}              # of the top level, by name
-        wanted: list[tuple[str, FilterUse | LoadBalancer, Path]] = []
+        wanted: list[tuple[str, FilterUse | LoadBalancer | FallbackStep, Path]] = []
         for i, use in enumerate(config.filters):
             if use.name in referred:
                 slots[use.name or ""] = len(wanted)
@@ -82,6 +86,16 @@ class Chains:
             taken.add(name)
             self._balancers[i] = [len(wanted), policy.interval or seen.interval]
             wanted.append((name, policy, path))
+        alike: dict[str, int] = {}              # a named step that several routes have taken over is one
+        for path, owner, step in steps:
+            if step.name is None or step.name not in alike:
+                name = step.name or _own_name(self._at(path).loaded.cls.__name__, owner, taken)
+                taken.add(name)
+                alike[name] = len(wanted)
+                wanted.append((name, step, path))
+            else:
+                name = step.name
+            self._fallbacks[path] = alike[name]
         rows = registry.filters.assign(name for name, _, _ in wanted)
         for name, one, path in wanted:
             self.rows[rows[name]] = name
@@ -89,6 +103,9 @@ class Chains:
             if isinstance(one, LoadBalancer):
                 self.rules.append([None, SHARE_ALL])
                 self.slots.append(self._balancer_slot(rows[name], name, one, self._at(path)))
+            elif isinstance(one, FallbackStep):
+                self.rules.append([None, SHARE_ALL])
+                self.slots.append(self._fallback_slot(rows[name], name, one, self._at(path)))
             else:
                 self.rules.append([match_record(one.match, self.patterns),
                                    SHARE_ALL if one.match is None else one.match.share])
@@ -102,6 +119,11 @@ class Chains:
         """Of a cluster, by its place: the slot of the policy that balances it, and the nanoseconds between two of its
         weights."""
         return self._balancers.get(cluster)
+
+    def fallback(self, path: Path) -> list[Any]:
+        """Of a step, by its place: the slot of its policy, its name, and whether it comes before filters."""
+        slot = self._fallbacks[path]
+        return [slot, self.slots[slot]["name"], self._at(path).before_filters]
 
     def blob(self) -> bytes:
         """For the worker's Python; empty when there is no filter."""
@@ -155,18 +177,26 @@ class Chains:
         return {**self._any_slot(row, name, use, found, "open"), "timeout_ns": _TIMEOUT, "body_limit": 0,
                 "isolated": False, "needs": None}
 
-    def _any_slot(self, row: int, name: str, use: FilterUse | LoadBalancer, found: Found,
+    def _fallback_slot(self, row: int, name: str, step: FallbackStep, found: Found) -> dict[str, Any]:
+        # What it fails to say, the next step does.
+        return {**self._any_slot(row, name, step, found, "open"), "timeout_ns": step.timeout or FALLBACK_TIMEOUT,
+                "body_limit": 0, "isolated": found.isolated if step.isolated is None else step.isolated,
+                "needs": None if found.needs is None else list(found.needs)}
+
+    def _any_slot(self, row: int, name: str, use: FilterUse | LoadBalancer | FallbackStep, found: Found,
                   on_error: str) -> dict[str, Any]:
-        loaded, quarantine = found.loaded, use.quarantine
+        loaded, quarantine = found.loaded, use.quarantine or FallbackQuarantine()
         if loaded.kind == "file":
             self._files[loaded.fingerprint] = loaded.source
         return {
             "row": row, "name": name, "use": use.use, "kind": loaded.kind, "module": loaded.module,
             "qualname": loaded.qualname, "file": loaded.file, "fingerprint": loaded.fingerprint,
             "settings": found.settings, "phases": found.phases,
-            "on_error": use.on_error or found.on_error or on_error, "security": found.security,
+            "on_error": on_error if isinstance(use, FallbackStep) else use.on_error or found.on_error or on_error,
+            "security": found.security,
             "budget_ns": found.budget if use.budget is None else use.budget,
-            "changes_body": found.changes_body, "shadow": use.mode == "shadow",
+            "changes_body": found.changes_body,
+            "shadow": not isinstance(use, FallbackStep) and use.mode == "shadow",
             "quarantine": [quarantine.failures, quarantine.window, quarantine.pause, quarantine.longest],
         }
 
@@ -180,6 +210,19 @@ def lists_of(config: Config) -> Iterator[tuple[Path, str, list[FilterUse]]]:
                    route.filters)
     for i, cluster in enumerate(config.clusters):
         yield ("clusters", i, "filters"), cluster.name, cluster.filters
+
+
+def steps_of(config: Config) -> Iterator[tuple[Path, str, FallbackStep]]:
+    """Every step of a fallback with a policy: where it stands, the name of what it belongs to, and what it says."""
+    for i, listener in enumerate(config.listeners):
+        chains: list[tuple[Path, str, list[FallbackStep]]] = [
+            (("listeners", i, "fallback"), listener.name, listener.fallback or [])]
+        chains += [(("listeners", i, "routes", j, "fallback"), f"{listener.name}/{route.name or f'route-{j}'}",
+                    route.fallback or []) for j, route in enumerate(listener.routes)]
+        for path, owner, steps in chains:
+            for k, step in enumerate(steps):
+                if step.use is not None:
+                    yield (*path, k), owner, step
 
 
 def import_paths() -> list[str]:

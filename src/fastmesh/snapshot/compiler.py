@@ -80,7 +80,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         injected,
         copied,
         [*retries(config), *hedges(config)],
-        fallbacks(config, numbers.indexes),
+        fallbacks(config, numbers.indexes, chains),
     ]
     return msgpack.packb(snapshot), registry
 

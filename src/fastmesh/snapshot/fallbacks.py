@@ -1,6 +1,6 @@
 """Fallbacks of routes on their way into a snapshot."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastmesh.config.fallback import (
@@ -15,11 +15,13 @@ from fastmesh.config.fallback import (
 )
 from fastmesh.config.listener import Listener
 from fastmesh.config.model import Config
+from fastmesh.config.report import Path
 from fastmesh.config.route import Route
 from fastmesh.snapshot.acts import edits_record, set_record
+from fastmesh.snapshot.chains import Chains
 
 # STEP_* of _core/resil/fallback_rule.
-_CLUSTER, _STALE, _RESPONSE = 1, 2, 3
+_CLUSTER, _STALE, _RESPONSE, USE = 1, 2, 3, 4
 _GATEWAY = (1 << 7) - 1         # the first seven of REASONS
 _STATUSES = {"gateway-error": (502, 503, 504), "5xx": tuple(range(500, 600))}
 
@@ -31,8 +33,8 @@ def fallback_of(listener: Listener, route: Route) -> list[FallbackStep]:
     return (listener.fallback if route.fallback is None else route.fallback) or []
 
 
-def fallbacks(config: Config, places: Mapping[str, int]) -> list[Any]:
-    """The chains, and who has them. `places`: of the clusters."""
+def fallbacks(config: Config, places: Mapping[str, int], policies: Chains | None = None) -> list[Any]:
+    """The chains, and who has them. `places`: of the clusters; `policies`: has those of the steps."""
     chains: list[Any] = []
     uses: list[Any] = []
     for i, listener in enumerate(config.listeners):
@@ -43,7 +45,10 @@ def fallbacks(config: Config, places: Mapping[str, int]) -> list[Any]:
                 continue
             # Copies are found again after a reload by these names.
             store = listener.name if route.fallback is None else f"{listener.name}/{route.name or f'route-{j}'}"
-            chain = [_step(step, route, places, store) for step in steps]
+            at: Path = ("listeners", i, "fallback") if route.fallback is None else (
+                "listeners", i, "routes", j, "fallback")
+            chain = [_step(step, route, places, store, None if step.use is None or policies is None else
+                           policies.fallback((*at, k))) for k, step in enumerate(steps)]
             key = repr(chain)
             if key not in known or route.fallback is not None:
                 known[key] = len(chains)
@@ -52,10 +57,25 @@ def fallbacks(config: Config, places: Mapping[str, int]) -> list[Any]:
     return [chains, uses]
 
 
-def _step(step: FallbackStep, route: Route, places: Mapping[str, int], store: str) -> list[Any]:
+def _step(step: FallbackStep, route: Route, places: Mapping[str, int], store: str,
+          policy: list[Any] | None) -> list[Any]:
+    if step.cluster is not None:
+        kind, what = _CLUSTER, _to_cluster(step, route, places[step.cluster])
+    elif step.stale is not None:
+        kind, what = _STALE, _from_copies(step.stale, store)
+    elif policy is not None:
+        kind, what = USE, policy
+    else:
+        assert step.response is not None
+        kind, what = _RESPONSE, _answer(step.response)
+    return [kind, *named_by(step.on), what]
+
+
+def named_by(on: Iterable[str]) -> tuple[int, list[int]]:
+    """A bit for each of the reasons, and the statuses."""
     reasons = 0
     statuses: set[int] = set()
-    for condition in step.on:
+    for condition in on:
         if condition in REASONS:
             reasons |= 1 << REASONS.index(condition)
         elif condition in _STATUSES:
@@ -63,14 +83,7 @@ def _step(step: FallbackStep, route: Route, places: Mapping[str, int], store: st
             statuses.update(_STATUSES[condition])
         else:
             statuses.update(statuses_of(condition) or ())
-    if step.cluster is not None:
-        kind, what = _CLUSTER, _to_cluster(step, route, places[step.cluster])
-    elif step.stale is not None:
-        kind, what = _STALE, _from_copies(step.stale, store)
-    else:
-        assert step.response is not None
-        kind, what = _RESPONSE, _answer(step.response)
-    return [kind, reasons, sorted(statuses), what]
+    return reasons, sorted(statuses)
 
 
 def _to_cluster(step: FallbackStep, route: Route, place: int) -> list[Any]:

@@ -83,6 +83,7 @@ FORMAT.
                  a path that begins with `cut` begins with `prefix`, if that is not empty
     stale     = [store, max_age, max_body, max_bytes, max_entries, headers, ignores]    ignores: a bit for each IGNORE_*
     response  = [status, content_type, escape, headers, pieces]    headers as request_edits; texts of pieces are bytes
+    use       = [slot, name, before_filters]    a policy: its place in the list of rules
 
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are

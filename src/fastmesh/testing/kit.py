@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, TypedDict, Unpack
 from weakref import WeakMethod
 
+from pydantic import ValidationError
+
 from fastmesh._core.filter.chain import Slot, Table
 from fastmesh._core.filter.view import Outcome, Request
 from fastmesh._core.filter.wait import Cancelled
@@ -17,19 +19,21 @@ from fastmesh._core.mem.metric import MetricTable
 from fastmesh._core.play.numbers import set_numbers
 from fastmesh._core.play.stage import Line, Stage, is_turning
 from fastmesh._core.worker import Worker
+from fastmesh.config.fallback import MAX_STEPS, FallbackStep
 from fastmesh.filters.balancer import LoadBalancer
+from fastmesh.filters.fallback import Fallback
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.making import complete, put, secrets_of
 from fastmesh.filters.mesh import Mesh
 from fastmesh.filters.metrics import Metrics
-from fastmesh.filters.phases import phases_of, questions_of
+from fastmesh.filters.phases import answer_of, phases_of, questions_of
 from fastmesh.filters.reporter import Reporter
 from fastmesh.snapshot.wire import WEIGHING
 from fastmesh.testing.cuts import cut_answer, cuts, essence, same
 from fastmesh.testing.message import FieldsLike, Incomplete, body_of, pairs_of, read, request_line, write
 from fastmesh.testing.reply import LogLine, Reply, Report, Sent
 from fastmesh.testing.upstream import Answer, Asked, Cluster
-from fastmesh.testing.wiring import PLACES, SECOND, Match, Policy, Route, Rules, snapshot
+from fastmesh.testing.wiring import PLACES, SECOND, Fall, Match, Policy, Route, Rules, snapshot
 from fastmesh.testing.wiring import quarantine as quarantine_of
 from fastmesh.units import parse_duration, parse_size
 
@@ -114,9 +118,10 @@ class Kit:
         self._rules = Rules()
         self._chains: dict[str, list[int]] = {place: [] for place in PLACES}
         self._policies: dict[str, Policy] = {}
+        self._steps: list[Fall] = []                # the fallback of all routes
         self._pretended: dict[tuple[str, str], dict[str, Any]] = {}     # cluster, endpoint → its numbers
         self._table: Table | None = None
-        self._made: list[Filter | LoadBalancer] = []
+        self._made: list[Filter | LoadBalancer | Fallback] = []
         self._unraised: list[BaseException] = []    # raised by filters, not yet in the test
         self._open: list[Reply] = []
         self._by_port: dict[int, Reply] = {}
@@ -210,6 +215,34 @@ class Kit:
         self._add(made, "", {
             "on_error": policy, "budget_ns": parse_duration(budget) if budget else NO_BUDGET,
             "shadow": mode == "shadow", "quarantine": quarantine_of(quarantine)})
+        self._is_stale = True
+        return self
+
+    def fall_back(self, fallback: Fallback | type[Fallback], *, on: Sequence[str | int] = ("gateway-error",),
+                  timeout: str = "1s", budget: str | None = None,
+                  quarantine: Mapping[str, Any] | None = None) -> Kit:
+        """Adds a step to the fallback of all routes, which is asked where their cluster fails as `on` says::
+
+            kit = Kit().fall_back(ProblemDetails())
+            kit.upstream.fails("reset")
+            assert kit.get("/").status == 503
+
+        Several are asked in their order. The rest is what an operator may write beside it, `budget` and `quarantine`
+        as in `use`.
+        """
+        made = fallback() if isinstance(fallback, type) else fallback
+        if not isinstance(made, Fallback):
+            raise TypeError(f"{fallback!r} is no fallback: instances and classes of fastmesh.Fallback are allowed")
+        try:
+            named = FallbackStep.model_validate({"use": "here", "on": list(on)}).on
+        except ValidationError as error:
+            raise ValueError(f"on={list(on)!r}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        if len(self._steps) >= MAX_STEPS:
+            raise ValueError(f"a fallback has at most {MAX_STEPS} steps")
+        self._add(made, "", {"timeout_ns": parse_duration(timeout),
+                             "budget_ns": parse_duration(budget) if budget else NO_BUDGET,
+                             "quarantine": quarantine_of(quarantine)})
+        self._steps.append(Fall(len(self._slots) - 1, self._slots[-1].name, type(made).before_filters, named))
         self._is_stale = True
         return self
 
@@ -514,14 +547,16 @@ class Kit:
 
     # --- filters -------------------------------------------------------------------------------------------------
 
-    def _add(self, made: Filter | LoadBalancer, at: str, settings: dict[str, Any], match: Match | None = None) -> None:
+    def _add(self, made: Filter | LoadBalancer | Fallback, at: str, settings: dict[str, Any],
+             match: Match | None = None) -> None:
         cls: type[Any] = type(made)
         if len(self._slots) >= 64:
             raise ValueError("a kit takes at most 63 filters")
         if isinstance(made, Witness):
             phases, name = {"on_complete": "def"}, "witness"
         else:
-            phases, bad = questions_of(cls) if isinstance(made, LoadBalancer) else phases_of(cls)
+            phases, bad = (questions_of(cls) if isinstance(made, LoadBalancer) else
+                           answer_of(cls) if isinstance(made, Fallback) else phases_of(cls))
             if bad:
                 raise TypeError("; ".join(f"{one.reason}: allowed is {one.allowed}; {one.hint}" for one in bad))
             if "on_connection" in phases and at != "listener":
@@ -550,7 +585,7 @@ class Kit:
                 raise
             self._made.append(made)
 
-    def _furnish(self, made: Filter | LoadBalancer, name: str) -> None:
+    def _furnish(self, made: Filter | LoadBalancer | Fallback, name: str) -> None:
         put(made, "name", name)
         put(made, "log", _Reporter(name, _weakly(self._say), secrets_of(made)))
         put(made, "mesh", Mesh())
@@ -614,7 +649,7 @@ class Kit:
             self._table = Table(self._slots)
             self._worker.apply(
                 snapshot(self._version, self._clusters.values(), self._routes, self._rules, self._chains,
-                         self._policies), self._table)
+                         self._policies, self._steps), self._table)
         self._worker.take_filters_over()
         return self._worker
 

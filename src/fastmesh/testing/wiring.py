@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -14,6 +14,7 @@ from fastmesh.config.match import PATHS
 from fastmesh.snapshot import wire
 from fastmesh.snapshot.chains import match_record
 from fastmesh.snapshot.conditions import Patterns
+from fastmesh.snapshot.fallbacks import USE, named_by
 from fastmesh.testing.upstream import Cluster
 from fastmesh.units import parse_duration
 
@@ -44,10 +45,19 @@ class Policy(NamedTuple):
     pick_by: str
 
 
+class Fall(NamedTuple):
+    """A step of the chain of a kit's routes."""
+
+    rule: int
+    name: str
+    before_filters: bool
+    on: Sequence[str]
+
+
 def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route], rules: Rules,
-             filters: Mapping[str, list[int]], policies: Mapping[str, Policy]) -> bytes:
+             filters: Mapping[str, list[int]], policies: Mapping[str, Policy], steps: Sequence[Fall] = ()) -> bytes:
     """One listener, all routes and clusters alike. `filters`: numbers of rules by the place where they are;
-    `policies`: by the names of clusters."""
+    `policies`: by the names of clusters; `steps`: the fallback of all routes."""
     chains = [chain for chain in filters.values() if chain]
     of = {place: chains.index(chain) if chain else wire.NO_CHAIN for place, chain in filters.items()}
     known = list(clusters)
@@ -75,8 +85,16 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
                 of["listener"], [True, True, ""], False]
     packed: bytes = msgpack.packb(
         [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns, None], [listener], records,
-         [rules.written, chains], [[], []], [], [], [[], [], [], [], []], [[], []]])
+         [rules.written, chains], [[], []], [], [], [[], [], [], [], []],
+         _fallbacks(steps, len(listener_routes))])
     return packed
+
+
+def _fallbacks(steps: Sequence[Fall], n_routes: int) -> list[Any]:
+    if not steps:
+        return [[], []]
+    chain = [[USE, *named_by(step.on), [step.rule, step.name, step.before_filters]] for step in steps]
+    return [[chain], [[0, i, 0] for i in range(n_routes)]]
 
 
 class Rules:

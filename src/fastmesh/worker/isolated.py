@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any
 
-    from fastmesh._core.filter.view import Connection, Headers, Outcome, Request, UpstreamError
+    from fastmesh._core.filter.view import Connection, Failure, Headers, Outcome, Request, UpstreamError
 
     Report = Callable[[str], None]
     Reply = list[Any]
@@ -275,7 +275,7 @@ class StandIn:
         self.is_current: Callable[[], bool] = lambda: True      # the next snapshot's filters are in this host, too
         self.phases: dict[str, Callable[..., Any]] = {phase: getattr(self, phase) for phase in phases}
         host.users += 1
-        if host.keeps and "on_complete" not in phases and phases != ["on_connection"]:
+        if host.keeps and "on_complete" not in phases and phases not in (["on_connection"], ["answer"]):
             self.phases["on_complete"] = self.completed
 
     def stop(self) -> None:
@@ -292,7 +292,8 @@ class StandIn:
         host.last_call += 1
         number = 0
         has_head = True
-        if host.keeps:
+        # A fallback stands in no chain, so nothing says when what it would keep may go.
+        if host.keeps and phase != "answer":
             known = host.exchange(request)
             number = known.number
             has_head = not known.has_head
@@ -476,6 +477,11 @@ class StandIn:
 
     def on_response_trailers(self, request: Request, trailers: Headers) -> Coroutine[Any, Any, Any]:
         return self.ask("on_response_trailers", request, argument=trailers.fields(), trailers=trailers)
+
+    def answer(self, request: Request, failure: Failure) -> Coroutine[Any, Any, Any]:
+        return self.ask("answer", request, argument=(
+            failure.reason, failure.status, failure.flags, failure.details, failure.message, failure.cluster,
+            failure.endpoint, failure.attempts))
 
     async def on_complete(self, request: Request, outcome: Outcome) -> None:
         # All that is needed of the request is taken before the first wait: the exchange is over then.

@@ -110,5 +110,5 @@ def test_a_file_has_at_most_256_filters():
     load_text("listeners: []\nfilters:\n" + "".join(f"- {{name: f{i}, use: 'a:B'}}\n" for i in range(256)), "f", {})
     text = chain(1, 0, 0) + "filters:\n" + "".join(f"- {{name: f{i}, use: 'a:B'}}\n" for i in range(256))
     assert [said for said, _ in problems(text)] == [
-        "f:4:1: filters: there are 257 filters, allowed: at most 256, those in place and load "
-        "balancers included"]
+        "f:4:1: filters: there are 257 filters, allowed: at most 256, those in place, load "
+        "balancers and fallbacks included"]

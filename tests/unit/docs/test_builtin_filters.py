@@ -8,29 +8,30 @@ from typing import Any
 
 import pytest
 
-from fastmesh import Filter, LoadBalancer
-from fastmesh.filters.builtin import LOAD_BALANCERS, NAMES
+from fastmesh import Fallback, Filter, LoadBalancer
+from fastmesh.filters.builtin import FALLBACKS, LOAD_BALANCERS, NAMES
 from fastmesh.units import parse_duration, parse_percent, parse_size
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "filters" / "builtin.md").read_text()
 SECTIONS: dict[str, str] = dict(re.findall(r"^## ([a-z-]+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 REQUIRED = object()
-ALL = {**NAMES, **LOAD_BALANCERS}
+ALL = {**NAMES, **LOAD_BALANCERS, **FALLBACKS}
+BASES = (Filter, LoadBalancer, Fallback)
 
 
-def class_of(name: str) -> type[Filter] | type[LoadBalancer]:
+def class_of(name: str) -> type[Filter] | type[LoadBalancer] | type[Fallback]:
     module, _, found = ALL[name].partition(":")
     made = getattr(import_module(module), found)
-    assert issubclass(made, Filter if name in NAMES else LoadBalancer)
+    assert issubclass(made, Filter if name in NAMES else LoadBalancer if name in LOAD_BALANCERS else Fallback)
     return made
 
 
-def fields_of(filter_class: type[Filter] | type[LoadBalancer]) -> dict[str, tuple[Any, Any]]:
+def fields_of(filter_class: type[Filter] | type[LoadBalancer] | type[Fallback]) -> dict[str, tuple[Any, Any]]:
     """Type and default of each field, as an operator may set it."""
     found: dict[str, tuple[Any, Any]] = {}
     own = [base for base in filter_class.__mro__
-           if issubclass(base, (Filter, LoadBalancer)) and base not in (Filter, LoadBalancer)]
+           if issubclass(base, BASES) and base not in BASES]
     for base in own:
         for field, kind in get_annotations(base, eval_str=True).items():
             found.setdefault(field, (kind, getattr(filter_class, field, REQUIRED)))
@@ -59,7 +60,7 @@ def told(kind: Any, default: Any, text: str) -> bool:
 
 def test_each_has_a_section_and_a_line():
     assert set(SECTIONS) == set(ALL)
-    assert re.findall(r"^\| \[([a-z-]+)\]\(#\1\)", PAGE, re.M) == [*sorted(NAMES), *sorted(LOAD_BALANCERS)]
+    assert re.findall(r"^\| \[([a-z-]+)\]\(#\1\)", PAGE, re.M) == [*sorted(NAMES), *LOAD_BALANCERS, *FALLBACKS]
 
 
 @pytest.mark.parametrize("name", sorted(ALL))

@@ -7,6 +7,8 @@ import pytest
 
 from fastmesh.config.fallback import CONDITIONS, IGNORES, FallbackStep, Stale
 from fastmesh.config.load import load_text
+from fastmesh.filters.look import look_at_filters
+from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.compiler import compile
 from fastmesh.snapshot.registry import Registry
 from fastmesh.units import format_duration, format_size
@@ -19,10 +21,12 @@ YAML = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
 
 @pytest.mark.parametrize("text", YAML)
 def test_it_is_taken_without_a_warning(text: str) -> None:
-    loaded = load_text(text, "degradation.md", {})
+    loaded = load_text(text, "degradation.md", {}, look_at_filters)
     assert loaded.warnings == []
+    numbers = Registry()
     with registry() as r:
-        Snapshot(compile(loaded.config, 1, Registry())[0], r).close()
+        chains = Chains(loaded.config, loaded.filters, numbers)
+        Snapshot(compile(loaded.config, 1, numbers, chains=chains)[0], r).close()
 
 
 def test_every_condition_is_in_the_table() -> None:

@@ -25,7 +25,8 @@ class Asked:
 
     def __init__(self, *filters: Filter) -> None:
         self.written: list[bytes] = []
-        hosted = [Hosted(made, [name for name in PHASES if getattr(type(made), name) is not getattr(Filter, name)], 60)
+        hosted = [Hosted(made, [name for name in PHASES if getattr(type(made), name, None) is not
+                               getattr(Filter, name, None)], 60)
                   for made in filters]
         self.calls = Calls(hosted, self.written.append)
         self.last = 0

@@ -3,9 +3,9 @@ from libc.string cimport memset
 from fastmesh._core.filter.wait cimport wait_reactor
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.mem.counter cimport (
-    PHASE_COMPLETE, PHASE_CONNECTION, PHASE_PICK, PHASE_REQUEST, PHASE_REQUEST_BODY, PHASE_REQUEST_TRAILERS,
-    PHASE_RESPONSE, PHASE_RESPONSE_BODY, PHASE_RESPONSE_TRAILERS, PHASE_RETRY, PHASE_ROUTE, PHASE_UPSTREAM_ERROR,
-    PHASE_WEIGHTS, STATS_FILTERS)
+    PHASE_ANSWER, PHASE_COMPLETE, PHASE_CONNECTION, PHASE_PICK, PHASE_REQUEST, PHASE_REQUEST_BODY,
+    PHASE_REQUEST_TRAILERS, PHASE_RESPONSE, PHASE_RESPONSE_BODY, PHASE_RESPONSE_TRAILERS, PHASE_RETRY, PHASE_ROUTE,
+    PHASE_UPSTREAM_ERROR, PHASE_WEIGHTS, STATS_FILTERS)
 
 cdef extern from *:
     """
@@ -106,6 +106,8 @@ PHASES = {
     # Of load balancers, which stand in no chain.
     "weights": (PHASE_WEIGHTS, KIND_PLAIN),
     "pick": (PHASE_PICK, KIND_PLAIN),
+    # Of fallbacks, likewise.
+    "answer": (PHASE_ANSWER, KIND_PLAIN),
 }
 POLICIES = {"closed": ON_ERROR_CLOSED, "open": ON_ERROR_OPEN, "skip": ON_ERROR_SKIP}
 cdef dict NAMES = {place: name for name, place in PHASES.items()}
@@ -217,7 +219,8 @@ cdef class Slot:
                 self.report("overrun", called,
                             f"{called} took {took_ns / 1e6:.1f} ms in one go, its budget is "
                             f"{self.c.budget_ns / 1e6:g} ms. All other traffic of this worker waited meanwhile: "
-                            + ("do less in it" if phase >= PHASE_WEIGHTS else "let it run isolated (`isolated: true`)")
+                            + ("do less in it" if phase == PHASE_WEIGHTS or phase == PHASE_PICK else
+                               "let it run isolated (`isolated: true`)")
                             + ", or raise `budget`")
         except BaseException:
             pass

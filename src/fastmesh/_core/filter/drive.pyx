@@ -14,6 +14,7 @@ from fastmesh._core.filter cimport wait as wait_module
 from fastmesh._core.filter.balance cimport balance_applied, balance_close, balance_free, balance_pick
 from fastmesh._core.filter.call cimport calls_begin
 from fastmesh._core.filter.chain cimport ON_ERROR_OPEN, ON_ERROR_SKIP, Slot, Table, slot_begin, slot_end, slot_t
+from fastmesh._core.filter.degrade cimport degrade_ask, degrade_forget
 from fastmesh._core.filter.ending cimport ending_close, ending_complete, ending_release
 from fastmesh._core.filter.enlist cimport TAP_COMPLETE, chain_wanted, enlist, path_of, request_of, tap
 from fastmesh._core.filter.entry cimport entry_accept, entry_left
@@ -683,6 +684,24 @@ cdef int _answered_locally(stream_t *s, int status, span_t content_type, span_t 
     return how
 
 
+cdef void _degraded(stream_t *s) noexcept nogil:
+    with gil:
+        _put_degraded(<Request>s.run)
+
+
+cdef void _put_degraded(Request r) noexcept:
+    """The answer of a fallback's policy: the proxy's own to filters and to the log."""
+    cdef stream_t *s = r.s
+    cdef Response given = r.degraded
+    r.degraded = None
+    s.bits |= S_LOCAL | S_LOCAL_SEEN
+    s.status = given.code
+    flow_forget(r)
+    _replace(r, given)
+    if _walk(r, AT_LOCAL, 0, r.n_stages) == FILTER_GO:
+        _put_given(r)
+
+
 cdef filter_ops_t OPS
 OPS.accept = entry_accept
 OPS.left = entry_left
@@ -703,6 +722,9 @@ OPS.complete = ending_complete
 OPS.release = ending_release
 OPS.applied = balance_applied
 OPS.close = _close
+OPS.degrade_ask = degrade_ask
+OPS.degrade_put = _degraded
+OPS.degrade_forget = degrade_forget
 
 
 cdef void _close(proxy_t *p) noexcept nogil:

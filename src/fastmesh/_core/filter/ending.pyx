@@ -148,6 +148,7 @@ cdef void ending_release(stream_t *s) noexcept nogil:
         r._error = None
         r._trailers = None
         r._retry = None
+        r.degraded = None
         Py_DECREF(r)
 
 

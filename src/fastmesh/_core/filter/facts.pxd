@@ -19,6 +19,17 @@ cdef class UpstreamError:
     cdef bint _may_repeat
 
 
+cdef class Failure:
+    cdef str _reason
+    cdef int _status
+    cdef str _flags
+    cdef str _details
+    cdef str _message
+    cdef str _cluster
+    cdef str _endpoint
+    cdef int _attempts
+
+
 cdef class Outcome:
     cdef int _status
     cdef str _flags
@@ -32,4 +43,6 @@ cdef class Outcome:
 
 cdef Connection connection_of(down_t *d)
 cdef UpstreamError error_of(stream_t *s, int fault, str endpoint)
+# Of the failure that began the fallback of its route.
+cdef Failure failure_of(stream_t *s)
 cdef Outcome outcome_of(stream_t *s, uint64_t now_ns)

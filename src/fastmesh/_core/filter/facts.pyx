@@ -1,7 +1,9 @@
 """See facts.pxd, and view.pyi for what authors may rely on."""
 from cpython.unicode cimport PyUnicode_DecodeLatin1
+from fastmesh._core.mem.counter import FALLBACK_REASONS
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.access_log cimport flags_text
+from fastmesh._core.resil.fallback_rule cimport REASON_STATUS
 from fastmesh._core.resil.retry cimport (
     FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT)
 from fastmesh._core.sys.socket cimport AF_UNIX
@@ -95,6 +97,76 @@ cdef UpstreamError error_of(stream_t *s, int fault, str endpoint):
     made._endpoint = endpoint
     made._attempt = s.attempts
     made._may_repeat = s.fault_may_repeat
+    return made
+
+
+cdef class Failure:
+    """What made a fallback begin."""
+
+    def __repr__(self):
+        return f"<Failure {self._reason} of {self._cluster}: {self._status}>"
+
+    @property
+    def reason(self):
+        """str, read only. As `on` of the step has it: no-endpoint, overflow, connect-failure, reset, protocol-error,
+        timeout, overload, rate-limit, deadline; or status, of an answer that is none."""
+        return self._reason
+
+    @property
+    def status(self):
+        """int, read only. What the client is answered with when no step answers; of `status`, the upstream's."""
+        return self._status
+
+    @property
+    def flags(self):
+        """str, read only. Envoy's response flags, as `UH`; "" of a status."""
+        return self._flags
+
+    @property
+    def details(self):
+        """str, read only. Envoy's response code details."""
+        return self._details
+
+    @property
+    def message(self):
+        """str, read only. Why, as a sentence for those who run the mesh; not for clients."""
+        return self._message
+
+    @property
+    def cluster(self):
+        """str, read only. Name of the cluster that failed first: that of the route."""
+        return self._cluster
+
+    @property
+    def endpoint(self):
+        """str | None, read only. Address of the endpoint that was tried last; None when there was none."""
+        return self._endpoint or None
+
+    @property
+    def attempts(self):
+        """int, read only. Attempts so far, at all clusters."""
+        return self._attempts
+
+
+cdef Failure failure_of(stream_t *s):
+    cdef Failure made = Failure.__new__(Failure)
+    cdef char room[160]
+    made._reason = FALLBACK_REASONS[s.fall_reason]
+    made._status = s.fall_status
+    made._flags = _ascii(flags_text(s.fall_flags, room)) if s.fall_flags else ""
+    made._details = s.fall_details.decode() if s.fall_details is not NULL else ""
+    if s.fall_reason == REASON_STATUS:
+        made._message = f"{s.fall_from.name.ptr[:s.fall_from.name.len].decode()} answered with {s.fall_code}"
+    else:
+        made._message = s.fall_why.decode() if s.fall_why is not NULL else ""
+    made._cluster = s.fall_from.name.ptr[:s.fall_from.name.len].decode()
+    if s.endpoint is not NULL:
+        made._endpoint = _ascii(s.endpoint.text)
+    elif s.n_tried:
+        made._endpoint = _ascii(s.tried[s.n_tried - 1].text)
+    else:
+        made._endpoint = ""
+    made._attempts = s.attempts + s.fall_attempts
     return made
 
 

@@ -3,6 +3,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 from fastmesh._core.filter cimport pipe as pipe_module
 from fastmesh._core.filter.chain cimport Slot, slot_t
+from fastmesh._core.filter.degrade cimport degrade_cancel
 from fastmesh._core.filter.enlist cimport TAP_COMPLETE
 from fastmesh._core.filter.headers cimport OwnHead
 from fastmesh._core.filter.pipe cimport PIPE_ANSWERED, PIPE_FAILED, PIPE_HELD, PIPE_TOO_LARGE, Stage, pipe_new
@@ -66,6 +67,7 @@ cdef void flow_forget(Request r) noexcept:
     if r.task_out is not None:
         r.task_out.cancel()
     r.task_in = r.task_out = None
+    degrade_cancel(r)
 
 
 cdef int flow_request_body(stream_t *s, const uint8_t *p, uint32_t n) noexcept nogil:

@@ -49,6 +49,8 @@ cdef class Request(View):
     cdef OwnHead _trailers        # while filters see them
     cdef object late              # of the ending: labels may come after it
     cdef Retry _retry             # that a filter has set: the stream points into it
+    cdef Task task_degraded       # the policy of a fallback, which thinks about an answer
+    cdef Response degraded        # what it has answered
     cdef stream_t *alive(self) except NULL
     cdef stream_t *steered(self, str what) except NULL
     cdef void touch(self) noexcept

@@ -232,6 +232,35 @@ class UpstreamError:
     def may_repeat(self) -> bool:
         """Nothing that cannot be repeated was sent: the request may go to another endpoint."""
 
+class Failure:
+    """What made a fallback begin."""
+
+    @property
+    def reason(self) -> str:
+        """As `on` of the step has it: no-endpoint, overflow, connect-failure, reset, protocol-error, timeout, overload,
+        rate-limit, deadline; or status, of an answer that is none."""
+    @property
+    def status(self) -> int:
+        """What the client is answered with when no step answers; of `status`, the upstream's."""
+    @property
+    def flags(self) -> str:
+        """Envoy's response flags, as `UH`; "" of a status."""
+    @property
+    def details(self) -> str:
+        """Envoy's response code details."""
+    @property
+    def message(self) -> str:
+        """Why, as a sentence for those who run the mesh; not for clients."""
+    @property
+    def cluster(self) -> str:
+        """Name of the cluster that failed first: that of the route."""
+    @property
+    def endpoint(self) -> str | None:
+        """Address of the endpoint that was tried last; None when there was none."""
+    @property
+    def attempts(self) -> int:
+        """Attempts so far, at all clusters."""
+
 class Outcome:
     """How an exchange ended."""
 

@@ -39,7 +39,8 @@ ANY.fields = MSG_FIELDS_ROOM
 
 cdef list PHASE_WORDS = [
     "on_connection", "on_request", "on_route", "the request's body", "on_request_trailers", "on_upstream_error",
-    "on_retry", "on_response", "the answer's body", "on_response_trailers", "on_complete", "weights", "pick"]
+    "on_retry", "on_response", "the answer's body", "on_response_trailers", "on_complete", "weights", "pick",
+    "answer"]
 
 
 cdef inline str _ascii(span_t s):
@@ -653,4 +654,5 @@ cdef class Labels:
 
 
 # A name that is cimported as well does not come into the module by an import.
-globals().update(Headers=headers_module.Headers, Connection=facts.Connection, UpstreamError=facts.UpstreamError)
+globals().update(Headers=headers_module.Headers, Connection=facts.Connection, UpstreamError=facts.UpstreamError,
+                 Failure=facts.Failure)

@@ -41,6 +41,7 @@ cdef enum:
     PHASE_COMPLETE
     PHASE_WEIGHTS                 # of a load balancer
     PHASE_PICK
+    PHASE_ANSWER                  # of a fallback
     PHASE_COUNT
 
 # Process-wide counters; the names are in counter.pyx, in this order.

@@ -150,7 +150,7 @@ ENDPOINT_COLUMNS = (
 # In the order of PHASE_*. Chunk, whole and stream kinds of a body count as one.
 FILTER_PHASES = (
     "connection", "request", "route", "request_body", "request_trailers", "upstream_error", "retry", "response",
-    "response_body", "response_trailers", "complete", "weights", "pick",
+    "response_body", "response_trailers", "complete", "weights", "pick", "answer",
 )
 FILTER_PHASE_COLUMNS = ("calls", "wall_ns", "cpu_ns", "errors", "overruns")
 FILTER_COLUMNS = ("fingerprint", "quarantined", "quarantines", "skipped", "in_flight")

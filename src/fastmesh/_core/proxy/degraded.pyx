@@ -3,15 +3,15 @@ from libc.string cimport strlen
 from fastmesh._core.mem.counter cimport FLAG_FB
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_span
-from fastmesh._core.resil.fallback_rule cimport REASON_STATUS, STEP_CLUSTER, STEP_STALE
+from fastmesh._core.resil.fallback_rule cimport REASON_STATUS, STEP_CLUSTER, STEP_STALE, STEP_USE
 
 cdef extern from *:
     """
-    static const char *const fm_step_names[] = {"", "cluster", "stale", "response"};
+    static const char *const fm_step_names[] = {"", "cluster", "stale", "response", "use"};
     static const char *const fm_reason_names[] = {"no-endpoint", "overflow", "connect-failure", "reset",
         "protocol-error", "timeout", "overload", "rate-limit", "deadline"};
     """
-    const char *const fm_step_names[4]
+    const char *const fm_step_names[5]
     const char *const fm_reason_names[9]
 
 cdef enum:
@@ -37,8 +37,8 @@ cdef span_t degraded_text(const stream_t *s, char *room) noexcept nogil:
     if s.degraded == STEP_STALE:
         to = put_bytes(to, b"; age=", 6)
         to = put_number(to, s.degraded_age_s)
-    elif s.degraded == STEP_CLUSTER:
-        name = s.cluster.name
+    elif s.degraded == STEP_CLUSTER or s.degraded == STEP_USE:
+        name = s.cluster.name if s.degraded == STEP_CLUSTER else s.fallback.steps[s.fall_step - 1].name
         name.len = name.len if name.len < NAME_MAX else NAME_MAX
         to = put_bytes(to, b"; name=", 7)
         to = put_span(to, name)

@@ -28,6 +28,8 @@ cdef fallback_up_t fallback_up
 cdef bint fallback_takes(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
 # In place of an upstream's answer, whose head this is. True: likewise, and its connection is dropped.
 cdef bint fallback_replaces(stream_t *s, const msg_t *m) noexcept nogil
+# The policy of a step, which was thinking, has an answer, or none. `s` may be gone afterwards.
+cdef void fallback_on_answer(stream_t *s, bint has_answer) noexcept nogil
 # The head of an answer is about to be put.
 cdef void fallback_on_head(stream_t *s, const msg_t *m) noexcept nogil
 # A rate limit of the route refuses the request before filters were asked: its chain may answer all the same. `path`:

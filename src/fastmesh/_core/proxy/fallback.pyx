@@ -14,8 +14,8 @@ from fastmesh._core.proxy.emit cimport put_bytes
 from fastmesh._core.proxy.fallback_head cimport fallback_head_make
 from fastmesh._core.proxy.keeping cimport keeping_begin, keeping_find, keeping_parts
 from fastmesh._core.proxy.mux cimport (
-    S_BODY_SENT, S_CALL, S_CLOSE_UP, S_HOLD_IN, S_HOLD_OUT, S_KEEP_REPLAY, S_MEASURED, S_REQUEST_DONE, S_TCP, S_UPGRADE,
-    S_WANT_BODY, proxy_t)
+    FILTER_GO, FILTER_HELD, FILTER_OVER, S_BODY_SENT, S_CALL, S_CLOSE_UP, S_HOLD_IN, S_HOLD_OUT, S_KEEP_REPLAY,
+    S_MEASURED, S_REQUEST_DONE, S_TCP, S_UPGRADE, S_WANT_BODY, proxy_t)
 from fastmesh._core.proxy.outcome cimport outcome_of_silence
 from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
 from fastmesh._core.proxy.route_acts cimport (
@@ -23,7 +23,7 @@ from fastmesh._core.proxy.route_acts cimport (
 from fastmesh._core.resil.fallback_rule cimport (
     ESCAPE_HTML, ESCAPE_JSON, ESCAPE_NONE, REASON_CONNECT, REASON_DEADLINE, REASON_NO_ENDPOINT, REASON_OVERFLOW,
     REASON_OVERLOAD, REASON_PROTOCOL, REASON_RATE_LIMIT, REASON_RESET, REASON_STATUS, REASON_TIMEOUT, STEP_CLUSTER,
-    STEP_STALE, fallback_t, step_names, step_t)
+    STEP_STALE, STEP_USE, fallback_t, step_names, step_t)
 from fastmesh._core.resil.stale cimport copy_t
 from fastmesh._core.route.acts cimport piece_t
 from fastmesh._core.upstream.pool cimport pool_drop, up_t
@@ -74,10 +74,14 @@ cdef inline bint _is_about(const stream_t *s, const step_t *step, int reason, in
 
 # --- which step ---
 
+cdef inline bint _has_passed(const stream_t *s) noexcept nogil:
+    """No filter has yet to say whether it may go anywhere."""
+    return not s.is_unasked and not s.bits & (S_HOLD_IN | S_HOLD_OUT)
+
+
 cdef bint _may_enter(const stream_t *s, const step_t *step) noexcept nogil:
     cdef uint64_t now = s.proxy.reactor.now_ns
-    if s.is_unasked or s.bits & (S_HOLD_IN | S_HOLD_OUT):
-        # A filter has yet to say whether it may go anywhere.
+    if not _has_passed(s):
         return False
     if &s.snap.clusters[step.cluster] is s.cluster or s.bits & (S_BODY_SENT | S_KEEP_REPLAY) == S_BODY_SENT:
         return False
@@ -99,6 +103,8 @@ cdef int _next(stream_t *s, int reason, int code, copy_t **copy) noexcept nogil:
         if not _is_about(s, step, reason, code):
             continue
         if step.kind == STEP_CLUSTER and not _may_enter(s, step):
+            continue
+        if step.kind == STEP_USE and not (step.before_filters or _has_passed(s)):
             continue
         if step.kind == STEP_STALE:
             copy[0] = keeping_find(s, step)
@@ -223,6 +229,9 @@ cdef void _answer(stream_t *s, const step_t *step, const copy_t *copy) noexcept 
     s.degraded = step.kind
     s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
     degraded_count(s)
+    if step.kind == STEP_USE:
+        s.proxy.filters.degrade_put(s)
+        return
     if step.kind != STEP_STALE:
         _respond(s, step)
         return
@@ -245,19 +254,67 @@ cdef void _begin(stream_t *s, int reason, int code, int status, uint32_t flags, 
     s.fall_details = details
     s.fall_why = why
     s.fall_cluster = s.cluster.id
+    s.fall_from = s.cluster
 
 
-cdef bint _take(stream_t *s, int at, copy_t *copy) noexcept nogil:
-    """False when the step cannot do it after all."""
+cdef void _drop_answer(stream_t *s) noexcept nogil:
+    # What is left of it is not read: the connection would be busy with an answer that nobody wants.
+    cdef up_t *up = s.up
+    s.was_sent = 1
+    timer_cancel(&s.try_timer)
+    s.bits &= ~<uint32_t>(S_WANT_BODY | S_CLOSE_UP)
+    if up is not NULL:
+        s.up = NULL
+        pool_drop(up)
+
+
+cdef int _ask(stream_t *s, const step_t *step) noexcept nogil:
+    if s.proxy.filters is NULL or s.snap.filters is NULL:
+        return FILTER_GO
+    return s.proxy.filters.degrade_ask(s, step.slot)
+
+
+cdef void _wait_for_answer(stream_t *s) noexcept nogil:
+    """A policy thinks. Meanwhile the request is in flight nowhere."""
+    s.is_asking = 1
+    s.bits &= ~<uint32_t>S_WANT_BODY
+    _leave(s)
+
+
+cdef bint _take(stream_t *s, int at, copy_t *copy, bint *has_answer) noexcept nogil:
+    """False when the step cannot do it after all. `has_answer`: one of the upstream's is here; it is given up."""
     cdef const step_t *step = &s.fallback.steps[at]
+    cdef int how = FILTER_OVER
+    if step.kind == STEP_USE:
+        s.fall_step = <uint8_t>(at + 1)
+        how = _ask(s, step)
+        if how == FILTER_GO:
+            return False
+    if has_answer[0]:
+        has_answer[0] = False
+        _drop_answer(s)
     if step.kind == STEP_CLUSTER and not fallback_head_make(s, step):
         return False
     s.fall_step = <uint8_t>(at + 1)
     if step.kind == STEP_CLUSTER:
         _enter(s, step)
+    elif how == FILTER_HELD:
+        _wait_for_answer(s)
     else:
         _answer(s, step, copy)
     return True
+
+
+cdef bint _take_any(stream_t *s, bint *has_answer) noexcept nogil:
+    """The first of the steps that are left."""
+    cdef copy_t *copy = NULL
+    cdef int at = _next(s, s.fall_last, s.fall_last_code, &copy)
+    while at != NONE:
+        if _take(s, at, copy, has_answer):
+            return True
+        s.fall_step = <uint8_t>(at + 1)
+        at = _next(s, s.fall_last, s.fall_last_code, &copy)
+    return False
 
 
 cdef void _give_up(stream_t *s) noexcept nogil:
@@ -271,24 +328,32 @@ cdef void _give_up(stream_t *s) noexcept nogil:
     fallback_up.say(s, s.fall_status, s.fall_why)
 
 
-cdef bint _go_on(stream_t *s, int reason, int code, int status, uint32_t flags, const char *details,
-                 const char *why) noexcept nogil:
+cdef bint _go_on(stream_t *s, int reason, int code, int status, uint32_t flags, const char *details, const char *why,
+                 bint *has_answer) noexcept nogil:
     """False when the chain has not begun, and does not."""
-    cdef copy_t *copy = NULL
     cdef bint is_first = s.fall_step == 0
-    cdef int at = _next(s, reason, code, &copy)
     if is_first:
         _begin(s, reason, code, status, flags, details, why)
-    while at != NONE:
-        if _take(s, at, copy):
-            return True
-        s.fall_step = <uint8_t>(at + 1)
-        at = _next(s, reason, code, &copy)
+    s.fall_last = <uint8_t>reason
+    s.fall_last_code = <uint16_t>code
+    if _take_any(s, has_answer):
+        return True
     if is_first:
         s.fall_step = 0
         return False
+    if has_answer[0]:
+        _drop_answer(s)
     _give_up(s)
     return True
+
+
+cdef void fallback_on_answer(stream_t *s, bint has_answer) noexcept nogil:
+    cdef bint is_upstreams = False
+    s.is_asking = 0
+    if has_answer:
+        _answer(s, &s.fallback.steps[s.fall_step - 1], NULL)
+    elif not _take_any(s, &is_upstreams):
+        _give_up(s)
 
 
 cdef inline bint _has_chain(const stream_t *s) noexcept nogil:
@@ -306,6 +371,11 @@ cdef bint _is_named(const stream_t *s, int reason, int code) noexcept nogil:
 
 cdef bint fallback_takes(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil:
     cdef int reason = _reason(status, flags, details)
+    cdef bint has_answer = False
+    if s.is_asking:
+        # Something else has come to an end meanwhile.
+        s.is_asking = 0
+        s.proxy.filters.degrade_forget(s)
     if reason == NONE or not _has_chain(s):
         s.degraded = 0
         return False
@@ -313,40 +383,33 @@ cdef bint fallback_takes(stream_t *s, int status, uint32_t flags, const char *de
         return False
     # Counted by whoever calls; it may yet be another's.
     s.proxy.stats.globals[G_LOCAL_ANSWERS] -= 1
-    if _go_on(s, reason, status, status, flags, details, why):
+    if _go_on(s, reason, status, status, flags, details, why, &has_answer):
         return True
     s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
     _exhausted(s, s.cluster.id, reason)
     return False
 
 
-cdef void _drop_answer(stream_t *s) noexcept nogil:
-    # What is left of it is not read: the connection would be busy with an answer that nobody wants.
-    cdef up_t *up = s.up
-    s.was_sent = 1
-    timer_cancel(&s.try_timer)
-    s.bits &= ~<uint32_t>(S_WANT_BODY | S_CLOSE_UP)
-    if up is not NULL:
-        s.up = NULL
-        pool_drop(up)
-
-
 cdef bint fallback_replaces(stream_t *s, const msg_t *m) noexcept nogil:
     cdef int status = m.status
     cdef copy_t *copy = NULL
+    cdef bint has_answer = True
+    cdef const char *why = b"the upstream answered with an error, and no step of the fallback could answer"
     if status < 400 or not _has_chain(s) or not _is_named(s, REASON_STATUS, status):
         return False
     s.was_sent = 1
     if _next(s, REASON_STATUS, status, &copy) == NONE and s.fall_step == 0:
         _exhausted(s, s.cluster.id, REASON_STATUS)
         return False
-    _drop_answer(s)
-    if not _go_on(s, REASON_STATUS, status, status, 0, b"via_upstream",
-                  b"the upstream answered with an error, and no step of the fallback could answer"):
-        # A step that should have been able to was not: its head would have been too large.
-        _begin(s, REASON_STATUS, status, status, 0, b"via_upstream",
-               b"the upstream answered with an error, and no step of the fallback could answer")
-        _give_up(s)
+    if _go_on(s, REASON_STATUS, status, status, 0, b"via_upstream", why, &has_answer):
+        return True
+    if has_answer:
+        # All who were asked had nothing to say: it stays the answer.
+        _exhausted(s, s.cluster.id, REASON_STATUS)
+        return False
+    # A step that should have been able to was not: its head would have been too large.
+    _begin(s, REASON_STATUS, status, status, 0, b"via_upstream", why)
+    _give_up(s)
     return True
 
 

@@ -13,7 +13,7 @@ from fastmesh._core.proxy.attempt_mark cimport attempt_mark_is_retry
 from fastmesh._core.proxy.deadline cimport DEADLINE_NONE, deadline_left
 from fastmesh._core.proxy.mux cimport (
     REPLAY_MAX, S_ANSWER_HEAD, S_CLOSE_UP, S_KEEP_REPLAY, S_LOCAL, S_REQUEST_DONE, S_UPGRADE, S_UP_ENDED, S_WAITING,
-    S_WANT_BODY, TRIED_MAX, proxy_t)
+    S_WANT_BODY, STEP_ALONE, STEP_BESIDE, STEP_BESIDE_LOST, STEP_BESIDE_WON, TRIED_MAX, proxy_t)
 from fastmesh._core.proxy.outcome cimport (
     outcome_of_answer, outcome_of_cancel, outcome_of_connect, outcome_of_fault)
 from fastmesh._core.resil.breaker cimport (
@@ -42,6 +42,31 @@ cdef hedging_t *_seen(const stream_t *s) noexcept nogil:
         # Once for each cluster and worker.
         s.cluster.live.hedging = raw_zeroed(sizeof(hedging_t))
     return <hedging_t *>s.cluster.live.hedging
+
+
+# --- for who watches ----------------------------------------------------------------------------------------------
+
+cdef inline void _tell(stream_t *s, int what, const endpoint_t *e, uint64_t began_ns, const char *why) noexcept nogil:
+    """`began_ns`: from when on time is told; 0 = none is."""
+    cdef uint64_t now
+    if s.account is not NULL:
+        now = reactor_clock(s.proxy.reactor)
+        s.proxy.watch_ops.beside(s, what, e, now - began_ns if began_ns != 0 and now > began_ns else 0, why)
+
+
+cdef const char *_why_never(stream_t *s) noexcept nogil:
+    """What does not change any more: who asks for one endpoint and no other is not sent to another. NULL: it may."""
+    if not hedge_may_repeat(s):
+        return b"its method is none that may be done twice"
+    if s.bits & S_UPGRADE:
+        return b"it asks for an upgrade"
+    if s.wanted is not NULL:
+        return b"its session is at that endpoint"
+    if s.cluster.is_picked_for:
+        return b"a policy picks its endpoint"
+    if attempt_mark_is_retry(s):
+        return b"another proxy has sent it more than once already"
+    return NULL
 
 
 # --- the hedge of a stream ------------------------------------------------------------------------------------------
@@ -74,31 +99,30 @@ cdef bint hedge_may_repeat(const stream_t *s) noexcept nogil:
     return method_is_idempotent(s.method) or _of(s).rule.non_idempotent
 
 
-cdef bint _may_be_hedged(stream_t *s) noexcept nogil:
-    """What does not change any more: who asks for one endpoint and no other is not sent to another."""
-    return (hedge_may_repeat(s) and not s.bits & S_UPGRADE and s.wanted is NULL and not s.cluster.is_picked_for and
-            not attempt_mark_is_retry(s))
-
-
 cdef void hedge_arm(stream_t *s) noexcept nogil:
     cdef hedge_t *h = _of(s)
     cdef uint64_t now = s.proxy.reactor.now_ns
     cdef uint64_t delay
+    cdef const char *why
     h.began_ns = now
     if not s.bits & S_REQUEST_DONE:
         return
     if not h.is_looked_at:
         h.is_looked_at = 1
-        if _may_be_hedged(s):
+        why = _why_never(s)
+        if why is NULL:
             h.is_counted = 1
             budget_earn(&_seen(s).budget, h.rule.share, now)
         else:
             h.n_left = 0
+            _tell(s, STEP_ALONE, NULL, 0, why)
     if h.n_left == 0 or h.rule.on_try_timeout:
         return
     delay = hedge_delay(h.rule, _seen(s), now)
     if delay != 0:
         timer_arm(&s.proxy.reactor.wheel, &h.timer, now + delay)
+    else:
+        _tell(s, STEP_ALONE, NULL, 0, b"too few times of the cluster are known for a percentile")
 
 
 cdef inline void _forget_timer(stream_t *s, timer_t *t) noexcept nogil:
@@ -185,14 +209,27 @@ cdef bint _begin(stream_t *s) noexcept nogil:
     cdef cluster_row_t *row = _row(s)
     cdef endpoint_t *e
     cdef side_t *k = &h.sides[0]
-    if h.n_left == 0 or not _is_whole(s) or not _still_waits(s):
+    if h.n_left == 0:
+        return False
+    if not _is_whole(s):
+        _tell(s, STEP_ALONE, NULL, h.began_ns, b"its body is still coming, or larger than what is kept")
+        return False
+    if not _still_waits(s):
+        _tell(s, STEP_ALONE, NULL, h.began_ns, b"its answer has begun")
         return False
     e = _pick(s)
     if e is NULL:
+        _tell(s, STEP_ALONE, NULL, h.began_ns, b"there is no other endpoint that is well")
         return False
-    if not _has_room(s, e) or not budget_spend(&_seen(s).budget, h.rule.rate, p.reactor.now_ns):
+    if not _has_room(s, e):
         row.hedge_overflow += 1
+        _tell(s, STEP_ALONE, e, h.began_ns, b"a limit of the cluster is reached")
         return False
+    if not budget_spend(&_seen(s).budget, h.rule.rate, p.reactor.now_ns):
+        row.hedge_overflow += 1
+        _tell(s, STEP_ALONE, e, h.began_ns, b"the budget for such attempts is spent")
+        return False
+    _tell(s, STEP_BESIDE, e, h.began_ns, b"per_try_timeout" if h.rule.on_try_timeout else b"delay")
     while k.endpoint is not NULL:
         k += 1
     h.n += 1
@@ -225,7 +262,7 @@ cdef bint _begin(stream_t *s) noexcept nogil:
     pool_take(&p.pool, &k.wait, TAKE_VERIFY)
     if k.endpoint is not NULL and k.is_waiting and k.wait.is_queued:
         # The idle connection that there was turned out to be closed.
-        _lost(s, k)
+        _lost(s, k, b"its connection was closed while it was idle")
     return True
 
 
@@ -288,12 +325,14 @@ cdef void _cancel(stream_t *s, side_t *k) noexcept nogil:
         _swap(s, k)
     recent_add(&_seen(s).times, now - k.began_ns, now)
     _row(s).hedge_lost += 1
+    _tell(s, STEP_BESIDE_LOST, k.endpoint, k.began_ns, b"nobody waits for it any more")
     _leave(s, k)
 
 
-cdef void _lost(stream_t *s, side_t *k) noexcept nogil:
+cdef void _lost(stream_t *s, side_t *k, const char *why) noexcept nogil:
     """It failed: its endpoint is not asked again for this request."""
     _row(s).hedge_lost += 1
+    _tell(s, STEP_BESIDE_LOST, k.endpoint, k.began_ns, why)
     if s.n_tried < TRIED_MAX:
         s.tried[s.n_tried] = k.endpoint
         s.n_tried += 1
@@ -309,7 +348,7 @@ cdef void hedge_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept 
             _swap(s, k)
             outcome_of_connect(s)
             _swap(s, k)
-        _lost(s, k)
+        _lost(s, k, b"there was no connection to be had")
         return
     k.up = up
     s.up_ops.again(s, up, k.number)
@@ -317,31 +356,31 @@ cdef void hedge_on_pool(pool_wait_t *w, up_t *up, int result, int err) noexcept 
     k.is_unheard = s.cluster.ops.observe is not NULL or s.cluster.outlier.is_on
 
 
-cdef void _failed(stream_t *s, side_t *k, int seen) noexcept nogil:
+cdef void _failed(stream_t *s, side_t *k, int seen, const char *why) noexcept nogil:
     if k.is_unheard:
         _swap(s, k)
         outcome_of_fault(s, seen)
         _swap(s, k)
     k.endpoint.live.row.failures += 1
-    _lost(s, k)
+    _lost(s, k, why)
 
 
 cdef void hedge_on_fault(side_t *k, bint is_protocol, bint is_stale) noexcept nogil:
     cdef stream_t *s = k.hedge.stream
     if is_stale:
         # The endpoint did nothing wrong.
-        _lost(s, k)
+        _lost(s, k, b"its connection was closed while it was idle")
         return
     s.proxy.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
     _row(s).resets += 1
-    _failed(s, k, SEEN_GATEWAY)
+    _failed(s, k, SEEN_GATEWAY, b"what came was no HTTP" if is_protocol else b"the upstream closed the connection")
 
 
 cdef void _on_late(timer_t *t, void *owner) noexcept nogil:
     cdef side_t *k = <side_t *>owner
     cdef stream_t *s = k.hedge.stream
     _row(s).try_timeouts += 1
-    _failed(s, k, SEEN_TIMEOUT)
+    _failed(s, k, SEEN_TIMEOUT, b"it took longer than per_try_timeout")
 
 
 cdef void hedge_on_bad_answer(side_t *k, const msg_t *m) noexcept nogil:
@@ -357,7 +396,7 @@ cdef void hedge_on_bad_answer(side_t *k, const msg_t *m) noexcept nogil:
         _swap(s, k)
     s.first_ns = first_ns
     recent_add(&_seen(s).times, s.proxy.reactor.now_ns - k.began_ns, s.proxy.reactor.now_ns)
-    _lost(s, k)
+    _lost(s, k, b"its answer is an error")
 
 
 # --- changing places ------------------------------------------------------------------------------------------------
@@ -409,6 +448,9 @@ cdef bint hedge_goes_on(stream_t *s) noexcept nogil:
             first = &h.sides[i]
     if first is NULL:
         return False
+    # Its endpoint was set aside.
+    _tell(s, STEP_BESIDE_LOST, s.tried[s.n_tried - 1] if s.n_tried != 0 else NULL, h.began_ns,
+          b"it failed, and another one goes on")
     _become_own(s, first)
     if s.retry is not NULL and s.retry.try_ns != 0:
         until = first.began_ns + s.retry.try_ns
@@ -435,6 +477,7 @@ cdef void hedge_settle(stream_t *s) noexcept nogil:
     if h.own_is_side:
         h.own_is_side = 0
         _row(s).hedge_won += 1
+        _tell(s, STEP_BESIDE_WON, s.endpoint, h.began_ns, NULL)
     if h.is_counted:
         recent_add(&_seen(s).times, now - h.began_ns, now)
     hedge_drop(s)
@@ -449,6 +492,7 @@ cdef void hedge_take_over(side_t *k) noexcept nogil:
     if h.own_is_side:
         _row(s).hedge_lost += 1
     recent_add(&_seen(s).times, now - h.began_ns, now)
+    _tell(s, STEP_BESIDE_LOST, s.endpoint, h.began_ns, b"another one has the answer")
     if s.bits & S_WAITING:
         s.bits &= ~<uint32_t>S_WAITING
         pool_cancel(&s.proxy.pool, &s.wait, True)

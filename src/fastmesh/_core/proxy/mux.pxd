@@ -104,6 +104,10 @@ cdef enum:
     STEP_ANSWERED = 3
     STEP_AGAIN = 4            # there is to be another attempt
     STEP_LOCAL = 5            # the proxy answers by itself
+    STEP_BESIDE = 6           # an attempt begins beside another one
+    STEP_ALONE = 7            # it could have, and does not
+    STEP_BESIDE_LOST = 8      # one of several attempts failed, or is given up
+    STEP_BESIDE_WON = 9       # the answer is that of one that was begun beside another
 
     TRIED_MAX = 8
     HEAD_INLINE = 1024
@@ -164,6 +168,11 @@ ctypedef struct filter_ops_t:
     void (*release)(stream_t *s) noexcept nogil                    # s.run is to be given back
     void (*applied)(proxy_t *p, snapshot_t *old) noexcept nogil    # p.snap is new; `old` is NULL for the first
     void (*close)(proxy_t *p) noexcept nogil                       # the worker ends: what still waits is ended
+    # What the policy of a fallback's step says, by its slot. FILTER_OVER: it has an answer, which degrade_put gives;
+    # FILTER_HELD: it thinks, and fallback_on_answer tells of its end; FILTER_GO: nothing.
+    int (*degrade_ask)(stream_t *s, uint32_t slot) noexcept nogil
+    void (*degrade_put)(stream_t *s) noexcept nogil                # `s` may be gone afterwards
+    void (*degrade_forget)(stream_t *s) noexcept nogil             # nobody waits for it any more
 
 # What streams tell of requests that somebody watches (floor 10).
 ctypedef struct watch_ops_t:
@@ -171,6 +180,9 @@ ctypedef struct watch_ops_t:
     void (*routed)(stream_t *s, const msg_t *m, const asker_t *who, const decision_t *d) noexcept nogil
     void (*step)(stream_t *s, int what, const char *text) noexcept nogil
     void (*ended)(stream_t *s, uint64_t now_ns) noexcept nogil     # s.account is given back
+    # Of an attempt that is not the stream's own: STEP_BESIDE and behind it. `e`: its endpoint, or NULL; `after_ns`: how
+    # long the stream's own, or it, was under way; `text`: why.
+    void (*beside)(stream_t *s, int what, const endpoint_t *e, uint64_t after_ns, const char *text) noexcept nogil
 
 ctypedef struct door_t:       # a listening socket
     io_t io
@@ -316,6 +328,10 @@ ctypedef struct stream_t:
     block_t *fall_wire        # the request as the route's cluster got it, when a step has changed it: fallback_head.pyx
     const char *fall_details
     const char *fall_why
+    cluster_t *fall_from      # the one that failed
+    uint16_t fall_last_code   # of fall_last
+    uint8_t fall_last         # REASON_* of the latest failure: another cluster may have failed, too
+    uint8_t is_asking         # the policy of the step that was taken last thinks about an answer
     uint8_t inline_[1024]     # from here on nothing is cleared
     drawn_t drawn[8]          # LIMITS_MAX; tokens of rate limits that this request has taken
 

@@ -645,6 +645,8 @@ cdef void _on_relay_end(void *owner, relay_t *r, int how) noexcept nogil:
 
 cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
     cdef stream_t *s = <stream_t *>owner
+    if s.is_asking:
+        return      # who thinks about another answer has a time of its own, and no more than the client
     if s.until_ns == s.deadline_ns:
         _late(s, b"deadline_exceeded")
         return

@@ -29,6 +29,7 @@ cdef enum:
     STEP_CLUSTER = 1          # another cluster gets the request
     STEP_STALE = 2            # a copy of an earlier answer
     STEP_RESPONSE = 3         # an answer of the configuration's
+    STEP_USE = 4              # what a policy in Python answers
 
     # step_t.ignores: rules of HTTP that are not kept
     IGNORE_CACHE_CONTROL = 1
@@ -72,6 +73,10 @@ ctypedef struct step_t:
     span_t content_type
     edits_t headers
     piece_t *pieces           # of the body
+    # --- STEP_USE
+    uint8_t before_filters    # it may answer who no filter has been asked about
+    uint32_t slot             # a place in the list of rules
+    span_t name
 
 ctypedef struct fallback_t:
     step_t *steps

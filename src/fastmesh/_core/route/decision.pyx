@@ -6,6 +6,10 @@ from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_READINGS, URI_SAME, uri_
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.route.route_table cimport method_in_capitals, route_find, route_is_torn
 
+# For those who tell people.
+DECISIONS = {DECIDED_ROUTE: "route", DECIDED_NONE: "none", DECIDED_BAD_PATH: "bad path", DECIDED_TORN_PATH: "torn path",
+             DECIDED_TORN_METHOD: "torn method", DECIDED_TORN_FIELD: "torn field"}
+
 
 cdef bint is_torn_by_case(const route_table_t *t, msg_t *m, const asker_t *who, const decision_t *d) noexcept nogil:
     """Methods are case-sensitive (RFC 9110 section 9.1), and frameworks that forgive "delete" are many."""

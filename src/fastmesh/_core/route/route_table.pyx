@@ -33,6 +33,11 @@ cdef enum:
     NONE = 0xFFFFFFFF
     ANY_HOST = 0              # the node of the trie for routes that name no host
 
+# For those who tell people what keeps a request from a route.
+MISSES = {MISS_NOTHING: "", MISS_HOST: "host", MISS_PATH: "path", MISS_METHOD: "method", MISS_SOURCE: "source",
+          MISS_HEADER: "header", MISS_COOKIE: "cookie", MISS_QUERY: "query", MISS_PATTERN: "pattern",
+          MISS_SHARE: "share"}
+
 cdef enum:                # lists of a node
     LIST_PREFIX = 0           # "/a": this node and all below it
     LIST_SLASH = 1            # "/a/": needs a slash after this node

@@ -5,7 +5,7 @@ from fastmesh._core.mem.arena cimport arena_array, arena_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.resil.fallback_rule cimport (
     ESCAPE_HTML, FALLBACK_KEYS_MAX, FALLBACK_STATUS_FIRST, FALLBACK_STATUS_LAST, FALLBACK_STEPS_MAX, IGNORE_VARY,
-    REASON_STATUS, STEP_CLUSTER, STEP_RESPONSE, STEP_STALE, fallback_t, step_t)
+    REASON_STATUS, STEP_CLUSTER, STEP_RESPONSE, STEP_STALE, STEP_USE, fallback_t, step_t)
 from fastmesh._core.route.acts cimport piece_t
 from fastmesh._core.route.route_table cimport ROUTE_HOST_MAX, route_t
 from fastmesh._core.snapshot.route_place cimport take_route_place
@@ -13,6 +13,7 @@ from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_leave, take_list, take_record, take_refuse,
     take_text, take_token, take_u8, take_u32, take_uint)
 from fastmesh._core.snapshot.take_acts cimport take_edits
+from fastmesh._core.snapshot.take_statuses cimport take_statuses
 
 cdef enum:
     TEXT = 160                # room for one sentence
@@ -21,28 +22,12 @@ cdef enum:
     BODY_MAX = 65536
     PIECES_MAX = 4096
     HEAD_MAX = 65535
+    NAME_MAX = 255
     FIELD_MAX = 29            # as in take_acts
     FIELD_REQUEST_HEADER = 12
     ENTRIES_MAX = 100000
 
 cdef uint64_t BYTES_MAX = 1 << 40
-
-
-cdef bint _take_statuses(take_t *t, step_t *step) noexcept nogil:
-    cdef uint32_t n = 0
-    cdef uint32_t status = 0
-    cdef uint32_t i
-    if not take_list(t, b"statuses", 1, FALLBACK_STATUS_LAST - FALLBACK_STATUS_FIRST + 1, &n):
-        return False
-    take_enter(t, b"statuses")
-    for i in range(n):
-        take_at(t, i)
-        if not take_u32(t, NULL, FALLBACK_STATUS_FIRST, FALLBACK_STATUS_LAST, &status):
-            return False
-        status -= FALLBACK_STATUS_FIRST
-        step.statuses[status >> 6] |= <uint64_t>1 << (status & 63)
-    take_leave(t)
-    return True
 
 
 cdef bint _take_path(take_t *t, const char *name, bint ends_in_slash, span_t *path) noexcept nogil:
@@ -139,10 +124,22 @@ cdef bint _take_response(take_t *t, snapshot_t *s, step_t *step) noexcept nogil:
     return True
 
 
+cdef bint _take_policy(take_t *t, snapshot_t *s, step_t *step) noexcept nogil:
+    cdef char text[TEXT]
+    if not (take_record(t, b"use", 3) and take_u32(t, b"slot", 0, U32_MAX, &step.slot) and
+            take_text(t, b"name", 1, NAME_MAX, &step.name) and take_bool(t, b"before_filters", &step.before_filters)):
+        return False
+    if step.slot >= s.n_rules:
+        snprintf(text, TEXT, b"found %u, but there are %u rules", step.slot, s.n_rules)
+        return take_refuse(t, b"slot", text)
+    return True
+
+
 cdef bint _take_step(take_t *t, snapshot_t *s, fallback_t *f, step_t *step) noexcept nogil:
     cdef uint32_t reasons = 0
-    if not (take_record(t, NULL, 4) and take_u8(t, b"kind", STEP_RESPONSE, &step.kind) and
-            take_u32(t, b"reasons", 0, (1 << REASON_STATUS) - 1, &reasons) and _take_statuses(t, step)):
+    if not (take_record(t, NULL, 4) and take_u8(t, b"kind", STEP_USE, &step.kind) and
+            take_u32(t, b"reasons", 0, (1 << REASON_STATUS) - 1, &reasons) and
+            take_statuses(t, FALLBACK_STATUS_FIRST, FALLBACK_STATUS_LAST, step.statuses)):
         return False
     step.reasons = <uint16_t>reasons
     if step.kind == STEP_CLUSTER:
@@ -153,6 +150,8 @@ cdef bint _take_step(take_t *t, snapshot_t *s, fallback_t *f, step_t *step) noex
         return True
     if step.kind == STEP_RESPONSE:
         return _take_response(t, s, step)
+    if step.kind == STEP_USE:
+        return _take_policy(t, s, step)
     if step.kind != STEP_STALE:
         return take_refuse(t, b"kind", b"must be at least 1")
     if f.stale is not NULL:

@@ -1,5 +1,5 @@
 """See retries.pxd. The layout is written down in fastmesh/snapshot/wire.py."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdio cimport snprintf
 from fastmesh._core.mem.arena cimport arena_array, arena_t
 from fastmesh._core.mem.span cimport span_t
@@ -11,28 +11,12 @@ from fastmesh._core.snapshot.snapshot cimport PROTOCOL_TCP, listener_t
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_token, take_u8,
     take_u32)
+from fastmesh._core.snapshot.take_statuses cimport take_statuses
 
 cdef enum:
     TEXT = 160                # room for one sentence
     U32_MAX = 0xFFFFFFFF
     FAULTS = (1 << (FAULT_TIMEOUT + 1)) - 1
-
-
-cdef bint _take_statuses(take_t *t, retry_t *r) noexcept nogil:
-    cdef uint32_t n = 0
-    cdef uint32_t status = 0
-    cdef uint32_t i
-    if not take_list(t, b"statuses", 1, RETRY_STATUS_LAST - RETRY_STATUS_FIRST + 1, &n):
-        return False
-    take_enter(t, b"statuses")
-    for i in range(n):
-        take_at(t, i)
-        if not take_u32(t, NULL, RETRY_STATUS_FIRST, RETRY_STATUS_LAST, &status):
-            return False
-        status -= RETRY_STATUS_FIRST
-        r.statuses[status >> 6] |= <uint64_t>1 << (status & 63)
-    take_leave(t)
-    return True
 
 
 cdef bint _take_headers(take_t *t, retry_t *r, arena_t *arena) noexcept nogil:
@@ -59,7 +43,8 @@ cdef bint _take_rule(take_t *t, retry_t *r, arena_t *arena) noexcept nogil:
         return False
     if r.attempts == 0:
         return take_refuse(t, b"attempts", b"found 0, must be at least 1")
-    return (take_u8(t, b"faults", FAULTS, &r.faults) and _take_statuses(t, r) and _take_headers(t, r, arena) and
+    return (take_u8(t, b"faults", FAULTS, &r.faults) and
+            take_statuses(t, RETRY_STATUS_FIRST, RETRY_STATUS_LAST, r.statuses) and _take_headers(t, r, arena) and
             take_duration(t, b"backoff", &r.backoff_ns) and take_duration(t, b"backoff_max", &r.backoff_most_ns) and
             take_duration(t, b"wait", &r.wait_most_ns) and take_duration(t, b"try", &r.try_ns) and
             take_bool(t, b"non_idempotent", &r.non_idempotent) and take_bool(t, b"told", &r.is_told) and

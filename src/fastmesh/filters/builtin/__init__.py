@@ -1,5 +1,5 @@
-"""Filters and load balancers that come with fastmesh, each written on nothing but the public API: take them as they
-are, or as examples.
+"""Filters, load balancers and fallbacks that come with fastmesh, each written on nothing but the public API: take them
+as they are, or as examples.
 
 The configuration names them by the words on the left: `{use: cors, origins: [...]}`.
 """
@@ -25,4 +25,8 @@ NAMES = {
 # Load balancers, which a cluster names: `load_balancer: {use: least-latency}`.
 LOAD_BALANCERS = {
     "least-latency": "fastmesh.filters.builtin.least_latency:LeastLatency",
+}
+# Fallbacks, which a step names: `fallback: [{use: problem-details}]`.
+FALLBACKS = {
+    "problem-details": "fastmesh.filters.builtin.problem_details:ProblemDetails",
 }
