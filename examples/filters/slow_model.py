@@ -10,13 +10,14 @@ from fastmesh import Filter, Request
 class SlowModel(Filter):
     """Scores each request with a model and tells the upstream the score.
 
-    It runs in the filter host, with whatever libraries it likes. A score that takes longer than the operator's
-    `timeout` is given up, and with `on_error = "open"` the request goes on without one.
+    It runs in the filter host, with whatever libraries it likes. A score that takes longer than its `timeout`, or the
+    operator's, is given up, and with `on_error = "open"` the request goes on without one.
     """
 
     isolated = True
     needs = ("content-type", "x-user")
     on_error = "open"
+    timeout = "400ms"
 
     weights: str                            # a JSON file: {"bias": -1.5, "words": {"json": 0.7}}
 

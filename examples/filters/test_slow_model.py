@@ -40,7 +40,7 @@ class Slower(SlowModel):
 def test_a_score_that_takes_too_long_is_done_without(filter_proxy, tmp_path):
     (tmp_path / "w.json").write_text(json.dumps({"bias": 0.0, "words": {}}))
     (tmp_path / "slower.py").write_text(SLOWER)
-    proxy = filter_proxy(f"{tmp_path}/slower.py:Slower", weights=str(tmp_path / "w.json"), timeout="400ms")
+    proxy = filter_proxy(f"{tmp_path}/slower.py:Slower", weights=str(tmp_path / "w.json"))
     assert proxy.get("/slow").status == 200
     assert "x-score" not in proxy.origin.requests[0].headers
     # The host takes its time to the end; what comes after that has its score again.

@@ -307,6 +307,29 @@ def test_odd_keys_are_answered(mesh: Mesh, services: Callable[..., list[Service]
         assert client.ask(path, "GET", field).status == 200
 
 
+@HASHING
+@pytest.mark.parametrize(("bound", "most"), [({}, 6), ({"load_bound": "150%"}, 3)])
+def test_a_bound_on_load_sends_the_rest_elsewhere(mesh: Mesh, services: Callable[..., list[Service]], balancer: str,
+                                                  bound: dict[str, str], most: int) -> None:
+    """Six at once with the same key, that nobody answers meanwhile."""
+    made = services("a", "b", "c")
+    hold = threading.Event()
+
+    def waits(_: BaseHTTPRequestHandler) -> Reply:
+        hold.wait(10)
+        return 200, {}
+    for service in made:
+        service.reply = waits
+    use(mesh, *made, **hashing(balancer, {"header": "x-user"}, **bound))
+    clients = []
+    for n in range(1, 7):
+        clients.append(mesh.connect().send_request("/", "GET", "x-user: 1"))
+        until(lambda n=n: sum(service.requests for service in made) == n)
+    assert max(service.requests for service in made) == most
+    hold.set()
+    assert {client.read_answer().status for client in clients} == {200}
+
+
 # --- slow start, panic, priorities, zones, subsets ---
 
 def test_a_new_endpoint_begins_with_little(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
@@ -331,6 +354,20 @@ def test_a_lower_priority_waits_until_the_higher_is_gone(mesh: Mesh, services: C
     assert {client.ask("/").status for _ in range(200)} == {200}
     one.close()
     assert {client.ask("/").text for _ in range(100)} == {"spare"}
+
+
+@pytest.mark.parametrize(("below", "least", "most"), [("50%", 0, 0), ("100%", 60, 140)])
+def test_when_a_group_spills(mesh: Mesh, services: Callable[..., list[Service]], below: str, least: int,
+                             most: int) -> None:
+    """Half of the first group is gone: it keeps all requests, or half of them."""
+    one, two, spare = services("one", "two", "spare")
+    two.close()
+    use(mesh, {"address": spare.address, "priority": 1}, one, two, balancing={"spill_below": below},
+        avoid={"base": "1h", "max": "1h"})
+    client = mesh.connect()
+    # Until it is known that one of them is gone.
+    until(lambda: client.ask("/").status and mesh.count("connect_failed") > 0)
+    assert least <= shares(mesh, 200).get("spare", 0) <= most
 
 
 def test_the_own_zone_is_preferred_and_others_take_over(mesh: Mesh, services: Callable[..., list[Service]]) -> None:

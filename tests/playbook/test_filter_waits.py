@@ -310,6 +310,25 @@ def test_a_connection_is_closed_after_a_wait(play: Play) -> None:
     play.first.expect_closed()
 
 
+def test_a_worker_ends_while_a_connection_waits(play: Play) -> None:
+    """Without a drain: what waits is cancelled while there is still a clock."""
+    seen: list[str] = []
+
+    class Ask(Filter):
+        async def on_connection(self, connection: Connection) -> None:
+            try:
+                await sleep(60)
+            except Cancelled:
+                seen.append("cancelled")
+                raise
+
+    play.endpoints("a").filter(Ask(), at="listener")
+    play.client()
+    play.pass_time("10ms")
+    play.abandon()
+    assert seen == ["cancelled"]
+
+
 def test_errors_of_the_upstream_are_thought_over(play: Play) -> None:
     class Think(Filter):
         async def on_upstream_error(self, request: Request, error: UpstreamError) -> bool:

@@ -70,6 +70,8 @@ class FilterUse(Section):
 
     model_config = ConfigDict(extra="allow")
 
+    SHORTEST: ClassVar[int] = parse_duration("1ms")    # timeout
+    LONGEST: ClassVar[int] = parse_duration("1h")
     OPERATORS: ClassVar[tuple[str, ...]] = (
         "name", "use", "match", "on_error", "allow_fail_open", "budget", "body_limit", "isolated", "timeout", "mode",
         "quarantine")
@@ -99,8 +101,8 @@ class FilterUse(Section):
     isolated: Annotated[Flag | None, Field(
         description="Runs it in a process of its own. What the class says when left out, else `false`.")] = None
     timeout: Annotated[Annotated[int, Duration("1ms", "1h")] | None, Field(
-        description="How long a phase may take, with what it waits for. When left out, 1s of an isolated filter, else "
-                    "30s.", examples=["1s"])] = None
+        description="How long a phase may take, with what it waits for. What the class says when left out, else 1s of "
+                    "an isolated filter and 30s of others.", examples=["1s"])] = None
     mode: Annotated[str, Choice("active", "shadow"), Field(
         description="`shadow` runs it on copies and records what it would have done, without effect.")] = "active"
     quarantine: Annotated[Quarantine, OR_DEFAULT, Field(

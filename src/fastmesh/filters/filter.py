@@ -49,6 +49,8 @@ class Filter:
     default is `closed` with `security`, else `open`."""
     budget: ClassVar[str] = "2ms"
     """Time that a phase may take in one go, without what it waits for. Longer is an overrun."""
+    timeout: ClassVar[str | None] = None
+    """How long a phase may take with what it waits for, `"300ms"`. None: 1s of an isolated filter, else 30s."""
     body_limit: ClassVar[str] = "1MiB"
     """How much `on_request_body` and `on_response_body` collect. More: 413, or 502 for an answer."""
     changes_body: ClassVar[bool] = True

@@ -73,6 +73,7 @@ class Found(NamedTuple):
     place: str                      # where the file names it, for what goes wrong later
     interval: int = 0               # nanoseconds, of a load balancer
     before_filters: bool = False    # of a fallback
+    timeout: int | None = None      # nanoseconds, of a filter; None = the default
 
 
 class Inspected(NamedTuple):
@@ -168,6 +169,12 @@ class _Look:
         bad += bad_settings_of(cls, settings, bad_settings, KEYS, "filter")
         budget = self.decided(bad, cls, "budget", parse_duration)
         body_limit = self.decided(bad, cls, "body_limit", parse_size)
+        undecided = len(bad)
+        timeout = None if cls.timeout is None else self.decided(bad, cls, "timeout", parse_duration)
+        if timeout is not None and len(bad) == undecided and not FilterUse.SHORTEST <= timeout <= FilterUse.LONGEST:
+            bad.append(BadClass(f"{cls.__name__}.timeout is {cls.timeout!r}",
+                                f"{format_duration(FilterUse.SHORTEST)} to {format_duration(FilterUse.LONGEST)}, or "
+                                "None"))
         policy = cls.on_error
         if policy is not None and policy not in POLICIES:
             bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open, skip or None"))
@@ -183,7 +190,7 @@ class _Look:
         self.found[path] = Found(
             loaded, phases, values, frozenset(setting.name for setting in settings if setting.is_secret),
             bool(cls.security), bool(cls.isolated), needs, bool(cls.changes_body), policy, budget, body_limit,
-            self.find.place((*path, "use")))
+            self.find.place((*path, "use")), timeout=timeout)
 
     def look_at_balancer(self, path: Path, item: dict[str, Value]) -> None:
         loaded = self.load(path, item, LOAD_BALANCER)

@@ -167,7 +167,7 @@ class Chains:
         isolated = found.isolated if use.isolated is None else use.isolated
         return {
             **self._any_slot(row, name, use, found, "closed" if found.security else "open"),
-            "timeout_ns": use.timeout or (_ISOLATED_TIMEOUT if isolated else _TIMEOUT),
+            "timeout_ns": use.timeout or found.timeout or (_ISOLATED_TIMEOUT if isolated else _TIMEOUT),
             "body_limit": found.body_limit if use.body_limit is None else use.body_limit,
             "isolated": isolated, "needs": None if found.needs is None else list(found.needs),
         }

@@ -27,6 +27,7 @@ class Guard(Filter):
     security = True
     budget = "1ms"
     body_limit = "2MiB"
+    timeout = "300ms"
     isolated = True
     def on_request(self, request): ...
 
@@ -45,6 +46,7 @@ class Reserved(Filter):
 class Decided(Filter):
     budget = "2"
     body_limit = 7
+    timeout = "2h"
     on_error = "maybe"
     limit: int = "many"
     def on_request(self, request): ...
@@ -91,6 +93,7 @@ def test_a_filter_that_can_be_used(directory):
     assert tenant.loaded.file == str(directory / "f.py") and found.files == [str(directory / "f.py")]
     guard = loaded(directory, one("./f.py:Guard")).filters.by_place[("filters", 0)]
     assert (guard.security, guard.isolated, guard.budget, guard.body_limit) == (True, True, 1_000_000, 2 << 20)
+    assert (tenant.timeout, guard.timeout) == (None, 300_000_000)
 
 
 def test_a_class_in_a_class(directory):
@@ -151,6 +154,7 @@ def test_what_a_class_says_wrong(directory):
     assert found == [
         "Decided.budget is '2', allowed: a number with one of ms, s, m, h",
         "Decided.body_limit is 7, allowed: text with a unit",
+        "Decided.timeout is '2h', allowed: 1ms to 1h, or None",
         "Decided.on_error is 'maybe', allowed: closed, open, skip or None",
         "the default of Decided.limit is 'many', allowed: a whole number"]
     found = [said.removeprefix("mesh.yaml:2:18: filters[0].use: ")

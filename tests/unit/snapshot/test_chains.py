@@ -30,6 +30,9 @@ class Stamp(Filter):
 class Guard(Stamp):
     security = True
     isolated = True
+
+class Patient(Stamp):
+    timeout = "5s"
 """
 TEXT = """\
 filters:
@@ -104,6 +107,13 @@ def test_what_the_worker_is_told(directory):
     assert (last["budget_ns"], last["timeout_ns"], some["timeout_ns"]) == (500_000, 2 * 10**9, 30 * 10**9)
     assert told["files"] == {fingerprint: FILTERS}
     assert told["paths"] == import_paths() and not any("lib-dynload" in path for path in told["paths"])
+
+
+def test_the_operator_decides_about_the_time(directory):
+    text = "listeners: []\nclusters: [{name: a, endpoints: [127.0.0.1:1], filters: [%s, %s]}]\n" % (
+        "{name: own, use: ./f.py:Patient}", "{name: other, use: ./f.py:Patient, timeout: 1s}")
+    _, chains, _ = made(directory, text)
+    assert {slot["name"]: slot["timeout_ns"] for slot in chains.slots} == {"own": 5 * 10**9, "other": 10**9}
 
 
 def test_what_control_is_told(directory):

@@ -14,10 +14,17 @@ cdef enum:
     EVICT_LEAST_NS = 1000000000   # a request may be on its way to who has just been answered, or has just come
 
 
+cdef inline void _leave(down_t *d) noexcept nogil:
+    """Whoever waits in on_connection hears of it at once: when the worker ends, the closed callback comes too late."""
+    if d.run is not NULL:
+        d.proxy.filters.left(d)
+
+
 cdef void down_close(down_t *d) noexcept nogil:
     if d.gone:
         return
     d.gone = 1
+    _leave(d)
     timer_unlink(&d.proxy.reactor.wheel, &d.timer)
     inbox_clear(&d.inbox)
     io_close(&d.x.io)
@@ -27,6 +34,7 @@ cdef void down_reset(down_t *d) noexcept nogil:
     if d.gone:
         return
     d.gone = 1
+    _leave(d)
     timer_unlink(&d.proxy.reactor.wheel, &d.timer)
     inbox_clear(&d.inbox)
     io_reset(&d.x.io)
@@ -104,8 +112,7 @@ cdef void down_on_closed(xprt_t *x) noexcept nogil:
     cdef proxy_t *p = d.proxy
     timer_unlink(&p.reactor.wheel, &d.timer)
     inbox_clear(&d.inbox)
-    if d.run is not NULL:
-        p.filters.left(d)
+    _leave(d)
     if p.evict_next is d:
         p.evict_next = d.next
     if d.prev is not NULL:
