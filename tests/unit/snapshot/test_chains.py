@@ -110,8 +110,13 @@ def test_what_the_worker_is_told(directory):
 
 
 def test_the_operator_decides_about_the_time(directory):
-    text = "listeners: []\nclusters: [{name: a, endpoints: [127.0.0.1:1], filters: [%s, %s]}]\n" % (
-        "{name: own, use: ./f.py:Patient}", "{name: other, use: ./f.py:Patient, timeout: 1s}")
+    text = """\
+listeners: []
+clusters:
+- name: a
+  endpoints: [127.0.0.1:1]
+  filters: [{name: own, use: ./f.py:Patient}, {name: other, use: ./f.py:Patient, timeout: 1s}]
+"""
     _, chains, _ = made(directory, text)
     assert {slot["name"]: slot["timeout_ns"] for slot in chains.slots} == {"own": 5 * 10**9, "other": 10**9}
 
