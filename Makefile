@@ -11,6 +11,9 @@ TEST_JOBS ?= 4
 FASTMESH_PROFILE ?= release
 ONLY ?=
 export PYTHON FASTMESH_PROFILE JOBS
+# Bytecode is kept, whatever the environment says: each worker of the tests reads all of it, and each process that they
+# start reads the package.
+export PYTHONDONTWRITEBYTECODE :=
 # Servers, as nginx and HAProxy are, stand where the PATH of a user who is not root does not lead.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
