@@ -2,10 +2,13 @@
 left to `make test-long` is not run."""
 
 import gc
+from pathlib import Path
 
 import pytest
 from effort import is_left_to_the_long_run
 from hypothesis import settings
+
+WAITING = ("integration", "adversity")
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -18,6 +21,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if not is_left_to_the_long_run(item.nodeid)]
+    items[:] = mixed(items)
+
+
+def mixed(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Files of tests that wait for processes and sockets between those that keep the processor busy, so that those that
+    run at the same time are of both kinds. Within a file the order stays."""
+    files: dict[bool, dict[Path, list[pytest.Item]]] = {True: {}, False: {}}
+    for item in items:
+        waits = any(part in WAITING for part in item.path.parts)
+        files[waits].setdefault(item.path, []).append(item)
+    placed = []
+    for those in files.values():
+        whole, before = sum(map(len, those.values())), 0
+        for path, of_file in those.items():
+            placed.append((before / whole, path, of_file))
+            before += len(of_file)
+    return [item for _, _, of_file in sorted(placed, key=lambda each: each[:2]) for item in of_file]
 
 
 def pytest_collection_finish() -> None:

@@ -1,3 +1,8 @@
+from typing import Final
+
+DECISIONS: Final[dict[int, str]]
+MISSES: Final[dict[int, str]]
+
 class Refused(Exception):
     status: int
 

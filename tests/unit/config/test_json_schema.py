@@ -1,5 +1,7 @@
 import copy
 import json
+from functools import cache
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,13 @@ GOOD = {
     "clusters": [{"name": "app", "endpoints": ["127.0.0.1:1", {"address": "[::1]:2", "weight": 2}]}]}
 
 
+@cache
+def validator() -> Any:
+    return jsonschema.Draft202012Validator(json_schema("1"))
+
+
 def errors(value: object) -> list[str]:
-    return [error.message for error in jsonschema.Draft202012Validator(json_schema("1")).iter_errors(value)]
+    return [error.message for error in validator().iter_errors(value)]
 
 
 def changed(path: str, value: object) -> dict[str, object]:
