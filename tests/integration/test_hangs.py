@@ -1,13 +1,16 @@
 """Workers that are alive and do not move are found, ended and replaced; those that merely could not run are not."""
 
 import contextlib
+import http.client
 import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import pytest
 from integration.harness import Origin, Sidecar, ask, cluster, free_port, http_listener, is_alive, until
 
 Start = Callable[..., Sidecar]
@@ -64,6 +67,36 @@ def test_new_connections_go_to_those_that_move(sidecar: Start, origin: Origin) -
         assert one.metrics()["fastmesh_workers_serving"] == 1
         assert [ask(port, "/").status for _ in range(30)] == [200] * 30
     until(lambda: one.workers()[0]["state"] == "serving")
+
+
+HANGS = """
+from fastmesh import Filter
+
+
+class Hangs(Filter):
+    def on_request(self, request):
+        if request.path == "/hang":
+            sum(range(10**15))      # compiled, and deaf to exceptions that are raised into it
+        request.headers["x-seen"] = "yes"
+"""
+
+
+def test_a_filter_that_hangs_one_worker_is_bypassed_by_all(sidecar: Start, origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    port = free_port()
+    whole = config_of(port, origin, workers=2)
+    whole["listeners"][0]["filters"] = [{"use": f"{tmp_path}/hangs.py:Hangs", "on_error": "open"}]
+    one = sidecar(whole)
+    before = {w["pid"] for w in one.workers()}
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask(port, "/hang", timeout=30)
+    until(lambda: len(one.workers()) == 2 and all(w["state"] == "serving" for w in one.workers()))
+    assert len(before & {w["pid"] for w in one.workers()}) == 1
+    # On connections of their own, so by both workers: neither enters it.
+    assert {ask(port, "/hang", timeout=30).status for _ in range(20)} == {200}
+    assert one.metrics()["fastmesh_worker_hangs_total"] == 1
+    assert len([event for event in one.admin("/events").json if event["what"] == "filter_quarantined"]) == 1
+    assert "stood still while it ran: it is bypassed for 5 s" in one.log
 
 
 def test_connections_wait_for_the_next_worker(sidecar: Start, origin: Origin) -> None:

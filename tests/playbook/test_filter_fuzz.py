@@ -33,6 +33,7 @@ ACTS: list[Callable[..., Any]] = [
     lambda r, a, n, v, p, s: r.headers.update({n: v}),
     lambda r, a, n, v, p, s: [r.headers.add(name, v) for name in r.headers],
     lambda r, a, n, v, p, s: (r.headers.get(n), r.headers.get_all(n), r.headers.raw(n), n in r.headers),
+    lambda r, a, n, v, p, s: r.headers.raw_all(n),
     lambda r, a, n, v, p, s: (r.headers.copy(), r.headers.fields(), len(r.headers), repr(r.headers)),
     lambda r, a, n, v, p, s: setattr(r, "path", p),
     lambda r, a, n, v, p, s: setattr(r, "query", p),

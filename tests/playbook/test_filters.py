@@ -155,6 +155,7 @@ def test_headers_are_a_dictionary_without_case(play: Play) -> None:
         headers = request.headers
         assert headers["X-ONE"] == "1" and headers.get("nothing") is None and headers.get("nothing", 7) == 7
         assert headers.get_all("x-list") == ["a", "b"] and headers["x-list"] == "a" and headers.raw("X-two") == b"2"
+        assert headers.raw_all("X-LIST") == [b"a", b"b"] and headers.raw_all("x-none") == []
         assert "x-Two" in headers and "no" not in headers and 3 not in headers
         assert list(headers) == ["host", "x-one", "x-two", "x-list"] == list(headers.keys()) and len(headers) == 4
         assert headers.fields()[-1] == ("X-List", "b") and headers.copy()["x-list"] == "a, b"
@@ -512,6 +513,35 @@ def test_an_overrun_is_told_with_advice(play: Play) -> None:
     play.connect().answers()
     play.first.expect_answer(200)
     assert play.reports[0][:2] == ("overrun", "on_request") and "isolated" in play.reports[0][2]
+
+
+def test_a_filter_that_takes_too_much_of_a_second_is_left_alone(play: Play) -> None:
+    """None of its goes is too long; all together are."""
+    seen: list[str] = []
+
+    def compute(request: Request) -> None:
+        seen.append(request.path)
+        sum(range(20_000))
+
+    play.endpoints("a").filter(OnRequest(compute), budget_ns=10**9, second_ns=1_000_000)
+    client = play.client()
+    client.sends(GET)
+    up = play.connect()
+    up.answers()
+    client.expect_answer(200)
+    while not play.reports:
+        assert len(seen) < 100
+        client.sends(GET)
+        up.answers()
+        client.expect_answer(200)
+    ((what, _, text),) = play.reports
+    assert what == "quarantine" and "within a second, its `budget_per_second` is 1 ms" in text
+    assert "It is bypassed for" in text and "go on without it" in text
+    before = len(seen)
+    client.sends(GET)
+    up.answers()
+    client.expect_answer(200)
+    assert before > 1 and len(seen) == before
 
 
 # --- views ----------------------------------------------------------------------------------------

@@ -72,9 +72,10 @@ class FilterUse(Section):
 
     SHORTEST: ClassVar[int] = parse_duration("1ms")    # timeout
     LONGEST: ClassVar[int] = parse_duration("1h")
+    SECOND: ClassVar[int] = parse_duration("1s")
     OPERATORS: ClassVar[tuple[str, ...]] = (
-        "name", "use", "match", "on_error", "allow_fail_open", "budget", "body_limit", "isolated", "timeout", "mode",
-        "quarantine")
+        "name", "use", "match", "on_error", "allow_fail_open", "budget", "budget_per_second", "body_limit", "isolated",
+        "timeout", "mode", "quarantine")
 
     name: Annotated[Name | None, Field(
         description="Name of the filter, for references, metrics and logs. Required at the top level. Its numbers are "
@@ -95,6 +96,11 @@ class FilterUse(Section):
     budget: Annotated[Annotated[int, Duration("0.001ms", "1m")] | None, Field(
         description="How long a phase may take in one go, without what it waits for. Longer is an overrun. What the "
                     "class says when left out, else 2ms.", examples=["2ms"])] = None
+    budget_per_second: Annotated[Annotated[int, Duration("1ms", "1s")] | None, Field(
+        description="Time that a filter in place may take of each second of a worker, all its phases together. Beyond, "
+                    "it is left alone as after failures (`quarantine`), whatever `quarantine.failures` is. What the "
+                    "class says when left out, else there is no limit: how much it takes depends on how many requests "
+                    "come.", examples=["200ms"])] = None
     body_limit: Annotated[Annotated[int, Size("1B", "1GiB")] | None, Field(
         description="How much is collected for a phase that wants the whole body. More: 413, or 502 for an answer. "
                     "What the class says when left out, else 1MiB.", examples=["1MiB"])] = None

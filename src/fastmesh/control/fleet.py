@@ -28,6 +28,7 @@ class Fleet:
         self.retired: list[Slot] = []       # no longer needed; their workers drain
         self.is_draining = False
         self._retiring: set[asyncio.Task[None]] = set()
+        ground.on_suspect = self._bypass
 
     @property
     def serving(self) -> list[Slot]:
@@ -88,6 +89,15 @@ class Fleet:
 
         if self.is_draining:
             raise PushRefused(ENDS)
+
+    def _bypass(self) -> None:
+        """A worker has come to its end in a filter: the others need not try it."""
+        if self.ground.live is None:
+            return
+        rows = self.ground.suspects.bypassed(self.ground.live.filter_names)
+        for worker in self.processes:
+            if worker.is_alive and worker.version:
+                worker.bypass(rows)
 
     def _learn_names(self, snapshot: Snapshot) -> None:
         self.ground.names.learn(snapshot.cluster_names, ((spec.id, spec.direction) for spec in snapshot.listeners))

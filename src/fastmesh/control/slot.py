@@ -38,6 +38,7 @@ class Ground:
     health: HealthFile | None = None    # what workers know of endpoints
     events: Events = field(init=False)
     suspects: Suspects = field(default_factory=Suspects)
+    on_suspect: Callable[[], None] = field(default=lambda: None)    # there is one more: workers that serve bypass it
     watches: Watches = field(default_factory=Watches)
 
     def __post_init__(self) -> None:
@@ -222,6 +223,7 @@ class Slot:
             "text": f"worker {self.index} {'stood still' if worker.has_hung else 'died'} while it ran: it is bypassed "
                     f"for {pause:g} s, as its on_error says. A filter that runs isolated (`isolated: true`) cannot end "
                     "a worker"})
+        self._ground.on_suspect()
 
     def _host_restarts(self) -> None:
         self._ground.host_restarts += 1

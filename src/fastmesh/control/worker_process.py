@@ -184,6 +184,10 @@ class WorkerProcess:
     def unwatch(self, number: int) -> None:
         self._send({"op": "unwatch", "number": number})
 
+    def bypass(self, rows: dict[int, int]) -> None:
+        """Filters that are not to run, by their rows, and for how many milliseconds."""
+        self._send({"op": "bypass", "rows": rows})
+
     def drain(self, grace_ms: int, idle_ms: int) -> None:
         """Ask it to stop accepting, finish what is in flight, and end. Asked again, the new times count."""
         self.is_draining = True

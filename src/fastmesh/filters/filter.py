@@ -49,6 +49,9 @@ class Filter:
     default is `closed` with `security`, else `open`."""
     budget: ClassVar[str] = "2ms"
     """Time that a phase may take in one go, without what it waits for. Longer is an overrun."""
+    budget_per_second: ClassVar[str | None] = None
+    """Time that all phases together may take of each second of a worker, `"200ms"`. More, and it is left alone for a
+    while. None: no limit."""
     timeout: ClassVar[str | None] = None
     """How long a phase may take with what it waits for, `"300ms"`. None: 1s of an isolated filter, else 30s."""
     body_limit: ClassVar[str] = "1MiB"

@@ -74,6 +74,7 @@ class Found(NamedTuple):
     interval: int = 0               # nanoseconds, of a load balancer
     before_filters: bool = False    # of a fallback
     timeout: int | None = None      # nanoseconds, of a filter; None = the default
+    budget_per_second: int = 0      # nanoseconds, of a filter; 0 = no limit
 
 
 class Inspected(NamedTuple):
@@ -169,12 +170,8 @@ class _Look:
         bad += bad_settings_of(cls, settings, bad_settings, KEYS, "filter")
         budget = self.decided(bad, cls, "budget", parse_duration)
         body_limit = self.decided(bad, cls, "body_limit", parse_size)
-        undecided = len(bad)
-        timeout = None if cls.timeout is None else self.decided(bad, cls, "timeout", parse_duration)
-        if timeout is not None and len(bad) == undecided and not FilterUse.SHORTEST <= timeout <= FilterUse.LONGEST:
-            bad.append(BadClass(f"{cls.__name__}.timeout is {cls.timeout!r}",
-                                f"{format_duration(FilterUse.SHORTEST)} to {format_duration(FilterUse.LONGEST)}, or "
-                                "None"))
+        timeout = self.lasting(bad, cls, "timeout", FilterUse.LONGEST)
+        second = self.lasting(bad, cls, "budget_per_second", FilterUse.SECOND)
         policy = cls.on_error
         if policy is not None and policy not in POLICIES:
             bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open, skip or None"))
@@ -190,7 +187,8 @@ class _Look:
         self.found[path] = Found(
             loaded, phases, values, frozenset(setting.name for setting in settings if setting.is_secret),
             bool(cls.security), bool(cls.isolated), needs, bool(cls.changes_body), policy, budget, body_limit,
-            self.find.place((*path, "use")), timeout=timeout)
+            self.find.place((*path, "use")), timeout=timeout,
+            budget_per_second=second or 0)
 
     def look_at_balancer(self, path: Path, item: dict[str, Value]) -> None:
         loaded = self.load(path, item, LOAD_BALANCER)
@@ -254,6 +252,17 @@ class _Look:
             loaded, asked, values, frozenset(setting.name for setting in settings if setting.is_secret), False,
             bool(cls.isolated), needs, False, None, budget, 0, self.find.place((*path, "use")),
             before_filters=bool(cls.before_filters))
+
+    def lasting(self, bad: list[BadClass], cls: type, name: str, longest: int) -> int | None:
+        """A time that a class may leave open."""
+        if getattr(cls, name) is None:
+            return None
+        before = len(bad)
+        time = self.decided(bad, cls, name, parse_duration)
+        if len(bad) == before and not FilterUse.SHORTEST <= time <= longest:
+            bad.append(BadClass(f"{cls.__name__}.{name} is {getattr(cls, name)!r}",
+                                f"{format_duration(FilterUse.SHORTEST)} to {format_duration(longest)}, or None"))
+        return time
 
     @staticmethod
     def decided(bad: list[BadClass], cls: type, name: str, parse: Any) -> int:

@@ -100,6 +100,10 @@ class Headers:
         found = self._found(name)
         return None if not found else found[0] if isinstance(found[0], bytes) else found[0].encode()
 
+    def raw_all(self, name: str) -> list[bytes]:
+        """Every value as it came, undecoded."""
+        return [value if isinstance(value, bytes) else value.encode() for value in self._found(name)]
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self._found(name))
 

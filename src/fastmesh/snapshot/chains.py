@@ -170,6 +170,7 @@ class Chains:
             "timeout_ns": use.timeout or found.timeout or (_ISOLATED_TIMEOUT if isolated else _TIMEOUT),
             "body_limit": found.body_limit if use.body_limit is None else use.body_limit,
             "isolated": isolated, "needs": None if found.needs is None else list(found.needs),
+            "second_ns": found.budget_per_second if use.budget_per_second is None else use.budget_per_second,
         }
 
     def _balancer_slot(self, row: int, name: str, use: LoadBalancer, found: Found) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class Kit:
             settings: dict[str, Any] = {
                 "on_error": on_error or type(made).on_error or ("closed" if type(made).security else "open"),
                 "body_limit": _bytes(type(made).body_limit if body_limit is None else body_limit),
-                "timeout_ns": parse_duration(timeout or "30s"),
+                "timeout_ns": parse_duration(timeout or type(made).timeout or "30s"),
                 "budget_ns": parse_duration(budget) if budget else NO_BUDGET,
                 "shadow": mode == "shadow", "changes_body": type(made).changes_body,
                 "quarantine": quarantine_of(quarantine)}

@@ -98,6 +98,12 @@ class Filters:
             if metrics is not None:
                 metrics.renew()
 
+    def bypass(self, rows: dict[int, int]) -> None:
+        """Another worker has come to its end in these filters: rows and milliseconds."""
+        for entry in self._entries:
+            if entry.slot.row in rows:
+                entry.slot.bypass(rows[entry.slot.row] * 1_000_000)
+
     def give_back(self, slots: Iterable[Slot]) -> None:
         """A table of these slots is used no more. Filters that no other table has are stopped."""
         by_slot = {id(entry.slot): entry for entry in self._entries}
@@ -141,7 +147,8 @@ class Filters:
             budget_ns=STAND_IN_BUDGET_NS if spec["isolated"] else spec["budget_ns"],
             timeout_ns=spec["timeout_ns"], body_limit=spec["body_limit"], shadow=spec["shadow"],
             quarantine=tuple(spec["quarantine"]), changes_body=bool(getattr(instance, "changes_body", True)),
-            is_late=spec["isolated"], report=self._report_of(name))
+            is_late=spec["isolated"], second_ns=0 if spec["isolated"] else spec.get("second_ns", 0),
+            report=self._report_of(name))
         return Entry(spec, instance, slot)
 
     def _report_of(self, name: str) -> Callable[[str, str, str], None]:

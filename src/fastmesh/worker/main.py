@@ -108,6 +108,9 @@ class Process:
                        message.get("bypassed", {}))
         elif op == "filter_host":
             self.filter_hosts().renew(message["number"], fds[0])
+        elif op == "bypass":
+            if self.filters is not None:
+                self.filters.bypass(message["rows"])
         elif op == "watch":
             self.watch(message["number"], message["wanted"])
         elif op == "unwatch":

@@ -28,6 +28,7 @@ class Guard(Filter):
     budget = "1ms"
     body_limit = "2MiB"
     timeout = "300ms"
+    budget_per_second = "150ms"
     isolated = True
     def on_request(self, request): ...
 
@@ -47,6 +48,7 @@ class Decided(Filter):
     budget = "2"
     body_limit = 7
     timeout = "2h"
+    budget_per_second = 3
     on_error = "maybe"
     limit: int = "many"
     def on_request(self, request): ...
@@ -94,6 +96,7 @@ def test_a_filter_that_can_be_used(directory):
     guard = loaded(directory, one("./f.py:Guard")).filters.by_place[("filters", 0)]
     assert (guard.security, guard.isolated, guard.budget, guard.body_limit) == (True, True, 1_000_000, 2 << 20)
     assert (tenant.timeout, guard.timeout) == (None, 300_000_000)
+    assert (tenant.budget_per_second, guard.budget_per_second) == (0, 150_000_000)
 
 
 def test_a_class_in_a_class(directory):
@@ -120,11 +123,12 @@ def test_a_class_in_a_class(directory):
      "write my.package:Class"),
     ("./f.py:Tenant", "the setting 'key' of Tenant is missing", "add key"),
     ("./f.py:Tenant, key: x, headr: y", "unknown key 'headr': Tenant has no such setting, allowed: header, key, wait, "
-     "names, name, use, match, on_error, allow_fail_open, budget, body_limit, isolated, timeout, mode, quarantine",
+     "names, name, use, match, on_error, allow_fail_open, budget, budget_per_second, body_limit, isolated, timeout, "
+     "mode, quarantine",
      "write header"),
     ("./f.py:Tenant, key: x, bugdet: 1ms", "unknown key 'bugdet': Tenant has no such setting, allowed: header, key, "
-     "wait, names, name, use, match, on_error, allow_fail_open, budget, body_limit, isolated, timeout, mode, "
-     "quarantine",
+     "wait, names, name, use, match, on_error, allow_fail_open, budget, budget_per_second, body_limit, isolated, "
+     "timeout, mode, quarantine",
      "write budget"),
     ("./f.py:Tenant, key: x, wait: 3", "wait: found '3', allowed: a number with one of ms, s, m, h", "write 3s"),
     ("./f.py:Tenant, key: x, names: [a, [b]]", "names[1]: found a list, allowed: text", ""),
@@ -155,6 +159,7 @@ def test_what_a_class_says_wrong(directory):
         "Decided.budget is '2', allowed: a number with one of ms, s, m, h",
         "Decided.body_limit is 7, allowed: text with a unit",
         "Decided.timeout is '2h', allowed: 1ms to 1h, or None",
+        "Decided.budget_per_second is 3, allowed: text with a unit",
         "Decided.on_error is 'maybe', allowed: closed, open, skip or None",
         "the default of Decided.limit is 'many', allowed: a whole number"]
     found = [said.removeprefix("mesh.yaml:2:18: filters[0].use: ")

@@ -102,7 +102,7 @@ def test_what_the_worker_is_told(directory):
         "settings": {"text": "x", "key": "hidden-key"}, "phases": {"on_request": "def"}, "on_error": "closed",
         "security": True, "budget_ns": 2_000_000, "timeout_ns": 10**9, "body_limit": 1 << 20, "isolated": True,
         "shadow": False, "quarantine": [20, 10 * 10**9, 5 * 10**9, 300 * 10**9], "needs": None,
-        "changes_body": True}
+        "changes_body": True, "second_ns": 0}
     assert (here["settings"]["text"], some["on_error"], own["shadow"]) == ("here", "open", True)
     assert (last["budget_ns"], last["timeout_ns"], some["timeout_ns"]) == (500_000, 2 * 10**9, 30 * 10**9)
     assert told["files"] == {fingerprint: FILTERS}

@@ -41,6 +41,10 @@ ctypedef struct slot_t:
     uint64_t pause_first_ns
     uint64_t pause_most_ns
     uint64_t bypassed_until_ns    # 0 = in use
+    # Of each second.
+    uint64_t second_most_ns   # what all goes together may take; 0 = no limit
+    uint64_t second_since_ns
+    uint64_t second_ns        # taken since then
 
 
 cdef class Slot:
@@ -55,6 +59,7 @@ cdef class Slot:
     cdef void failed(self, int phase, BaseException error, uint64_t now_ns) noexcept
     cdef void shadowed(self, int phase, list would) noexcept
     cdef void overran(self, int phase, uint64_t took_ns, uint64_t now_ns) noexcept
+    cdef void overspent(self, int phase) noexcept
     cdef void _count(self, uint64_t now_ns, str why) noexcept
     cdef void quarantine(self, uint64_t now_ns, str why) noexcept
 

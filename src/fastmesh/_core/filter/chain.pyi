@@ -14,7 +14,7 @@ class Slot:
     def __init__(self, filter: object, phases: dict[str, Callable[..., Any]], *, name: str = "", row: int = 0,
                  on_error: str = "open", budget_ns: int = 2_000_000, timeout_ns: int = 30_000_000_000,
                  body_limit: int = 1_048_576, shadow: bool = False, changes_body: bool = True,
-                 is_late: bool = False,
+                 is_late: bool = False, second_ns: int = 0,
                  quarantine: tuple[int, int, int, int] = (20, 10_000_000_000, 5_000_000_000, 300_000_000_000),
                  report: Callable[[str, str, str], None] | None = None) -> None: ...
     @property

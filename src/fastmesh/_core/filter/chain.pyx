@@ -83,6 +83,7 @@ cdef enum:
     HANG_TIMES = 10           # budgets, before a filter that runs on is interrupted
     CPU_EVERY = 32            # calls of which one has its processor time measured, by a system call
     KINDS_MOST = 200          # kinds of errors whose traceback is told
+    SECOND_NS = 1000000000
 
 cdef stats_t *stats_now = NULL
 cdef uint64_t cpu_begun = 0
@@ -130,7 +131,7 @@ cdef class Slot:
 
     def __init__(self, filter, dict phases, *, str name="", int row=0, str on_error="open", uint64_t budget_ns=2000000,
                  uint64_t timeout_ns=30000000000, uint32_t body_limit=1048576, bint shadow=False,
-                 bint changes_body=True, bint is_late=False,
+                 bint changes_body=True, bint is_late=False, uint64_t second_ns=0,
                  quarantine=(20, 10000000000, 5000000000, 300000000000), report=None):
         cdef int phase, kind
         memset(&self.c, 0, sizeof(slot_t))
@@ -160,6 +161,7 @@ cdef class Slot:
         self.c.is_shadow = shadow
         self.c.changes_body = changes_body
         self.c.is_late = is_late
+        self.c.second_most_ns = second_ns
         self.c.failures_most, self.c.window_ns, self.c.pause_first_ns, self.c.pause_most_ns = quarantine
         self.c.pause_ns = self.c.pause_first_ns
 
@@ -227,6 +229,18 @@ cdef class Slot:
         # A little over may be the machine's doing: something else had the processor.
         if took_ns > OVERRUN_TIMES * self.c.budget_ns:
             self._count(now_ns, f"{called} went far over its budget")
+
+    cdef void overspent(self, int phase) noexcept:
+        cdef slot_t *c = &self.c
+        cdef uint64_t took_ns = c.second_ns
+        c.second_ns = 0
+        c.second_since_ns = 0
+        c.row.phases[phase].overruns += 1
+        # By the worker's clock, which a test may move.
+        self.quarantine(wait_reactor.engine.now(),
+                        f"it took {took_ns / 1e6:.0f} ms of the processor's time within a second, its "
+                        f"`budget_per_second` is {c.second_most_ns / 1e6:g} ms. Let it do less, or run isolated "
+                        "(`isolated: true`), or give it more")
 
     cdef void _count(self, uint64_t now_ns, str why) noexcept:
         cdef slot_t *c = &self.c
@@ -305,6 +319,13 @@ cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns, bint is_call) no
         if c.row is not NULL:
             # By the worker's clock, which a test may move.
             (<Slot>c.owner).overran(phase, now - begun_ns, wait_reactor.engine.now())
+    if c.second_most_ns != 0:
+        if now - c.second_since_ns >= SECOND_NS:
+            c.second_since_ns = now
+            c.second_ns = 0
+        c.second_ns += now - begun_ns
+        if c.second_ns > c.second_most_ns and c.row is not NULL:
+            (<Slot>c.owner).overspent(phase)
     return now - begun_ns
 
 

@@ -172,6 +172,18 @@ cdef class Headers:
             return None
         return (<const char *>m.base + m.fields[i].value_off)[:m.fields[i].value_len]
 
+    def raw_all(self, name):
+        """Every value of the name as it came, undecoded and in order; an empty list when there is none."""
+        cdef uint32_t n
+        cdef const uint8_t *p = _name(name, &n)
+        cdef msg_t *m = self.owner.look()
+        cdef int i = head_find(m, p, n, 0)
+        cdef list found = []
+        while i >= 0:
+            found.append((<const char *>m.base + m.fields[i].value_off)[:m.fields[i].value_len])
+            i = head_find(m, p, n, i + 1)
+        return found
+
     def __setitem__(self, name, value):
         """One field of that name from now on, behind all others. Raises HeaderError."""
         cdef uint32_t n

@@ -39,6 +39,8 @@ class Headers(MutableMapping[str, str]):
         """Every value of the name, in order; an empty list when there is none."""
     def raw(self, name: str) -> bytes | None:
         """The first value as it came, undecoded."""
+    def raw_all(self, name: str) -> list[bytes]:
+        """Every value of the name as it came, undecoded and in order; an empty list when there is none."""
     def __setitem__(self, name: str, value: str | bytes | int, /) -> None:
         """One field of that name from now on, behind all others. Raises HeaderError."""
     def add(self, name: str, value: str | bytes | int) -> None:
@@ -81,7 +83,7 @@ class Response:
         """Of an answer that a filter or the proxy gave; None of the upstream's, whose body comes in phases."""
 
 class Labels(MutableMapping[str, str]):
-    """Words about an exchange for the access log, and for metrics where an operator asks for them. At most 16."""
+    """Words about an exchange for the access log. At most 16."""
 
     def __getitem__(self, name: str, /) -> str: ...
     @overload
@@ -200,7 +202,7 @@ class Request:
         """The filter author's own, for the exchange; shared by all filters."""
     @property
     def labels(self) -> Labels:
-        """Words about the exchange for the access log, and for metrics where an operator asks for them. May be set in
+        """Words about the exchange for the access log. May be set in
         every phase."""
     @property
     def elapsed(self) -> float:
