@@ -429,3 +429,32 @@ def test_a_local_answer_to_head_has_no_body(mesh: Mesh) -> None:
     for _ in range(2):
         answer = client.ask(method="HEAD")
         assert (answer.status, answer.get("content-length")) == (503, "19")
+
+
+def test_an_upstream_that_does_not_answer(mesh: Mesh) -> None:
+    """Neither the client's fault nor a request timeout: nothing moves. The client's connection goes on."""
+    origin = mesh.origin()
+    mesh.http(origin, timeouts={"stream_idle": "100ms", "body_idle": "1h"}, log=LOG)
+    client = mesh.connect().send(GET)
+    up = origin.accept()
+    up.read_request()
+    assert client.read_answer().status == 504
+    up.expect_end()
+    assert mesh.logged() == ["504 SI stream_idle_timeout"]
+    assert (mesh.count("stream_idle"), mesh.count("body_timeout"), mesh.count("request_timeout")) == (1, 0, 0)
+    served(mesh, client)
+
+
+def test_an_answer_that_stands_still_is_cut(mesh: Mesh) -> None:
+    origin = mesh.origin()
+    mesh.http(origin, timeouts={"stream_idle": "200ms"}, log=LOG)
+    client = mesh.connect().send(GET)
+    up = origin.accept()
+    up.read_request()
+    up.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+    assert client.read_head().status == 200
+    client.expect(b"half")
+    client.expect_end()
+    up.expect_end()
+    assert mesh.logged() == ["200 SI stream_idle_timeout"]
+    assert mesh.count("stream_idle") == 1

@@ -2,10 +2,11 @@
 
 import re
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
-from integration.mesh import Mesh, app
+from integration.mesh import Mesh, app, elapse
 from integration.peer import Message
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "config" / "redirects.yaml"
@@ -285,3 +286,24 @@ def test_the_example_of_the_documents(mesh: Mesh) -> None:
     answer = client.read_answer()
     assert (answer.get("server"), answer.get("set-cookie")) == (None, "seen=1")
     assert answer.get("x-served-by") == f"app at {origin.address}"
+
+
+def test_the_time_of_the_upstream_in_an_answer(mesh: Mesh) -> None:
+    """Of one that thinks for a while: at least that, at most what the client saw, and what the log says."""
+    origin = one_route(mesh, {"response_headers": {"set": {"x-took": "%UPSTREAM_SERVICE_TIME%"}}},
+                       log="%UPSTREAM_SERVICE_TIME%\n")
+    begun = monotonic()
+    client = mesh.connect().send_request("/", "GET")
+    up = origin.accept()
+    up.read_request()
+    elapse(0.05)
+    up.answer()
+    took = client.read_answer().get("x-took") or ""
+    assert 45 <= int(took) <= (monotonic() - begun) * 1000
+    assert mesh.logged() == [took]
+
+
+def test_no_time_of_an_upstream_in_an_answer_of_the_proxy(mesh: Mesh) -> None:
+    one_route(mesh, {"response": {"status": 200},
+                     "response_headers": {"set": {"x-took": "%UPSTREAM_SERVICE_TIME%"}}})
+    assert mesh.connect().ask("/").get("x-took") == "-"

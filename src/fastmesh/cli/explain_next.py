@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fastmesh.cli.admin_api import PATIENCE, Unreachable, ask
-from fastmesh.cli.explanation import REFUSED, Explanation, Request, Unclear, split_url
+from fastmesh.cli.explained.request import Request, Unclear, split_url
+from fastmesh.cli.explanation import REFUSED, Explanation
 from fastmesh.config.checks import Finder
 from fastmesh.config.load import Loaded
 from fastmesh.snapshot.chains import Chains
@@ -79,6 +80,7 @@ def _written(loaded: Loaded) -> dict[str, Any]:
 def _lines(account: dict[str, Any], loaded: Loaded, find: Finder, name: str, is_same: bool) -> Iterator[str]:
     request = Request(account["method"], account["host"], account["target"], account["client"].rpartition(":")[0],
                       account["listener"])
+    request.has_fields = False      # they are not told of
     yield f"{request.method} {request.target}, host {request.authority or '(none)'}, from {account['client']}"
     route = account.get("route")
     if is_same:

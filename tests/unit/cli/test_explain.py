@@ -132,8 +132,8 @@ def test_a_split(file, capsys):
     for user in range(40):
         code, lines = said(file, capsys, "GET", "/s", "--listener", "web", "-H", f"x-user: {user}")
         assert code == 0
-        at = lines.index("split by the header x-user: app 90 %, empty 10 %")
-        assert lines[at + 1:at + 4] == ["rewrite: prefix /t, host a.b", "timeout: 2s", RETRY]
+        at = lines.index("split (f:22) by the header x-user: app 90 %, empty 10 %")
+        assert lines[at + 1:at + 4] == ["rewrite (f:23): prefix /t, host a.b", "timeout (f:25): 2s", RETRY]
         ends.add(lines[at + 4])
         assert said(file, capsys, "GET", "/s", "--listener", "web", "-H", f"x-user: {user}", "--seed", "7")[1] == lines
     assert ends == {"cluster app (f:31), least_request", "cluster empty (f:33), least_request"}
@@ -144,8 +144,10 @@ def test_the_listener_is_that_of_the_port_or_named(file, capsys):
     assert said(file, capsys, "GET", "h:8081/")[1][1] == "listener other (f:26), 127.0.0.1:8081"
     code, lines = said(file, capsys, "GET", "http://h/")
     assert (code, lines[-1]) == (2, "  to do: write --listener and one of web, other")
+    code, lines = said(file, capsys, "GET", "/", "--listener", "bd")
+    assert (code, lines[0]) == (2, "fastmesh explain: f has no listener 'bd' for HTTP")
     code, lines = said(file, capsys, "GET", "/", "--listener", "db")
-    assert (code, lines[0]) == (2, "fastmesh explain: f has no listener 'db' for HTTP")
+    assert (code, lines[-1]) == (2, "  to do: leave METHOD and URL out")
 
 
 @pytest.mark.parametrize(("arguments", "said_last"), [
@@ -202,20 +204,26 @@ clusters:
 """)
     code, lines = said(file, capsys, "GET", "/a")
     assert (code, lines[2:]) == (0, [
-        "path compared: /a", "rate limits of the listener are asked before: they may refuse the request",
-        "  routes[0] route-0 (f:6): takes it", "rate limits of the route are asked: they may refuse the request",
+        "rate limits of the listener, which may refuse the request before all else:",
+        "  all (f:4): 1/s, at most 1 at once, for all together, else 429; counts this request",
+        "path compared: /a", "  routes[0] route-0 (f:6): takes it",
+        "rate limits of the route, which may refuse the request:",
+        "  some (f:6): 1/s, at most 1 at once, for all together, else 429; counts this request",
         "timeout: none", RETRY, "cluster a (f:17), the policy least-latency above round_robin",
         "  the policy file finds its endpoints: which ones is not known here", *EJECTED])
     _, lines = said(file, capsys, "GET", "/b")
     assert [line for line in lines if line.startswith(("fault", "mirror"))] == [
-        "fault: 5% of the requests wait 2s",
-        "fault: all requests that its match takes wait 1s and get 503",
-        "fault: all requests get 418", "fault: all requests get the body at 64KiB/s",
-        "mirror: all requests are copied to b",
-        "mirror: 1% of the requests are copied to b"]
+        "fault (f:10): 5% of the requests wait 2s",
+        "fault (f:11): all requests that its match takes wait 1s and get 503; not this one: the header x is not exact "
+        "'y'",
+        "fault (f:12): all requests get 418", "fault (f:13): all requests get the body at 64KiB/s",
+        "mirror (f:14): all requests are copied to b",
+        "mirror (f:14): 1% of the requests are copied to b"]
     code, lines = said(file, capsys, "GET", "/")
-    assert (code, lines[-9:]) == (0, [
-        "cluster b (f:18), maglev", "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
+    assert (code, lines[-11:]) == (0, [
+        "cluster b (f:18), maglev", "  hash keys (f:20): the client's address, else any endpoint",
+        "  with less than 70% of a group usable, the next gets what is missing",
+        "  group 1 of 2:", "  127.0.0.1:2  weight 1  100 %", "  group 2 of 2:",
         "  127.0.0.1:3  weight 1  50 %", "  127.0.0.1:4  weight 1  50 %", *EJECTED])
 
 

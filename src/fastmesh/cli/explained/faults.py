@@ -1,0 +1,36 @@
+"""The faults that fall on a request, and who gets copies of it."""
+
+from collections.abc import Iterator
+
+from fastmesh.cli.explained.file import File
+from fastmesh.cli.explained.match import Verdicts, whose
+from fastmesh.config.fault import Fault
+from fastmesh.config.filter import FilterMatch
+from fastmesh.config.mirror import Mirror
+from fastmesh.config.report import Path
+from fastmesh.units import format_duration, format_size
+
+
+def fault_lines(file: File, path: Path, faults: list[Fault], verdicts: Verdicts) -> Iterator[str]:
+    """Those of a route, which stands at `path`."""
+    for i, fault in enumerate(faults):
+        what = [f"wait {format_duration(fault.delay)}"] if fault.delay else []
+        what += [f"get {fault.abort}"] if fault.abort else []
+        what += [f"get the body at {format_size(fault.bandwidth)}/s"] if fault.bandwidth else []
+        yield (f"fault ({file.place((*path, 'faults', i))}): {whose(fault.match)} {' and '.join(what)}"
+               f"{_this(fault.match, verdicts)}")
+
+
+def mirror_lines(file: File, path: Path, mirrors: list[Mirror], verdicts: Verdicts) -> Iterator[str]:
+    """Those of a route, which stands at `path`."""
+    for i, mirror in enumerate(mirrors):
+        yield (f"mirror ({file.place((*path, 'mirrors', i))}): {whose(mirror.match)} are copied to {mirror.cluster}"
+               f"{_this(mirror.match, verdicts)}")
+
+
+def _this(match: FilterMatch | None, verdicts: Verdicts) -> str:
+    """Whether its match takes this one; nothing where that is plain, or not known."""
+    if not verdicts.may_tell(match):
+        return ""
+    takes, why = verdicts.of_any_share(match)
+    return f"; it takes this one{f', {why}' if why else ''}" if takes else f"; not this one: {why}"
