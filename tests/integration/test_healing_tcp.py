@@ -236,15 +236,15 @@ def test_clients_eject_nobody(sidecar: Start, services: Callable[..., list[Servi
 
 
 def test_one_that_never_speaks(sidecar: Start, services: Callable[..., list[Service]]) -> None:
-    """Connections that stay, that their clients end, and that end because nothing moves: all are in order."""
+    """Connections that their clients end when they have said something, and that end because nothing moves."""
     first, second = services(listens, listens)
-    port = free_port()
-    one = sidecar(config(port, [first.address, second.address], gateway_errors=1, server_errors=1, idle="300ms"))
+    port, addresses = free_port(), [first.address, second.address]
+    one = sidecar(config(port, addresses, gateway_errors=1, server_errors=1))
     for _ in range(6):
-        peer = connect(("127.0.0.1", port)).send(b"a line of a log\n").shut()
-        peer.expect_end()
-        peer.close()
-    for peer in [connect(("127.0.0.1", port)).send(b"x") for _ in range(6)]:
+        with leaving(port) as peer:
+            peer.send(b"a line of a log\n").shut().expect_end()
+    one.reload(config(port, addresses, gateway_errors=1, server_errors=1, idle="300ms"))
+    for peer in [connect(("127.0.0.1", port)) for _ in range(6)]:
         peer.expect_end()
         peer.close()
     assert first.taken + second.taken == 12
