@@ -27,12 +27,14 @@ def test_it_is_taken_without_a_warning(text: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(YAML) == 5
-    app, cache = load_text(YAML[1], "healing.md", {}).config.clusters
+    assert len(YAML) == 6
+    logs = load_text(YAML[1], "healing.md", {}).config.clusters[0].outlier
+    assert (logs.gateway_errors, logs.server_errors) == (0, 0)
+    app, cache = load_text(YAML[2], "healing.md", {}).config.clusters
     assert app.health_check is not None and app.health_check.http is not None
     assert cache.health_check is not None and cache.health_check.tcp is not None
-    assert load_text(YAML[2], "healing.md", {}).config.clusters[0].outlier.dry_run
-    assert load_text(YAML[3], "healing.md", {}).config.clusters[0].heal is not None
+    assert load_text(YAML[3], "healing.md", {}).config.clusters[0].outlier.dry_run
+    assert load_text(YAML[4], "healing.md", {}).config.clusters[0].heal is not None
 
 
 def test_every_reason_is_in_the_table_with_its_default() -> None:

@@ -23,12 +23,12 @@ from fastmesh._core.proxy.deadline cimport DEADLINE_ROOM, deadline_put, deadline
 from fastmesh._core.proxy.emit cimport put_bytes, put_request_id, put_span
 from fastmesh._core.proxy.hedge cimport hedge_is_told
 from fastmesh._core.proxy.mux cimport (
-    FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t, proxy_t,
-    stream_t, up_ops_t)
+    FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TCP, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t,
+    proxy_t, stream_t, up_ops_t)
 from fastmesh._core.proxy.stream cimport (
     stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_upstream_drained, stream_wire_room)
 from fastmesh._core.proxy.mux_h1_beside cimport mux_h1_beside_ops
-from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
+from fastmesh._core.proxy.relay cimport relay_on_error_up, relay_on_ready, relay_t
 from fastmesh._core.upstream.pool cimport pool_user_ops_t, up_t
 
 cdef extern from "field_name.h" nogil:
@@ -491,6 +491,9 @@ cdef void _on_eof(up_t *up) noexcept nogil:
 cdef void _on_error(up_t *up, int err) noexcept nogil:
     if (<stream_t *>up.user).bits & S_HOLD_OUT:
         (<stream_t *>up.user).up_ended = 2
+        return
+    if (<stream_t *>up.user).bits & S_TCP and (<stream_t *>up.user).relay is not NULL:
+        relay_on_error_up(<relay_t *>(<stream_t *>up.user).relay)
         return
     attempt_on_fault(<stream_t *>up.user, _in_head(up),
                      b"the connection to the upstream was reset before its answer was complete")

@@ -6,6 +6,7 @@ nothing.
 from libc.stdint cimport uint64_t
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.proxy.mux cimport stream_t
+from fastmesh._core.proxy.relay cimport relay_t
 
 # The head of an answer, `took_ns` after the request was sent.
 cdef void outcome_of_answer(stream_t *s, const msg_t *m, uint64_t took_ns) noexcept nogil
@@ -14,8 +15,9 @@ cdef void outcome_of_answer(stream_t *s, const msg_t *m, uint64_t took_ns) noexc
 cdef void outcome_of_fault(stream_t *s, int seen) noexcept nogil
 # No connection came about.
 cdef void outcome_of_connect(stream_t *s) noexcept nogil
-# A TCP connection came about: there is nothing more to be learned from it.
-cdef void outcome_of_tunnel(stream_t *s) noexcept nogil
+# What a TCP connection was good for, once: `how` it ended, RELAY_*; or RELAY_STANDS. Of a client that leaves nothing is
+# learned.
+cdef void outcome_of_tunnel(stream_t *s, const relay_t *r, int how) noexcept nogil
 # Another attempt of the same request was faster: it took at least so long, and that is all that is known.
 cdef void outcome_of_cancel(stream_t *s, uint64_t now_ns) noexcept nogil
 # The exchange ends without an answer: the time is over, or the client has left.

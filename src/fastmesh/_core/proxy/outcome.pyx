@@ -4,6 +4,7 @@ from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.lb.cluster cimport OUTCOME_ANSWERED, OUTCOME_FAILED, OUTCOME_LEFT
 from fastmesh._core.mem.counter cimport FLAG_UT
 from fastmesh._core.proxy.mux cimport S_REQUEST_DONE
+from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, relay_has_heard
 from fastmesh._core.resil.outlier cimport (
     SEEN_CONNECT, SEEN_ERROR, SEEN_GATEWAY, SEEN_GOOD, SEEN_TIMEOUT, outlier_observe)
 
@@ -52,8 +53,18 @@ cdef void outcome_of_connect(stream_t *s) noexcept nogil:
     _judged(s, SEEN_CONNECT, 0, s.proxy.reactor.now_ns)
 
 
-cdef void outcome_of_tunnel(stream_t *s) noexcept nogil:
-    _judged(s, SEEN_GOOD, 0, s.proxy.reactor.now_ns)
+cdef void outcome_of_tunnel(stream_t *s, const relay_t *r, int how) noexcept nogil:
+    cdef bint is_broken = how == RELAY_BROKEN_UP
+    cdef int seen = SEEN_GOOD
+    if not relay_has_heard(r):
+        if how == RELAY_BROKEN or (r.ended_first == 1 and r.lanes[0].moved == 0 and (is_broken or r.lanes[1].eof)):
+            # It has left; or it came, said nothing and went.
+            return
+        # An end without a word is what is seen of a reset that comes before the client's first bytes.
+        if is_broken or r.ended_first == 2:
+            seen = SEEN_GATEWAY
+            s.endpoint.live.row.failures += 1
+    _judged(s, seen, 0, s.proxy.reactor.now_ns)
 
 
 cdef void outcome_of_cancel(stream_t *s, uint64_t now_ns) noexcept nogil:

@@ -16,6 +16,7 @@ cdef enum:
     RELAY_IDLE = 1
     RELAY_BROKEN = 2          # an error on the first side (the client's)
     RELAY_BROKEN_UP = 3       # on the second
+    RELAY_STANDS = 4          # it goes on
 
 ctypedef struct lane_t:       # one direction
     io_t *source
@@ -44,9 +45,19 @@ ctypedef struct relay_t:
     uint8_t started
     uint8_t starts
     uint8_t running
+    uint8_t ended_first       # 1 = the first side was the first to end, 2 = the second; 0 = none has ended
     void *owner
+    # Once, and only while it is set: the second side has sent something or has ended, or has kept the connection for
+    # some seconds. The owner sets it before the relay starts.
+    void (*on_heard)(void *owner, relay_t *r) noexcept nogil
     void (*on_report)(void *owner, relay_t *r) noexcept nogil          # every few seconds in which something moved
     void (*on_end)(void *owner, relay_t *r, int how) noexcept nogil    # frees the relay with relay_free
+
+
+# Something has come from the second side, sent on or not.
+cdef inline bint relay_has_heard(const relay_t *r) noexcept nogil:
+    cdef const lane_t *l = &r.lanes[1]
+    return l.moved != 0 or l.held_len != 0 or l.pipe_len != 0 or (l.early is not NULL and l.early.len != 0)
 
 
 # Both ios: receiving is switched off here; what their queues hold is sent first.
@@ -55,5 +66,7 @@ cdef relay_t *relay_new(reactor_t *reactor, slab_t *slab, io_t *first, inbox_t *
                         void (*on_report)(void *, relay_t *) noexcept nogil,
                         void (*on_end)(void *, relay_t *, int) noexcept nogil) noexcept nogil
 cdef void relay_on_ready(relay_t *r, io_t *io, int events) noexcept nogil     # READY_* on one of the two
+# A receive that was under way when the relay began has failed, on the second side. Ends it.
+cdef void relay_on_error_up(relay_t *r) noexcept nogil
 cdef void relay_free(relay_t *r) noexcept nogil
 cdef void pipes_close() noexcept nogil        # the spare pipes of this process

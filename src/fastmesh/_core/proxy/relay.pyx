@@ -195,6 +195,8 @@ cdef int _pump(relay_t *r, lane_t *l, bint *again) noexcept nogil:
         how = _splice(l) if l.is_splicing else _copy(r, l)
         if how == MOVE_END:
             l.eof = 1
+            if r.ended_first == 0:
+                r.ended_first = 1 if l is &r.lanes[0] else 2
             continue
         if how != MOVE_MORE:
             return how
@@ -214,6 +216,17 @@ cdef bint _may_start(relay_t *r) noexcept nogil:
 
 cdef void _end(relay_t *r, int how) noexcept nogil:
     r.on_end(r.owner, r, how)
+
+
+cdef void _hear(relay_t *r) noexcept nogil:
+    cdef void (*tell)(void *, relay_t *) noexcept nogil
+    tell = r.on_heard
+    r.on_heard = NULL
+    tell(r.owner, r)
+
+
+cdef void relay_on_error_up(relay_t *r) noexcept nogil:
+    _end(r, RELAY_BROKEN_UP)
 
 
 cdef inline bint _is_broken(io_t *io) noexcept nogil:
@@ -244,6 +257,8 @@ cdef void relay_on_ready(relay_t *r, io_t *ready, int events) noexcept nogil:
             io_watch(io, READY_IN | READY_OUT)
         if r.idle_ns != 0:
             timer_arm(&r.reactor.wheel, &r.timer, r.reactor.now_ns + r.idle_ns)
+        if r.on_heard is not NULL:
+            timer_arm(&r.reactor.wheel, &r.report, r.reactor.now_ns + REPORT_NS)
     for i in range(2):
         how = _pump(r, &r.lanes[i], &again)
         if how == MOVE_SOURCE_BROKEN or how == MOVE_SINK_BROKEN:
@@ -252,6 +267,8 @@ cdef void relay_on_ready(relay_t *r, io_t *ready, int events) noexcept nogil:
             else:
                 _end(r, RELAY_BROKEN_UP)
             return
+    if r.on_heard is not NULL and (r.lanes[1].eof or relay_has_heard(r)):
+        _hear(r)
     if r.lanes[0].shut and r.lanes[1].shut:
         _end(r, RELAY_DONE)
         return
@@ -267,6 +284,8 @@ cdef void relay_on_ready(relay_t *r, io_t *ready, int events) noexcept nogil:
 
 cdef void _on_report(timer_t *t, void *owner) noexcept nogil:
     cdef relay_t *r = <relay_t *>owner
+    if r.on_heard is not NULL:
+        _hear(r)
     r.on_report(r.owner, r)
 
 

@@ -37,7 +37,8 @@ from fastmesh._core.proxy.mux cimport (
 from fastmesh._core.proxy.outcome cimport outcome_of_silence, outcome_of_tunnel
 from fastmesh._core.proxy.pacing cimport pacing_drop, pacing_on_drained
 from fastmesh._core.proxy.route_acts cimport route_acts_location, route_acts_request, route_acts_response
-from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, relay_free, relay_new, relay_t
+from fastmesh._core.proxy.relay cimport (
+    RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, RELAY_STANDS, relay_free, relay_has_heard, relay_new, relay_t)
 from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
 from fastmesh._core.proxy.room cimport room_find
 from fastmesh._core.resil.adaptive cimport adaptive_admits, adaptive_observe
@@ -294,7 +295,6 @@ cdef inline bint _is_lost(const stream_t *s) noexcept nogil:
 cdef void stream_send(stream_t *s) noexcept nogil:
     cdef bint full = False
     if s.bits & S_TCP:
-        outcome_of_tunnel(s)
         _tunnel(s)
         return
     if _is_lost(s):
@@ -596,6 +596,7 @@ cdef void _tunnel(stream_t *s) noexcept nogil:
                   s.listener.tcp_idle_ns, s, _on_relay_report, _on_relay_end)
     s.relay = r
     if s.bits & S_TCP:
+        r.on_heard = _on_relay_heard
         _series(s, SERIES_TCP, 0).count += 1
 
 
@@ -618,9 +619,16 @@ cdef void _on_relay_report(void *owner, relay_t *r) noexcept nogil:
         series.sent += sent
 
 
+cdef void _on_relay_heard(void *owner, relay_t *r) noexcept nogil:
+    outcome_of_tunnel(<stream_t *>owner, r, RELAY_STANDS)
+
+
 cdef void _on_relay_end(void *owner, relay_t *r, int how) noexcept nogil:
     cdef stream_t *s = <stream_t *>owner
+    cdef bint has_heard = relay_has_heard(r)
     _on_relay_report(s, r)
+    if r.on_heard is not NULL:
+        outcome_of_tunnel(s, r, how)
     relay_free(r)
     s.relay = NULL
     s.bits |= S_ANSWER_DONE
@@ -636,7 +644,10 @@ cdef void _on_relay_end(void *owner, relay_t *r, int how) noexcept nogil:
     elif how == RELAY_BROKEN_UP:
         io_reset(&s.down.x.io)
         s.flags |= FLAG_UC
-        s.details = b"upstream_reset_after_response_started{connection_termination}"
+        if has_heard or not s.bits & S_TCP:
+            s.details = b"upstream_reset_after_response_started{connection_termination}"
+        else:
+            s.details = b"upstream_reset_before_response_started{connection_termination}"
     s.bits |= S_CLOSE_DOWN
     s.down_ops.end(s, NULL)
 
