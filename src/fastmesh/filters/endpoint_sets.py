@@ -1,6 +1,7 @@
 """The sets that one policy yields, one after the other: mostly what it yielded before, which is neither parsed nor
 packed again."""
 
+from operator import eq
 from typing import Any
 
 import msgpack
@@ -53,7 +54,8 @@ class EndpointSets:
             # In the order of the set before, which leaves little to sort.
             after = {written: row for written, row in known.items() if written in rows} | rows
             rows = dict(sorted(after.items(), key=lambda pair: pair[1].place))
-            if len({row.place for row in rows.values()}) < len(rows):
+            places = [row.place for row in rows.values()]
+            if any(map(eq, places, places[1:])):
                 return self._anew(yielded)
             self._packed = msgpack.Packer().pack_array_header(len(rows)) + b"".join(
                 [row.packed for row in rows.values()])
