@@ -90,11 +90,15 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         if "sets" in request:
             result = revise(request)
-            return {**result, **{name: msgpack.packb(result[name]) for name in ("registry", "clusters")}}
+            return {**result, "registry": msgpack.packb(result["registry"])}
         if registry := request.get("registry"):
             request = {**request, "registry": msgpack.unpackb(registry, strict_map_key=False)}
         result = answer(request)
         if result["ok"]:
+            # Those that policies find are read from the snapshot, which they change in.
+            found = {one["cluster"] for one in result["discoveries"]}
+            result["clusters"] = [{**cluster, "endpoints": []} if cluster["name"] in found else cluster
+                                  for cluster in result["clusters"]]
             for name in ("registry", "clusters"):
                 result[name] = msgpack.packb(result[name])
             result["config"] = json.dumps(result["config"], ensure_ascii=False).encode()

@@ -149,7 +149,6 @@ class Configurator:
         known = {spec.cluster for spec in snapshot.discoveries}
         answer = await self.compiler.ask({
             "version": version, "snapshot": (SNAPSHOT_FD, snapshot.size), "registry": snapshot.registry,
-            "clusters": snapshot.clusters_packed,
             "sets": {cluster: (one.packed, one.may_be_empty) for cluster, one in found.items() if cluster in known},
         }, snapshot.fd)
         if not answer["ok"]:

@@ -9,6 +9,8 @@ from typing import Any, TypedDict
 import msgpack
 
 from fastmesh.control.isolated import Isolated
+from fastmesh.snapshot.endpoint import described
+from fastmesh.snapshot.wire import CLUSTER_ENDPOINTS, CLUSTER_NAME, CLUSTERS
 
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
@@ -81,7 +83,7 @@ class Snapshot:
     warnings: tuple[str, ...]
     registry: bytes         # for the next compile, packed
     config: bytes           # as configured, JSON
-    clusters_packed: bytes
+    clusters_packed: bytes  # without the endpoints that policies find
     loaded_at: float        # seconds since 1970
     filters_size: int = 0   # of what stands behind the snapshot in the memfd: filters, for the worker's Python
     isolated: Isolated | None = None
@@ -96,6 +98,13 @@ class Snapshot:
     def clusters(self) -> list[dict[str, Any]]:
         """`[{id, name, lb, slow_start, endpoints: [{row, address, weight, …}]}]`: ClusterRecord of snapshot/wire."""
         found: list[dict[str, Any]] = msgpack.unpackb(self.clusters_packed)
+        if self.discoveries:
+            discovered = {spec.cluster for spec in self.discoveries}
+            rows = {cluster[CLUSTER_NAME]: cluster[CLUSTER_ENDPOINTS]
+                    for cluster in msgpack.unpackb(os.pread(self.fd, self.size, 0))[CLUSTERS]}
+            for cluster in found:
+                if cluster["name"] in discovered:
+                    cluster["endpoints"] = [described(row[0], row[1:]) for row in rows[cluster["name"]]]
         return found
 
     def listener(self, listener_id: int) -> ListenerSpec | None:
@@ -107,7 +116,7 @@ class Snapshot:
         behind = os.pread(self.fd, self.filters_size + self.discovery_size + self.heal_size, self.size)
         return replace(
             self, version=answer["version"], size=len(packed), registry=answer["registry"],
-            clusters_packed=answer["clusters"], loaded_at=time(),
+            loaded_at=time(),
             fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed + behind))
 
     def close(self) -> None:

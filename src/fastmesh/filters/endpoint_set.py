@@ -1,7 +1,9 @@
 """What a policy yields, as a set of endpoints: checked where it was found, and again by whoever is told of it."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
+
+import msgpack
 
 from fastmesh.config.address import Address, parse_address
 from fastmesh.config.balancing import MAX_ENDPOINTS
@@ -19,11 +21,16 @@ class Member(NamedTuple):
     weight: int
     metadata: tuple[tuple[str, str], ...] = ()      # in the order of their names
 
-    def told(self) -> str | list[str | int] | dict[str, Any]:
-        """As a policy might yield it, in plain data."""
+    @property
+    def place(self) -> tuple[int, bytes, int]:
+        """What a set is sorted by."""
+        return self.address.family, self.address.packed, self.address.port
+
+    def told(self) -> tuple[Any, ...]:
+        """For another process, in plain data: address, weight, and a tuple of names and values where there are any."""
         if self.metadata:
-            return {"address": str(self.address), "weight": self.weight, "metadata": dict(self.metadata)}
-        return [str(self.address), self.weight]
+            return str(self.address), self.weight, tuple(word for pair in self.metadata for word in pair)
+        return str(self.address), self.weight
 
 
 class WrongSet(ValueError):
@@ -45,14 +52,46 @@ def read_set(yielded: object) -> list[Member]:
         except WrongValue as wrong:
             hint = f"; {wrong.hint}" if wrong.hint else ""
             raise WrongSet(f"endpoint {place + 1} of {len(yielded)}: {wrong}{hint}") from None
-        address = member.address
-        key = address.family, address.packed, address.port
+        key = member.place
         if key in found:
-            raise WrongSet(f"endpoint {place + 1} of {len(yielded)}: {address} is there twice, first as endpoint "
-                           f"{places[key] + 1}; to give it more requests, give it a weight")
+            raise WrongSet(f"endpoint {place + 1} of {len(yielded)}: {member.address} is there twice, first as "
+                           f"endpoint {places[key] + 1}; to give it more requests, give it a weight")
         found[key] = member
         places[key] = place
     return [found[key] for key in sorted(found)]
+
+
+def pack_set(members: Iterable[Member]) -> bytes:
+    """For another process, which reads it with `unpack_set`."""
+    packed: bytes = msgpack.packb([member.told() for member in members])
+    return packed
+
+
+def unpack_set(packed: bytes) -> tuple[Any, ...]:
+    """What was packed, if it was: nothing but that it is a tuple is sure of what came from a process that runs other
+    people's code. Raises WrongSet."""
+    try:
+        rows = msgpack.unpackb(packed, use_list=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as wrong:
+        raise WrongSet(f"what came is no set: {type(wrong).__name__}") from None
+    if not isinstance(rows, tuple):
+        raise WrongSet(f"what came is no set: {_shown(rows)}")
+    return rows
+
+
+def read_told(rows: Sequence[Any]) -> list[Member]:
+    """Like `read_set`, of what `Member.told` made."""
+    return read_set([_yielded(row) for row in rows])
+
+
+def _yielded(row: Any) -> Any:
+    if not isinstance(row, tuple) or len(row) != 3 or not isinstance(row[2], tuple) or len(row[2]) % 2:
+        return row
+    address, weight, words = row
+    names = words[::2]
+    if not all(isinstance(word, str) for word in words) or len(set(names)) < len(names):
+        raise WrongSet("what came is no set: the metadata of an endpoint is not in pairs of text")
+    return {"address": address, "weight": weight, "metadata": dict(zip(names, words[1::2], strict=True))}
 
 
 def _member(item: Any) -> Member:

@@ -16,12 +16,11 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-import msgpack
-
 from fastmesh.filters import metrics
 from fastmesh.filters.blob import unpack
 from fastmesh.filters.discovery import Discovery, metrics_name
-from fastmesh.filters.endpoint_set import WrongSet, read_set
+from fastmesh.filters.endpoint_set import WrongSet
+from fastmesh.filters.endpoint_sets import EndpointSets
 from fastmesh.filters.protocol import TEXT_MOST
 from fastmesh.host.main import STATS_FD, CannotStart, HostProcess, enter, live, trace_of
 from fastmesh.worker.filters import Filters
@@ -57,6 +56,7 @@ class Policy:
         self.is_over = False
         self._found = found
         self._problem = problem
+        self._sets = EndpointSets()
         self._name = type(instance).__name__
 
     async def run(self) -> None:
@@ -114,17 +114,17 @@ class Policy:
     def _take(self, yielded: object) -> None:
         self.pulse[1] = self.place + 1
         try:
-            members = read_set(yielded)
+            packed, count = self._sets.take(yielded)
         except WrongSet as wrong:
             self._problem("refused", f"{self._name} yielded a set that cannot be used: {wrong}", 0.0)
             return
         finally:
             self.pulse[1] = 0
-        if not members and not self.allow_empty:
+        if not count and not self.allow_empty:
             self._problem("empty", f"{self._name} yielded an empty set: the endpoints that were there stay; write "
                           "allow_empty: true where a cluster may have none", 0.0)
             return
-        self._found(msgpack.packb([member.told() for member in members]), len(members))
+        self._found(packed, count)
 
     def _give_up(self) -> None:
         self._problem("silent", "it does not let itself be cancelled: the discovery host is started anew", 0.0)

@@ -270,7 +270,6 @@ class ReviseRequest(TypedDict):
     version: int                                    # of the new one
     snapshot: tuple[int, int]                       # descriptor and size
     registry: bytes                                 # as the result of that snapshot's compile had it, packed
-    clusters: bytes                                 # likewise
     sets: dict[str, tuple[bytes, bool]]             # cluster → what its policy has yielded, and whether it may be empty
 
 
@@ -284,7 +283,6 @@ class ReviseResult(TypedDict):
     snapshot: bytes                                 # empty when nothing has changed
     registry: dict[str, Any]
     reused: dict[str, list[int]]
-    clusters: list[ClusterRecord]
 
 
 class CompileResult(TypedDict):

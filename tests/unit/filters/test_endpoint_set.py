@@ -1,11 +1,12 @@
 """What policies may yield, and what is said about all else."""
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmesh.config.cluster import MAX_ENDPOINTS, MAX_WEIGHT
-from fastmesh.filters.endpoint_set import WrongSet, read_set
+from fastmesh.filters.endpoint_set import WrongSet, pack_set, read_set, read_told, unpack_set
 
 
 def written(yielded: object) -> list[tuple[str, int]]:
@@ -66,9 +67,19 @@ def test_whatever_it_is_the_answer_is_a_set_or_a_sentence(yielded):
 def test_metadata():
     found, = read_set([{"address": "10.0.0.1:80", "weight": 2, "metadata": {"zone": "b", "a": "é"}}])
     assert found.metadata == (("a", "é"), ("zone", "b"))
-    assert read_set([found.told()]) == [found]
+    assert found.told() == ("10.0.0.1:80", 2, ("a", "é", "zone", "b"))
+    assert read_told(unpack_set(pack_set([found]))) == [found]
     plain, = read_set([("10.0.0.1:80", 2)])
-    assert plain.metadata == () and plain.told() == ["10.0.0.1:80", 2] and read_set([plain.told()]) == [plain]
+    assert plain.metadata == () and plain.told() == ("10.0.0.1:80", 2)
+    assert read_told(unpack_set(pack_set([plain]))) == [plain]
+
+
+@pytest.mark.parametrize("row", [
+    ("10.0.0.1:80", 1, ("a",)), ("10.0.0.1:80", 1, ("a", 2)), ("10.0.0.1:80", 1, ("a", "b", "a", "c")),
+    ("10.0.0.1:80", 1, "ab"), ("10.0.0.1:80", 1, ((), ())), ("10.0.0.1:80", 0, ("a", "b")), (1, 1, ()), ((), (), ())])
+def test_what_nobody_has_packed_like_that(row):
+    with pytest.raises(WrongSet):
+        read_told(unpack_set(msgpack.packb([row])))
 
 
 @pytest.mark.parametrize(("metadata", "said"), [

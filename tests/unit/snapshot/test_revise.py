@@ -7,7 +7,12 @@ from typing import Any
 
 import msgpack
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from fastmesh.filters.endpoint_set import pack_set, read_set, read_told
+from fastmesh.snapshot import revise as module
+from fastmesh.snapshot.endpoint import described
 from fastmesh.snapshot.process import answer
 from fastmesh.snapshot.revise import endpoints_of, revise
 from fastmesh.snapshot.wire import CLUSTER_ENDPOINTS, CLUSTERS
@@ -43,17 +48,21 @@ class Live:
             os.close(self.fd)
         self.fd = os.memfd_create("snapshot")
         self.size = os.write(self.fd, found["snapshot"])
-        self.snapshot, self.registry, self.clusters = found["snapshot"], found["registry"], found["clusters"]
+        self.snapshot, self.registry = found["snapshot"], found["registry"]
 
     def revise(self, **sets: list[Any] | bytes) -> dict[str, Any]:
         found = revise({
             "version": 9, "snapshot": (self.fd, self.size), "registry": msgpack.packb(self.registry),
-            "clusters": msgpack.packb(self.clusters),
             "sets": {name: (one if isinstance(one, bytes) else msgpack.packb(one), name == "api")
                      for name, one in sets.items()}})
         if found["changed"]:
             self.take(found)
         return found
+
+    @property
+    def clusters(self) -> list[dict[str, Any]]:
+        return [{"endpoints": [described(row[0], row[1:]) for row in cluster[CLUSTER_ENDPOINTS]]}
+                for cluster in msgpack.unpackb(self.snapshot)[CLUSTERS]]
 
     def rows(self, cluster: int) -> dict[str, int]:
         return {row[5]: row[0] for row in msgpack.unpackb(self.snapshot)[CLUSTERS][cluster][CLUSTER_ENDPOINTS]}
@@ -107,6 +116,56 @@ def test_a_set_that_cannot_be_used_does_not_hold_up_the_others(live):
     for nonsense in (b"", b"\xc1", b"\x91", msgpack.packb({"a": 1}), msgpack.packb(7)):
         assert live.revise(app=nonsense)["refused"]["app"][0] == "refused"
     assert live.rows(1) == {"10.0.0.1:80": 2}
+
+
+ADDRESSES = st.sampled_from(["10.0.0.1:80", "10.0.0.2:80", "[::1]:80", "unix:/a", "unix:/a/b"])
+WORDS = st.sampled_from([(), (("a", "b"),), (("a", ""), ("c", "d"))])
+SETS = st.dictionaries(ADDRESSES, st.tuples(st.integers(1, 2), WORDS), max_size=4)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(SETS, max_size=5))
+def test_what_is_live_is_the_last_set_whatever_came_before(live, sets):
+    numbers: dict[str, int] = {}
+    for said in sets:
+        members = read_set([{"address": address, "weight": weight, "metadata": dict(words)}
+                            for address, (weight, words) in said.items()])
+        live.revise(api=pack_set(members))
+        assert live.clusters[2]["endpoints"] == [
+            {"row": live.rows(2)[str(member.address)], "address": str(member.address), "weight": member.weight,
+             **({"priority": 0, "zone": "", "metadata": dict(member.metadata)} if member.metadata else {})}
+            for member in members]
+        for address, row in live.rows(2).items():
+            assert numbers.setdefault(address, row) == row
+        assert len(set(numbers.values())) == len(numbers)
+
+
+def test_what_is_live_is_not_read_again_and_what_is_new_is(live, monkeypatch):
+    live.revise(app=[["10.0.0.1:80", 1], ["10.0.0.2:80", 1], ["10.0.0.3:80", 1, ["a", "b"]]])
+    read: list[Any] = []
+
+    def counted(rows: Any) -> Any:
+        read.extend(rows)
+        return read_told(rows)
+
+    monkeypatch.setattr(module, "read_told", counted)
+    live.revise(app=[["10.0.0.2:80", 1], ["10.0.0.3:80", 1, ["a", "b"]], ["10.0.0.4:80", 2]])
+    assert read == [("10.0.0.4:80", 2)] and list(live.rows(1)) == ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"]
+
+
+@pytest.mark.parametrize(("said", "why"), [
+    ([["10.0.0.1:80", 1], ["10.0.0.1:80", 1]], "endpoint 2 of 2: 10.0.0.1:80 is there twice"),
+    ([["10.0.0.1:80", 1], ["10.0.0.1:80", 2]], "endpoint 2 of 2: 10.0.0.1:80 is there twice"),
+    ([["127.0.0.1:80", 1], ["localhost:80", 1]], "endpoint 2 of 2: 127.0.0.1:80 is there twice"),
+    ([["10.0.0.1:80", 1], ["10.0.0.2", 1]], "endpoint 2 of 2: found '10.0.0.2'"),
+    ([["10.0.0.1:80", 1], {"address": {}}], "endpoint 2 of 2: found a dict"),
+    ([["10.0.0.1:80", 1], ["10.0.0.2:80", 1, ["a"]]], "endpoint 2 of 2: found a tuple of 3"),
+    ([["10.0.0.1:80", 1]] * 65_537, "at most 65,536")])
+def test_with_endpoints_that_are_live_it_is_still_checked_as_a_whole(live, said, why):
+    live.revise(app=[["10.0.0.1:80", 1], ["127.0.0.1:80", 1]])
+    found = live.revise(app=said)
+    assert found["changed"] == {} and why in found["refused"]["app"][1]
+    assert list(live.rows(1)) == ["10.0.0.1:80", "127.0.0.1:80"]
 
 
 def test_a_compile_takes_over_what_there_was(live):
