@@ -70,8 +70,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def said(file: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    assert main(["explain", str(file), *arguments]) == 0
+def said(file: Path, capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[str]:
+    assert main(["explain", str(file), *arguments]) == code
     return capsys.readouterr().out.replace(str(file), "f").splitlines()
 
 
@@ -109,6 +109,8 @@ def test_whether_a_match_takes_this_request(file: Path, capsys: pytest.CaptureFi
     torn = said(file, capsys, "GET", "/api/y", "--listener", "web", "-H", "x-a: 1", "-H", "x-a: 2")
     assert any(line.endswith("counts this request, in one of the ways in which it can be read, 50% of such requests, "
                              "by chance") for line in torn), torn
+    torn = said(file, capsys, "GET", "/z;/..%2fapi/x", "--listener", "web", code=1)
+    assert "  ids, request-id (f:5): is asked, perhaps, as its path can be read in two ways" in torn, torn
 
 
 def test_edits_priority_and_times(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

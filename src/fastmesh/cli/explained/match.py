@@ -14,6 +14,11 @@ from fastmesh.snapshot.compiler import compile
 from fastmesh.snapshot.registry import Registry
 from fastmesh.units import format_percent
 
+# Of values it is enough that one of the readings fits; not everything that has a match looks at both of a path's.
+_TORN = {"torn field": "in one of the ways in which it can be read",
+         "torn path": "perhaps, as its path can be read in two ways",
+         "torn method": "perhaps, as its method is not in capitals"}
+
 
 class Verdicts:
     """What matches of one listener say to one request, as it came in: what filters change is not known."""
@@ -53,7 +58,7 @@ class Verdicts:
             how = tables.ask(0, self._request.head(), self._request.peer(), 0)[0]
             if how == "none":
                 return False, why_not(plain, *tables.miss(0, 0), self._request)
-            return True, "" if how == "route" else "in one of the ways in which it can be read"
+            return True, _TORN.get(how, "")
         finally:
             tables.close()
 
