@@ -162,7 +162,10 @@ def test_all_that_were_stopped_together_go_on_together(sidecar: Start, origin: O
 
 def test_where_it_hung_is_in_the_log(sidecar: Start, origin: Origin) -> None:
     """A worker that is told to abort names the compiled modules that it stands in, and Python's line."""
-    one = sidecar(config_of(free_port(), origin))
+    port = free_port()
+    one = sidecar(config_of(port, origin))
+    # One that has only just taken its snapshot may still be on its way to the first turn.
+    assert ask(port, "/").status == 200
     os.kill(one.worker_pids()[0], signal.SIGABRT)
     one.wait_log(r"worker 0 died: killed by SIGABRT")
     assert re.search(r'File ".*/worker/main\.py", line \d+ in run', one.log)
