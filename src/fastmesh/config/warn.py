@@ -42,6 +42,7 @@ def warnings_of(config: Config, tree: Tree) -> list[Problem]:
         for j, route in enumerate(listener.routes):
             _spelling(find, ("listeners", i, "routes", j), route, tree)
         _unreachable(find, i, listener)
+        _unbounded(find, i, listener)
     if config.access_log is not None:
         _absent(find, config.access_log)
     return find.problems
@@ -60,6 +61,19 @@ def _overlaps(find: Finder, config: Config) -> None:
         if other is not None and not address.is_any:
             _warn(find, ("listeners", i, "address"),
                   f"the address {address} is part of that of listener '{other}': connections to it come here")
+
+
+def _unbounded(find: Finder, i: int, listener: Listener) -> None:
+    """An upstream that does not answer holds a connection, a place below the limits, and the client, for ever."""
+    if listener.timeouts.request or listener.timeouts.stream_idle:
+        return
+    names = [route.name or f"route-{j}" for j, route in enumerate(listener.routes)
+             if route.leads_to() and not route.timeout]
+    if names:
+        more = f" and of {len(names) - 1} more" if len(names) > 1 else ""
+        _warn(find, ("listeners", i, "timeouts", "stream_idle"),
+              f"nothing ends a request of the route '{names[0]}'{more} that is never answered",
+              "leave out stream_idle: 0, or give timeouts: {request: …} or the route's timeout")
 
 
 def _unused(find: Finder, config: Config) -> None:

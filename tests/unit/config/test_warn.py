@@ -45,6 +45,14 @@ def routes(*lines: str) -> str:
                                  "normal form, '/a/b'"]),
     (routes("path: /é"), ["f:5:20: listeners[0].routes[0].match.path: the path '/é' is compared in its normal form, "
                           "'/%C3%A9'"]),
+    ("listeners:\n- name: a\n  address: 127.0.0.1:1\n  timeouts: {stream_idle: 0}\n"
+     "  routes: [{match: {path: /a}, cluster: c, timeout: 1s}, {match: {path: /b}, cluster: c},\n"
+     "    {name: last, match: {prefix: /c}, cluster: c}, {match: {path: /}, response: {status: 404}}]\n"
+     "clusters: [{name: c, endpoints: [127.0.0.1:2]}]\n",
+     ["f:4:27: listeners[0].timeouts.stream_idle: nothing ends a request of the route 'route-1' and of 1 more that is "
+      "never answered"]),
+    ("listeners:\n- name: a\n  address: 127.0.0.1:1\n  timeouts: {stream_idle: 0, request: 1m}\n"
+     "  routes: [{match: {}, cluster: c}]\nclusters: [{name: c, endpoints: [127.0.0.1:2]}]\n", []),
     (routes("methods: [get]"), ["f:5:24: listeners[0].routes[0].match.methods[0]: the method 'get' matches only "
                                 "requests that write it so"]),
     ("access_log: {fields: {a: '%TRACE_ID%', b: '%REQ(X)%'}}\n" + routes("prefix: /"),
