@@ -193,7 +193,8 @@ def parser() -> _Parser:
                          help="http://host/path?query, or a path; with --next how the path begins")
     explain.add_argument("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[],
                          help="a header of the request; again for further ones")
-    explain.add_argument("--listener", metavar="NAME", help="where it comes in, when there are several")
+    explain.add_argument("--listener", metavar="NAME", help="where it comes in, when there are several; "
+                         "one that passes bytes needs no METHOD and URL")
     explain.add_argument("--source", metavar="ADDRESS", default="127.0.0.1",
                          help="the client: an IP address, or unix (default: 127.0.0.1)")
     explain.add_argument("--seed", metavar="NUMBER", type=int, default=0,

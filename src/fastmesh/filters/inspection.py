@@ -163,8 +163,7 @@ class _Look:
         if loaded is None:
             return
         cls = loaded.cls
-        is_new, before = cls not in self.seen, len(self.find.problems)
-        self.seen.add(cls)
+        before = len(self.find.problems)
         phases, bad = phases_of(cls)
         settings, bad_settings = settings_of(cls, Filter)
         bad += bad_settings_of(cls, settings, bad_settings, KEYS, "filter")
@@ -178,25 +177,22 @@ class _Look:
         needs = self.needed(bad, cls)
         values, bad_defaults = read_given(self.find, path, item, cls, settings, KEYS)
         bad += bad_defaults
-        for problem in bad if is_new else ():
-            self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
-        if bad or len(self.find.problems) > before:
-            self.policy(path, item, cls)
-            return
+        self.tell(path, cls, bad)
+        is_bad = bool(bad) or len(self.find.problems) > before
         self.policy(path, item, cls)
+        if is_bad:
+            return
         self.found[path] = Found(
             loaded, phases, values, frozenset(setting.name for setting in settings if setting.is_secret),
             bool(cls.security), bool(cls.isolated), needs, bool(cls.changes_body), policy, budget, body_limit,
-            self.find.place((*path, "use")), timeout=timeout,
-            budget_per_second=second or 0)
+            self.find.place((*path, "use")), timeout=timeout, budget_per_second=second or 0)
 
     def look_at_balancer(self, path: Path, item: dict[str, Value]) -> None:
         loaded = self.load(path, item, LOAD_BALANCER)
         if loaded is None:
             return
         cls = loaded.cls
-        is_new, before = cls not in self.seen, len(self.find.problems)
-        self.seen.add(cls)
+        before = len(self.find.problems)
         questions, bad = questions_of(cls)
         settings, bad_settings = settings_of(cls, LoadBalancer)
         bad += bad_settings_of(cls, settings, bad_settings, BALANCER_KEYS, "load balancer")
@@ -215,8 +211,7 @@ class _Look:
                                 "fastmesh.shared, and read it here"))
         values, bad_defaults = read_given(self.find, path, item, cls, settings, BALANCER_KEYS)
         bad += bad_defaults
-        for problem in bad if is_new else ():
-            self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
+        self.tell(path, cls, bad)
         written = text_of(item, "on_error")
         if "closed" in (written, policy if written is None else None) and questions and "pick" not in questions:
             at: Path = (*path, "on_error") if written else (*path, "use")
@@ -235,8 +230,7 @@ class _Look:
         if loaded is None:
             return
         cls = loaded.cls
-        is_new, before = cls not in self.seen, len(self.find.problems)
-        self.seen.add(cls)
+        before = len(self.find.problems)
         asked, bad = answer_of(cls)
         settings, bad_settings = settings_of(cls, Fallback)
         bad += bad_settings_of(cls, settings, bad_settings, STEP_KEYS, "fallback policy")
@@ -244,14 +238,19 @@ class _Look:
         needs = self.needed(bad, cls)
         values, bad_defaults = read_given(self.find, path, item, cls, settings, STEP_KEYS)
         bad += bad_defaults
-        for problem in bad if is_new else ():
-            self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
+        self.tell(path, cls, bad)
         if bad or len(self.find.problems) > before:
             return
         self.found[path] = Found(
             loaded, asked, values, frozenset(setting.name for setting in settings if setting.is_secret), False,
             bool(cls.isolated), needs, False, None, budget, 0, self.find.place((*path, "use")),
             before_filters=bool(cls.before_filters))
+
+    def tell(self, path: Path, cls: type, bad: list[BadClass]) -> None:
+        """What is wrong with a class, at the first place that names it."""
+        for problem in bad if cls not in self.seen else ():
+            self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
+        self.seen.add(cls)
 
     def lasting(self, bad: list[BadClass], cls: type, name: str, longest: int) -> int | None:
         """A time that a class may leave open."""
