@@ -7,7 +7,7 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 from weakref import WeakMethod
 
 from pydantic import ValidationError
@@ -27,14 +27,16 @@ from fastmesh.filters.making import complete, put, secrets_of
 from fastmesh.filters.mesh import Mesh
 from fastmesh.filters.metrics import Metrics
 from fastmesh.filters.phases import answer_of, phases_of, questions_of
-from fastmesh.filters.reporter import Reporter
 from fastmesh.snapshot.wire import WEIGHING
 from fastmesh.testing.cuts import cut_answer, cuts, essence, same
-from fastmesh.testing.message import FieldsLike, Incomplete, body_of, pairs_of, read, request_line, write
+from fastmesh.testing.message import FieldsLike, Incomplete, pairs_of, read, request_line, write
 from fastmesh.testing.reply import LogLine, Reply, Report, Sent
+from fastmesh.testing.request import Parts, sent
+from fastmesh.testing.talk import Talk, feed
 from fastmesh.testing.upstream import Answer, Asked, Cluster
 from fastmesh.testing.wiring import PLACES, SECOND, Fall, Match, Policy, Route, Rules, snapshot
 from fastmesh.testing.wiring import quarantine as quarantine_of
+from fastmesh.testing.witness import UnhurriedReporter, Witness
 from fastmesh.units import parse_duration, parse_size
 
 PATIENCE = 600 * SECOND         # of the kit's clock, for an answer that is waited for
@@ -48,29 +50,6 @@ Given = Filter | type[Filter]
 
 class Leftover(AssertionError):
     """At the end of a kit there was something that should have been gone by then."""
-
-
-class Parts(TypedDict, total=False):
-    """What a request may have besides its method and its path."""
-
-    headers: FieldsLike
-    body: bytes | str
-    json: Any                           # in place of `body`
-    chunks: Iterable[bytes] | None      # in place of `body`: chunked, each piece by itself
-    trailers: FieldsLike
-    peer: str                           # the client's IP address
-
-
-class Witness(Filter):
-    """Sees how each exchange ends: the first of all filters, so that its `on_complete` comes last."""
-
-    def __init__(self, see: Callable[..., Any]) -> None:
-        super().__init__()
-        self.see = see
-
-    def on_complete(self, request: Request, outcome: Outcome) -> None:
-        """As every filter."""
-        self.see(request, outcome)
 
 
 class Kit:
@@ -126,7 +105,7 @@ class Kit:
         self._open: list[Reply] = []
         self._by_port: dict[int, Reply] = {}
         self._asked_as: dict[str, Asked] = {}       # x-request-id → the request as an upstream saw it
-        self._talks: list[_Talk] = []
+        self._talks: list[Talk] = []
         self._due: list[tuple[int, Line, list[bytes]]] = []
         self._metrics = MetricTable()
         self._loop: asyncio.AbstractEventLoop | None = None     # of isolated filters
@@ -337,7 +316,7 @@ class Kit:
         the kit's clock.
         """
         __tracebackhide__ = True
-        return self._finish(self._begin(_sent(method, path, headers=headers, body=body, json=json, chunks=chunks,
+        return self._finish(self._begin(sent(method, path, headers=headers, body=body, json=json, chunks=chunks,
                                               trailers=trailers, peer=peer)))
 
     def begin(self, method: str, path: str = "/", **request: Unpack[Parts]) -> Reply:
@@ -345,7 +324,7 @@ class Kit:
         `Reply.send` and `Reply.leave`. Of several that are under way at a time, the last one is told what filters raise
         and log."""
         __tracebackhide__ = True
-        reply = self._begin(_sent(method, path, **request))
+        reply = self._begin(sent(method, path, **request))
         self._raise()
         return reply
 
@@ -587,7 +566,7 @@ class Kit:
 
     def _furnish(self, made: Filter | LoadBalancer | Fallback, name: str) -> None:
         put(made, "name", name)
-        put(made, "log", _Reporter(name, _weakly(self._say), secrets_of(made)))
+        put(made, "log", UnhurriedReporter(name, _weakly(self._say), secrets_of(made)))
         put(made, "mesh", Mesh())
         metrics = Metrics(name)
         metrics._table = self._metrics      # each kit counts from nothing
@@ -704,7 +683,7 @@ class Kit:
         now = self._stage.now_ns
         for late in [late for late in self._due if late[0] <= now]:
             self._due.remove(late)
-            _feed(late[1], late[2])
+            feed(late[1], late[2])
         self._settle()
 
     def _settle(self) -> None:
@@ -725,7 +704,7 @@ class Kit:
                 line.connected(is_refused=bool(what))
                 moved = True
             if cluster is not None and not what:
-                self._talks.append(_Talk(line, cluster))
+                self._talks.append(Talk(line, cluster))
         self._stage.connects.clear()
         for talk in list(self._talks):
             asked = talk.listen()
@@ -739,7 +718,7 @@ class Kit:
                 moved = True
         return moved
 
-    def _take_request(self, talk: _Talk, asked: Asked) -> None:
+    def _take_request(self, talk: Talk, asked: Asked) -> None:
         for reply in self._open[-1:]:
             reply.requests.append(asked)
             reply.upstream = asked
@@ -752,7 +731,7 @@ class Kit:
             if what.after > 0:
                 self._due.append((self._stage.now_ns + round(what.after * SECOND), talk.line, pieces))
             else:
-                _feed(talk.line, pieces)
+                feed(talk.line, pieces)
         elif what == "reset":
             talk.line.reset()
         elif what == "protocol":
@@ -787,35 +766,6 @@ class Kit:
         return False
 
 
-class _Reporter(Reporter):
-    """Leaves no line out: how many there are in a second depends on the machine."""
-
-    def _say(self, level: str, text: str, args: tuple[object, ...]) -> None:
-        self._send(level, self._line(text, args))
-
-
-class _Talk:
-    """A connection to an endpoint."""
-
-    def __init__(self, line: Line, cluster: Cluster) -> None:
-        self.line = line
-        self.cluster = cluster
-        self.unread = b""
-
-    def listen(self) -> Asked | None:
-        """A request that is there."""
-        more = self.line.take()
-        if not more:
-            return None
-        self.unread += more
-        try:
-            message, n = read(self.unread, is_over=False)
-        except Incomplete:
-            return None
-        self.unread = self.unread[n:]
-        return Asked(message, self.cluster.name, self.line.peer)
-
-
 def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
     """The worker holds what its filters hold: it must not hold the kit, which holds the worker."""
     reference = WeakMethod(method)
@@ -830,22 +780,6 @@ def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args: loop.run_until_complete(call(*args))
-
-
-def _feed(line: Line, pieces: list[bytes]) -> None:
-    for piece in pieces:
-        line.feed(piece)
-
-
-def _sent(method: str, path: str, *, headers: FieldsLike = (), body: bytes | str = b"", json: Any = None,
-          chunks: Iterable[bytes] | None = None, trailers: FieldsLike = (), peer: str = "127.0.0.1") -> Sent:
-    fields = pairs_of(headers)
-    content = body_of(body, json, fields)
-    if chunks is not None and content:
-        raise ValueError("chunks is the body already: give no other")
-    if not any(name.lower() == "host" for name, _ in fields):
-        fields.insert(0, ("host", "test"))
-    return Sent(method, write(request_line(method, path), fields, content, chunks, trailers), peer)
 
 
 def _flat(filters: Iterable[Given | Sequence[Given]]) -> Iterator[Given]:
