@@ -213,18 +213,20 @@ def test_so_many_may_be_tried_again_at_a_time(sidecar: Start, held: Held) -> Non
     """Whatever the budget has left."""
     good = Origin("good")
     port = free_port()
-    # Nobody listens at the first: only what is sent again reaches the second, which holds it.
+    # All six meet the heavy one first, whenever each is sent again: only what is sent again reaches the other, which
+    # holds it.
     rule = {"retry": {"on": [503], "attempts": 2, "backoff": {"base": "1ms", "max": "1ms"}}}
     bad = Refusing()
     one = sidecar({**config(port, [good], workers=1, max_retries=2, route=rule, load_balancer="round_robin"),
                    "clusters": [{"name": "app", "max_retries": 2, "load_balancer": "round_robin",
-                                 "outlier": {"enabled": False}, "endpoints": [bad.address, good.address]}]})
+                                 "outlier": {"enabled": False},
+                                 "endpoints": [{"address": bad.address, "weight": 1000}, good.address]}]})
     held.begin(port, 6)
-    until(lambda: bad.requests == 3 and used(one, "max_retries") == 2)
+    until(lambda: bad.requests == 6 and used(one, "max_retries") == 2)
     refused = 'fastmesh_cluster_overflows_total{cluster="app",limit="max_retries"}'
-    until(lambda: one.metrics().get(refused) == 1)
+    until(lambda: one.metrics().get(refused) == 4)
     good.release.set()
-    assert sorted(held.statuses()) == [200] * 5 + [503]
+    assert sorted(held.statuses()) == [200] * 2 + [503] * 4
     until(lambda: used(one, "max_retries") == 0)
     good.close()
     bad.close()

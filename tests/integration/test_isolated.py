@@ -424,7 +424,7 @@ def test_a_host_lets_its_worker_go_first_unless_it_shall_not(mesh: Mesh) -> None
 
     (worker,) = mesh.sidecar.worker_pids()
     first = mesh.host()
-    assert nice(first) > nice(worker)
+    assert nice(first) > nice(worker) or nice(worker) == 19, "there is nothing behind 19"
     mesh.sidecar.reload({**mesh.config(), "filter_host": {"priority": "normal"}})
     second = mesh.host()
     assert second != first and nice(second) == nice(worker)
