@@ -127,6 +127,10 @@ wheel: $(V)/.run ## dist/*.whl, for this version of Python
 	$(PIP) wheel --no-deps --no-build-isolation -w dist .
 	@ls -l dist/*.whl
 
+.PHONY: newcomer
+newcomer: wheel ## the tutorial, command by command, in a new environment with the wheel (docs/filters/tutorial.md)
+	$(PY) tools/newcomer.py
+
 .PHONY: image
 image: ## the container image fastmesh:latest
 	docker build -t fastmesh .

@@ -47,8 +47,11 @@ class LoadBalancer:
 
     # --- given before `start` -------------------------------------------------------------------------------------
     log: Reporter
+    """Writes to the journal of fastmesh."""
     metrics: Metrics
+    """Counters, gauges and histograms that end in `/metrics`, from every worker: declare them in `start`."""
     name: str
+    """As the configuration calls it: its own `name` there, else that of its class; two of one name get a number."""
 
     def __init__(self, **settings: object) -> None:
         """Settings as keywords, for tests. In a worker it is made without any, and given them before `start`."""

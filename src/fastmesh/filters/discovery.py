@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from fastmesh.filters.reporter import Reporter
 
     Endpoints = Sequence[str | tuple[str, int] | Mapping[str, object]]
+    """One set of them, as `Discovery.endpoints` yields it: a list of addresses, of pairs of address and weight, or of
+    mappings with `address`, `weight` and `metadata`. `Discovery.endpoints` has examples."""
 else:
     # A package of filters may have such a policy too, and workers do without `typing`.
     def dataclass_transform(**_):

@@ -23,7 +23,15 @@ class Reply:
 
     __slots__ = ("body", "headers", "status")
 
+    status: int
+    """As the upstream gave it, whatever it is."""
+    headers: Headers
+    """The fields of the answer; it may be kept."""
+    body: bytes
+    """All of it."""
+
     def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        """For the worker."""
         self.status = status
         self.headers = headers
         self.body = body
@@ -44,7 +52,20 @@ class Reply:
 
 
 class Mesh:
-    """Requests to the clusters of the configuration, with their load balancing, pools, limits and retries.
+    """`self.mesh` of a filter: requests to the clusters of the configuration, with their load balancing, pools, limits
+    and retries::
+
+        class WithUser(Filter):
+            async def on_request(self, request: Request) -> Response | None:
+                try:
+                    session = request.cookies.get("session", "-")
+                    found = await self.mesh.get("users", f"/by-session/{session}", timeout=0.2)
+                except CallFailed as error:
+                    self.log.warning("users: %s", error)
+                    return Response(503, text="try again\\n")
+                if found.status != 200:
+                    return Response(401)
+                request.headers["x-user"] = found.json()["name"]
 
     No filters see them. `timeout` is in seconds, from the call to the whole answer; `limit` is how many bytes the
     answer may have. Without an answer `CallFailed` is raised; any status that an upstream gives is an answer. In an
@@ -53,18 +74,22 @@ class Mesh:
 
     async def get(self, cluster: str, path: str, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
                   timeout: float = TIMEOUT, limit: int = LIMIT) -> Reply:
+        """As `request`."""
         return await self.request("GET", cluster, path, headers=headers, timeout=timeout, limit=limit)
 
     async def post(self, cluster: str, path: str, *, body: bytes | str = b"", json: Any = None,
                    headers: Mapping[str, str] | Iterable[tuple[str, str]] = (), timeout: float = TIMEOUT,
                    limit: int = LIMIT) -> Reply:
+        """As `request`."""
         return await self.request("POST", cluster, path, body=body, json=json, headers=headers, timeout=timeout,
                                   limit=limit)
 
     async def request(self, method: str, cluster: str, path: str, *, body: bytes | str = b"", json: Any = None,
                       headers: Mapping[str, str] | Iterable[tuple[str, str]] = (), timeout: float = TIMEOUT,
                       limit: int = LIMIT) -> Reply:
-        """Raises CallFailed; ValueError for what cannot stand in a request; HeaderError."""
+        """Sends a request and returns its answer. `json` is written in place of `body`, with a Content-Type; Host is
+        the cluster's name unless it is among `headers`. Raises CallFailed; ValueError for what cannot stand in a
+        request; HeaderError."""
         if not method or not set(method) <= TOKEN:
             raise ValueError(f"{method!r} is no method")
         if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path or "#" in path:

@@ -1,16 +1,4 @@
-"""Metrics of filters: `self.metrics` of a filter. They end in `/metrics`, from every worker.
-
-    def start(self) -> None:
-        self.refused = self.metrics.counter("refused", help="Requests without a tenant.", labels=("method",))
-
-    def on_request(self, request: Request) -> Response | None:
-        ...
-        self.refused.inc(method=request.method)
-
-is `fastmesh_filter_<filter>_refused_total{method="GET"}`. Declare metrics in `start`: there an error refuses the
-configuration. A metric tells 200 sets of label values apart in a worker, all metrics together 2,048; what comes beyond
-is counted under `other`, and in `fastmesh_filter_series_overflow_total`.
-"""
+"""Metrics of filters: `self.metrics` of a filter. They end in `/metrics`, from every worker."""
 
 from __future__ import annotations
 
@@ -54,9 +42,26 @@ def detach() -> None:
 
 
 class Metrics:
-    """What one filter counts."""
+    """`self.metrics` of a filter: what it counts, which ends in `/metrics` from every worker::
+
+        class Refusals(Filter):
+            def start(self) -> None:
+                self.refused = self.metrics.counter("refused", help="Requests without a tenant.", labels=("method",))
+
+            def on_request(self, request: Request) -> Response | None:
+                if "x-tenant" in request.headers:
+                    return None
+                self.refused.inc(method=request.method)
+                return Response(400)
+
+    is `fastmesh_filter_Refusals_refused_total{method="GET"}` there. Declare metrics in `start`: there an error refuses
+    the configuration. A metric tells 200 sets of label values apart in a worker, all metrics together 2,048; what comes
+    beyond is counted under `other`, and in `fastmesh_filter_series_overflow_total`. Names and labels have at most 64 of
+    the characters a-z, A-Z, 0-9 and _; a metric has at most 6 labels.
+    """
 
     def __init__(self, filter_name: str) -> None:
+        """For the worker."""
         global _table
         if _table is None:
             _table = MetricTable()
@@ -101,19 +106,21 @@ class Metrics:
         return made
 
     def renew(self) -> None:
-        """Of all that was declared under these names, this is what counts: the filter's version is live (again)."""
+        """For the worker: of all that was declared under these names, this is what counts: the filter's version is live
+        (again)."""
         when = monotonic_ns()
         for _, metric in self._declared.values():
             metric.declared_ns = when
 
     def withdraw(self) -> None:
-        """The version was refused: what was declared before it counts again."""
+        """For the worker: the version was refused: what was declared before it counts again."""
         for name, (_, metric) in self._declared.items():
             metric.declared_ns = self._before[name]
         self.close()
 
     def close(self) -> None:
-        """The filter's version is gone, and its names are free for another filter. What it has counted stays."""
+        """For the worker: the filter's version is gone, and its names are free for another filter. What it has counted
+        stays."""
         for name, owners in list(_owners.items()):
             if self in owners:
                 owners.remove(self)

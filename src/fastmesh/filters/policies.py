@@ -83,14 +83,18 @@ class RateLimitKey(Filter):
     """
 
     rate: float
-    burst: int = 0                  # 0: what `rate` gives in a second, at least 1
+    """Requests per second that each key has."""
+    burst: int = 0
+    """Requests that a key may have at once; 0: what `rate` gives in a second, at least 1."""
     keys: int = 10_000
+    """Buckets that there are, at most, over all workers."""
 
     def key(self, request: Request) -> str | None:
         """Whose bucket this request is taken from; None for no limit."""
         raise NotImplementedError(f"{type(self).__name__} has no method key")
 
     def start(self) -> None:
+        """Makes the buckets. Who writes an own one begins it with `super().start()`."""
         if self.rate <= 0 or self.burst < 0:
             raise ValueError("rate is a number above 0, burst 0 or above")
         from fastmesh.filters.shared import TokenBuckets
@@ -146,7 +150,9 @@ class AccessLogger(Filter):
     """
 
     path: str = ""
+    """The file; "" is the journal."""
     waiting: int = 1000
+    """Lines that may wait for a reader, at most."""
 
     LOOK_EVERY = 1.0                # seconds between looks whether the file is still there
 
@@ -155,6 +161,7 @@ class AccessLogger(Filter):
         raise NotImplementedError(f"{type(self).__name__} has no method line")
 
     def start(self) -> None:
+        """Opens the file. Who writes an own one begins it with `super().start()`."""
         if self.waiting < 1:
             raise ValueError("waiting is a number of lines, 1 or above")
         self.queue: list[bytes] = []
@@ -162,11 +169,12 @@ class AccessLogger(Filter):
         self.looked = 0.0
         self.lost = self.metrics.counter("lines_lost", help="Lines that had no place to wait, or could not be written.")
         if self.path:
-            self.open()
+            self._open()
 
     def stop(self) -> None:
+        """Writes what waits, and closes the file. Who writes an own one ends it with `super().stop()`."""
         if self.fd >= 0:
-            self.write()
+            self._write()
             os.close(self.fd)
             self.fd = -1
 
@@ -182,18 +190,18 @@ class AccessLogger(Filter):
         now = monotonic()
         if now - self.looked >= self.LOOK_EVERY:
             self.looked = now
-            self.follow()
-        self.write()
+            self._follow()
+        self._write()
         if len(self.queue) > self.waiting:
             # The newest: of the first in line, a part may be written.
             del self.queue[-1]
             self.lost.inc()
 
-    def open(self) -> None:
+    def _open(self) -> None:
         # Without O_NONBLOCK a pipe that nobody empties would hold up the worker.
         self.fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
 
-    def follow(self) -> None:
+    def _follow(self) -> None:
         """Open the path anew when another file stands there now, or none."""
         try:
             there = os.stat(self.path)
@@ -204,14 +212,14 @@ class AccessLogger(Filter):
         if moved:
             old = self.fd
             try:
-                self.open()
+                self._open()
             except OSError as error:
                 self.log.warning(f"{self.path} cannot be opened: {error.strerror}; lines go where they went")
                 return
             if old >= 0:
                 os.close(old)
 
-    def write(self) -> None:
+    def _write(self) -> None:
         """Write what waits, as far as it is taken without waiting."""
         done = 0
         for line in self.queue:

@@ -16,12 +16,13 @@ HIDDEN = "(secret)"
 
 
 class Reporter:
-    """Writes to the journal, with the filter's name before each line, and at most 100 lines a second; how many more
-    there were is said in the second after. Values are put in as `logging` does it: `log.info("%s came", who)`.
+    """`self.log` of a filter: writes to the journal, with the filter's name before each line, and at most 100 lines a
+    second; how many more there were is said in the second after. Values are put in as `logging` does it:
+    `self.log.info("%s came", who)`. What the configuration holds as `Secret` is not shown.
     """
 
     def __init__(self, name: str, tell: Callable[[dict[str, Any]], None], secrets: Iterable[str] = ()) -> None:
-        """`tell` takes events for control. `secrets` are not shown, wherever in a line they stand."""
+        """For the worker: `tell` takes events for control. `secrets` are not shown, wherever in a line they stand."""
         self._name = name
         self._tell = tell
         self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
@@ -30,15 +31,19 @@ class Reporter:
         self._lost = 0
 
     def debug(self, text: str, *args: object) -> None:
+        """For who looks for an error."""
         self._say("debug", text, args)
 
     def info(self, text: str, *args: object) -> None:
+        """What is as it should be."""
         self._say("info", text, args)
 
     def warning(self, text: str, *args: object) -> None:
+        """What somebody should look at."""
         self._say("warn", text, args)
 
     def error(self, text: str, *args: object) -> None:
+        """What has failed."""
         self._say("error", text, args)
 
     def _say(self, level: str, text: str, args: tuple[object, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What filters of all workers share: counters, gauges, flags, token buckets and bounded maps, by name.
+"""What filters of all workers share: counters, gauges, flags, token buckets and bounded maps, by name::
 
     from fastmesh import Filter, Request, Response, shared
 

@@ -46,6 +46,7 @@ NO_BUDGET = 3600 * SECOND
 BATCH = 100                     # exchanges measured together
 
 Given = Filter | type[Filter]
+"""A filter, or the class of one that needs no settings."""
 
 
 class Leftover(AssertionError):
@@ -78,6 +79,7 @@ class Kit:
     reports: list[Report]
     """What the proxy had to say of them, ever."""
     raises: bool
+    """An exception of a filter is raised in the test."""
 
     def __init__(self, *filters: Given | Sequence[Given], at: str = "route", raises: bool = True,
                  on_error: str | None = None, match: Match | None = None, body_limit: str | int | None = None,

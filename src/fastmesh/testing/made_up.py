@@ -16,14 +16,23 @@ class Numbers(TypedDict, total=False):
     """What has been seen of an endpoint; what is left out is 0, None or False."""
 
     active: int
+    """As `Endpoint` has it; so are all of these."""
     requests: int
+    """Attempts that have begun."""
     failures: int
+    """Of them, how many failed."""
     connect_failures: int
+    """Of them, how many could not be connected."""
     latency: float | None
+    """Seconds until an answer begins, smoothed."""
     answers: int
+    """Answers that have begun."""
     answer_time: float
+    """Seconds that were waited for all of them together."""
     is_avoided: bool
+    """Nothing is picked there."""
     is_unhealthy: bool
+    """It does not pass its health checks."""
 
 
 def endpoint(address: str = "10.0.0.1:80", *, weight: int = 1, metadata: Mapping[str, str] | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 FieldsLike = Mapping[str, str] | Iterable[tuple[str, str]]
+"""Header fields: a dictionary, or pairs where a name stands several times."""
 
 _BODILESS = (204, 304)
 
@@ -21,7 +22,8 @@ class BadMessage(Exception):
 
 
 class Fields(Mapping[str, str]):
-    """Header fields of a message, in the order that they stand in. Names have no case."""
+    """Header fields of a message, in the order that they stand in: a mapping that cannot be changed. Names have no
+    case."""
 
     def __init__(self, fields: FieldsLike = ()) -> None:
         pairs = fields.items() if isinstance(fields, Mapping) else fields
@@ -105,9 +107,21 @@ def write(line: str, fields: list[tuple[str, str]], body: bytes, chunks: Iterabl
 
 
 class Message:
-    """One that has been read."""
+    """One that has been read: what a request through a `Proxy` returns."""
+
+    line: str
+    """The first line: `HTTP/1.1 200 OK`."""
+    headers: Fields
+    """Names have no case; `get_all` gives every value of one."""
+    body: bytes
+    """All of it, without the framing of chunks."""
+    trailers: Fields
+    """Fields behind a chunked body."""
+    is_chunked: bool
+    """It came in chunks, not with a Content-Length."""
 
     def __init__(self, line: str, headers: Fields) -> None:
+        """For the kit."""
         self.line = line
         self.headers = headers
         self.body = b""

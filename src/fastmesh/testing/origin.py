@@ -16,8 +16,14 @@ RST = struct.pack("ii", 1, 0)
 class Origin(Cluster):
     """Answers, fails and remembers what it was asked as the upstreams of a kit do, on a port of 127.0.0.1.
 
-    It always takes connections: of the ways to fail, those that concern connects are resets here.
+    It always takes connections: of the ways to fail, those that concern connects are resets here. A `Proxy` has one; a
+    test that needs a second upstream makes it, and closes it.
     """
+
+    port: int
+    """Where it listens, at 127.0.0.1."""
+    address: str
+    """`127.0.0.1:` and its port."""
 
     def __init__(self, name: str = "origin") -> None:
         super().__init__(name, 0)
@@ -26,7 +32,7 @@ class Origin(Cluster):
         self._idle: set[socket.socket] = set()
         self._over = threading.Event()
         self._door = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._door.getsockname()[1]
+        self.port = self._door.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self.endpoints = [self.address]
         self._thread = threading.Thread(target=self._accept, name=f"origin {self.port}", daemon=True)

@@ -39,6 +39,8 @@ ANSWER_SECONDS = 30.0
 PORTS = range(17_000, 20_000)
 
 Use = str | type[Filter]
+"""A filter as an operator names it, `"my_package.tenants:RequireTenant"` or `"./tenants.py:RequireTenant"`, or the
+class itself."""
 
 
 class ProxyFailed(RuntimeError):
@@ -67,6 +69,7 @@ class Proxy:
     url: str
     """`http://127.0.0.1:` and its port."""
     port: int
+    """Of its listener, at 127.0.0.1."""
     origin: Origin
     """What all requests go to: a `Cluster` with a socket."""
 

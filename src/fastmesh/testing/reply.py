@@ -27,18 +27,25 @@ class Sent(NamedTuple):
 class Report(NamedTuple):
     """What the proxy has to say of a filter."""
 
-    what: str       # "error", "overrun", "quarantine", "back" or "shadow"
+    what: str
+    """`error`, `overrun`, `quarantine`, `back` (from quarantine) or `shadow`."""
     filter: str
+    """Name of the filter."""
     phase: str
+    """As `on_request`; "" when it is none's."""
     text: str
+    """The sentence for an operator."""
 
 
 class LogLine(NamedTuple):
     """A line that a filter has logged."""
 
-    level: str      # "debug", "info", "warn" or "error"
+    level: str
+    """`debug`, `info`, `warn` or `error`."""
     filter: str
+    """Name of the filter."""
     text: str
+    """The line."""
 
 
 class Unanswered(AssertionError):
@@ -76,9 +83,10 @@ class Reply:
     interim: list[Message]
     """Answers with 1xx that came before."""
     sent: Sent
-    """What the client has sent."""
+    """For the kit: what the client has sent."""
 
     def __init__(self, kit: Kit, sent: Sent, line: Line) -> None:
+        """For the kit."""
         self._kit = kit
         self._line = line
         self._answer: Message | None = None

@@ -13,11 +13,17 @@ class Parts(TypedDict, total=False):
     """What a request may have besides its method and its path."""
 
     headers: FieldsLike
+    """Host is among them without being said."""
     body: bytes | str
-    json: Any                           # in place of `body`
-    chunks: Iterable[bytes] | None      # in place of `body`: chunked, each piece by itself
+    """Goes with a Content-Length; text as UTF-8."""
+    json: Any
+    """In place of `body`."""
+    chunks: Iterable[bytes] | None
+    """In place of `body`: chunked, each piece by itself."""
     trailers: FieldsLike
-    peer: str                           # the client's IP address
+    """Behind the body, which is chunked then."""
+    peer: str
+    """The client's IP address, of a `Kit`."""
 
 
 def sent(method: str, path: str, *, headers: FieldsLike = (), body: bytes | str = b"", json: Any = None,

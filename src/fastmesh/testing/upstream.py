@@ -15,19 +15,24 @@ class Asked:
     """A request as an upstream saw it."""
 
     method: str
+    """GET, POST, and so on."""
     target: str
     """Path and query."""
     headers: Fields
     """Names have no case; `get_all` gives every value of one."""
     body: bytes
+    """All of it, without the framing of chunks."""
     trailers: Fields
+    """Fields behind a chunked body."""
     is_chunked: bool
     """It came in chunks, not with a Content-Length."""
     cluster: str
+    """Name of the cluster that was asked."""
     endpoint: str
     """Its address."""
 
     def __init__(self, message: Message, cluster: str, endpoint: str) -> None:
+        """For the kit."""
         self.method, self.target, _ = message.line.split(" ", 2)
         self.headers = message.headers
         self.body = message.body
@@ -66,6 +71,11 @@ class Answer:
     until the answer begins.
     """
 
+    status: int
+    """200 to 599."""
+    after: float
+    """Seconds until it begins."""
+
     def __init__(self, status: int = 200, *, body: bytes | str = b"", json: Any = None, headers: FieldsLike = (),
                  chunks: Iterable[bytes] | None = None, trailers: FieldsLike = (), after: float = 0.0) -> None:
         if not 200 <= status <= 599:
@@ -80,13 +90,14 @@ class Answer:
         self.after = after
 
     def pieces(self, method: str) -> list[bytes]:
-        """The bytes, in the pieces in which they are sent."""
+        """For the kit: the bytes, in the pieces in which they are sent."""
         is_bodiless = method == "HEAD" or self.status in (204, 304)
         return write(f"HTTP/1.1 {self.status} Answer", self._fields, self._body, self._chunks, self._trailers,
                      is_bodiless)
 
 
 Answers = Callable[[Asked], Answer]
+"""A function that makes the answer of each request."""
 
 
 class Cluster:
@@ -96,6 +107,7 @@ class Cluster:
     """
 
     name: str
+    """As routes and filters call it."""
     endpoints: list[str]
     """Their addresses."""
     weights: list[int]
@@ -104,6 +116,7 @@ class Cluster:
     """All that it was asked, in order; also by filters."""
 
     def __init__(self, name: str, number: int, endpoints: int = 1) -> None:
+        """For the kit."""
         self.name = name
         self.number = number
         self.has([1] * endpoints)
@@ -112,7 +125,7 @@ class Cluster:
         self._next: list[Answers | str] = []
 
     def has(self, weights: Iterable[int]) -> None:
-        """An endpoint for each of these weights. For the kit, which has to tell the worker."""
+        """For the kit, which has to tell the worker: an endpoint for each of these weights."""
         self.weights = list(weights)
         self.endpoints = [f"10.0.{self.number}.{i + 1}:80" for i in range(len(self.weights))]
 
@@ -158,18 +171,18 @@ class Cluster:
 
     @property
     def will_fail(self) -> bool:
-        """The next attempt is to fail."""
+        """For the kit: the next attempt is to fail."""
         return isinstance(self._next[0] if self._next else self._always, str)
 
     def connects(self) -> str:
-        """What becomes of a connect that has begun: "", or how it fails."""
+        """For the kit: what becomes of a connect that has begun: "", or how it fails."""
         what = self._next[0] if self._next else self._always
         if what not in ("connect_failure", "connect_timeout"):
             return ""
         return str(self._next.pop(0) if self._next else what)
 
     def asked(self, asked: Asked) -> Answer | str:
-        """What becomes of a request that is there: an answer, or how it fails."""
+        """For the kit: what becomes of a request that is there: an answer, or how it fails."""
         self.requests.append(asked)
         what = self._next.pop(0) if self._next else self._always
         if isinstance(what, str):

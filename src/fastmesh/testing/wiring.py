@@ -25,6 +25,7 @@ TRUSTED = [[4, 8, b"\x7f".ljust(16, b"\0")], [1, 0, bytes(16)]]
 HEAD_BYTES, LINE_BYTES, FIELDS, BUFFER_BYTES = 61_440, 16_384, 100, 65_536
 
 Match = Mapping[str, Any]
+"""Which requests a filter is for, as `match` has it in a configuration: `{"prefix": "/api"}`, say."""
 
 
 class Route(NamedTuple):

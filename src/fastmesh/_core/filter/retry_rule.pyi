@@ -51,19 +51,26 @@ class Retry:
                  backoff: float = 0.025, backoff_max: float | None = None, per_try_timeout: float | None = None,
                  non_idempotent: bool = False, retry_after_max: float = 25.0) -> None: ...
     @property
-    def attempts(self) -> int: ...
+    def attempts(self) -> int:
+        """How often it is tried, the first time included."""
     @property
-    def on(self) -> frozenset[str | int]: ...
+    def on(self) -> frozenset[str | int]:
+        """What is tried again: names and statuses, as they were given."""
     @property
-    def backoff(self) -> float: ...
+    def backoff(self) -> float:
+        """Seconds, of which the pauses are made."""
     @property
-    def backoff_max(self) -> float: ...
+    def backoff_max(self) -> float:
+        """Seconds; no pause is longer."""
     @property
-    def per_try_timeout(self) -> float | None: ...
+    def per_try_timeout(self) -> float | None:
+        """Seconds for one attempt; None when there is no limit but the request's."""
     @property
-    def non_idempotent(self) -> bool: ...
+    def non_idempotent(self) -> bool:
+        """Methods that are not idempotent are tried again too."""
     @property
-    def retry_after_max(self) -> float: ...
+    def retry_after_max(self) -> float:
+        """Seconds that an answer's `Retry-After` may ask for."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 

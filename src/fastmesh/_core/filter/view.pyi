@@ -298,13 +298,41 @@ class Wait(Generic[_T]):
     def __next__(self) -> Any: ...
 
 class Sleep(Wait[None]):
+    """Lets so many seconds pass, while the worker serves others: `await sleep(0.05)`. In an isolated filter too."""
+
     def __init__(self, seconds: float) -> None: ...
 
 class Signal(Wait[_T]):
-    """Resumes the filter that awaits it when something else calls `finish` or `fail`."""
+    """Resumes the filter that awaits it when something else calls `finish` or `fail`.
+
+    For requests that wait for what another one does, in the same worker::
+
+        class BehindTheFirst(Filter):
+            def start(self) -> None:
+                self.under_way: dict[str, list[Signal[None]]] = {}
+
+            async def on_request(self, request: Request) -> None:
+                waiting = self.under_way.get(request.path)
+                if waiting is None:
+                    request.state["first"] = request.path
+                    self.under_way[request.path] = []
+                else:
+                    mine: Signal[None] = Signal()
+                    waiting.append(mine)
+                    await mine
+
+            def on_complete(self, request: Request, outcome: Outcome) -> None:
+                if "first" in request.state:
+                    for signal in self.under_way.pop(request.state["first"]):
+                        signal.finish()
+    """
 
     def __init__(self) -> None: ...
-    def finish(self, value: _T = ...) -> None: ...
-    def fail(self, error: BaseException) -> None: ...
+    def finish(self, value: _T = ...) -> None:
+        """What awaits it goes on with this value. May come before the `await`; only the first `finish` or `fail`
+        counts."""
+    def fail(self, error: BaseException) -> None:
+        """What awaits it goes on with this error, which is raised there."""
     @property
-    def is_waited_for(self) -> bool: ...
+    def is_waited_for(self) -> bool:
+        """Somebody awaits it at this moment; nobody does when the client has left meanwhile."""

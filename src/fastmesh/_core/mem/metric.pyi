@@ -36,9 +36,12 @@ class CounterCell(Cell):
 class GaugeCell(Cell):
     """A gauge with its labels given."""
 
-    def set(self, value: float) -> None: ...
-    def inc(self, n: float = 1.0) -> None: ...
-    def dec(self, n: float = 1.0) -> None: ...
+    def set(self, value: float) -> None:
+        """In this worker it is this now."""
+    def inc(self, n: float = 1.0) -> None:
+        """So much more."""
+    def dec(self, n: float = 1.0) -> None:
+        """So much less."""
     @property
     def value(self) -> float:
         """Of this worker."""
@@ -52,18 +55,23 @@ class HistogramCell(Cell):
     def count(self) -> int:
         """Of this worker and those before it in its place."""
     @property
-    def sum(self) -> float: ...
+    def sum(self) -> float:
+        """Of all values, as `count`."""
 
 class Metric:
     """A metric as its filter declared it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As it stands in `/metrics`."""
     @property
-    def label_names(self) -> tuple[str, ...]: ...
+    def label_names(self) -> tuple[str, ...]:
+        """The labels that it was declared with; all of them are given each time."""
     @property
-    def bounds(self) -> tuple[float, ...]: ...
+    def bounds(self) -> tuple[float, ...]:
+        """Of a histogram's buckets; of others empty."""
     declared_ns: int
+    """For the worker: of several versions of a filter, the one that declared it last counts."""
 
 class Counter(Metric):
     """Counts what happens. Summed over all workers, and over those that were replaced."""
@@ -76,9 +84,12 @@ class Counter(Metric):
 class Gauge(Metric):
     """Says how things are. Summed over the workers that live."""
 
-    def set(self, value: float, **labels: str | int) -> None: ...
-    def inc(self, n: float = 1.0, **labels: str | int) -> None: ...
-    def dec(self, n: float = 1.0, **labels: str | int) -> None: ...
+    def set(self, value: float, **labels: str | int) -> None:
+        """In this worker it is this now, under these labels."""
+    def inc(self, n: float = 1.0, **labels: str | int) -> None:
+        """So much more, under these labels."""
+    def dec(self, n: float = 1.0, **labels: str | int) -> None:
+        """So much less, under these labels."""
     def labels(self, **labels: str | int) -> GaugeCell:
         """The same with its labels given, for speed. After 200 sets of labels all further ones are `other`."""
 

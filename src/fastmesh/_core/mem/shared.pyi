@@ -37,7 +37,8 @@ class Shared:
     """What all shared objects have. Made by name: whoever asks for it first makes it, all others get the same."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name that it was asked for by."""
 
 class Counter(Shared):
     """A whole number that all workers add to."""
@@ -46,22 +47,28 @@ class Counter(Shared):
     def add(self, n: int = 1) -> int:
         """Adds, and says what it is now: no two calls get the same when `n` is 1."""
     @property
-    def value(self) -> int: ...
+    def value(self) -> int:
+        """What it is now."""
 
 class Gauge(Shared):
     """A number that any worker sets and all see."""
 
     def __init__(self, name: str) -> None: ...
-    def set(self, value: float) -> None: ...
-    def get(self) -> float: ...
+    def set(self, value: float) -> None:
+        """From now on it is this, for all workers."""
+    def get(self) -> float:
+        """What was set last, in whichever worker; 0.0 before that."""
 
 class Flag(Shared):
     """Yes or no, the same in all workers. False until it is set."""
 
     def __init__(self, name: str) -> None: ...
-    def set(self, value: bool = True) -> None: ...
-    def clear(self) -> None: ...
-    def get(self) -> bool: ...
+    def set(self, value: bool = True) -> None:
+        """From now on it is this, for all workers."""
+    def clear(self) -> None:
+        """The same as `set(False)`."""
+    def get(self) -> bool:
+        """What was set last, in whichever worker. The flag itself is true or false too: `if flag:`."""
     def __bool__(self) -> bool: ...
 
 class Table(Shared):
@@ -88,11 +95,14 @@ class TokenBuckets(Table):
 
     def __init__(self, name: str, *, rate: float, burst: float | None = None, max_keys: int = 10_000) -> None: ...
     @property
-    def rate(self) -> float: ...
+    def rate(self) -> float:
+        """Tokens that come back per second."""
     @property
-    def burst(self) -> float: ...
+    def burst(self) -> float:
+        """Tokens that a full bucket has; where none was given, those of a second, at least 1."""
     @property
-    def max_keys(self) -> int: ...
+    def max_keys(self) -> int:
+        """Keys that have a bucket at a time, at most."""
     def take(self, key: str | bytes, cost: float = 1.0) -> float:
         """0.0 when the tokens were there, and are taken; else the seconds until they will be, and nothing is taken.
 
@@ -114,16 +124,19 @@ class LruMap(Table):
     def __init__(self, name: str, *, max_entries: int = 10_000, max_bytes: int = 256,
                  ttl: float | None = None) -> None: ...
     @property
-    def ttl(self) -> float | None: ...
+    def ttl(self) -> float | None:
+        """Seconds that an entry lives unless `put` or `add` says otherwise; None is for ever."""
     @property
-    def max_entries(self) -> int: ...
+    def max_entries(self) -> int:
+        """Keys that it has at a time, at most."""
     @property
-    def max_bytes(self) -> int: ...
+    def max_bytes(self) -> int:
+        """Bytes of the longest value."""
     @overload
-    def get(self, key: str | bytes) -> str | bytes | int | None: ...
-    @overload
-    def get(self, key: str | bytes, default: _T) -> str | bytes | int | _T:
+    def get(self, key: str | bytes) -> str | bytes | int | None:
         """The value of the type it was put with, or `default`."""
+    @overload
+    def get(self, key: str | bytes, default: _T) -> str | bytes | int | _T: ...
     def put(self, key: str | bytes, value: str | bytes | int, *, ttl: float | None = None) -> None:
         """Stores a value in place of what there was. Raises ValueError when it has more than `max_bytes`."""
     def add(self, key: str | bytes, n: int = 1, *, ttl: float | None = None) -> int:
