@@ -178,6 +178,20 @@ cdef class Kernel(Stage):
                               row.closed, row.received, row.sent))
         return found
 
+    def labelled(self):
+        """Requests by labels: names of listener, route and cluster, names and values of labels -> by hundred."""
+        found = {}
+        head = &self.alive().stats.labelled.head
+        for i in range(head.n_rows):
+            row = &self.alive().stats.labelled.rows[i]
+            text, parts = (<char *>row.text)[:row.size], []
+            while text:
+                parts.append(text[1:1 + text[0]].decode())
+                text = text[1 + text[0]:]
+            if parts:
+                found[tuple(parts)] = [row.requests[k] for k in range(6)]
+        return found
+
     def filter_calls(self, int row):
         """How often each phase of a filter was called."""
         return {FILTER_PHASES[i]: self.alive().stats.filters[row].phases[i].calls for i in range(len(FILTER_PHASES))}
