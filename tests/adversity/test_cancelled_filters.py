@@ -173,11 +173,41 @@ def test_a_client_that_leaves(begin: Callable[..., Case], phase: str, awaited: s
     case.is_well()
 
 
-def test_a_client_that_leaves_before_it_is_let_in(begin: Callable[..., Case]) -> None:
-    """Nothing is read before `on_connection` has decided, so nobody hears that the client left: the timeout ends it."""
-    case = begin("on_connection", "sleep", "500ms")
+def active(case: Case) -> int:
+    return int(case.proxy.metrics()['fastmesh_listener_connections{listener="sick"}'])
+
+
+@pytest.mark.parametrize("awaited", ["sleep", "signal", "mesh"])
+def test_a_client_that_resets_before_it_is_let_in(begin: Callable[..., Case], awaited: str) -> None:
+    """Nothing of what it has sent is read before `on_connection` has decided; that it left is noticed at once."""
+    case = begin("on_connection", awaited, "60s")
     with Neighbour(case.well).asks():
-        leave(case.asks())
+        client = case.asks()
+        assert active(case) == 1
+        leave(client)
+        until(lambda: len(case.words()) == 2, "the wait ends")
+        until(lambda: active(case) == 0, "its place is free")
+    assert case.words()[1] == "Cancelled"
+    case.is_well()
+
+
+def test_a_client_that_says_nothing_and_ends_before_it_is_let_in(begin: Callable[..., Case]) -> None:
+    case = begin("on_connection", "sleep", "60s")
+    with Neighbour(case.well).asks():
+        client = socket.create_connection(("127.0.0.1", case.sick), timeout=10)
+        until(lambda: "waits" in case.words(), "the filter waits")
+        client.close()
+        until(lambda: len(case.words()) == 2, "the wait ends")
+        until(lambda: active(case) == 0, "its place is free")
+    assert case.words()[1] == "Cancelled"
+    case.is_well()
+
+
+def test_a_client_that_ends_its_side_behind_a_request_has_not_left(begin: Callable[..., Case]) -> None:
+    """It may wait for its answer, and while it has not been read nobody knows: the wait goes on to its own end."""
+    case = begin("on_connection", "sleep", "600ms")
+    with Neighbour(case.well).asks(), case.asks() as client:
+        client.shutdown(socket.SHUT_WR)
         until(lambda: len(case.words()) == 2, "the wait ends")
     assert case.words()[1] == "FilterTimeout"
     case.is_well()

@@ -257,6 +257,7 @@ class Play:
         self.worker: Worker | None = None
         self.version = 0
         self.log_ops: list[Any] | None = None
+        self.metric_labels: list[Any] | None = None
         self.most_connections = 0
         self.limits: dict[str, Any] = dict(zip(LIMITS, wire.LIMITS, strict=True))
         self.clusters: dict[str, dict[str, Any]] = {}
@@ -405,7 +406,7 @@ class Play:
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
                       [] if self.is_tcp else routes, self.chain("listener"),
                       self.deadlines, self.half_close] for i in range(self.n_listeners)]
-        return wire.pack(["fmsn", 6, self.version, [self.most_connections, self.log_ops, [], None],
+        return wire.pack(["fmsn", 6, self.version, [self.most_connections, self.log_ops, [], None, self.metric_labels],
                           [] if self.is_gone else listeners, clusters, [self.rules, list(self.chains.values())],
                           [[], []] if self.is_gone or self.is_tcp else self.rate_limits(routes),
                           [[i, at, self.faults] for i in range(len(listeners)) for at in range(len(routes))

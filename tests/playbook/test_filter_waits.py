@@ -310,6 +310,102 @@ def test_a_connection_is_closed_after_a_wait(play: Play) -> None:
     play.first.expect_closed()
 
 
+class Ask(Filter):
+    """Thinks about each connection for a while, and says what became of that."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def on_connection(self, connection: Connection) -> None:
+        try:
+            await sleep(1)
+        except Cancelled:
+            self.seen.append("cancelled")
+            raise
+        self.seen.append("let in")
+
+
+def in_flight(play: Play) -> int:
+    return play.stage.listener_row(0)["active"]
+
+
+@pytest.mark.parametrize("before", [b"", GET, GET[:5]])
+def test_a_client_that_resets_while_its_connection_waits_is_noticed_at_once(play: Play, before: bytes) -> None:
+    """Whatever it has said before."""
+    ask = Ask()
+    play.endpoints("a").filter(ask, at="listener")
+    client = play.client()
+    if before:
+        client.sends(before)
+    play.pass_time("10ms")
+    assert ask.seen == [] and in_flight(play) == 1
+    client.resets()
+    assert ask.seen == ["cancelled"] and in_flight(play) == 0
+    play.pass_time("2s")
+    play.expect_no_connect()
+    assert ask.seen == ["cancelled"]
+
+
+def test_a_client_that_ends_without_a_word_has_left(play: Play) -> None:
+    ask = Ask()
+    play.endpoints("a").filter(ask, at="listener")
+    client = play.client()
+    play.pass_time("10ms")
+    client.closes()
+    assert ask.seen == ["cancelled"] and in_flight(play) == 0
+    # And one that was gone before it was asked about.
+    play.client().closes()
+    assert ask.seen == ["cancelled"] * 2 and in_flight(play) == 0
+
+
+def test_a_client_that_ends_behind_its_request_is_heard(play: Play) -> None:
+    """With bytes unread an end of one side says nothing: the request is taken, and then its listener decides."""
+    ask = Ask()
+    play.half_close = True
+    play.endpoints("a").filter(ask, at="listener")
+    client = play.client()
+    client.sends(GET)
+    client.closes()
+    play.pass_time("990ms")
+    assert ask.seen == [] and in_flight(play) == 1
+    play.pass_time("20ms")
+    play.connect("a").answers()
+    client.expect_answer(200)
+    assert ask.seen == ["let in"]
+    # Without half_close, by one that is gone altogether later on.
+    client = play.client()
+    client.sends(GET)
+    client.closes()
+    play.pass_time("100ms")
+    client.resets()
+    assert ask.seen == ["let in", "cancelled"]
+
+
+def test_where_one_end_is_passed_on_alone_it_is_no_leaving(play: Play) -> None:
+    ask = Ask()
+    play.half_close = True
+    play.endpoints("a").filter(ask, at="listener")
+    client = play.client()
+    client.closes()
+    play.pass_time("100ms")
+    assert ask.seen == [] and in_flight(play) == 1
+    client.resets()
+    assert ask.seen == ["cancelled"] and in_flight(play) == 0
+
+
+def test_a_client_that_resets_after_it_was_let_in(play: Play) -> None:
+    """The look at its end is over with the wait: it is read as any other."""
+    ask = Ask()
+    play.endpoints("a").filter(ask, at="listener")
+    client = play.client()
+    play.pass_time("1100ms")
+    assert ask.seen == ["let in"]
+    client.sends(GET)
+    play.connect("a").expect_request("GET /")
+    client.resets()
+    assert in_flight(play) == 0
+
+
 def test_a_worker_ends_while_a_connection_waits(play: Play) -> None:
     """Without a drain: what waits is cancelled while there is still a clock."""
     seen: list[str] = []

@@ -609,6 +609,42 @@ def test_state_and_labels_of_an_exchange(play: Play) -> None:
     assert play.stage.log() == ['a\\"b tenant=a\\"b,tier=gold,late=yes -']
 
 
+def test_requests_are_counted_by_labels(play: Play) -> None:
+    class Note(Filter):
+        def on_request(self, request: Request) -> Response | None:
+            tenant = request.headers.get("x-tenant")
+            if tenant is not None:
+                request.labels["tenant"] = tenant
+            return Response(402) if tenant == "poor" else None
+
+        def on_complete(self, request: Request, outcome: Outcome) -> None:
+            request.labels["status"] = str(outcome.status)
+
+    play.endpoints("a").filter(Note())
+    play.metric_labels = [["tenant", "status"], 2]
+    client = play.client()
+    for tenant, status in (("rich", 200), ("rich", 503), ("poor", 402), ("third", 200)):
+        client.sends(b"GET / HTTP/1.1\r\nhost: x\r\nx-tenant: " + tenant.encode() + b"\r\n\r\n")
+        if tenant != "poor":
+            (play.connect("a") if play.fresh() else play.up("a")).answers(status)
+        client.expect_answer(status)
+    client.sends(GET)
+    play.up("a").answers(200)
+    client.expect_answer(200)
+    found = {parts[4::2]: row for parts, row in play.stage.labelled().items()}
+    # Two values each: what comes third, of the one or the other, is not told apart.
+    assert found == {("rich", "200"): [0, 0, 1, 0, 0, 0], ("rich", "503"): [0, 0, 0, 0, 0, 1],
+                     ("poor", "other"): [0, 0, 0, 0, 1, 0], ("other", "200"): [0, 0, 1, 0, 0, 0],
+                     ("", "200"): [0, 0, 1, 0, 0, 0]}
+    assert {parts[:4] for parts in play.stage.labelled()} == {("l0", "r", "x", "tenant")}
+
+
+def test_without_labels_to_count_by_nothing_is_counted(play: Play) -> None:
+    play.endpoints("a").filter(OnRequest(lambda request: request.labels.update(tenant="a")))
+    asked(play)
+    assert play.stage.labelled() == {}
+
+
 def test_labels_are_bounded(play: Play) -> None:
     def label(request: Request) -> None:
         for i in range(16):

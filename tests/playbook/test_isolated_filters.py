@@ -188,6 +188,27 @@ def test_a_line_of_the_log_waits_for_labels_that_come_late(play: HostedPlay, kin
     assert play.stage.log() == [f"200 {told} early=yes,kind={told} - 200"]
 
 
+def test_a_request_is_counted_by_labels_that_come_late(play: HostedPlay) -> None:
+    play.endpoints("a").cluster("auth").endpoints("b", cluster="auth").filter(Note(play), timeout_ns=50_000_000)
+    play.metric_labels = [["early", "gone", "kind"], 10]
+    play.client_sends(GET)
+    play.connect("a").answers()
+    play.first.expect_answer(200)
+    assert play.stage.labelled() == {}
+    play.connect("b").answers(200, b"paid")
+    counted = [{**dict(zip(parts[3::2], parts[4::2], strict=True)), "2xx": row[2]}
+               for parts, row in play.stage.labelled().items()]
+    assert counted == [{"early": "yes", "gone": "", "kind": "paid", "2xx": 1}]
+    # And of one whose labels do not come, with those that it has.
+    play.first.sends(GET)
+    play.up("a").answers()
+    play.first.expect_answer(200)
+    play.pass_time("60ms")
+    counted = [{**dict(zip(parts[3::2], parts[4::2], strict=True)), "2xx": row[2]}
+               for parts, row in play.stage.labelled().items()]
+    assert counted[1:] == [{"early": "yes", "gone": "yes", "kind": "", "2xx": 1}]
+
+
 def test_labels_that_do_not_come_do_not_hold_the_line_for_ever(play: HostedPlay) -> None:
     play.endpoints("a").cluster("auth").endpoints("b", cluster="auth").filter(Note(play), timeout_ns=50_000_000)
     play.logged((27, ""))

@@ -17,11 +17,11 @@ import os
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from fastmesh._core.io.reactor cimport (
-    ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_EOF, IO_FAILED, IO_FIRM, IO_FLUSHING,
+    ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_END, IO_EOF, IO_FAILED, IO_FIRM, IO_FLUSHING,
     IO_HANGUP, IO_HANGUP_POLL, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_READY, IO_RX_WANT,
     IO_SHUT_WANT, IO_TX_POLL, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, SCRATCH_CHUNK, engine_t,
-    io_after_send, io_again, io_drop_queue, io_failed, io_gone, io_keep, io_mark_dirty, io_read_later, io_sent, io_t,
-    io_take_dirty, reactor_t, scratch_reset, scratch_t, slice_t)
+    io_after_send, io_again, io_drop_queue, io_failed, io_gone, io_keep, io_look_for_end, io_mark_dirty, io_read_later,
+    io_sent, io_t, io_take_dirty, reactor_t, scratch_reset, scratch_t, slice_t)
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport (
     G_ACCEPT_FAILED, G_COUNT, G_SENDS_SHORT, STATS_LOG_BYTES, STATS_SERIES, log_ring_t)
@@ -39,6 +39,9 @@ cdef enum:
     MULTISHOT = 1
     BULK = 2
     PIECE = 65536             # of a splice
+    # what a poll for a reset or an end tells of
+    GONE = 1
+    ENDED = 2
 
 # What a peer sends besides bytes; an errno is a connection that breaks.
 END = "end"
@@ -55,6 +58,7 @@ cdef class Socket(Line):
     cdef int burst                    # results since the last enter
     cdef bint room_polled             # a poll for room is in the kernel
     cdef bint hangup_polled           # a poll for a reset is in the kernel
+    cdef bint end_polled              # and for an end
     cdef list sending                 # (address, length) of what a submitted send refers to
 
     def __repr__(self):
@@ -176,6 +180,20 @@ cdef class Kernel(Stage):
             if row.kind:
                 found.append(((row.kind >> 48) & 0x7FFF, (row.kind >> 32) & 0xFFFF, row.kind & 0xFFFFFFFF, row.count,
                               row.closed, row.received, row.sent))
+        return found
+
+    def labelled(self):
+        """Requests by labels: names of listener, route and cluster, names and values of labels -> by hundred."""
+        found = {}
+        head = &self.alive().stats.labelled.head
+        for i in range(head.n_rows):
+            row = &self.alive().stats.labelled.rows[i]
+            text, parts = (<char *>row.text)[:row.size], []
+            while text:
+                parts.append(text[1:1 + text[0]].decode())
+                text = text[1 + text[0]:]
+            if parts:
+                found[tuple(parts)] = [row.requests[k] for k in range(6)]
         return found
 
     def filter_calls(self, int row):
@@ -308,9 +326,9 @@ cdef class CompletionKernel(Kernel):
         if what & NEWS_OUT and s.room_polled and (s.room != 0 or what & NEWS_ERROR):
             s.room_polled = False
             self.arrived.append(("room", s, 0, False))
-        if what & NEWS_ERROR and s.hangup_polled:
+        if s.hangup_polled and (what & NEWS_ERROR or (s.end_polled and s.has_ended)):
             s.hangup_polled = False
-            self.arrived.append(("hangup", s, 1, False))
+            self.arrived.append(("hangup", s, GONE if s.broken else ENDED, False))
         if what & NEWS_IN and s.armed:
             if s.role == "door":
                 self.complete_accept(s, self.arrived)
@@ -355,7 +373,7 @@ cdef class CompletionKernel(Kernel):
         if (io.flags & (IO_HANGUP | IO_HANGUP_POLL | IO_RX_WANT | IO_CLOSING | IO_FAILED)) == IO_HANGUP:
             io.flags |= IO_HANGUP_POLL
             io.inflight += 1
-            self.submit("hangup", s)
+            self.submit("hangup", s, io.flags & IO_END != 0)
         if io.flags & IO_RX_ARMED:
             if io.flags & IO_RX_CANCEL:
                 return
@@ -491,10 +509,11 @@ cdef class CompletionKernel(Kernel):
                     else:
                         done.append(("room", s, 0, False))
                 elif what == "hangup":
-                    if s.broken:
-                        done.append(("hangup", s, 1, False))
+                    if s.broken or (argument and s.has_ended):
+                        done.append(("hangup", s, GONE if s.broken else ENDED, False))
                     else:
                         s.hangup_polled = True
+                        s.end_polled = argument
                 elif what == "poll":
                     ready = (READY_OUT if s.room != 0 else 0) | (READY_IN if s.is_readable() else 0)
                     done.append(("ready", s, ready, True))
@@ -584,8 +603,11 @@ cdef class CompletionKernel(Kernel):
             io.flags &= ~<uint32_t>IO_HANGUP_POLL
             if io.flags & IO_CLOSING:
                 self.maybe_gone(s, io)
-            elif result > 0 and not io.flags & (IO_RX_WANT | IO_RX_ARMED | IO_WATCH):
-                io_failed(io, s.broken)
+            elif result > 0 and (io.flags & IO_RX_ARMED or not io_look_for_end(io, result == GONE)):
+                if result == ENDED and not io.flags & (IO_CLOSING | IO_FAILED):
+                    io.flags |= IO_HANGUP_POLL
+                    io.inflight += 1
+                    self.submit("hangup", s, False)
         elif tag == "cancel":
             io.inflight -= 1
             if result < 0 and (io.flags & (IO_RX_ARMED | IO_RX_CANCEL)) == (IO_RX_ARMED | IO_RX_CANCEL):

@@ -21,6 +21,7 @@ from fastmesh._core.mem.counter cimport (
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.health cimport health_map, health_unmap
 from fastmesh._core.mem.slab cimport slab_fini, slab_init
+from fastmesh._core.mem.label_table cimport label_table_free
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.segment cimport (
     KIND_BUCKETS, SHARED_NO_ROOM, SHARED_OK, SHARED_OTHER, object_size, segment_left, segment_t)
@@ -545,6 +546,7 @@ cdef void _close(proxy_t *p, io_t *wake, int seat) noexcept nogil:
     slab_fini(&p.relays)
     slab_fini(&p.hedges)
     pipes_close()
+    label_table_free(p.labelled)
     stats_unmap(p.stats)
     raw_give(p.path)
     raw_give(p)

@@ -140,6 +140,9 @@ class Explanation:
         route = self.listener.routes[at]
         path = (*self.path, "routes", at)
         yield from self.file.policies(route.policies)
+        if self.config.metrics.labels:
+            yield (f"counted by {', '.join(self.config.metrics.labels)}, as filters label it "
+                   f"({self.place(('metrics', 'labels'))}), at most {self.config.metrics.values:,} values of each")
         if route.rate_limits:
             yield "rate limits of the route, which may refuse the request:"
             yield from limit_lines(self.file, (*path, "rate_limits"), route.rate_limits, self.verdicts)

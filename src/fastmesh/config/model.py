@@ -11,6 +11,7 @@ from fastmesh.config.fields import OR_DEFAULT, Choice, Count, Duration, Parsed, 
 from fastmesh.config.filter import MAX_FILTERS, FilterUse
 from fastmesh.config.filter_host import FilterHost
 from fastmesh.config.listener import Listener
+from fastmesh.config.metrics import Metrics
 from fastmesh.config.node import Node
 from fastmesh.config.overload import Overload
 from fastmesh.config.policy import MAX_POLICIES, Policy
@@ -70,6 +71,8 @@ class Config(Section):
     ] = Field(default_factory=Overload)
     filter_host: Annotated[FilterHost, OR_DEFAULT, Field(
         description="The processes that isolated filters run in.")] = Field(default_factory=FilterHost)
+    metrics: Annotated[Metrics, OR_DEFAULT, Field(
+        description="What requests are counted by, besides where they went.")] = Field(default_factory=Metrics)
     access_log: Annotated[AccessLog | None, Field(
         description="The access log. There is none when this section is left out.")] = None
     listeners: Annotated[list[Listener], Field(

@@ -36,6 +36,7 @@ def warnings_of(config: Config, tree: Tree) -> list[Problem]:
     _unused(find, config)
     _unused_filters(find, config)
     _unused_limits(find, config)
+    _unset_labels(find, config)
     _unused_policies(find, config)
     _endpoints(find, config)
     for i, listener in enumerate(config.listeners):
@@ -109,6 +110,13 @@ def _unused_limits(find: Finder, config: Config) -> None:
     for i, limit in enumerate(config.rate_limits):
         if limit.name not in used:
             _warn(find, ("rate_limits", i, "name"), f"nothing refers to the rate limit '{limit.name}'")
+
+
+def _unset_labels(find: Finder, config: Config) -> None:
+    owners: list[Listener | Route | Cluster] = [
+        *config.listeners, *config.clusters, *(route for listener in config.listeners for route in listener.routes)]
+    if config.metrics.labels and not any(owner.filters for owner in owners):
+        _warn(find, ("metrics", "labels"), "no request has a label: there are no filters, which set them")
 
 
 def _unused_policies(find: Finder, config: Config) -> None:

@@ -18,6 +18,7 @@ from fastmesh.control.file_watch import FileWatch
 from fastmesh.control.fleet import Fleet
 from fastmesh.control.healing import Healing
 from fastmesh.control.health_checks import HealthChecks
+from fastmesh.control.label_watch import LabelWatch
 from fastmesh.control.owner import Owner, owner_of
 from fastmesh.control.patience import within
 from fastmesh.control.process import STARTING, package_paths, reap_strangers
@@ -88,6 +89,7 @@ class Supervisor:
         watchdog = self._loop.create_task(self._watchdog.run())
         healing = self._loop.create_task(self._healing.run())
         strain = self._loop.create_task(Strain(self.ground).run())
+        labels = self._loop.create_task(LabelWatch(self.ground).run())
         try:
             return await self._run()
         finally:
@@ -95,6 +97,7 @@ class Supervisor:
             healing.cancel()
             self.checks.end()
             strain.cancel()
+            labels.cancel()
             self._healing.healer.end()
             # The loop is about to be closed, and its handlers with it: one signal more must not change the status.
             signal.pthread_sigmask(signal.SIG_BLOCK, STARTING)

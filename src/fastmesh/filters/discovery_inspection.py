@@ -10,7 +10,7 @@ from fastmesh.filters.discovery import Discovery
 from fastmesh.filters.given import Keys
 from fastmesh.filters.loading import DISCOVERY, Loader
 from fastmesh.filters.phases import BadClass
-from fastmesh.filters.policy_inspection import PoliciesLooked, PolicyLook, line_of
+from fastmesh.filters.policy_inspection import PoliciesLooked, PolicyLook
 
 KEYS = Keys(DiscoveryUse.OPERATORS, frozenset((*DiscoveryUse.OPERATORS, "log", "metrics", "mesh", "name", "start",
                                          "endpoints")),
@@ -34,20 +34,23 @@ def wrong_with(cls: type[Discovery]) -> list[BadClass]:
                             f"rename {close[0]}" if close else f"write {HEAD}"))
     elif not isinstance(method, types.FunctionType) or not inspect.isasyncgenfunction(method):
         what = "has no yield" if inspect.iscoroutinefunction(method) else "is no async def"
-        bad.append(BadClass(f"{cls.__name__}.endpoints{line_of(method)} {what}", "an async generator", f"write {HEAD}"))
+        bad.append(BadClass(f"{cls.__name__}.endpoints {what}", "an async generator", f"write {HEAD}",
+                            "endpoints"))
     elif needed := _needed(method):
-        bad.append(BadClass(f"{cls.__name__}.endpoints{line_of(method)} wants {', '.join(needed)}", "self alone",
-                            "annotated attributes of the class are the settings"))
+        bad.append(BadClass(f"{cls.__name__}.endpoints wants {', '.join(needed)}", "self alone",
+                            "annotated attributes of the class are the settings", "endpoints"))
     start = inspect.getattr_static(cls, "start")
     if not isinstance(start, types.FunctionType) or inspect.iscoroutinefunction(start) or _needed(start):
-        bad.append(BadClass(f"{cls.__name__}.start{line_of(start)} cannot be called as it will be",
+        bad.append(BadClass(f"{cls.__name__}.start cannot be called as it will be",
                             "a method with def, and self alone",
-                            "write def start(self) -> None; what must be awaited is awaited in endpoints"))
+                            "write def start(self) -> None; what must be awaited is awaited in endpoints",
+                            "start"))
     made = cls.__init__
     if isinstance(made, types.FunctionType) and (needed := _needed(made)):
-        bad.append(BadClass(f"{cls.__name__}.__init__{line_of(made)} wants {', '.join(needed)}",
+        bad.append(BadClass(f"{cls.__name__}.__init__ wants {', '.join(needed)}",
                             "one without arguments, or none",
-                            "annotated attributes are the settings; what is made of them is made in start(self)"))
+                            "annotated attributes are the settings; what is made of them is made in start(self)",
+                            "__init__"))
     return bad
 
 

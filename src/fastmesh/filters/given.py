@@ -44,7 +44,8 @@ def read_given(find: Finder, path: Path, item: dict[str, Value], cls: type, sett
             values[setting.name] = value
         elif not setting.is_required:
             value, wrong = read(setting.annotation, setting.default)
-            bad += [BadClass(f"the default of {cls.__name__}.{setting.name} is {one.what.found}", one.what.allowed)
+            bad += [BadClass(f"the default of {cls.__name__}.{setting.name} is {one.what.found}", one.what.allowed,
+                             name=setting.name)
                     for one in wrong]
             values[setting.name] = value
         elif setting.name not in meant:
@@ -61,10 +62,10 @@ def bad_settings_of(cls: type, settings: list[Setting], bad: list[tuple[str, str
             where = f"{cls.__name__}.{name}" if name else f"the settings of {cls.__name__}"
             found.append(BadClass(f"{where} is no setting: {reason}", KINDS,
                                   f"annotate it with one of them; write {name or 'x'}: ClassVar[…] = … for what is no "
-                                  "setting, or set it in start"))
+                                  "setting, or set it in start", name))
     found += [BadClass(f"{cls.__name__}.{name} has the name of what every {noun} has", "another name",
                        f"write {name} = … without an annotation to decide it for the class, or choose another name"
-                       if not noun.endswith("policy") else "choose another name")
+                       if not noun.endswith("policy") else "choose another name", name)
               for name in (*(setting.name for setting in settings), *(name for name, _ in bad))
               if name in keys.reserved]
     return found

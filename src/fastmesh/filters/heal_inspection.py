@@ -10,7 +10,7 @@ from fastmesh.filters.given import Keys
 from fastmesh.filters.healer import METHODS, Healer
 from fastmesh.filters.loading import HEALER, Loader
 from fastmesh.filters.phases import BadClass
-from fastmesh.filters.policy_inspection import PoliciesLooked, PolicyLook, line_of
+from fastmesh.filters.policy_inspection import PoliciesLooked, PolicyLook
 
 KEYS = Keys(Heal.OPERATORS, frozenset((*Heal.OPERATORS, "log", "mesh", "name", "start", *METHODS)), "clusters.heal",
             refused=("run",))
@@ -34,21 +34,23 @@ def wrong_with(cls: type[Healer]) -> list[BadClass]:
                             f"rename {close[0]}" if close else f"write {HEADS['on_ejected']}"))
     for name, method in own.items():
         if not isinstance(method, types.FunctionType) or not inspect.iscoroutinefunction(method):
-            bad.append(BadClass(f"{cls.__name__}.{name}{line_of(method)} is no async def", HEADS[name],
-                                f"write {HEADS[name]}"))
+            bad.append(BadClass(f"{cls.__name__}.{name} is no async def", HEADS[name],
+                                f"write {HEADS[name]}", name))
         elif not _takes(method, 2):
-            bad.append(BadClass(f"{cls.__name__}.{name}{line_of(method)} cannot be called with an event",
-                                "self and event", f"write {HEADS[name]}"))
+            bad.append(BadClass(f"{cls.__name__}.{name} cannot be called with an event",
+                                "self and event", f"write {HEADS[name]}", name))
     start = inspect.getattr_static(cls, "start")
     if not isinstance(start, types.FunctionType) or inspect.iscoroutinefunction(start) or not _takes(start, 1):
-        bad.append(BadClass(f"{cls.__name__}.start{line_of(start)} cannot be called as it will be",
+        bad.append(BadClass(f"{cls.__name__}.start cannot be called as it will be",
                             "a method with def, and self alone",
-                            "write def start(self) -> None; what must be awaited is awaited in on_ejected"))
+                            "write def start(self) -> None; what must be awaited is awaited in on_ejected",
+                            "start"))
     made = cls.__init__
     if isinstance(made, types.FunctionType) and not _takes(made, 1):
-        bad.append(BadClass(f"{cls.__name__}.__init__{line_of(made)} wants arguments",
+        bad.append(BadClass(f"{cls.__name__}.__init__ wants arguments",
                             "one without arguments, or none",
-                            "annotated attributes are the settings; what is made of them is made in start(self)"))
+                            "annotated attributes are the settings; what is made of them is made in start(self)",
+                            "__init__"))
     return bad
 
 

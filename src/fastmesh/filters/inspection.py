@@ -173,7 +173,8 @@ class _Look:
         second = self.lasting(bad, cls, "budget_per_second", FilterUse.SECOND)
         policy = cls.on_error
         if policy is not None and policy not in POLICIES:
-            bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open, skip or None"))
+            bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open, skip or None",
+                                name="on_error"))
         needs = self.needed(bad, cls)
         values, bad_defaults = read_given(self.find, path, item, cls, settings, KEYS)
         bad += bad_defaults
@@ -201,14 +202,14 @@ class _Look:
         if interval and not LoadBalancerUse.SHORTEST <= interval <= LoadBalancerUse.LONGEST:
             bad.append(BadClass(f"{cls.__name__}.interval is {cls.interval!r}",
                                 f"{format_duration(LoadBalancerUse.SHORTEST)} to "
-                                f"{format_duration(LoadBalancerUse.LONGEST)}"))
+                                f"{format_duration(LoadBalancerUse.LONGEST)}", name="interval"))
         policy = cls.on_error
         if policy is not None and policy not in BALANCER_POLICIES:
-            bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open or None"))
+            bad.append(BadClass(f"{cls.__name__}.on_error is {policy!r}", "closed, open or None", name="on_error"))
         if getattr(cls, "isolated", False):
             bad.append(BadClass(f"{cls.__name__}.isolated is True, and a load balancer is asked within the worker", "",
                                 "remove it; let an isolated filter or another process put what it found into "
-                                "fastmesh.shared, and read it here"))
+                                "fastmesh.shared, and read it here", "isolated"))
         values, bad_defaults = read_given(self.find, path, item, cls, settings, BALANCER_KEYS)
         bad += bad_defaults
         self.tell(path, cls, bad)
@@ -249,7 +250,7 @@ class _Look:
     def tell(self, path: Path, cls: type, bad: list[BadClass]) -> None:
         """What is wrong with a class, at the first place that names it."""
         for problem in bad if cls not in self.seen else ():
-            self.find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
+            self.find.add((*path, "use"), problem.said_of(cls), allowed=problem.allowed, hint=problem.hint)
         self.seen.add(cls)
 
     def lasting(self, bad: list[BadClass], cls: type, name: str, longest: int) -> int | None:
@@ -260,7 +261,8 @@ class _Look:
         time = self.decided(bad, cls, name, parse_duration)
         if len(bad) == before and not FilterUse.SHORTEST <= time <= longest:
             bad.append(BadClass(f"{cls.__name__}.{name} is {getattr(cls, name)!r}",
-                                f"{format_duration(FilterUse.SHORTEST)} to {format_duration(longest)}, or None"))
+                                f"{format_duration(FilterUse.SHORTEST)} to {format_duration(longest)}, or None",
+                                name=name))
         return time
 
     @staticmethod
@@ -271,7 +273,7 @@ class _Look:
                 raise WrongValue(repr(text), "text with a unit")
             return int(parse(text))
         except WrongValue as wrong:
-            bad.append(BadClass(f"{cls.__name__}.{name} is {text!r}", wrong.allowed, wrong.hint))
+            bad.append(BadClass(f"{cls.__name__}.{name} is {text!r}", wrong.allowed, wrong.hint, name))
             return 0
 
     @staticmethod
@@ -281,7 +283,7 @@ class _Look:
         if not isinstance(cls.needs, tuple | list) or not all(
                 isinstance(name, str) and name and name.isascii() for name in cls.needs):
             bad.append(BadClass(f"{cls.__name__}.needs is {cls.needs!r}", "a tuple of header names, or None for all",
-                                'write needs = ("authorization",)'))
+                                'write needs = ("authorization",)', "needs"))
             return None
         return tuple(name.lower() for name in cls.needs)
 
@@ -298,8 +300,10 @@ class _Look:
         if policy in ("open", "skip") and not is_allowed:
             at: Path = (*path, "on_error") if written else (*path, "use")
             says = f"on_error: {policy}" if written else f"{cls.__name__}.on_error = {policy!r}"
-            self.find.add(at, f"{cls.__name__} is marked security, and {says} lets requests through when it fails",
-                          allowed="closed", hint="write on_error: closed; add allow_fail_open: true if that is meant")
+            bad = BadClass(f"{cls.__name__} is marked security, and {says} lets requests through when it fails",
+                           "closed", "write on_error: closed; add allow_fail_open: true if that is meant",
+                           "on_error")
+            self.find.add(at, bad.reason if written else bad.said_of(cls), allowed=bad.allowed, hint=bad.hint)
 
     # --- where it stands ---
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.fallback import Fallback
 from fastmesh.filters.filter import Filter
+from fastmesh.filters.source_place import place_in_source
 
 # In the order in which an exchange comes to them.
 PHASES = (
@@ -25,11 +26,17 @@ ANSWER = "answer"                   # what a fallback is asked for
 
 
 class BadClass(NamedTuple):
-    """What is wrong with a class: a sentence, what is allowed, what to do."""
+    """What is wrong with a class: a sentence, what is allowed, what to do, and of which attribute; "" is the class."""
 
     reason: str
     allowed: str = ""
     hint: str = ""
+    name: str = ""
+
+    def said_of(self, cls: type) -> str:
+        """The sentence, behind the place in the class's source."""
+        place = place_in_source(cls, self.name)
+        return f"{place}: {self.reason}" if place else self.reason
 
 
 def phases_of(cls: type[Filter]) -> tuple[dict[str, str], list[BadClass]]:
@@ -42,7 +49,7 @@ def phases_of(cls: type[Filter]) -> tuple[dict[str, str], list[BadClass]]:
             continue
         if not isinstance(method, types.FunctionType):
             bad.append(BadClass(f"{_of(cls, name)} is {_kind_of(method)}", "a method, with def or async def",
-                                f"write {_head(name)}"))
+                                f"write {_head(name)}", name))
             continue
         found[name] = GENERATOR if inspect.isasyncgenfunction(method) else (
             ASYNC if inspect.iscoroutinefunction(method) else DEF)
@@ -53,7 +60,8 @@ def phases_of(cls: type[Filter]) -> tuple[dict[str, str], list[BadClass]]:
         if len(several := [name for name in names if name in found]) > 1:
             bad.append(BadClass(f"{cls.__name__} has {' and '.join(several)}, all for the body of the {direction}",
                                 "one of them",
-                                "keep the one that sees the body as you want it: in pieces, whole, or as a stream"))
+                                "keep the one that sees the body as you want it: in pieces, whole, or as a stream",
+                                several[-1]))
     if not found and not bad:
         bad.append(BadClass(f"{cls.__name__} has no phase, so it would never be called",
                             "at least one of " + ", ".join(PHASES), f"write {_head('on_request')}"))
@@ -72,16 +80,16 @@ def questions_of(cls: type[LoadBalancer]) -> tuple[dict[str, str], list[BadClass
             continue
         head = f"write {_head(name, LoadBalancer)}"
         if not isinstance(method, types.FunctionType):
-            bad.append(BadClass(f"{_of(cls, name)} is {_kind_of(method)}", "a method with def", head))
+            bad.append(BadClass(f"{_of(cls, name)} is {_kind_of(method)}", "a method with def", head, name))
         elif inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
             bad.append(BadClass(
-                f"{_of(cls, name)} is async def{_line(method)}, and a load balancer is asked between two requests, "
+                f"{_of(cls, name)} is async def, and a load balancer is asked between two requests, "
                 "where nothing can be waited for", "a method with def",
                 f"{head}; let a filter or another process fetch what has to be waited for, put it into "
-                "fastmesh.shared, and read it here"))
+                "fastmesh.shared, and read it here", name))
         elif inspect.isgeneratorfunction(method):
             bad.append(BadClass(f"{_of(cls, name)} is a generator: it has a yield", "a method that returns its answer",
-                                "return a list" if name == "weights" else head))
+                                "return a list" if name == "weights" else head, name))
         else:
             found[name] = DEF
             bad += _signature(cls, name, method, LoadBalancer)
@@ -104,10 +112,11 @@ def answer_of(cls: type[Fallback]) -> tuple[dict[str, str], list[BadClass]]:
         bad.append(BadClass(f"{cls.__name__} has no method {ANSWER}, so it would never answer", "",
                             f"rename {close[0]}" if close else head))
     elif not isinstance(method, types.FunctionType):
-        bad.append(BadClass(f"{_of(cls, ANSWER)} is {_kind_of(method)}", "a method, with def or async def", head))
+        bad.append(BadClass(f"{_of(cls, ANSWER)} is {_kind_of(method)}", "a method, with def or async def", head,
+                            ANSWER))
     elif inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
         bad.append(BadClass(f"{_of(cls, ANSWER)} is a generator: it has a yield", "a method that returns its answer",
-                            "return a Response, or None for the next step"))
+                            "return a Response, or None for the next step", ANSWER))
     else:
         found[ANSWER] = ASYNC if inspect.iscoroutinefunction(method) else DEF
         bad += _signature(cls, ANSWER, method, Fallback)
@@ -123,7 +132,7 @@ def _life(cls: type, base: type) -> list[BadClass]:
         if method is not inspect.getattr_static(base, name) and (
                 not isinstance(method, types.FunctionType) or inspect.iscoroutinefunction(method)):
             bad.append(BadClass(f"{_of(cls, name)} is {_kind_of(method)}", "a method with def",
-                                f"write def {name}(self) -> None"))
+                                f"write def {name}(self) -> None", name))
     return bad
 
 
@@ -138,10 +147,6 @@ def _parameters(name: str, base: type = Filter) -> list[str]:
 
 def _head(name: str, base: type = Filter) -> str:
     return f"{'async ' if name in STREAMS else ''}def {name}({', '.join(_parameters(name, base))})"
-
-
-def _line(method: types.FunctionType) -> str:
-    return f" on line {method.__code__.co_firstlineno}"
 
 
 def _kind_of(value: Any) -> str:
@@ -162,8 +167,8 @@ def _signature(cls: type, name: str, method: types.FunctionType, base: type = Fi
     if len(needed) <= len(wanted) and (takes_all or len(positional) >= len(wanted)) and not unfilled:
         return []
     found = ", ".join(str(p).split(":")[0].split("=")[0].strip() for p in given)
-    return [BadClass(f"{_of(cls, name)}({found}){_line(method)} cannot be called as it will be",
-                     f"the parameters {', '.join(wanted)}", f"write {_head(name, base)}")]
+    return [BadClass(f"{_of(cls, name)}({found}) cannot be called as it will be",
+                     f"the parameters {', '.join(wanted)}", f"write {_head(name, base)}", name)]
 
 
 def _shape(cls: type, name: str, method: types.FunctionType) -> list[BadClass]:
@@ -173,11 +178,11 @@ def _shape(cls: type, name: str, method: types.FunctionType) -> list[BadClass]:
             return []
         what = "has no yield" if inspect.iscoroutinefunction(method) else "is no async def"
         return [BadClass(f"{_of(cls, name)} {what}", "an async generator: async def, with yield in it",
-                         f"write {_head(name)}: async for chunk in chunks: yield chunk")]
+                         f"write {_head(name)}: async for chunk in chunks: yield chunk", name)]
     if is_async_generator or inspect.isgeneratorfunction(method):
         streams = ", ".join(STREAMS)
         return [BadClass(f"{_of(cls, name)} is a generator: it has a yield", "a method that returns its answer",
-                         f"remove the yield; only {streams} are generators")]
+                         f"remove the yield; only {streams} are generators", name)]
     return []
 
 
@@ -190,7 +195,8 @@ def _misspelled(cls: type[Filter]) -> list[BadClass]:
             if name.startswith("on_") and name not in PHASES and name != "on_error" and callable(value):
                 close = difflib.get_close_matches(name, PHASES, 1, 0.6)
                 bad.append(BadClass(f"{owner.__name__}.{name} is no phase", ", ".join(PHASES),
-                                    f"write {close[0]}" if close else f"name it _{name} when it is your own"))
+                                    f"write {close[0]}" if close else f"name it _{name} when it is your own",
+                                    name))
     return bad
 
 
@@ -204,4 +210,5 @@ def _constructor(cls: type) -> list[BadClass]:
     if not needed:
         return []
     return [BadClass(f"{cls.__name__}.__init__ wants {', '.join(needed)}", "one without arguments, or none",
-                     "annotated attributes are the settings; what is made of them is made in start(self)")]
+                     "annotated attributes are the settings; what is made of them is made in start(self)",
+                     "__init__")]

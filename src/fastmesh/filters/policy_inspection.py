@@ -1,6 +1,5 @@
 """The policies that clusters name, of one kind: classes imported, settings read, all that is wrong in one go."""
 
-import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -84,14 +83,8 @@ class PolicyLook:
         if is_new:
             seen[cls] = [*self._wrong_with(cls), *bad_settings_of(cls, settings, bad_settings, keys, kind.noun), *bad]
             for problem in seen[cls]:
-                find.add((*path, "use"), problem.reason, allowed=problem.allowed, hint=problem.hint)
+                find.add((*path, "use"), problem.said_of(cls), allowed=problem.allowed, hint=problem.hint)
         if seen[cls] or len(find.problems) > before:
             return None
         return PolicyFound(loaded, values, frozenset(setting.name for setting in settings if setting.is_secret),
                            find.place((*path, "use")))
-
-
-def line_of(method: object) -> str:
-    """" on line 3", where a class's method begins; "" of what has no line."""
-    code = getattr(method, "__code__", None)
-    return f" on line {code.co_firstlineno}" if isinstance(code, types.CodeType) else ""

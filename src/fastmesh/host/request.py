@@ -64,7 +64,7 @@ class Connection(NamedTuple):
 
 
 class Labels(MutableMapping[str, str]):
-    """Words about an exchange, for the access log."""
+    """Words about an exchange: for the access log, rate limits, and metrics."""
 
     def __init__(self, request: Request) -> None:
         self._request = request

@@ -70,6 +70,12 @@ class Events:
                            "text": text})
         self._journal.write(LEVELS.index(level), f"{what} cluster={cluster} {text}")
 
+    def labels(self, worker: int, label: str, text: str) -> None:
+        """Of a label of metrics that has too many values; "" for all of them."""
+        self._kept.append({"at": round(time(), 3), "worker": worker, "what": "labels_overflow", "label": label,
+                           "level": "warn", "text": text})
+        self._journal.warn(text)
+
     def strain(self, worker: int, level: str, reason: str, text: str, is_worse: bool) -> None:
         """Of a worker that refuses work, or does so no more."""
         severity = "warn" if is_worse else "info"

@@ -311,6 +311,17 @@ GLOBAL = {
     for name in GLOBALS
 }
 
+# By labels of filters: the names of these come from the configuration.
+_LABELLED = ("listener", "route", "cluster")
+LABELLED = Family("fastmesh_labelled_requests_total", "counter",
+                  "Requests that ended, by class of the answer; `none` for those without one.",
+                  (*_LABELLED, "code_class"))
+LABELLED_DURATION = Family("fastmesh_labelled_request_duration_seconds", "histogram",
+                           "From a request's complete head to its answer's last byte.", _LABELLED)
+LABELLED_OVERFLOW = Family("fastmesh_labelled_overflow_total", "counter",
+                           "Requests counted as `other`: a label had too many `values`, or there were too many "
+                           "combinations (`rows`).", ("reason",))
+
 # What the control process knows by itself.
 CONTROL = {
     "build_info": Family("fastmesh_build_info", "gauge", "Always 1; the labels say what runs.",
@@ -384,6 +395,12 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
      " declared: at most 200 sets of them for each metric and 2,048 in all, per worker; what comes beyond is "
      "counted under `other`. Such labels may be taken from requests.",
      (*FILTER_PHASES.values(), *FILTERS.values(), FILTER_OVERFLOW)),
+    ("Requests by labels of filters",
+     "Where [`metrics.labels`](configuration.md#metrics-labels) names labels that filters set in `request.labels`. "
+     "Each name is one more label of the first two, with the value that the request had when it was over, an isolated "
+     "filter's `on_complete` included; empty where it had none. Values are cut after 64 bytes. Buckets are those of "
+     "`istio_request_duration_milliseconds`, in seconds.",
+     (LABELLED, LABELLED_DURATION, LABELLED_OVERFLOW)),
     ("Discovery", "Of clusters whose endpoints a policy finds.",
      (DISCOVERY_UPDATES, DISCOVERY_UNCHANGED, DISCOVERY_ERRORS, DISCOVERY_AGE)),
     ("Workers, summed", "Every limit and every timeout has its counter here.", tuple(GLOBAL.values())),
@@ -406,7 +423,8 @@ def document() -> str:
         f"`fastmesh_upstream_time_seconds` {_bounds(tuple(us / 1e6 for us in TIME_US_BOUNDS))}.", "",
         "At most 4,096 combinations of listener, cluster, status and flags are told apart per worker; what comes "
         "beyond is counted under `destination_service=\"other\"` and in `fastmesh_series_overflow_total`. No label of "
-        "the proxy's own metrics is ever taken from a request.",
+        "the proxy's own metrics is ever taken from a request, except those that "
+        "[the configuration asks for](#requests-by-labels-of-filters): their values are bounded.",
     ]
     for title, text, families in GROUPS:
         lines += ["", f"## {title}", ""]

@@ -15,6 +15,7 @@ from fastmesh.observe import families
 from fastmesh.observe.breakers import breakers
 from fastmesh.observe.families import Family
 from fastmesh.observe.health import HealthFile
+from fastmesh.observe.labelled import CLASSES, labelled, overflow
 from fastmesh.observe.names import SeriesNames
 from fastmesh.observe.overload import highest, shed
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, OTHER_PLACE, REQUEST_BYTES_AT, RESPONSE_BYTES_AT, StatsShelf
@@ -122,6 +123,7 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _limits(scene)
     yield from _filters(scene)
     yield from _filter_metrics(scene)
+    yield from _labelled(scene)
     yield from _discoveries(scene)
     for name, value in scene.stats.globals().items():
         yield from _simple(families.GLOBAL[name], [("", value)])
@@ -387,6 +389,24 @@ def _filter_metrics(scene: Scene) -> Iterator[str]:
                 (labels, [int(count) for count in row[1:]], row[0]) for labels, row in rows])
         else:
             yield from _simple(family, [(labels, row[0]) for labels, row in rows])
+
+
+def _labelled(scene: Scene) -> Iterator[str]:
+    rows = labelled(scene.stats.files)
+    if not rows:
+        return
+    counts: Values = []
+    times: list[tuple[str, list[int], float | int]] = []
+    for way, row in sorted(rows.items()):
+        labels = labels_text(*zip(*way, strict=True))
+        counts += [(f'{labels},code_class="{code_class}"', count)
+                   for code_class, count in zip(CLASSES, row.requests, strict=True) if count]
+        times.append((labels, row.buckets, row.duration_us / 1e6))
+    over = [overflow(file) for file in scene.stats.files]
+    yield from _simple(families.LABELLED, counts)
+    yield from _histogram(families.LABELLED_DURATION, tuple(bound / 1000 for bound in DURATION_MS_BOUNDS), times)
+    yield from _simple(families.LABELLED_OVERFLOW, [('reason="values"', sum(one.values for one in over)),
+                                                    ('reason="rows"', sum(one.rows for one in over))])
 
 
 def _discoveries(scene: Scene) -> Iterator[str]:

@@ -12,6 +12,7 @@ from fastmesh.config.breakers import breaker_limits
 from fastmesh.config.cluster import Cluster, Endpoint
 from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import compile_json, compile_template
+from fastmesh.config.metrics import Metrics
 from fastmesh.config.model import Config
 from fastmesh.config.node import Node
 from fastmesh.config.route import Route
@@ -72,7 +73,8 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
         [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0])),
-         chains.patterns.written, overload_record(config, workers_of(config))],
+         chains.patterns.written, overload_record(config, workers_of(config)),
+         _metric_labels(config.metrics)],
         [_listener(i, listener, numbers, chains) for i, listener in enumerate(config.listeners)],
         [_cluster(i, cluster, config.node, numbers, chains, found) for i, cluster in enumerate(config.clusters)],
         [chains.rules, chains.chains],
@@ -196,6 +198,10 @@ def _log_ops(log: AccessLog | None, has_filters: bool, has_limits: bool) -> list
     ops = (compile_json(log.chosen_fields(has_filters, has_limits)) if log.format == "json" else
            compile_template(log.chosen_template()))
     return [[int(op.field), op.quote, op.text] for op in ops]
+
+
+def _metric_labels(metrics: Metrics) -> list[Any] | None:
+    return [metrics.labels, metrics.values] if metrics.labels else None
 
 
 def _listener(index: int, listener: Listener, numbers: Numbered, chains: Chains) -> list[Any]:

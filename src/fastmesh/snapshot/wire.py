@@ -7,8 +7,9 @@ FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
                  retries, fallbacks]
-    settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload]
+    settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload, metric_labels]
     overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header]
+    metric_labels = nil (requests are counted by none), or [[name, …], values]     values: that each may have
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
                  deadlines, half_close]

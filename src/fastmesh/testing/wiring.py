@@ -85,7 +85,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     listener = [0, "test", wire.PROTOCOLS["http"], False, True, -1, limits, TRUSTED, "", listener_routes,
                 of["listener"], [True, True, ""], False]
     packed: bytes = msgpack.packb(
-        [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns, None], [listener], records,
+        [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns, None, None], [listener], records,
          [rules.written, chains], [[], []], [], [], [[], [], [], [], []],
          _fallbacks(steps, len(listener_routes))])
     return packed

@@ -35,6 +35,11 @@ def test_each_class_has_a_test():
     assert tested == set(CLASSES)
 
 
+def test_label_tenant():
+    assert run(make(CLASSES["LabelTenant"]), headers={"x-tenant": "blue"}).labels == {"tenant": "blue"}
+    assert run(make(CLASSES["LabelTenant"])).labels == {"tenant": "nobody"}
+
+
 def test_timing(filter_kit):
     said = re.search(r"-H '([\w-]+): 1' .*\n(server-timing): HeaderRules;dur=", PAGE)
     timing = filter_kit(CLASSES["HeaderRules"]).get("/", headers={said[1]: "1"}).headers[said[2]]

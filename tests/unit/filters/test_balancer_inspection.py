@@ -148,21 +148,22 @@ ALLOWED = "name, use, pick_by, interval, on_error, budget, mode, quarantine"
 
 
 @pytest.mark.parametrize(("use", "message", "hint"), [
-    ("./p.py:Nothing", "use: Nothing has neither weights nor pick, so it would never be asked, allowed: one of them, "
-     "or both", "write def weights(self, endpoints)"),
-    ("./p.py:Later", "use: Later.weights is async def on line 18, and a load balancer is asked between two requests, "
+    ("./p.py:Nothing", "use: p.py:14:1: Nothing has neither weights nor pick, so it would never be asked, allowed: one "
+     "of them, or both", "write def weights(self, endpoints)"),
+    ("./p.py:Later", "use: p.py:18:5: Later.weights is async def, and a load balancer is asked between two requests, "
      "where nothing can be waited for, allowed: a method with def",
      "write def weights(self, endpoints); let a filter or another process fetch what has to be waited for, put it into "
      "fastmesh.shared, and read it here"),
-    ("./p.py:Yields", "use: Yields.weights is a generator: it has a yield, allowed: a method that returns its answer",
-     "return a list"),
-    ("./p.py:Narrow", "use: Narrow.pick(self, request) on line 26 cannot be called as it will be, allowed: the "
+    ("./p.py:Yields", "use: p.py:22:5: Yields.weights is a generator: it has a yield, allowed: a method that returns "
+     "its answer", "return a list"),
+    ("./p.py:Narrow", "use: p.py:26:5: Narrow.pick(self, request) cannot be called as it will be, allowed: the "
      "parameters self, request, endpoints", "write def pick(self, request, endpoints)"),
-    ("./p.py:Static", "use: Static.weights is a staticmethod, allowed: a method with def",
+    ("./p.py:Static", "use: p.py:30:5: Static.weights is a staticmethod, allowed: a method with def",
      "write def weights(self, endpoints)"),
-    ("./p.py:Needs", "use: Needs.__init__ wants size, allowed: one without arguments, or none",
+    ("./p.py:Needs", "use: p.py:44:5: Needs.__init__ wants size, allowed: one without arguments, or none",
      "annotated attributes are the settings; what is made of them is made in start(self)"),
-    ("./p.py:Reserved", "use: Reserved.pick_by has the name of what every load balancer has, allowed: another name",
+    ("./p.py:Reserved", "use: p.py:40:5: Reserved.pick_by has the name of what every load balancer has, allowed: "
+     "another name",
      "write pick_by = … without an annotation to decide it for the class, or choose another name"),
     ("./p.py:Never", "use: Never has no pick, and Never.on_error = 'closed' refuses requests that pick fails for, "
      "allowed: open", "weights that fail are replaced by those of the configuration; remove it"),
@@ -197,9 +198,10 @@ def test_what_is_wrong(directory, use, message, hint):
 
 
 def test_everything_that_a_class_says_wrong(directory):
-    assert [found.partition("load_balancer.use: ")[2].partition(",")[0]
+    assert [found.partition("load_balancer.use: p.py:")[2].partition(",")[0]
             for found, _ in problems(directory, one("./p.py:Alone"))] == [
-        "Alone.budget is '2'", "Alone.interval is '1ms'", "Alone.on_error is 'skip'", "Alone.isolated is True"]
+        "36:5: Alone.budget is '2'", "34:5: Alone.interval is '1ms'", "35:5: Alone.on_error is 'skip'",
+        "33:5: Alone.isolated is True"]
 
 
 def test_a_load_balancer_is_no_filter(directory):

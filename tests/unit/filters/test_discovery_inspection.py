@@ -111,12 +111,12 @@ def test_a_policy_and_its_settings(directory):
     ("{use: ./d.py:Gate}", "mesh.yaml:3:31: clusters[0].endpoints.use: ./d.py:Gate does not inherit from "
      "fastmesh.Discovery, allowed: Good, Misspelled, Plain, NoYield, Wants, Taken",
      "a filter stands in a list of filters, as filters: [{use: ./d.py:Gate}]"),
-    ("{use: ./d.py:Misspelled}", "mesh.yaml:3:31: clusters[0].endpoints.use: Misspelled has no method endpoints, "
-     "allowed: async def endpoints(self) -> AsyncIterator[Endpoints], with yield in it", "rename endpoint"),
-    ("{use: ./d.py:Plain}", "mesh.yaml:3:31: clusters[0].endpoints.use: Plain.endpoints on line 15 is no async def, "
+    ("{use: ./d.py:Misspelled}", "mesh.yaml:3:31: clusters[0].endpoints.use: d.py:10:1: Misspelled has no method "
+     "endpoints, allowed: async def endpoints(self) -> AsyncIterator[Endpoints], with yield in it", "rename endpoint"),
+    ("{use: ./d.py:Plain}", "mesh.yaml:3:31: clusters[0].endpoints.use: d.py:15:5: Plain.endpoints is no async def, "
      "allowed: an async generator",
      "write async def endpoints(self) -> AsyncIterator[Endpoints], with yield in it"),
-    ("{use: ./d.py:NoYield}", "mesh.yaml:3:31: clusters[0].endpoints.use: NoYield.endpoints on line 19 has no yield, "
+    ("{use: ./d.py:NoYield}", "mesh.yaml:3:31: clusters[0].endpoints.use: d.py:19:5: NoYield.endpoints has no yield, "
      "allowed: an async generator",
      "write async def endpoints(self) -> AsyncIterator[Endpoints], with yield in it"),
     ("{use: ./missing.py:X}", "mesh.yaml:3:31: clusters[0].endpoints.use: the file ./missing.py cannot be read: No "
@@ -128,14 +128,14 @@ def test_what_is_wrong_is_said_at_its_place(directory, endpoints, said, hint):
 
 def test_all_that_is_wrong_with_a_class_comes_at_once(directory):
     assert [one[0].partition("use: ")[2] for one in problems(directory, "{use: ./d.py:Wants}")] == [
-        "Wants.endpoints on line 23 wants cluster, allowed: self alone",
-        "Wants.start on line 25 cannot be called as it will be, allowed: a method with def, and self alone",
-        "Wants.__init__ on line 27 wants registry, allowed: one without arguments, or none"]
+        "d.py:23:5: Wants.endpoints wants cluster, allowed: self alone",
+        "d.py:25:5: Wants.start cannot be called as it will be, allowed: a method with def, and self alone",
+        "d.py:27:5: Wants.__init__ wants registry, allowed: one without arguments, or none"]
     said = [one[0].partition("use: ")[2] for one in problems(directory, "{use: ./d.py:Taken}", "{use: ./d.py:Taken}")]
     assert len(said) == 3
-    assert said[0].startswith("Taken.own is no setting: it has the type object, allowed: ")
-    assert said[1] == "Taken.debounce has the name of what every discovery policy has, allowed: another name"
-    assert said[2] == "the default of Taken.count is 'many', allowed: a whole number"
+    assert said[0].startswith("d.py:32:5: Taken.own is no setting: it has the type object, allowed: ")
+    assert said[1] == "d.py:31:5: Taken.debounce has the name of what every discovery policy has, allowed: another name"
+    assert said[2] == "d.py:33:5: the default of Taken.count is 'many', allowed: a whole number"
 
 
 def test_nothing_of_it_runs(directory):
@@ -154,5 +154,5 @@ def test_what_a_policy_is_given_is_no_setting(directory):
     (directory / "e.py").write_text("from fastmesh import Discovery\n\nclass Given(Discovery):\n    metrics: str\n"
                                     "    mesh: str = 'none'\n    async def endpoints(self):\n        yield []\n")
     said = [message.partition("use: ")[2] for message, _ in problems(directory, "{use: ./e.py:Given}")]
-    assert said == [f"Given.{name} has the name of what every discovery policy has, allowed: another name"
-                    for name in ("metrics", "mesh")]
+    assert said == [f"{at}: Given.{name} has the name of what every discovery policy has, allowed: another name"
+                    for at, name in (("e.py:4:5", "metrics"), ("e.py:5:5", "mesh"))]

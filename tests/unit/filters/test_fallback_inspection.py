@@ -84,7 +84,7 @@ def loaded(directory: Path, steps: str, more: str = "") -> Loaded:
     ("use: './p.py:Nothing'", "'./p.py:Nothing'",
      "Nothing has no method answer, so it would never answer | rename anser"),
     ("use: './p.py:Yields'", "'./p.py:Yields'", "Yields.answer is a generator: it has a yield"),
-    ("use: './p.py:Narrow'", "'./p.py:Narrow'", "Narrow.answer(self, request) on line"),
+    ("use: './p.py:Narrow'", "'./p.py:Narrow'", "p.py:23:5: Narrow.answer(self, request) cannot be called"),
     ("use: './p.py:Static'", "'./p.py:Static'", "Static.answer is a staticmethod"),
     ("use: './p.py:Reserved'", "'./p.py:Reserved'", "Reserved.cluster has the name of what every fallback policy has"),
     ("use: './p.py:Starts'", "'./p.py:Starts'", "Starts.start is an async def"),

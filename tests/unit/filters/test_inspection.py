@@ -156,16 +156,16 @@ def test_what_a_class_says_wrong(directory):
     found = [said.removeprefix("mesh.yaml:2:18: filters[0].use: ")
              for said, _ in problems(directory, one("./f.py:Decided"))]
     assert found == [
-        "Decided.budget is '2', allowed: a number with one of ms, s, m, h",
-        "Decided.body_limit is 7, allowed: text with a unit",
-        "Decided.timeout is '2h', allowed: 1ms to 1h, or None",
-        "Decided.budget_per_second is 3, allowed: text with a unit",
-        "Decided.on_error is 'maybe', allowed: closed, open, skip or None",
-        "the default of Decided.limit is 'many', allowed: a whole number"]
+        "f.py:33:5: Decided.budget is '2', allowed: a number with one of ms, s, m, h",
+        "f.py:34:5: Decided.body_limit is 7, allowed: text with a unit",
+        "f.py:35:5: Decided.timeout is '2h', allowed: 1ms to 1h, or None",
+        "f.py:36:5: Decided.budget_per_second is 3, allowed: text with a unit",
+        "f.py:37:5: Decided.on_error is 'maybe', allowed: closed, open, skip or None",
+        "f.py:38:5: the default of Decided.limit is 'many', allowed: a whole number"]
     found = [said.removeprefix("mesh.yaml:2:18: filters[0].use: ")
              for said, _ in problems(directory, one("./f.py:Reserved"))]
-    assert found == ["Reserved.name has the name of what every filter has, allowed: another name",
-                     "Reserved.budget has the name of what every filter has, allowed: another name"]
+    assert found == ["f.py:28:5: Reserved.name has the name of what every filter has, allowed: another name",
+                     "f.py:29:5: Reserved.budget has the name of what every filter has, allowed: another name"]
 
 
 @pytest.mark.parametrize(("text", "said", "hint"), [
@@ -209,12 +209,12 @@ def test_what_is_printed_is_caught_and_reported(directory, capfd):
      "class A(Filter):\n    x: int = Broken()\n    def on_request(self, request): ...\n",
      "the class cannot be looked at: OSError: no repr"),
     ("from fastmesh import Filter\nclass A(Filter):\n    @property\n    def on_request(self): ...\n",
-     "A.on_request is of type property, allowed: a method, with def or async def"),
+     "odd.py:4:5: A.on_request is of type property, allowed: a method, with def or async def"),
     ("from fastmesh import Filter\nclass A(Filter):\n    x: 1 / 0\n    def on_request(self, request): ...\n",
      "ZeroDivisionError: division by zero"),
     ("from __future__ import annotations\nfrom fastmesh import Filter\nclass A(Filter):\n    x: 1 / 0\n"
      "    def on_request(self, request): ...\n",
-     "A.x is no setting: its annotation cannot be evaluated: ZeroDivisionError: division by zero"),
+     "odd.py:4:5: A.x is no setting: its annotation cannot be evaluated: ZeroDivisionError: division by zero"),
 ])
 def test_classes_that_cannot_be_looked_at(directory, text, said):
     (directory / "odd.py").write_text(text)

@@ -42,7 +42,7 @@ def test_signatures_that_fit(method):
 
 
 def said(**methods: Any) -> list[tuple[str, str, str]]:
-    return [tuple(bad) for bad in phases_of(made(**methods))[1]]  # type: ignore[misc]
+    return [bad[:3] for bad in phases_of(made(**methods))[1]]
 
 
 @pytest.mark.parametrize(("method", "found"), [
@@ -50,8 +50,7 @@ def said(**methods: Any) -> list[tuple[str, str, str]]:
     (lambda request: None, "request"), (lambda self, request, *, key: None, "self, request, key")])
 def test_signatures_that_do_not(method, found):
     ((reason, allowed, hint),) = said(on_request=method)
-    assert reason.startswith(f"Mine.on_request({found}) on line ")
-    assert reason.endswith(" cannot be called as it will be")
+    assert reason == f"Mine.on_request({found}) cannot be called as it will be"
     assert (allowed, hint) == ("the parameters self, request", "write def on_request(self, request)")
 
 

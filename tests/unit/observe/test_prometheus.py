@@ -22,6 +22,7 @@ from fastmesh.observe.prometheus import (
 )
 from fastmesh.observe.stats import BUCKETS, DURATION_AT, IN_USE, OTHER_PLACE, SERIES_WORDS, StatsFile, StatsShelf
 from probes.breaker_probe import Seats
+from probes.label_probe import Table
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 NODE = {"service": "shop", "version": "v1", "namespace": "sales", "workload": "shop-v1", "cluster": ""}
@@ -250,6 +251,7 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     put_series(shelf.files[0], 1, 0, 0)
     put_series(shelf.files[0], 2, 0, 0, protocol=1)
     put(shelf.files[0], LAYOUT["filters"], 1)
+    Table(shelf.files[0].fd).count((b"web", b"all", b"app"), {b"tenant": b"blue"})
     scene = scene_of(shelf)
     scene.filters = {0: "tenant"}
     # Of each kind of fallback row one number.

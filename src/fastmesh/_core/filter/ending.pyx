@@ -10,6 +10,7 @@ from fastmesh._core.filter.wait cimport TASK_HELD, Task
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.mem.counter cimport PHASE_COMPLETE
 from fastmesh._core.proxy.access_log cimport access_log_put_late, late_line_t
+from fastmesh._core.proxy.label_count cimport label_count_put_late, late_count_t
 from fastmesh._core.proxy.mux cimport S_LATE_LABELS
 
 cdef extern from "Python.h":
@@ -22,17 +23,24 @@ cdef set detached = set()
 
 
 cdef class Late:
-    """The access log's line of an exchange, while filters may still set labels."""
+    """The access log's line of an exchange, and its count, while filters may still set labels."""
     cdef late_line_t *line    # owned; NULL where there is none, or before `ending_release`
+    cdef late_count_t *count  # likewise
     cdef Labels labels
     cdef uint32_t waiting     # filters
 
     cdef void one_less(self) noexcept:
         cdef late_line_t *line = self.line
+        cdef late_count_t *count = self.count
         self.waiting -= 1
-        if self.waiting == 0 and line is not NULL:
-            self.line = NULL
+        if self.waiting != 0:
+            return
+        self.line = NULL
+        self.count = NULL
+        if line is not NULL:
             access_log_put_late(line, self.labels.packed, self.labels.size)
+        if count is not NULL:
+            label_count_put_late(count, self.labels.packed, self.labels.size)
 
 
 cdef class Detached(Task):
@@ -133,7 +141,9 @@ cdef void ending_release(stream_t *s) noexcept nogil:
         s.labels = NULL
         if r.late is not None:
             (<Late>r.late).line = <late_line_t *>s.late
+            (<Late>r.late).count = <late_count_t *>s.late_count
             s.late = NULL
+            s.late_count = NULL
             r.late = None
         s.retry = NULL
         if r.response is not None and r.response.h is NULL:

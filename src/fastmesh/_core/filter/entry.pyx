@@ -4,12 +4,12 @@ from libc.stdint cimport uint64_t
 from fastmesh._core.filter.chain cimport ON_ERROR_CLOSED, Slot, Table, slot_begin, slot_end, slot_is_bypassed, slot_t
 from fastmesh._core.filter.facts cimport Connection, connection_of
 from fastmesh._core.filter.wait cimport TASK_HELD, Task
-from fastmesh._core.io.reactor cimport reactor_clock
+from fastmesh._core.io.reactor cimport io_await_end, io_hangup, reactor_clock
 from fastmesh._core.mem.counter cimport PHASE_CONNECTION
 from fastmesh._core.proxy.down cimport down_close
 from fastmesh._core.proxy.listener cimport door_admit
 from fastmesh._core.proxy.mux cimport FILTER_GO, FILTER_HELD, FILTER_OVER
-from fastmesh._core.snapshot.snapshot cimport filter_chain_t
+from fastmesh._core.snapshot.snapshot cimport PROTOCOL_TCP, filter_chain_t
 
 cdef extern from "Python.h":
     bint PyCoro_CheckExact(object o)
@@ -57,6 +57,14 @@ cdef int _entered(slot_t *c, object result, BaseException error, down_t *d) noex
     return FILTER_GO
 
 
+cdef inline void _watch(down_t *d) noexcept:
+    """Who ends his side before he has said anything has left, unless his listener passes one end alone."""
+    if d.listener.half_close or d.listener.protocol == PROTOCOL_TCP:
+        io_hangup(&d.x.io)
+    else:
+        io_await_end(&d.x.io)
+
+
 cdef int _enter(down_t *d, int chain, int place, Connection connection) noexcept:
     cdef const filter_chain_t *k = &d.snap.chains[chain]
     cdef Table table = <Table>d.snap.filters
@@ -91,6 +99,7 @@ cdef int _enter(down_t *d, int chain, int place, Connection connection) noexcept
                 if entry.step() == TASK_HELD:
                     entry.d = d
                     entry.arm(c.timeout_ns)
+                    _watch(d)
                     d.run = <void *>entry
                     Py_INCREF(entry)
                     return FILTER_HELD

@@ -83,7 +83,7 @@ class Response:
         """Of an answer that a filter or the proxy gave; None of the upstream's, whose body comes in phases."""
 
 class Labels(MutableMapping[str, str]):
-    """Words about an exchange for the access log. At most 16."""
+    """Words about an exchange: for the access log, rate limits, and metrics. At most 16."""
 
     def __getitem__(self, name: str, /) -> str: ...
     @overload
@@ -202,8 +202,8 @@ class Request:
         """The filter author's own, for the exchange; shared by all filters."""
     @property
     def labels(self) -> Labels:
-        """Words about the exchange for the access log. May be set in
-        every phase."""
+        """Words about the exchange: for the access log, for the rate limits of routes, and for the
+        metrics that `metrics.labels` of the configuration names. May be set in every phase."""
     @property
     def elapsed(self) -> float:
         """Seconds since the request's head was complete."""

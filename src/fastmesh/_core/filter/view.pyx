@@ -400,7 +400,8 @@ cdef class Request(View):
 
     @property
     def labels(self):
-        """Labels, read only. Words about the exchange for the access log. May be set in every phase."""
+        """Labels, read only. Words about the exchange: for the access log, for the rate limits of routes, and for the
+        metrics that `metrics.labels` of the configuration names. May be set in every phase."""
         if self._labels is None:
             self.alive()
             self._labels = Labels.__new__(Labels)
@@ -541,7 +542,7 @@ cdef Response response_of(Request r, msg_t *m):
 
 
 cdef class Labels:
-    """Words about an exchange for the access log. At most 16."""
+    """Words about an exchange: for the access log, rate limits, and metrics. At most 16."""
 
     def __init__(self):
         raise TypeError("labels are those of a request: request.labels")

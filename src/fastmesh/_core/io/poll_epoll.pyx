@@ -11,10 +11,10 @@ from fastmesh._core.mem.fault cimport FM_ESYS, FM_OK
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_CLOSING, IO_CONNECTING, IO_EOF, IO_FIRST, IO_HANGUP, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN,
+    ENGINE_EPOLL, IO_CLOSING, IO_CONNECTING, IO_END, IO_EOF, IO_FIRST, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN,
     IO_RX_READY, IO_RX_WANT, IO_TX_BROKEN, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t,
-    io_after_send, io_again, io_failed, io_gone, io_keep, io_read_later, io_send_failed, io_sent, io_t, io_take_dirty,
-    reactor_t, scratch_reset, slice_t)
+    io_after_send, io_again, io_failed, io_gone, io_keep, io_look_for_end, io_read_later, io_send_failed, io_sent, io_t,
+    io_take_dirty, reactor_t, scratch_reset, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
@@ -221,14 +221,9 @@ cdef void _read(reactor_t *r, io_t *io) noexcept nogil:
                 return
 
 
-cdef void _hangup(reactor_t *r, io_t *io) noexcept nogil:
-    """An end was told of, and the reading that would show it has been paused before it came to it."""
-    cdef int err = 0
-    cdef socklen_t n = sizeof(int)
-    if (io.flags & (IO_HANGUP | IO_RX_WANT | IO_CLOSING | IO_WATCH)) != IO_HANGUP:
-        return
-    if getsockopt(io.fd, SOL_SOCKET, SO_ERROR, &err, &n) == 0 and err != 0:
-        io_failed(io, err)
+cdef inline void _hangup(reactor_t *r, io_t *io, bint has_gone) noexcept nogil:
+    """An end was told of, and the reading that would show it has not begun, or has been paused before it came to it."""
+    if io_look_for_end(io, has_gone):
         _flush(r)
 
 
@@ -300,8 +295,8 @@ cdef void _event(reactor_t *r, io_t *io, uint32_t events) noexcept nogil:
         if io.flags & IO_RX_WANT:
             _read(r, io)
             _flush(r)
-        if events & (EPOLLERR | EPOLLHUP):
-            _hangup(r, io)
+        if events & (EPOLLERR | EPOLLHUP) or (events & EPOLLRDHUP and io.flags & IO_END):
+            _hangup(r, io, (events & EPOLLHUP) != 0)
 
 
 cdef void _turn(reactor_t *r, uint64_t wait_ns) noexcept nogil:
@@ -346,7 +341,7 @@ cdef void _turn(reactor_t *r, uint64_t wait_ns) noexcept nogil:
             _read(r, io)
         _flush(r)
         if io.flags & IO_RX_HUP_SEEN:
-            _hangup(r, io)
+            _hangup(r, io, False)
 
 
 cdef uint64_t _now() noexcept nogil:

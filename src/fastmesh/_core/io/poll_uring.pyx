@@ -17,15 +17,15 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_EOF, IO_FAILED, IO_FIRM, IO_FLUSHING,
+    ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_END, IO_EOF, IO_FAILED, IO_FIRM, IO_FLUSHING,
     IO_HANGUP, IO_HANGUP_POLL, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_WANT, IO_SHUT_WANT,
     IO_TX_POLL, IO_TX_WAIT, IO_WATCH, READY_HUP, READY_IN, READY_OUT, engine_t, io_after_send, io_drop_queue,
-    io_failed, io_gone, io_keep, io_mark_dirty, io_sent, io_t, io_take_dirty, reactor_t, scratch_reset, scratch_take,
-    slice_t)
+    io_failed, io_gone, io_keep, io_look_for_end, io_mark_dirty, io_sent, io_t, io_take_dirty, reactor_t, scratch_reset,
+    scratch_take, slice_t)
 from fastmesh._core.sys.clock_sys cimport clock_monotonic_ns
 from fastmesh._core.sys.socket cimport (
-    AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SO_ERROR,
-    SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET, close, getsockopt, iovec, msghdr, sockaddr, socketpair, socklen_t)
+    AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_CLOEXEC,
+    SOCK_STREAM, close, iovec, msghdr, sockaddr, socketpair, socklen_t)
 from fastmesh._core.sys.uring cimport (
     IORING_ACCEPT_MULTISHOT, IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE, IORING_OP_ACCEPT,
     IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE, IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_RECV, IORING_OP_SEND,
@@ -172,11 +172,12 @@ cdef void _arm_rx(reactor_t *r, io_t *io) noexcept nogil:
         s.buf_group = GROUP_SMALL
 
 
-cdef void _poll_hangup(reactor_t *r, io_t *io) noexcept nogil:
+cdef void _poll_hangup(reactor_t *r, io_t *io, bint has_ended) noexcept nogil:
     cdef io_uring_sqe *s = _sqe(r)
     s.opcode = IORING_OP_POLL_ADD
     s.fd = io.fd
-    s.poll32_events = 0           # POLLERR and POLLHUP are always told
+    # POLLERR and POLLHUP are always told. Once the peer has ended, its end would be told of without end.
+    s.poll32_events = POLLRDHUP if io.flags & IO_END and not has_ended else 0
     s.user_data = <uint64_t><size_t>io | TAG_HANGUP
     io.flags |= IO_HANGUP_POLL
     io.inflight += 1
@@ -186,7 +187,7 @@ cdef void _rx(reactor_t *r, io_t *io) noexcept nogil:
     cdef bint bulk, armed_bulk
     if (io.flags & (IO_HANGUP | IO_HANGUP_POLL | IO_RX_WANT | IO_CLOSING | IO_FAILED)) == IO_HANGUP:
         # Once for the life of the connection: while it receives, a reset shows there.
-        _poll_hangup(r, io)
+        _poll_hangup(r, io, False)
     if io.flags & IO_RX_ARMED:
         if io.flags & IO_RX_CANCEL:
             return      # decided anew when it has ended
@@ -486,16 +487,17 @@ cdef void _on_cancel(reactor_t *r, io_t *io, int32_t res) noexcept nogil:
 
 
 cdef void _on_hangup(reactor_t *r, io_t *io, int32_t res) noexcept nogil:
-    cdef int err = 0
-    cdef socklen_t n = sizeof(int)
     io.inflight -= 1
     io.flags &= ~<uint32_t>IO_HANGUP_POLL
     if io.flags & IO_CLOSING:
         _maybe_gone(r, io)
-    elif res > 0 and not io.flags & (IO_RX_WANT | IO_RX_ARMED | IO_WATCH):
-        # Asking takes the error from the socket: only where no receive is to tell of it.
-        if getsockopt(io.fd, SOL_SOCKET, SO_ERROR, &err, &n) == 0 and err != 0:
-            io_failed(io, err)
+        return
+    # Asking takes the error from the socket: only where no receive is to tell of it.
+    if res <= 0 or (not io.flags & IO_RX_ARMED and io_look_for_end(io, (res & POLLHUP) != 0)):
+        return
+    if not res & (POLLERR | POLLHUP) and not io.flags & (IO_CLOSING | IO_FAILED):
+        # An end of one side that says nothing, or comes after the owner has begun to receive.
+        _poll_hangup(r, io, True)
 
 
 cdef void _on_rest(reactor_t *r, io_t *io, int tag, int32_t res, uint32_t flags) noexcept nogil:

@@ -49,6 +49,7 @@ cdef enum:
     IO_HANGUP = 67108864      # the owner wants to hear of a reset also while it does not receive (io_hangup)
     IO_HANGUP_POLL = 134217728    # io_uring: a poll for that is in the kernel
     IO_FIRST = 268435456      # its events go before those of others in a batch
+    IO_END = 536870912        # and of an end behind which nothing waits to be read (io_await_end)
 
     READY_IN = 1
     READY_OUT = 2
@@ -187,6 +188,10 @@ cdef void io_rx(io_t *io, bint on) noexcept nogil
 # From now on `on_error` comes at once when the peer resets, received bytes that nobody has read notwithstanding. Not
 # for who still wants those bytes.
 cdef void io_hangup(io_t *io) noexcept nogil
+# For who has not begun to receive: `on_error` besides when the peer has gone altogether, or has ended its side with
+# nothing left to read. Until io_await_begin.
+cdef void io_await_end(io_t *io) noexcept nogil
+cdef void io_await_begin(io_t *io) noexcept nogil
 cdef void io_bulk(io_t *io, bint on) noexcept nogil
 cdef void io_listen(io_t *io, bint on) noexcept nogil
 # Readiness instead of bytes, for splice: receiving must be off and idle (io_rx_idle).
@@ -209,6 +214,9 @@ cdef void io_keep(io_t *io) noexcept nogil                     # ephemeral slice
 cdef void io_drop_queue(io_t *io) noexcept nogil
 cdef void io_after_send(io_t *io) noexcept nogil               # queue empty or shorter: drained, shut, close
 cdef void io_failed(io_t *io, int err) noexcept nogil
+# Asks the kernel how a connection is that has told of an end (`has_gone`: of both directions) and is not received from:
+# True when `on_error` was called for it.
+cdef bint io_look_for_end(io_t *io, bint has_gone) noexcept nogil
 # epoll: a send was refused. True: what the peer said before is to be read first, and then it is reported.
 cdef bint io_send_failed(io_t *io, int err) noexcept nogil
 cdef void scratch_reset(scratch_t *s) noexcept nogil

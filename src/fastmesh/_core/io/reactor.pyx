@@ -10,8 +10,8 @@ from fastmesh._core.io.timer cimport wheel_init, wheel_run, wheel_wait
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.sys.errno_sys cimport ECONNRESET, EPIPE
 from fastmesh._core.sys.socket cimport (
-    SHUT_WR, SIOCOUTQ, SO_LINGER, SOL_SOCKET, accept4, close, getpeername, getsockopt, ioctl, recv, send, setsockopt,
-    shutdown, sockaddr, sockaddr_storage, socket, socklen_t)
+    MSG_DONTWAIT, MSG_PEEK, SHUT_WR, SIOCOUTQ, SO_ERROR, SO_LINGER, SOL_SOCKET, accept4, close, getpeername, getsockopt,
+    ioctl, recv, send, setsockopt, shutdown, sockaddr, sockaddr_storage, socket, socklen_t)
 from fastmesh._core.sys.splice cimport splice
 
 cdef extern from *:
@@ -196,6 +196,32 @@ cdef void io_rx(io_t *io, bint on) noexcept nogil:
 cdef void io_hangup(io_t *io) noexcept nogil:
     io.flags |= IO_HANGUP
     io.reactor.engine.rx(io.reactor, io)
+
+
+cdef void io_await_end(io_t *io) noexcept nogil:
+    io.flags |= IO_HANGUP | IO_END
+    io.reactor.engine.rx(io.reactor, io)
+
+
+cdef void io_await_begin(io_t *io) noexcept nogil:
+    io.flags &= ~<uint32_t>IO_END
+
+
+cdef bint io_look_for_end(io_t *io, bint has_gone) noexcept nogil:
+    cdef const socket_calls_t *calls = io.reactor.engine.calls
+    cdef socklen_t n = sizeof(int)
+    cdef int err = 0
+    cdef uint8_t byte = 0
+    if (io.flags & (IO_HANGUP | IO_RX_WANT | IO_CLOSING | IO_WATCH)) != IO_HANGUP:
+        return False
+    if calls.getsockopt(io.fd, SOL_SOCKET, SO_ERROR, &err, &n) != 0:
+        err = 0
+    if err == 0 and io.flags & IO_END and (
+            has_gone or calls.recv(io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0):
+        err = ECONNRESET
+    if err != 0:
+        io_failed(io, err)
+    return err != 0
 
 
 cdef void io_bulk(io_t *io, bint on) noexcept nogil:

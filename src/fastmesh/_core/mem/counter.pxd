@@ -25,6 +25,9 @@ cdef enum:
     STATS_METRIC_TEXT = 1000      # bytes of a declaration
     STATS_METRIC_LABELS = 400     # bytes of the label values of one series
     STATS_METRIC_BOUNDS = 24      # of a filter's histogram; one more bucket for the rest
+    STATS_LABEL_ROWS = 4096       # requests by the labels that filters give them
+    STATS_LABEL_TEXT = 928        # bytes of the names and values of one row
+    STATS_LABEL_NAME = 64         # of a label's name
 
 # Phases of filters, in the order of FILTER_PHASES in counter.pyx. Chunk, whole and stream kinds of a body count as one.
 cdef enum:
@@ -251,6 +254,27 @@ ctypedef struct metrics_t:
     metric_row_t metrics[256]
     metric_series_t series[2048]
 
+# Requests with the same labels of filters, on the same way. Rows are taken one after another and never given back.
+ctypedef struct label_row_t:
+    uint64_t size                 # bytes of text that are used
+    uint64_t requests[6]          # by hundred of the answer: [0] none
+    uint64_t duration_us
+    uint64_t duration[20]         # buckets of DURATION_MS_BOUNDS
+    # Names of listener, route and cluster, then name and value of each label: a byte of length before each.
+    uint8_t text[928]
+
+ctypedef struct label_head_t:
+    uint64_t n_rows
+    uint64_t overflow             # requests with a value that was counted as "other"
+    uint64_t rows_full            # and those for which there was no row
+    uint64_t full_size
+    uint8_t full[64]              # the label that had too many values first
+    uint64_t reserved[4]
+
+ctypedef struct labelled_t:
+    label_head_t head
+    label_row_t rows[4096]
+
 cdef enum:
     METRIC_COUNTER = 1
     METRIC_GAUGE = 2
@@ -286,6 +310,7 @@ ctypedef struct stats_t:
     metrics_t metrics
     limit_row_t limits[256]
     fallback_row_t fallbacks[16384]
+    labelled_t labelled
 
 # Envoy's response flags, a bit each; the names are in counter.pyx, in this order.
 cdef enum:
@@ -319,6 +344,7 @@ cdef enum:
 cdef series_row_t *series_row(stats_t *s, uint32_t listener, uint32_t cluster, int protocol,
                               uint32_t code, uint32_t flags) noexcept nogil
 cdef void series_observe(series_row_t *row, uint64_t duration_ns, uint64_t received, uint64_t sent) noexcept nogil
+cdef void label_row_observe(label_row_t *row, uint32_t hundred, uint64_t duration_ns) noexcept nogil
 cdef void times_observe(cluster_row_t *row, uint64_t proxy_ns, uint64_t wait_ns) noexcept nogil
 # Maps the memfd of a slot; gauges of a former owner are set to zero. NULL and errno on failure.
 cdef stats_t *stats_map(int fd) noexcept nogil

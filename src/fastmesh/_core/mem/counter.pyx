@@ -65,6 +65,13 @@ cdef void series_observe(series_row_t *row, uint64_t duration_ns, uint64_t recei
     row.response_bytes[_bucket(fm_bounds_bytes, STATS_BOUNDS, sent)] += 1
 
 
+cdef void label_row_observe(label_row_t *row, uint32_t hundred, uint64_t duration_ns) noexcept nogil:
+    cdef uint64_t us = duration_ns // 1000
+    row.requests[hundred if hundred < 6 else 0] += 1
+    row.duration_us += us
+    row.duration[_bucket(fm_bounds_us, STATS_BOUNDS, us)] += 1
+
+
 cdef void times_observe(cluster_row_t *row, uint64_t proxy_ns, uint64_t wait_ns) noexcept nogil:
     row.proxy_count += 1
     row.proxy_sum_ns += proxy_ns
@@ -248,6 +255,12 @@ def _layout():
         "metric_series_labels": <size_t>&s.metrics.series[0].labels[0] - <size_t>&s.metrics.series[0],
         "metric_labels_size": STATS_METRIC_LABELS,
         "metric_bounds": STATS_METRIC_BOUNDS,
+        "label_head": <size_t>&s.labelled.head - BASE,
+        "labels": <size_t>&s.labelled.rows[0] - BASE,
+        "label_stride": sizeof(label_row_t),
+        "label_rows": STATS_LABEL_ROWS,
+        "label_text_size": STATS_LABEL_TEXT,
+        "label_name_size": STATS_LABEL_NAME,
     }
 
 

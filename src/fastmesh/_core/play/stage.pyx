@@ -14,10 +14,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_CLOSING, IO_CONNECTING, IO_EOF, IO_FIRST, IO_HANGUP, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN,
+    ENGINE_EPOLL, IO_CLOSING, IO_CONNECTING, IO_END, IO_EOF, IO_FIRST, IO_IN_READY, IO_LISTEN, IO_RX_HUP_SEEN,
     IO_RX_READY, IO_RX_WANT, IO_TX_BROKEN, IO_TX_WAIT, IO_WATCH, engine_t, io_after_send, io_failed, io_gone, io_keep,
-    io_read_later, io_send_failed, io_sent, io_t, io_take_dirty, reactor_t, reactor_turn, scratch_reset, scratch_t,
-    slice_t, socket_calls_t)
+    io_look_for_end, io_read_later, io_send_failed, io_sent, io_t, io_take_dirty, reactor_t, reactor_turn,
+    scratch_reset, scratch_t, slice_t, socket_calls_t)
 from fastmesh._core.mem.block cimport BLOCK_LARGE, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport G_ACCEPT_FAILED, G_SENDS_SHORT, PHASE_COUNT, STATS_FILTERS, filter_row_t
 from fastmesh._core.mem.fault cimport FM_OK
@@ -418,9 +418,7 @@ cdef class Stage:
             self.flush()
 
     cdef void hangup(self, Line s):
-        if s.io is not NULL and s.broken and (
-                s.io.flags & (IO_HANGUP | IO_RX_WANT | IO_CLOSING | IO_WATCH)) == IO_HANGUP:
-            io_failed(s.io, s.broken)
+        if s.io is not NULL and io_look_for_end(s.io, s.broken != 0):
             self.flush()
 
     cdef void event(self, Line s, int news):
@@ -455,7 +453,7 @@ cdef class Stage:
             if io.flags & IO_RX_WANT:
                 self.read(s)
                 self.flush()
-            if news & NEWS_ERROR:
+            if news & NEWS_ERROR or (s.has_ended and io.flags & IO_END):
                 self.hangup(s)
 
     cdef void run(self, uint64_t wait_ns):

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 from fastmesh._core.io.reactor cimport (
-    ENGINE_EPOLL, IO_RX_ARMED, io_again, io_close, io_listen, io_open, io_ops_t, io_t)
+    ENGINE_EPOLL, IO_RX_ARMED, io_again, io_await_begin, io_close, io_listen, io_open, io_ops_t, io_t)
 from fastmesh._core.io.timer cimport timer_arm, timer_init, timer_t, timer_unlink
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport G_ACCEPTED, G_ACCEPT_FAILED, G_DOWNSTREAM_CONNECTIONS, G_SHED_CONNECTIONS
@@ -195,6 +195,7 @@ cdef void _on_unstarted(timer_t *t, void *owner) noexcept nogil:
 
 
 cdef void door_admit(down_t *d) noexcept nogil:
+    io_await_begin(&d.x.io)
     if d.listener.protocol == PROTOCOL_TCP:
         mux_tcp_start(d)
     else:

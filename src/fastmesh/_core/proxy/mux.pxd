@@ -18,6 +18,7 @@ from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport listener_row_t, stats_t
 from fastmesh._core.mem.health cimport health_t
 from fastmesh._core.mem.inbox cimport inbox_t
+from fastmesh._core.mem.label_table cimport label_table_t
 from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
@@ -328,6 +329,7 @@ ctypedef struct stream_t:
     block_t *fall_wire        # the request as the route's cluster got it, when a step has changed it: fallback_head.pyx
     const char *fall_details
     const char *fall_why
+    void *late_count          # of label_count, as `late`: for `release` to take
     cluster_t *fall_from      # the one that failed
     uint16_t fall_last_code   # of fall_last
     uint8_t fall_last         # REASON_* of the latest failure: another cluster may have failed, too
@@ -378,3 +380,4 @@ ctypedef struct proxy_t:
     msg_t logged
     slab_t hedges             # of hedge_t
     pressure_t pressure
+    label_table_t *labelled   # owned; NULL until a request is counted by its labels

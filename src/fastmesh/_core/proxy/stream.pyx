@@ -20,6 +20,7 @@ from fastmesh._core.mem.segment cimport word_get
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
+from fastmesh._core.proxy.label_count cimport label_count_put
 from fastmesh._core.proxy.copies cimport copies_begin, copies_body, copies_forget, copies_send
 from fastmesh._core.proxy.deadline cimport deadline_is_over
 from fastmesh._core.proxy cimport fallback as fallback_module, fallback_head as fallback_head_module
@@ -717,6 +718,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
             row.count += 1
     else:
         series_observe(_series(s, SERIES_HTTP, s.status), now - s.start_ns, s.received, s.sent)
+        if s.snap.metric_labels.n != 0:
+            label_count_put(s, now)
     if s.snap.n_log_ops != 0 and not s.bits & S_CALL:
         access_log_put(s, now)
     if s.account is not NULL:

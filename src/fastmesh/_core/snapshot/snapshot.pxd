@@ -74,6 +74,12 @@ ctypedef struct filter_chain_t:
     uint16_t n
     uint16_t *slots           # indexes into rules
 
+# Labels of filters by which requests are counted.
+ctypedef struct metric_labels_t:
+    uint32_t n                    # 0 = they are not
+    uint32_t most                 # values that each has in this worker
+    span_t names[4]               # LABELS_MOST of mem/label_table
+
 ctypedef struct snapshot_t:
     uint64_t version
     uint32_t refs                 # the one who decoded it holds the first
@@ -105,6 +111,7 @@ ctypedef struct snapshot_t:
     arena_t *arena                # owned; holds everything above
     void *live                    # registry, borrowed from the worker
     pressure_settings_t pressure  # what the process may use
+    metric_labels_t metric_labels
 
 # Decodes and checks `n` bytes. NULL on refusal, with a sentence in `why` (NUL-terminated, at most why_cap bytes).
 # `rows`/`n_rows`: the shared endpoint rows, at least one; a row out of range falls back to the last one.

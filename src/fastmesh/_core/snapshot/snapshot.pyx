@@ -34,6 +34,7 @@ from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_place,
     take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
 from fastmesh._core.snapshot.take_breakers cimport take_breakers
+from fastmesh._core.snapshot.take_metric_labels cimport take_metric_labels
 from fastmesh._core.snapshot.take_outlier cimport take_outlier
 from fastmesh._core.snapshot.take_pressure cimport take_pressure
 from fastmesh._core.snapshot.take_route cimport take_networks, take_pattern, take_route
@@ -118,11 +119,12 @@ cdef bint decode_patterns(decode_t *d) noexcept nogil:
 
 cdef bint decode_settings(decode_t *d) noexcept nogil:
     cdef take_t *t = &d.t
-    if not take_record(t, b"settings", 4):
+    if not take_record(t, b"settings", 5):
         return False
     take_enter(t, b"settings")
     if not (take_u32(t, b"max_connections", 0, U32_MAX, &d.s.max_connections) and decode_log_ops(d) and
-            decode_patterns(d) and take_pressure(t, &d.s.pressure)):
+            decode_patterns(d) and take_pressure(t, &d.s.pressure) and
+            take_metric_labels(t, &d.s.metric_labels)):
         return False
     take_leave(t)
     return True

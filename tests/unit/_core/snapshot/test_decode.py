@@ -207,9 +207,16 @@ REFUSED = [
     ((1,), 7, "format: found 7, must be at most 6"),
     ((1,), 5, "format: found 5, must be at least 6"),
     ((2,), -1, "version: found a signed number, must be a number"),
-    ((3,), [], "settings: found an array of 0, must be of 4"),
+    ((3,), [], "settings: found an array of 0, must be of 5"),
     ((3,), {}, "settings: found a map, must be an array"),
     ((3, 0), 2**32, "settings.max_connections: found 4294967296, must be at most 4294967295"),
+    ((3, 4), [], "settings.metric_labels: found an array of 0, must be of 2"),
+    ((3, 4), [["a"] * 5, 1], "settings.metric_labels.names: found an array of 5, must be of at most 4"),
+    ((3, 4), [["a", ""], 1], "settings.metric_labels.names[1]: found 0 bytes, must be at least 1"),
+    ((3, 4), [["a" * 65], 1], "settings.metric_labels.names[0]: found 65 bytes, must be at most 64"),
+    ((3, 4), [["a\n"], 1], "settings.metric_labels.names[0]: found the control character 0x0a, which is not allowed"),
+    ((3, 4), [["a"], 0], "settings.metric_labels.values: found 0, must be at least 1"),
+    ((3, 4), [["a"], 1001], "settings.metric_labels.values: found 1001, must be at most 1000"),
     ((3, 1), "x", "settings.log_ops: found a string, must be an array"),
     ((3, 1, 1), [31, 0, ""], "settings.log_ops[1].field: found 31, must be at most 30"),
     ((3, 1, 1), [1, 2, ""], "settings.log_ops[1].quote: found 2, must be at most 1"),
@@ -497,7 +504,7 @@ def test_more_after_the_end():
 
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
-    head = pack(["fmsn", 6, 1, [0, None, [], None]])[1:]
+    head = pack(["fmsn", 6, 1, [0, None, [], None, None]])[1:]
     assert refusal(b"\x9c" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
     assert refusal(b"\x9c" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
@@ -584,8 +591,8 @@ def test_mutations(seed):
 def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 12):
-        parts: list[Any] = ["fmsn", 6, 1, [0, None, [], None], [], [], [[], []], [[], []], [], [], [[], [], [], [], []],
-                            [[], []]]
+        parts: list[Any] = ["fmsn", 6, 1, [0, None, [], None, None], [], [], [[], []], [[], []], [], [],
+                            [[], [], [], [], []], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
