@@ -225,3 +225,103 @@ def test_why_there_is_no_second_attempt_is_told(sidecar: Start, method: str, why
     said = hedged(sidecar, method, 1, answer)
     assert [step["why"] for step in said["steps"] if step["what"] == "alone"] == [why]
     assert (said["attempts"], said["hedges"]) == (1, 0)
+
+
+def routed(port: int, *clusters: dict[str, Any], **route: Any) -> dict[str, Any]:
+    """One worker, with one route to the first of the clusters."""
+    return {"workers": 1, "listeners": [{"name": "web", "address": f"127.0.0.1:{port}", "routes": [
+        {"match": {"prefix": "/"}, "cluster": clusters[0]["name"], **route}]}], "clusters": list(clusters)}
+
+
+def nobody(name: str) -> dict[str, Any]:
+    """A cluster whose endpoint does not listen."""
+    return cluster(name, f"127.0.0.1:{free_port()}", avoid={"base": "1ms", "max": "1ms"}, outlier={"enabled": False})
+
+
+def steps_of(said: dict[str, Any]) -> list[str]:
+    return [step["what"] for step in said["steps"]]
+
+
+def test_one_that_is_turned_away_is_told_so(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(routed(port, cluster("app", origin.address, max_requests=1)))
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(ask, port, "/slow")
+        until(lambda: origin.held == 1)
+        said = account_of(one, "path=/more", lambda: ask(port, "/more")).json
+        origin.release.set()
+        assert held.result().status == 200
+    assert (steps_of(said), said["details"], said["flags"]) == (["answered here"], "overflow{max_requests}", "UO")
+    assert said["steps"][0]["why"] == "the cluster has as many requests in flight as its max_requests allows"
+
+
+def test_a_call_of_grpc_that_is_refused_is_told_so(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(routed(port, cluster("app", origin.address), rate_limits=[{"name": "few", "rate": "1/h"}]))
+    call = {"content-type": "application/grpc"}
+    assert ask(port, "/", "POST", call).status == 200
+    said = account_of(one, "path=/call", lambda: ask(port, "/call", "POST", call)).json
+    assert (steps_of(said), said["status"], said["limited_by"]) == (["answered here"], 200, "few")
+    assert "few" in said["steps"][0]["why"] and said["details"] == "local_rate_limited{few}"
+
+
+def test_each_step_of_a_fallback_is_told(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    config = routed(port, nobody("app"), nobody("second"), cluster("third", origin.address),
+                    fallback=[{"cluster": "second"}, {"cluster": "third"}])
+    one = sidecar(config)
+    said = account_of(one, "path=/", lambda: ask(port, "/")).json
+    assert steps_of(said) == ["picked", "failed", "fallback", "picked", "failed", "fallback", "picked", "sent",
+                              "answered"]
+    first, second = (step for step in said["steps"] if step["what"] == "fallback")
+    assert (first["step"], first["kind"], first["name"], first["reason"]) == (0, "cluster", "second", "connect-failure")
+    assert (second["step"], second["name"]) == (1, "third") and first["why"] and second["why"]
+    assert (said["first_cluster"], said["cluster"], said["flags"]) == ("app", "third", "UF,URX,FB")
+    running = subprocess.Popen([FASTMESH, "explain", one.path, "--next", "GET", "/", "--wait", "10"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(lambda: ask(port, "/") and running.poll() is not None)
+    shown, errors = running.communicate()
+    assert running.returncode == 0, errors
+    # The rules are those of the route's own cluster.
+    assert re.search(r"^cluster app \(", shown, re.M) and not re.search(r"^cluster third \(", shown, re.M)
+    assert re.search(r"^ +[\d.]+ ms  step 1 of the fallback: cluster third \(connect-failure: .+\)$", shown, re.M)
+
+
+def test_an_answer_of_a_fallback_and_its_end(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    answers = routed(port, nobody("app"), fallback=[{"response": {"status": 200, "body": "later"}}])
+    one = sidecar(answers)
+    said = account_of(one, "path=/", lambda: ask(port, "/")).json
+    assert steps_of(said) == ["picked", "failed", "fallback"] and said["steps"][2]["kind"] == "response"
+    # A chain that was begun, and nobody is left who could answer.
+    one.reload(routed(port, nobody("app"), nobody("second"), fallback=[{"cluster": "second"}]))
+    said = account_of(one, "path=/", lambda: ask(port, "/")).json
+    assert steps_of(said) == ["picked", "failed", "fallback", "picked", "failed", "exhausted", "answered here"]
+    assert said["cluster"] == "second" and said["status"] == 503
+    # One that is never begun is not told of: there is no copy.
+    one.reload(routed(port, nobody("app"), fallback=[{"stale": {"max_age": "1h"}}]))
+    said = account_of(one, "path=/", lambda: ask(port, "/")).json
+    assert steps_of(said) == ["picked", "failed", "answered here"]
+
+
+def test_an_answer_that_is_cut(sidecar: Start) -> None:
+    port = free_port()
+    half = peer.Origin()
+    one = sidecar(routed(port, cluster("app", half.address), timeout="200ms"))
+
+    def meet() -> None:
+        client = peer.connect(("127.0.0.1", port)).send_request("/cut")
+        up = half.accept()
+        up.read_request()
+        up.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+        client.read_end()
+        client.close()
+        up.close()
+
+    try:
+        said = account_of(one, "path=/cut", meet).json
+    finally:
+        half.close()
+    assert steps_of(said) == ["picked", "sent", "answered", "cut"]
+    assert said["steps"][3]["why"] == "the upstream did not answer within the request timeout"
+    assert said["details"] == "response_timeout{route}"

@@ -210,7 +210,7 @@ def test_each_failure(sidecar: Start, tmp_path: Path, raw: Origin, origin: Serve
         origin.release.set()
         assert holder.read_answer().text == "origin"
     said("/late", "Says@web/late", reason="timeout", status=504, flags="UT", cluster="raw", attempts=1,
-         endpoint=raw.address, details="response_timeout")
+         endpoint=raw.address, details="response_timeout{route}")
     raw.accept().read_request()
     with closing(place.connect()) as client:
         client.send_request("/bad")

@@ -25,7 +25,7 @@ def test_requests_that_ask_for_it_are_slow_and_fail(mesh: Mesh) -> None:
     assert (request.method, request.body) == ("POST", b"hi")
     up.answer(b"late")
     assert client.read_answer().body == b"late"
-    assert mesh.logged(2) == ["503 FI fault_injected", "200 DI via_upstream"]
+    assert mesh.logged(2) == ["503 FI fault_injected{route-0/1}", "200 DI via_upstream"]
     after = mesh.counts("fault_delayed", "fault_aborted")
     assert {name: after[name] - before[name] for name in after} == {"fault_delayed": 1, "fault_aborted": 1}
 

@@ -273,7 +273,7 @@ def test_an_answer_that_takes_too_long(mesh: Mesh, where: str) -> None:
     up.read_request()
     answer = client.read_answer()
     assert (answer.status, answer.get("connection")) == (504, None)
-    assert mesh.logged() == ["504 UT response_timeout"]
+    assert mesh.logged() == [f"504 UT response_timeout{{{where}}}"]
     up.expect_gone()
     served(mesh, client)
     assert mesh.cluster()["timeouts"] == 1
@@ -314,7 +314,7 @@ def test_the_time_of_an_answer_runs_from_the_end_of_the_request(mesh: Mesh) -> N
     up.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab")
     client.read_head()
     assert client.expect_gone() == b"ab"  # too late for an answer of its own
-    assert mesh.logged() == ["200 UT response_timeout"]
+    assert mesh.logged() == ["200 UT response_timeout{listener}"]
 
 
 def test_waiting_for_a_connection_counts_too(mesh: Mesh) -> None:
@@ -325,7 +325,7 @@ def test_waiting_for_a_connection_counts_too(mesh: Mesh) -> None:
     up.read_request()
     for client in clients:
         assert client.read_answer().status == 504
-    assert mesh.logged(2) == ["504 UT response_timeout"] * 2
+    assert mesh.logged(2) == ["504 UT response_timeout{listener}"] * 2
 
 
 # --- numbers ---

@@ -281,6 +281,8 @@ class Play:
         self.rules: list[list[Any]] = []
         self.faults: list[list[Any]] = []
         self.mirrors: list[tuple[Any, ...]] = []
+        self.chain_of_steps: list[list[Any]] = []       # of a fallback
+        self.cors_rules: list[tuple[list[Any], list[int] | None]] = []
         self.chains: dict[str, list[int]] = {}
         self.reports: list[tuple[str, str, str]] = []
         self.limits_at: dict[str, list[list[Any]]] = {}     # rate limits
@@ -363,6 +365,16 @@ class Play:
         self.faults.append([match, share, ns(delay), status, bandwidth])
         return self
 
+    def falling_back(self, *steps: list[Any]) -> "Play":
+        """All routes have this chain: as snapshot/fallbacks has its steps."""
+        self.chain_of_steps = list(steps)
+        return self
+
+    def cors(self, rule: list[Any], routes: list[int] | None = None) -> "Play":
+        """A rule about pages of other origins: of all routes when none are given."""
+        self.cors_rules.append((rule, routes))
+        return self
+
     def mirror(self, to: str, *, match: list[Any] | None = None, share: int = 1_000_000,
                suffix: str = "-shadow") -> "Play":
         """One more of every route."""
@@ -402,7 +414,9 @@ class Play:
         limits = [ns(v) if isinstance(v, str) else v for v in self.limits.values()]
         routes = self.routes or [wire.route(cluster=0)]
         if "route" in self.chains:
-            routes = [[*route[:-2], self.chain("route"), route[-1]] for route in routes]
+            routes = [[*route[:-4], self.chain("route"), *route[-3:]] for route in routes]
+        # As compiled: what the listener says, where the route says nothing.
+        routes = [[*route[:-1], route[-1] or limits[-1]] for route in routes]
         listeners = [[i, f"l{i}", int(self.is_tcp), False, True, 0 if self.is_tcp else -1, limits, self.trusted, "",
                       [] if self.is_tcp else routes, self.chain("listener"),
                       self.deadlines, self.half_close] for i in range(self.n_listeners)]
@@ -416,7 +430,19 @@ class Play:
                            for i in range(len(listeners)) for at in range(len(routes))
                            if self.mirrors and not self.is_gone and not self.is_tcp],
                           [[], [], [], [], []] if self.is_gone or self.is_tcp else self.retries(len(routes)),
-                          [[], []]])
+                          self.fallbacks(len(routes)), self.origins(len(routes))])
+
+    def fallbacks(self, n_routes: int) -> list[Any]:
+        if self.is_gone or self.is_tcp or not self.chain_of_steps:
+            return [[], []]
+        return [[self.chain_of_steps], [[i, at, 0] for i in range(self.n_listeners) for at in range(n_routes)]]
+
+    def origins(self, n_routes: int) -> list[Any]:
+        if self.is_gone or self.is_tcp:
+            return [[], []]
+        return [[rule for rule, _ in self.cors_rules],
+                [[i, at, place] for place, (_, routes) in enumerate(self.cors_rules) for i in range(self.n_listeners)
+                 for at in (range(n_routes) if routes is None else routes)]]
 
     def table(self) -> Table | None:
         return Table(self.slots) if self.slots else None

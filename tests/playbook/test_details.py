@@ -3,7 +3,7 @@
 import pytest
 from playbook.play import Play
 
-from fastmesh import Filter, Request, sleep
+from fastmesh import Filter, Request, Response, sleep
 
 CODE, FLAGS, DETAILS = (5, ""), (6, ""), (7, "")
 RESET = 1 << 3
@@ -67,3 +67,93 @@ def test_more_of_a_body_than_is_kept_between_two_attempts(told: Play) -> None:
     next_one.connected()
     told.expect_answer(503)
     assert told.stage.log() == ["503 UC request_body_not_kept"]
+
+
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(("has_timeout", "line"), [
+    (True, "504 UT response_timeout{route}"), (False, "504 UT response_timeout{listener}")])
+def test_whose_time_was_over(told: Play, has_timeout: bool, line: str) -> None:
+    told.route("/", timeout="2s", has_timeout=has_timeout)
+    told.client_sends(GET)
+    told.connect().expect_request()
+    told.pass_time("2100ms")
+    told.expect_answer(504)
+    assert told.stage.log() == [line]
+
+
+@pytest.mark.parametrize("thinks", [False, True])
+def test_the_time_of_a_filter_was_over(told: Play, thinks: bool) -> None:
+    class Short(Filter):
+        async def later(self, request: Request) -> None:
+            await sleep(0.1)
+            request.timeout = 1.0
+
+        def on_route(self, request: Request) -> object:
+            if thinks:
+                return self.later(request)
+            request.timeout = 1.0
+            return None
+
+    class Looks(Filter):
+        def on_route(self, request: Request) -> None:
+            assert request.timeout == 1.0
+
+    told.route("/", timeout="1h", has_timeout=True).filter(Short(), name="short").filter(Looks(), name="looks")
+    told.client_sends(GET)
+    if thinks:
+        told.pass_time("200ms")
+    told.connect().expect_request()
+    told.pass_time("1100ms")
+    told.expect_answer(504)
+    assert told.stage.log() == ["504 UT response_timeout{filter:short}"]
+
+
+def test_the_time_that_a_shadow_would_have_set_is_nobodys(told: Play) -> None:
+    class Short(Filter):
+        def on_route(self, request: Request) -> None:
+            request.timeout = 1.0
+
+    told.route("/", timeout="2s", has_timeout=True).filter(Short(), name="short", shadow=True)
+    told.client_sends(GET)
+    told.connect().expect_request()
+    told.pass_time("2100ms")
+    told.expect_answer(504)
+    assert told.stage.log() == ["504 UT response_timeout{route}"]
+
+
+@pytest.mark.parametrize("where", ["request", "later", "response"])
+def test_which_filter_has_answered(told: Play, where: str) -> None:
+    class Says(Filter):
+        async def later(self) -> Response:
+            await sleep(0.1)
+            return Response(403, text="no")
+
+        def on_request(self, request: Request) -> object:
+            return Response(403, text="no") if where == "request" else self.later() if where == "later" else None
+
+        def on_response(self, request: Request, response: Response) -> Response | None:
+            return Response(403, text="no") if where == "response" else None
+
+    class Sees(Filter):
+        def on_response(self, request: Request, response: Response) -> None:
+            response.headers["x-seen"] = "1"
+
+    told.filter(Sees(), name="sees", at="listener").filter(Says(), name="says").filter(Sees(), name="behind")
+    told.client_sends(GET)
+    if where == "response":
+        told.connect().answers()
+    elif where == "later":
+        told.pass_time("200ms")
+    answer = told.expect_answer(403, b"no")
+    assert answer["x-seen"] == "1"
+    assert told.stage.log() == ["403 - filter_answered{says}"]
+
+
+def test_which_fault_has_answered(told: Play) -> None:
+    told.route("/", name="shop").fault(delay="1ms").fault(status=418, share=0).fault(status=503).fault(status=500)
+    told.client_sends(GET)
+    told.pass_time("10ms")
+    told.expect_answer(503)
+    assert told.stage.log() == ["503 DI,FI fault_injected{shop/2}"]

@@ -396,3 +396,46 @@ def test_a_rule_outlives_its_snapshot(play: Play) -> None:
     up.answers(503)
     play.connect("b").answers()
     play.first.expect_answer(200)
+
+
+GRPC_UNAVAILABLE, GRPC_EXHAUSTED = 1 << 14, 1 << 8
+CALL = b"POST /s/M HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: 2\r\n\r\nhi"
+
+
+@pytest.mark.parametrize(("fields", "again"), [
+    (["grpc-status: 14"], True), (["Grpc-Status: 8", "content-type: application/grpc"], True),
+    (["grpc-status: 0"], False), (["grpc-status: 13"], False), (["grpc-status: 114"], False),
+    (["grpc-status: x"], False), (["grpc-status:"], False), (["grpc-status: 1 4"], False),
+    (["grpc-status: 4294967310"], False), ([], False)])
+def test_a_call_of_grpc_that_ends_with_its_head(play: Play, fields: list[str], again: bool) -> None:
+    play.endpoints("a", "b").retrying(grpc=GRPC_UNAVAILABLE | GRPC_EXHAUSTED, non_idempotent=True)
+    play.client_sends(CALL)
+    play.connect("a").expect_request()
+    play.answers("a", 200, b"", fields)
+    if not again:
+        play.expect_answer(200)
+        play.expect_no_connect()
+        return
+    assert play.connect("b").expect_request().body == b"hi"
+    play.answers("b", 200, b"", ["grpc-status: 0"])
+    assert play.expect_answer(200)["grpc-status"] == "0"
+    play.expect_counter("cluster.x.retry_success", 1)
+
+
+def test_the_last_call_of_grpc_is_the_answer(play: Play) -> None:
+    play.endpoints("a", "b").retrying(grpc=GRPC_UNAVAILABLE, non_idempotent=True)
+    play.client_sends(CALL)
+    for name in ("a", "b"):
+        play.connect(name).expect_request()
+        play.answers(name, 200, b"", ["grpc-status: 14", f"x-from: {name}"])
+    answer = play.expect_answer(200)
+    assert (answer["grpc-status"], answer["x-from"]) == ("14", "b")
+    assert play.ended() == [(200, "URX")]
+
+
+def test_a_status_of_grpc_counts_in_a_good_answer_only(play: Play) -> None:
+    play.endpoints("a", "b").retrying(grpc=GRPC_UNAVAILABLE, non_idempotent=True)
+    play.client_sends(CALL)
+    play.connect("a")
+    play.answers("a", 404, b"", ["grpc-status: 14"])
+    play.expect_answer(404)

@@ -1,6 +1,7 @@
 """Every time-out, to the tick of the wheel: nothing happens before it, and it has happened two ticks later."""
 
 import pytest
+from playbook.play import ns
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"
@@ -283,6 +284,32 @@ def test_stream_idle(play):
     play.first.expect_open()
     play.expect_counter("stream_idle", 1)
     assert play.ended() == [(504, "SI")]
+
+
+@pytest.mark.parametrize(("listener", "route", "least", "most"), [
+    (0, "10s", "9990ms", "10020ms"), ("1h", "10s", "9990ms", "10020ms"), ("1s", "10s", "9990ms", "10020ms")])
+def test_stream_idle_of_a_route(play, listener, route, least, most):
+    play.endpoints("a").listener(stream_idle=listener).route("/", stream_idle=ns(route))
+    play.client_sends(GET)
+    play.connect("a")
+    play.pass_time(least)
+    play.expect_nothing()
+    play.pass_time(most)
+    play.expect_answer(504)
+    play.first.expect_open()
+    play.expect_counter("stream_idle", 1)
+
+
+def test_stream_idle_of_a_route_counts_from_the_end_of_the_body(play):
+    play.endpoints("a").listener(stream_idle="1h").route("/", stream_idle=ns("10s"))
+    play.client_sends(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n")
+    play.connect("a")
+    play.pass_time("9s")
+    play.client_sends(b"a")
+    play.pass_time("9s")
+    play.expect_nothing()
+    play.pass_time("12s")
+    play.expect_answer(504)
 
 
 def test_stream_idle_while_connecting(play):

@@ -7,7 +7,7 @@ from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP, msg_span, msg_t
 from fastmesh._core.http.uri cimport URI_AMBIGUOUS, URI_SAME, uri_normalize
 from fastmesh._core.mem.counter cimport endpoint_row_t, limit_row_t
-from fastmesh._core.mem.segment cimport segment_t
+from fastmesh._core.mem.segment cimport object_entry, object_heads, object_t, segment_t
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.net.addr cimport addr_parse, addr_t
 from fastmesh._core.resil.limit_key cimport caller_t, limit_key_of
@@ -119,6 +119,20 @@ cdef class Limits:
         if how == SKIPPED:
             return how, 0, 0
         return how, self.drawn.left, self.drawn.wait_ns
+
+    def chains(self, int i=0):
+        """How many entries the table has, and how many of them are looked at for one key at most."""
+        cdef object_t *o = self._limit(i).buckets
+        cdef uint32_t longest = 0
+        cdef uint32_t at, one, n
+        for at in range(o.n_heads):
+            one = object_heads(o)[at]
+            n = 0
+            while one != 0:
+                n += 1
+                one = object_entry(o, one).chain
+            longest = max(longest, n)
+        return o.n, longest
 
     def give_back(self):
         """What the last `ask` has taken."""

@@ -12,6 +12,7 @@ from fastmesh._core.route.route_table cimport (
     asker_t, route_add_method, route_find, route_is_torn, route_miss, route_scan, route_t, route_table_t)
 from fastmesh._core.route.acts cimport change_t
 from fastmesh._core.route.capture cimport capture_replace
+from fastmesh._core.route.cors_rule cimport cors_find
 from fastmesh._core.route.mirror_rule cimport mirror_rule_t
 from fastmesh._core.route.predicate cimport predicate_t
 from fastmesh._core.route.route_split cimport split_pick
@@ -165,6 +166,7 @@ cdef dict read_route(const route_t *r):
         "content_type": span_bytes(r.content_type.ptr, r.content_type.len), "timeout": r.timeout_ns,
         "index": r.index, "chain": r.chain, "limit_list": r.limit_list,
         "injection_list": r.injection_list, "mirror_list": r.mirror_list,
+        "has_timeout": r.has_timeout, "stream_idle": r.stream_idle_ns,
     }
 
 
@@ -260,10 +262,29 @@ cdef class Snapshot:
             "retried": [(i, j, s.listeners[i].routes.routes[j].retry - 1) for i in range(s.n_listeners)
                         for j in range(s.listeners[i].routes.n) if s.listeners[i].routes.routes[j].retry != 0],
             "budgets": [(s.clusters[i].budget_share, s.clusters[i].budget_rate) for i in range(s.n_clusters)],
+            "cors_rules": [self._cors(i) for i in range(s.n_cors_rules)],
+            "cors": [(i, j, s.listeners[i].routes.routes[j].cors - 1) for i in range(s.n_listeners)
+                     for j in range(s.listeners[i].routes.n) if s.listeners[i].routes.routes[j].cors != 0],
             "hedges": [self._hedge(i) for i in range(s.n_hedges)],
             "hedged": [(i, j, s.listeners[i].routes.routes[j].hedge - 1) for i in range(s.n_listeners)
                        for j in range(s.listeners[i].routes.n) if s.listeners[i].routes.routes[j].hedge != 0],
         }
+
+    def _cors(self, uint32_t i):
+        r = &self.s.cors_rules[i]
+        return {
+            "any": bool(r.is_any), "credentials": bool(r.has_credentials), "any_method": bool(r.any_method),
+            "any_header": bool(r.any_header), "max_age": r.max_age_s,
+            "origins": [(r.origins[j].kind, span_bytes(r.origins[j].text.ptr, r.origins[j].text.len),
+                         span_bytes(r.origins[j].domain.ptr, r.origins[j].domain.len)) for j in range(r.n)],
+            "methods": span_bytes(r.methods.ptr, r.methods.len), "headers": span_bytes(r.headers.ptr, r.headers.len),
+            "expose": span_bytes(r.expose.ptr, r.expose.len),
+        }
+
+    def finds_origin(self, uint32_t i, bytes origin):
+        """Whether a rule of origins names this one."""
+        cdef const unsigned char *p = origin
+        return cors_find(&self.s.cors_rules[i], span_of(p, <uint32_t>len(origin))) is not NULL
 
     def _hedge(self, uint32_t i):
         h = &self.s.hedges[i]
@@ -279,6 +300,7 @@ cdef class Snapshot:
             "headers": [span_bytes(r.headers[j].ptr, r.headers[j].len) for j in range(r.n_headers)],
             "backoff": r.backoff_ns, "backoff_max": r.backoff_most_ns, "wait": r.wait_most_ns, "try": r.try_ns,
             "non_idempotent": r.non_idempotent, "told": r.is_told, "of_retries": r.of_retries,
+            "grpc": r.grpc,
         }
 
     cdef tuple _injection(self, const injection_t *one):

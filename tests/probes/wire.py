@@ -55,13 +55,14 @@ def route(path: str | bytes = "/", exact: bool = False, hosts: Iterable[str] = (
           headers: Iterable[tuple[str, str] | list[Any]] = (), cluster: int = -1, status: int | None = None,
           body: bytes = b"", content_type: str = "", timeout: int = 0, name: str = "r", chain: int = -1,
           kind: int | None = None, more: list[Any] | None = None, acts: list[Any] | None = None,
-          split: list[Any] | None = None, priority: int = 0) -> list[Any]:
+          split: list[Any] | None = None, priority: int = 0, has_timeout: bool = False,
+          stream_idle: int = 0) -> list[Any]:
     """`headers`: pairs for exact values, else what `value` makes; `kind` is the kind of path when it is neither."""
     if status is None:
         status = 0 if cluster >= 0 or split is not None else 404
     return [name, int(exact) if kind is None else kind, path, list(hosts), list(methods),
             [value(*header) if isinstance(header, tuple) else header for header in headers], cluster, status,
-            body, content_type, timeout, more, acts, split, chain, priority]
+            body, content_type, timeout, more, acts, split, chain, priority, has_timeout, stream_idle]
 
 
 def listener(routes: Iterable[list[Any]] = (), number: int = 0, name: str = "l", tcp_cluster: int = -1,
@@ -84,9 +85,9 @@ def limit(name: str = "l", row: int = 0, token: int = SECOND, burst: int = 1, ke
 
 def retry(attempts: int = 2, faults: int = 0, statuses: Iterable[int] = (), headers: Iterable[str] = (),
           backoff: int = 0, backoff_max: int = 0, wait: int = 0, each: int = 0, non_idempotent: bool = False,
-          told: bool = True, of_retries: bool = False) -> list[Any]:
+          told: bool = True, of_retries: bool = False, grpc: int = 0) -> list[Any]:
     return [attempts, faults, list(statuses), list(headers), backoff, backoff_max, wait, each, non_idempotent, told,
-            of_retries]
+            of_retries, grpc]
 
 
 def hedge(attempts: int = 2, delay: int = 0, least: int = 0, part: int = 0, share: int = 1_000_000, rate: int = 100,
@@ -99,10 +100,10 @@ def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), versio
              limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = (),
              faults: Iterable[Any] = (), mirrors: Iterable[Any] = (),
              retries: Iterable[Any] = ((), (), (), (), ()), fallbacks: Iterable[Any] = ((), ()),
-             metric_labels: list[Any] | None = None) -> list[Any]:
+             metric_labels: list[Any] | None = None, cors: Iterable[Any] = ((), ())) -> list[Any]:
     return ["fmsn", 6, version, [0, log_ops, list(patterns), None, metric_labels], list(listeners), list(clusters),
             [list(rules), list(chains)], [list(limits), list(uses)], list(faults), list(mirrors),
-            [list(part) for part in retries], [list(part) for part in fallbacks]]
+            [list(part) for part in retries], [list(part) for part in fallbacks], [list(part) for part in cors]]
 
 
 def pack(whole: Any) -> bytes:

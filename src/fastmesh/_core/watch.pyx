@@ -14,8 +14,8 @@ from fastmesh._core.proxy.access_log cimport flags_text
 from fastmesh._core.proxy.degraded cimport DEGRADED_TEXT, degraded_text
 from fastmesh._core.proxy.limit_fields cimport LIMIT_NAMES, limit_names
 from fastmesh._core.proxy.mux cimport (
-    STEP_AGAIN, STEP_ALONE, STEP_ANSWERED, STEP_BESIDE, STEP_BESIDE_LOST, STEP_BESIDE_WON, STEP_FAILED, STEP_LOCAL,
-    STEP_PICKED, STEP_SENT, stream_t, watch_ops_t)
+    STEP_AGAIN, STEP_ALONE, STEP_ANSWERED, STEP_BESIDE, STEP_BESIDE_LOST, STEP_BESIDE_WON, STEP_CUT, STEP_EXHAUSTED,
+    STEP_FAILED, STEP_FALLBACK, STEP_LOCAL, STEP_PICKED, STEP_SENT, stream_t, watch_ops_t)
 from fastmesh._core.route.decision cimport decision_t
 from fastmesh._core.route.route_table cimport asker_t, route_miss, route_table_t
 
@@ -31,7 +31,8 @@ cdef enum:
 
 STEPS = {STEP_PICKED: "picked", STEP_SENT: "sent", STEP_FAILED: "failed", STEP_ANSWERED: "answered",
          STEP_AGAIN: "again", STEP_LOCAL: "answered here", STEP_BESIDE: "beside", STEP_ALONE: "alone",
-         STEP_BESIDE_LOST: "lost", STEP_BESIDE_WON: "won"}
+         STEP_BESIDE_LOST: "lost", STEP_BESIDE_WON: "won", STEP_CUT: "cut", STEP_FALLBACK: "fallback",
+         STEP_EXHAUSTED: "exhausted"}
 
 
 cdef str _text(span_t s):
@@ -218,6 +219,7 @@ cdef void _stepped(stream_t *s, int what, const char *text) noexcept nogil:
 
 cdef void _step(stream_t *s, int what, const char *text) noexcept:
     cdef dict more = {}
+    cdef char room[DEGRADED_TEXT]
     if what == STEP_PICKED:
         more["endpoint"] = _text(s.endpoint.text)
         more["cluster"] = _text(s.cluster.name)
@@ -232,6 +234,12 @@ cdef void _step(stream_t *s, int what, const char *text) noexcept:
         more["endpoint"] = _text(s.endpoint.text)
     elif text is not NULL:
         more["why"] = _words(text)
+    if what == STEP_FALLBACK:
+        # As the answer will say it.
+        kind, *parts = _text(degraded_text(s, room)).split("; ")
+        more["step"] = s.fall_step - 1
+        more["kind"] = kind
+        more.update([part.partition("=")[::2] for part in parts])
     (<Account>s.account).step(s, STEPS[what], more)
 
 
@@ -268,6 +276,8 @@ cdef void _end(stream_t *s, uint64_t now_ns) noexcept:
     said["flags"] = _text(flags_text(s.flags, room)).replace("-", "")
     said["details"] = _words(s.details) if s.details is not NULL else "via_upstream"
     said["cluster"] = _text(s.cluster.name) if s.cluster is not NULL else ""
+    # What the route has chosen, where a fallback has gone elsewhere.
+    said["first_cluster"] = _text(s.fall_from.name) if s.fall_from is not NULL else said["cluster"]
     said["limited_by"] = _text(limit_names(s, <uint8_t *>room)) if s.limited != 0 else ""
     said["timeout_ms"] = s.timeout_ns / 1e6
     said["attempts"] = s.attempts + s.fall_attempts

@@ -112,7 +112,7 @@ def _with_the_file(account: dict[str, Any], explained: Explanation) -> Iterator[
     yield from explained.walk(passed, account["not_listed"], None if route is None else route[0])
     if route is not None:
         clusters = {cluster.name: i for i, cluster in enumerate(explained.config.clusters)}
-        yield from explained.target(route[0], clusters.get(account["cluster"]))
+        yield from explained.target(route[0], clusters.get(account["first_cluster"]))
 
 
 def _step(step: dict[str, Any]) -> str:
@@ -127,6 +127,12 @@ def _step(step: dict[str, Any]) -> str:
         said = f"answered with {step['status']}"
     elif what == "again":
         said = "to be tried again"
+    elif what == "fallback":
+        name = f" {step['name']}" if "name" in step else ""
+        age = f", {step['age']} s old" if "age" in step else ""
+        said = f"step {step['step']} of the fallback: {step['kind']}{name}{age} ({step['reason']}: {step['why']})"
+    elif what == "exhausted":
+        said = "no step of the fallback could answer"
     elif what in _BESIDE:
         said = _BESIDE[what].format(step.get("endpoint", "another endpoint"), step.get("after_ms", 0.0),
                                     step.get("rule", ""), step.get("why", ""))

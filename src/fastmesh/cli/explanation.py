@@ -15,6 +15,7 @@ from fastmesh.cli.explained.file import File
 from fastmesh.cli.explained.filters import filter_lines
 from fastmesh.cli.explained.limits import limit_lines
 from fastmesh.cli.explained.match import Verdicts, why_not
+from fastmesh.cli.explained.origins import origin_lines
 from fastmesh.cli.explained.request import Request, Unclear
 from fastmesh.config.checks import Finder
 from fastmesh.config.cluster import Cluster
@@ -143,6 +144,7 @@ class Explanation:
         if self.config.metrics.labels:
             yield (f"counted by {', '.join(self.config.metrics.labels)}, as filters label it "
                    f"({self.place(('metrics', 'labels'))}), at most {self.config.metrics.values:,} values of each")
+        yield from origin_lines(self.file, path, self.listener, route, self.request)
         if route.rate_limits:
             yield "rate limits of the route, which may refuse the request:"
             yield from limit_lines(self.file, (*path, "rate_limits"), route.rate_limits, self.verdicts)
@@ -189,6 +191,9 @@ class Explanation:
         elif timeout:
             place = f" ({self.place((*self.path, 'timeouts', 'request'))})"
         yield f"timeout{place}: {format_duration(timeout) if timeout else 'none'}"
+        if route.stream_idle is not None:
+            yield (f"stream_idle ({self.place((*path, 'stream_idle'))}): "
+                   f"{format_duration(route.stream_idle) if route.stream_idle else 'none'}")
         deadlines = self.listener.deadlines
         if deadlines == type(deadlines)():
             return

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from fastmesh.config import fields
+from fastmesh.config.cors import Cors
 from fastmesh.config.fallback import MAX_STEPS, FallbackStep
 from fastmesh.config.fields import (
     LIST,
@@ -147,6 +148,9 @@ class Listener(Section):
         description="What is tried, in order, when a cluster gives no useful answer, of the requests of those routes "
                     "that have no `fallback` of their own.", max_length=MAX_STEPS,
         examples=[[{"cluster": "backup"}, {"stale": {"max_age": "10m"}}, {"response": {"status": 503}}]])] = None
+    cors: Annotated[Cors | None, Field(
+        description="Which pages of other origins may read the answers of those routes that have no `cors` of their "
+                    "own. See [cors](cors.md).", examples=[{"allow_origins": ["https://app.example.com"]}])] = None
     backlog: Annotated[int, Count(1, 65_535), Field(
         description="Connections that the kernel keeps waiting to be accepted; the kernel's own limit "
                     "(`net.core.somaxconn`) applies too.")] = 4096

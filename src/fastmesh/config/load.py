@@ -10,6 +10,7 @@ from fastmesh.config.balance_checks import check_balancing
 from fastmesh.config.chains import check_filters
 from fastmesh.config.checks import check
 from fastmesh.config.cluster import Cluster
+from fastmesh.config.cors_checks import check_cors
 from fastmesh.config.fallback_checks import check_fallbacks
 from fastmesh.config.fields import Section, shown
 from fastmesh.config.heal_checks import check_heals
@@ -80,6 +81,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         problems += check_hedges(tree)
         problems += check_fallbacks(tree)
         problems += check_heals(tree)
+        problems += check_cors(tree)
         if look is not None:
             looked = look(tree)
             problems += looked.problems

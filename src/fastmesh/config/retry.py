@@ -23,10 +23,11 @@ from fastmesh.units import parse_duration
 MAX_ATTEMPTS = 8
 FIRST_STATUS, LAST_STATUS = 400, 599
 # Of Envoy's names those that there is something behind here. Its `reset` is three of these.
-CONDITIONS = ("connect-failure", "reset", "timeout", "protocol-error", "gateway-error", "5xx", "retriable-4xx")
+CONDITIONS = ("connect-failure", "reset", "timeout", "protocol-error", "gateway-error", "5xx", "retriable-4xx",
+              "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable", "envoy-ratelimited")
 ALLOWED = f"{', '.join(CONDITIONS)}, or a status from {FIRST_STATUS} to {LAST_STATUS}"
 _MEANT = {"refused-stream": "connect-failure", "refused": "connect-failure", "per-try-timeout": "timeout",
-          "deadline-exceeded": "timeout", "unavailable": "503", "reset-before-request": "reset"}
+          "reset-before-request": "reset", "rate-limited": "envoy-ratelimited"}
 
 
 def _condition(value: object) -> str | int:
@@ -66,7 +67,10 @@ class Retry(Section):
         description="What is tried again. `connect-failure`: no connection in time, or none at all; `reset`: it ended "
                     "before an answer began; `timeout`: no answer within `per_try_timeout`; `protocol-error`: what "
                     "came was no HTTP; `gateway-error`: all of these, 502, 503 and 504; `5xx`: all of these and every "
-                    "status from 500 on; `retriable-4xx`: 409; and statuses, as 429. A `per_try_timeout` has `timeout` "
+                    "status from 500 on; `retriable-4xx`: 409; `cancelled`, "
+                    "`deadline-exceeded`, `internal`, `resource-exhausted` and `unavailable`: an answer of gRPC that "
+                    "is its head alone and has this `grpc-status`; `envoy-ratelimited`: an answer with the field "
+                    "`x-envoy-ratelimited`; and statuses, as 429. A `per_try_timeout` has `timeout` "
                     "in any case.", max_length=64, examples=[["reset", 503]])
     ] = ["connect-failure", "reset", 503]  # noqa: RUF012
     headers: Annotated[list[HeaderName], LIST, Field(

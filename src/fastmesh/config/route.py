@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fastmesh.config.cors import Cors
 from fastmesh.config.fallback import MAX_STEPS, FallbackStep
 from fastmesh.config.fault import MAX_FAULTS, Fault
 from fastmesh.config.fields import (
@@ -76,6 +77,10 @@ class Route(Section):
     timeout: Annotated[Annotated[int, Duration()] | None, Field(
         description="From the whole request received to the whole answer sent; then 504. 0 is no limit. The "
                     "listener's `timeouts.request` when left out.", examples=["15s"])] = None
+    stream_idle: Annotated[Annotated[int, Duration()] | None, Field(
+        description="How long nothing may move in either direction while it is answered or waits for its answer; then "
+                    "504, or the answer is cut once it has begun. 0 is no limit. The listener's `timeouts.stream_idle` "
+                    "when left out.", examples=["30m"])] = None
     retry: Annotated[Retry | None, Field(
         description="What is tried again of the requests that this route takes, in place of the listener's `retry`. "
                     "With neither, connects that fail are, and requests of a safe method whose connection was lost: "
@@ -106,6 +111,10 @@ class Route(Section):
         description="What is tried, in order, when the cluster gives no useful answer, in place of the listener's "
                     "`fallback`; `[]` is nothing. See [degradation](degradation.md).", max_length=MAX_STEPS,
         examples=[[{"cluster": "backup"}, {"stale": {"max_age": "10m"}}, {"response": {"status": 503}}]])] = None
+    cors: Annotated[Cors | None, Field(
+        description="Which pages of other origins may read the answers, in place of the listener's `cors`. With "
+                    "neither, or `enabled: false`, what upstreams say of it is passed on. See [cors](cors.md).",
+        examples=[{"allow_origins": ["https://app.example.com"]}])] = None
     priority: Annotated[str, Choice(*PRIORITIES), Field(
         description="Which requests are refused first when there are too many: those of `low`, then those of "
                     "`default`. `high` may use what a cluster's `high_priority_reserve` keeps free. See "

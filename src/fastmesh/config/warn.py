@@ -66,10 +66,17 @@ def _overlaps(find: Finder, config: Config) -> None:
 
 def _unbounded(find: Finder, i: int, listener: Listener) -> None:
     """An upstream that does not answer holds a connection, a place below the limits, and the client, for ever."""
-    if listener.timeouts.request or listener.timeouts.stream_idle:
+    if listener.timeouts.request:
         return
-    names = [route.name or f"route-{j}" for j, route in enumerate(listener.routes)
-             if route.leads_to() and not route.timeout]
+    names = []
+    for j, route in enumerate(listener.routes):
+        if not route.leads_to() or route.timeout:
+            continue
+        if route.stream_idle == 0:
+            _warn(find, ("listeners", i, "routes", j, "stream_idle"), "nothing ends a request of the route that is "
+                  "never answered", "give it a time, or the route a timeout")
+        elif route.stream_idle is None and not listener.timeouts.stream_idle:
+            names.append(route.name or f"route-{j}")
     if names:
         more = f" and of {len(names) - 1} more" if len(names) > 1 else ""
         _warn(find, ("listeners", i, "timeouts", "stream_idle"),

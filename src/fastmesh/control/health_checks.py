@@ -44,6 +44,7 @@ class HealthChecks:
         self._live: Checkups = {}
         self._coming: Checkups | None = None
         self._due: list[tuple[float, int, Checkup]] = []
+        self._now = 0.0             # the latest time that was seen
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._is_pumping = False
@@ -187,8 +188,18 @@ class HealthChecks:
 
     # --- what is due ---
 
+    def _look(self) -> float:
+        """What time it is. A clock that has been set back, as that of a machine which was moved may be, takes what is
+        due along: else nobody would be asked before it is as late again."""
+        now = monotonic()
+        if now < self._now:
+            back = self._now - now
+            self._due = [(at - back, order, checkup) for at, order, checkup in self._due]
+        self._now = now
+        return now
+
     def _schedule(self, checkup: Checkup, wait: float) -> None:
-        heapq.heappush(self._due, (monotonic() + wait, next(self._order), checkup))
+        heapq.heappush(self._due, (self._look() + wait, next(self._order), checkup))
         self._wake()
 
     def _wake(self) -> None:
@@ -197,13 +208,13 @@ class HealthChecks:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, self._due[0][0] - monotonic()), self._pump)
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, self._due[0][0] - self._look()), self._pump)
 
     def _pump(self) -> None:
         self._timer = None
         self._is_pumping = True
         try:
-            now, begun = monotonic(), 0
+            now, begun = self._look(), 0
             while self._due and self._due[0][0] <= now and self.running < self._at_once and begun < BEGUN_AT_ONCE:
                 _, _, checkup = heapq.heappop(self._due)
                 if not checkup.is_gone:
@@ -231,7 +242,8 @@ class HealthChecks:
             self._note(checkup, result)
         except Exception as error:      # a bug: it must not be the last check
             self._journal.error(f"internal error: {''.join(traceback.format_exception(error))}")
-        self._schedule(checkup, max(0.0, checkup.began + checkup.next_after() - monotonic()))
+        took = max(0.0, self._look() - checkup.began)
+        self._schedule(checkup, max(0.0, checkup.next_after() - took))
 
     def _note(self, checkup: Checkup, result: Result) -> None:
         assert self._rows is not None

@@ -297,6 +297,10 @@ _GLOBAL_HELP = {
                        "pending_timeout.",
     "idle_evicted": "Client connections between two requests, closed to make room for new ones.",
     "stream_idle": "Requests in which nothing moved for timeouts.stream_idle.",
+    "cors_preflight": "Preflight requests of browsers that routes with cors have answered.",
+    "cors_refused": "Preflight requests refused with 403: pages of their origin may not read the answers of the route.",
+    "cors_other_origin": "Requests of an origin that the cors of their route does not name: they were let through, and "
+                         "their answers tell it nothing.",
     "drain_cut": "Connections cut unfinished at the end of a drain.",
     "downstream_connections": "Client connections now.",
     "upstream_connections": "Connections to endpoints now.",

@@ -250,4 +250,5 @@ def match_record(match: Match | None, patterns: Patterns) -> list[Any] | None:
     found = conditions(match, patterns)
     if not (match.path or found.path != b"/" or found.hosts or found.methods or found.headers or found.further):
         return None
-    return ["", *found[:5], -1, 200, b"", "", 0, found.further, None, None, wire.NO_CHAIN, 0]
+    return ["", *found[:5], -1, 200, b"", "", 0, found.further, None, None, wire.NO_CHAIN, 0, False,
+            0]

@@ -23,6 +23,7 @@ from fastmesh.snapshot.breakers import breakers_record
 from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.checks import checks_bits, checks_record
 from fastmesh.snapshot.conditions import conditions, network
+from fastmesh.snapshot.cors import cors
 from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.endpoint import TEXT, described, note_of
 from fastmesh.snapshot.fallbacks import fallbacks
@@ -70,6 +71,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     limits = rate_limits(config, registry, chains.patterns)
     injected = faults(config, chains.patterns)
     copied = mirrors(config, numbers.indexes, chains.patterns)
+    shared = cors(config, chains.patterns)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
         [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0])),
@@ -83,6 +85,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         copied,
         [*retries(config), *hedges(config)],
         fallbacks(config, numbers.indexes, chains),
+        shared,
     ]
     return msgpack.packb(snapshot), registry
 
@@ -236,6 +239,8 @@ def _route(index: int, route: Route, listener: Listener, numbers: Numbered, chai
         response.content_type if response is not None and body else "",
         listener.timeouts.request if route.timeout is None else route.timeout, found.further,
         acts(route, chains.patterns), _split(route, numbers), chain, wire.PRIORITIES[route.priority],
+        route.timeout is not None,
+        listener.timeouts.stream_idle if route.stream_idle is None else route.stream_idle,
     ]
 
 

@@ -6,7 +6,7 @@ clusters are places in the snapshot's list of clusters, -1 for none. A change of
 FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
-                 retries, fallbacks]
+                 retries, fallbacks, cors]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload, metric_labels]
     overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header]
     metric_labels = nil (requests are counted by none), or [[name, …], values]     values: that each may have
@@ -19,7 +19,8 @@ FORMAT.
     deadlines = [read, send, header]            header: a further name, or ""
     trusted   = [[family, bits, 16 bytes], …]   IPv4 in the first four bytes
     route     = [name, path_kind, path, hosts, methods, headers, cluster, status, body, content_type, timeout,
-                 further, acts, split, chain, priority]   priority: 0 default, 1 low, 2 high
+                 further, acts, split, chain, priority, has_timeout, stream_idle]   priority: 0 default, 1 low, 2 high;
+                 has_timeout: it is the route's own
     headers   = [value, …]
     value     = [name, text, kind, invert, low, high]   low: the smallest number, or the place of a pattern
     further   = nil, or [pattern, query, cookies, sources, share]   pattern: a place or -1; query and cookies as
@@ -70,7 +71,8 @@ FORMAT.
 
     retries   = [rules, uses, budgets, hedges, hedge_uses]
     rule      = [attempts, faults, statuses, headers, backoff, backoff_max, wait, try, non_idempotent, told,
-                 of_retries]                    faults: a bit for each FAULT_* of _core/resil/retry
+                 of_retries, grpc]              faults: a bit for each FAULT_* of _core/resil/retry; grpc: likewise for
+                 each status of gRPC
     use       = [listener, route, rule]         places
     budget    = [cluster, share in millionths, attempts a second]    others have 200000 and 10
     hedge     = [attempts, delay, least, part in millionths, share, rate, on_try_timeout, non_idempotent, told]
@@ -86,7 +88,12 @@ FORMAT.
     response  = [status, content_type, escape, headers, pieces]    headers as request_edits; texts of pieces are bytes
     use       = [slot, name, before_filters]    a policy: its place in the list of rules
 
-A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
+    cors      = [[rule, …], [[listener, route, rule], …]]    places
+    rule      = [any, [origin, …], methods, headers, expose, max_age in seconds, credentials]    lists as they are
+                 written out; "*": whatever is asked for
+    origin    = [kind, text, domain, pattern]   kind: ORIGIN_* of _core/route/cors_rule; pattern: a place or -1
+
+A route's timeout and stream_idle are final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are
 never 0: no limit is UNLIMITED.
 """

@@ -65,7 +65,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     numbers = {cluster.name: i for i, cluster in enumerate(known)}
     listener_routes: list[list[Any]] = [
         [route.name, wire.PATH_KINDS[route.kind], route.path.encode(), [], [], [], numbers[route.cluster], 0, b"", "",
-         route.timeout_ns, None, None, None, of["route"], 0]
+         route.timeout_ns, None, None, None, of["route"], 0, True, 0]
         for route in (*routes, Route("all", "prefix", "/", "upstream", 0))]
     limits = [HEAD_BYTES, LINE_BYTES, FIELDS, 10 * SECOND, 10 * SECOND, 75 * SECOND, 3600 * SECOND, 0, SECOND, 0, 0,
               BUFFER_BYTES, 0]
@@ -87,7 +87,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     packed: bytes = msgpack.packb(
         [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns, None, None], [listener], records,
          [rules.written, chains], [[], []], [], [], [[], [], [], [], []],
-         _fallbacks(steps, len(listener_routes))])
+         _fallbacks(steps, len(listener_routes)), [[], []]])
     return packed
 
 

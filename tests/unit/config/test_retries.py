@@ -32,7 +32,7 @@ def problems(whole: str) -> list[tuple[int, int, str, str]]:
 
 
 def test_the_defaults() -> None:
-    assert rule("{}") == [2, CONNECT | RESET, [503], [], 25 * MS, 250 * MS, 25_000 * MS, 0, False, True, False]
+    assert rule("{}") == [2, CONNECT | RESET, [503], [], 25 * MS, 250 * MS, 25_000 * MS, 0, False, True, False, 0]
 
 
 @pytest.mark.parametrize(("on", "faults", "statuses"), [
@@ -52,11 +52,21 @@ def test_a_limit_of_an_attempt_is_a_condition() -> None:
 def test_everything_else() -> None:
     assert rule("{on: [], headers: [X-Again], attempts: 8, backoff: {base: 1ms, max: 2ms}, retry_after_max: 0, "
                 "non_idempotent: true, tell: false, of_retries: true}") == [
-        8, 0, [], ["x-again"], MS, 2 * MS, 0, 0, True, False, True]
+        8, 0, [], ["x-again"], MS, 2 * MS, 0, 0, True, False, True, 0]
 
 
 def test_one_attempt_is_a_rule_with_nothing_in_it() -> None:
-    assert rule("{attempts: 1}") == [1, 0, [], [], 25 * MS, 250 * MS, 25_000 * MS, 0, False, False, False]
+    assert rule("{attempts: 1}") == [1, 0, [], [], 25 * MS, 250 * MS, 25_000 * MS, 0, False, False, False, 0]
+
+
+def test_conditions_of_grpc() -> None:
+    found = rule("{on: [cancelled, deadline-exceeded, internal, resource-exhausted, unavailable]}")
+    assert (found[1], found[2], found[11]) == (0, [], 1 << 1 | 1 << 4 | 1 << 8 | 1 << 13 | 1 << 14)
+
+
+def test_a_limit_behind_this_proxy_says_so_in_a_field() -> None:
+    assert rule("{on: [envoy-ratelimited], headers: [x-again]}")[3] == ["x-again", "x-envoy-ratelimited"]
+    assert rule("{on: [envoy-ratelimited], headers: [x-envoy-ratelimited]}")[3] == ["x-envoy-ratelimited"]
 
 
 def test_a_rule_stands_in_the_snapshot_once() -> None:

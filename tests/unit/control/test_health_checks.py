@@ -240,3 +240,21 @@ def test_unless_that_is_switched_off() -> None:
         await s.until(lambda: known.made >= 6)
         assert s.file.endpoint(0)["until_ns"] == 1 << 62
     run(main)
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -3_600.0], ids=["a day on", "an hour back"])
+def test_checks_go_on_when_the_clock_jumps(monkeypatch: pytest.MonkeyPatch, jump: float) -> None:
+    """All are due at once at most, and no more are made at once than may be; then each has its interval again."""
+    async def main(s: Scene) -> None:
+        addresses = [await s.servers.make(200) for _ in range(20)]
+        http = ["GET", "/", "", [], [[200, 299]], [], b""]
+        await s.checks.prepare(s.snapshot(addresses, most=5, http=http, tcp=None, interval=0.2), None)
+        s.checks.settle()
+        monkeypatch.setattr("fastmesh.control.health_checks.monotonic", lambda: monotonic() + jump)
+        before = {address: s.checks.of("app", address).made for address in addresses}   # type: ignore[union-attr]
+        await s.until(lambda: all(s.checks.of("app", address).made >= before[address] + 3   # type: ignore[union-attr]
+                                  for address in addresses))
+        assert s.servers.most_open <= 5 + 1 and s.checks.states()["app"][HEALTHY] == 20
+        made = [s.checks.of("app", address).made - before[address] for address in addresses]    # type: ignore[union-attr]
+        assert max(made) <= min(made) + 3, made
+    run(main)

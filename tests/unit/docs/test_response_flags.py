@@ -11,9 +11,13 @@ PAGE = (ROOT / "docs" / "response-flags.md").read_text()
 SOURCES = [path for path in sorted((ROOT / "src" / "fastmesh").rglob("*.py*")) if path.suffix in (".py", ".pyx")]
 # Beside the flags of an answer, set by itself, handed to what answers when time is over, and chosen by a function.
 SAID = (r'(?:\bFLAG_\w+|\bflags|\b0),\s*b"([^" ]+)"', r'\bdetails = b"([^"]+)"', r'\b_late\(\w+, b"([^"]+)"',
+        r'\btimeout_by = b"([^"]+)"', r'\btimeout_by = b"[^"]+" if [\w.]+ else b"([^"]+)"', r'\bCALL_LATE = b"([^"]+)"',
         r'\bLOG_RESPONSE_CODE_DETAILS:\n(?: .*\n)*? *v = span_of\(b"([^"]+)"')
 CHOSEN = r'^cdef const char \*\w*details\(.*?(?=^\S|\Z)'
 FAMILY = r'f"(\w+)\{\{\{[\w.]+\}\}\}"'
+# Likewise with a word before the name; and made of parts of a snapshot.
+KIND = r'f"(\w+)\{\{(\w+):\{[\w.]+\}\}\}"'
+PRINTED = r'b"(\w+)\{%\.\*s[^"]*\}"'
 
 
 def said(text: str) -> Iterator[str]:
@@ -22,6 +26,10 @@ def said(text: str) -> Iterator[str]:
     for body in re.findall(CHOSEN, text, re.M | re.S):
         yield from re.findall(r'return b"([^"]+)"', body)
     for name in re.findall(FAMILY, text):
+        yield f"{name}{{NAME}}"
+    for name, kind in re.findall(KIND, text):
+        yield f"{name}{{{kind}:NAME}}"
+    for name in re.findall(PRINTED, text):
         yield f"{name}{{NAME}}"
 
 

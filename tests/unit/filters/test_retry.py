@@ -41,7 +41,7 @@ def test_it_cannot_be_changed():
 
 @pytest.mark.parametrize("rule", [
     Retry(), Retry(8, {"5xx", 429}, backoff=0, per_try_timeout=0.5, non_idempotent=True), Retry(backoff_max=1.0),
-    Retry(retry_after_max=300)])
+    Retry(retry_after_max=300), Retry(on={"unavailable", "cancelled", 503})])
 def test_it_travels(rule):
     assert retry_heard(list(retry_told(rule))) == rule
     assert pickle.loads(pickle.dumps(rule)) == rule == copy.deepcopy(rule)
@@ -54,7 +54,8 @@ def test_it_travels(rule):
     ({"on": ()}, "`on` is empty: name what is tried again, or set request.retry to None"),
     ({"on": "5xx"}, "on='5xx': a set is allowed, as {'5xx'}"), ({"on": 503}, "on=503: a set is allowed, as {503}"),
     ({"on": {"connect"}}, 'there is no condition \'connect\': allowed are "5xx", "connect-failure", "gateway-error", '
-     '"protocol-error", "reset", "retriable-4xx", "timeout", and statuses from 400 to 599; did you mean '
+     '"protocol-error", "reset", "retriable-4xx", "timeout", "cancelled", "deadline-exceeded", "internal", '
+     '"resource-exhausted", "unavailable", and statuses from 400 to 599; did you mean '
      '"connect-failure"?'),
     ({"on": {"connect_failure"}}, 'did you mean "connect-failure"?'), ({"on": {"RESET"}}, 'did you mean "reset"?'),
     ({"on": {"503"}}, "did you mean 503, without quotes?"), ({"on": {""}}, "there is no condition ''"),

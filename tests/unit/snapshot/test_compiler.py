@@ -60,9 +60,10 @@ def test_every_place():
           [8192, 4096, 9, S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 3, 4, 1 << 20, 8 * S],
           [[4, 8, b"\x0a" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "edge",
           [["r", 1, b"/x", ["a.b"], ["GET"], [["x-a", "b", 0, False, 0, 0]], 1, 0, b"", "", 5 * S, None, None, None,
-            -1, 0],
-           ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0, None, None, None, -1, 0],
-           ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S, None, None, None, -1, 0]], -1,
+            -1, 0, False, 8 * S],
+           ["route-1", 0, b"/no", [], [], [], -1, 404, "é".encode(), "text/html", 0, None, None, None, -1, 0, True,
+            8 * S],
+           ["route-2", 0, b"/", ["*"], [], [], -1, 204, b"", "", 7 * S, None, None, None, -1, 0, True, 8 * S]], -1,
           [True, False, "x-left-ms"], True],
          [1, "db", 1, False, False, 0,
           [61440, 16384, 100, 10 * S, 60 * S, 3600 * S, 3600 * S, 0, S, 0, 0, 65536, 300 * S],
@@ -77,7 +78,7 @@ def test_every_place():
            [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é", None]], -1, None, None,
           [0, 2, 0, 1, S, 0, 5, 100, 850_000, 3, 50, 2500, 50_000_000, 9, S, 2 * S, 0, 500_000, 0, 0], 0,
           [10_000, 500, 0, 0, None, None]]],
-        [[], []], [[], []], [], [], [[], [], [], [], []], [[], []]]
+        [[], []], [[], []], [], [], [[], [], [], [], []], [[], []], [[], []]]
 
 
 def test_the_access_log_is_compiled():

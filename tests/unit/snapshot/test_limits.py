@@ -49,8 +49,9 @@ def test_every_place() -> None:
          True, '"client";q=20;w=1', "local_rate_limited{client}",
          "the rate limit client allows 600000/s, and 20 requests at once"],
         ["dry", 1, 0, 12 * S, 60 * S, 1, [],
-         ["", 0, b"/api", [], ["POST"], [], -1, 200, b"", "", 0, None, None, None, -1, 0], 100_000, 429, True, False,
-         False, '"dry";q=5;w=60', "local_rate_limited{dry}", "the rate limit dry allows 5/m, and 5 requests at once"],
+         ["", 0, b"/api", [], ["POST"], [], -1, 200, b"", "", 0, None, None, None, -1, 0, False, 0], 100_000, 429, True,
+         False, False, '"dry";q=5;w=60', "local_rate_limited{dry}",
+         "the rate limit dry allows 5/m, and 5 requests at once"],
         ["own", 2, 0, 3600 * S, 3600 * S, 1, [], None, 1_000_000, 503, False, False, False, '"own";q=1;w=3600',
          "local_rate_limited{own}", "the rate limit own allows 1/h, and 1 request at once"]]
     assert uses == [[0, -1, [1]], [0, 1, [2, 0]], [0, 2, [0]]]

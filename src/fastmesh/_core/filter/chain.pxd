@@ -52,6 +52,8 @@ cdef class Slot:
     cdef readonly object filter
     cdef readonly str name
     cdef readonly bytes details   # of an answer that its failure brings about
+    cdef readonly bytes answered  # of one that it gives
+    cdef readonly bytes timed     # of one to a request that took longer than it allows
     cdef object report
     cdef public object witness    # of a test: called with the phase and each exception
     cdef object methods

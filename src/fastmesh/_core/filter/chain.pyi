@@ -10,6 +10,8 @@ class Slot:
     filter: object
     name: str
     details: bytes
+    answered: bytes
+    timed: bytes
     witness: Callable[[str, BaseException], None] | None
     def __init__(self, filter: object, phases: dict[str, Callable[..., Any]], *, name: str = "", row: int = 0,
                  on_error: str = "open", budget_ns: int = 2_000_000, timeout_ns: int = 30_000_000_000,

@@ -141,6 +141,8 @@ cdef class Slot:
         self.report = report or _say_nothing
         self.seen = set()
         self.details = f"filter_failed{{{self.name}}}".encode()
+        self.answered = f"filter_answered{{{self.name}}}".encode()
+        self.timed = f"response_timeout{{filter:{self.name}}}".encode()
         for method_name, method in phases.items():
             if method_name not in PHASES:
                 raise ValueError(f"{self.name}: there is no phase {method_name}")

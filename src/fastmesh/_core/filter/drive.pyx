@@ -100,6 +100,7 @@ cdef class Lane(Task):
             r.task_in = None
         if self.c.row is not NULL:
             self.c.row.in_flight -= 1
+        _sign(r, self.c)
         if self.shadow is not None:
             self.shadow.give_back(r, self.result, self.error)
             self.shadow = None
@@ -224,7 +225,9 @@ cdef int _ask(Request r, int at, int part, int stage, int phase, slot_t *c) noex
                 _hold(r, at, lane)
                 return FILTER_HELD
             result = lane.result
+        _sign(r, c)
     except BaseException as error:
+        _sign(r, c)
         if shadow is not None:
             shadow.give_back(r, None, error)
             return FILTER_GO
@@ -233,6 +236,12 @@ cdef int _ask(Request r, int at, int part, int stage, int phase, slot_t *c) noex
         shadow.give_back(r, result, None)
         return FILTER_GO
     return FILTER_GO if result is None else _took(r, at, stage, phase, result)
+
+
+cdef inline void _sign(Request r, slot_t *c) noexcept:
+    """The timeout that it may have set is known as its own."""
+    if r.s is not NULL and r.s.route is not NULL and r.s.timeout_by is NULL:
+        r.s.timeout_by = <const char *>(<Slot>c.owner).timed
 
 
 cdef void _hold(Request r, int at, Lane lane) noexcept:
@@ -274,6 +283,7 @@ cdef int _took(Request r, int at, int stage, int phase, object result) noexcept:
             if result is r.response:
                 return FILTER_GO
             _replace(r, <Response>result)
+            r.answered_by = <const char *>(<Slot>r.slot(stage).owner).answered
             return FILTER_GO
         return _answer(r, <Response>result, stage)
     allowed = {PHASE_REQUEST: "None or a Response", PHASE_ROUTE: "None or a Response",
@@ -322,6 +332,7 @@ cdef int _answer(Request r, Response given, int stage) noexcept:
     cdef int how
     flow_forget(r)
     _replace(r, given)
+    r.answered_by = <const char *>(<Slot>r.slot(stage).owner).answered
     r.s.bits |= S_LOCAL_SEEN
     how = _walk(r, AT_LOCAL, 0, stage)
     if how == FILTER_GO:
@@ -347,7 +358,7 @@ cdef void _put_given(Request r) noexcept:
         local_put(s, given.code, span_of(NULL, 0), span_of(<const uint8_t *><char *>room, n),
                          span_of(<const uint8_t *><char *>body, <uint32_t>len(body)))
         return
-    local_answer_with(s, given.code, 0, b"filter_answered", span_of(NULL, 0),
+    local_answer_with(s, given.code, 0, r.answered_by, span_of(NULL, 0),
                        span_of(<const uint8_t *><char *>room, n),
                        span_of(<const uint8_t *><char *>body, <uint32_t>len(body)))
 

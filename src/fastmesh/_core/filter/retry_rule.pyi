@@ -24,7 +24,9 @@ class Retry:
     - a status from 400 to 599: an answer with it;
     - `"gateway-error"`: all of the names above, and 502, 503 and 504;
     - `"5xx"`: all of the names above, and every status from 500 on;
-    - `"retriable-4xx"`: 409.
+    - `"retriable-4xx"`: 409;
+    - `"cancelled"`, `"deadline-exceeded"`, `"internal"`, `"resource-exhausted"`, `"unavailable"`: an answer of gRPC
+      that is its head alone, with that `grpc-status`.
 
     What was sent is sent again only if the method is idempotent (RFC 9110, section 9.2.2), or if `non_idempotent` says
     that this may be done twice; and only while its body is still held, which is up to 64 KiB. An answer of which

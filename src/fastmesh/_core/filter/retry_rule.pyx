@@ -19,6 +19,8 @@ cdef dict CONDITIONS = {      # faults, and statuses
     "retriable-4xx": (0, (409,)),
     "timeout": (1 << FAULT_TIMEOUT, ()),
 }
+# Numbers of gRPC's statuses.
+cdef dict GRPC = {"cancelled": 1, "deadline-exceeded": 4, "internal": 13, "resource-exhausted": 8, "unavailable": 14}
 
 cdef retry_t NEVER
 NEVER.attempts = 1
@@ -69,6 +71,9 @@ cdef class Retry:
             raise ValueError("`on` is empty: name what is tried again, or set request.retry to None")
         for name in named:
             if isinstance(name, str):
+                if name in GRPC:
+                    self.c.grpc |= <uint32_t>1 << <uint32_t>GRPC[name]
+                    continue
                 if name not in CONDITIONS:
                     raise ValueError(f"there is no condition {name!r}: {_allowed()}{_meant(name)}")
                 faults, statuses = CONDITIONS[name]
@@ -124,7 +129,7 @@ cdef double _seconds(str name, value, double least, double most) except -1:
 
 
 cdef str _allowed():
-    names = ", ".join([f'"{name}"' for name in CONDITIONS])
+    names = ", ".join([f'"{name}"' for name in (*CONDITIONS, *GRPC)])
     return f"allowed are {names}, and statuses from {RETRY_STATUS_FIRST} to {RETRY_STATUS_LAST}"
 
 
@@ -133,7 +138,7 @@ cdef str _meant(str name):
     cdef str alike = name.lower().replace("_", "-")
     if name.isascii() and name.isdigit():
         return f"; did you mean {name}, without quotes?"
-    for known in CONDITIONS:
+    for known in (*CONDITIONS, *GRPC):
         if alike and (known.startswith(alike) or alike.startswith(known)):
             return f'; did you mean "{known}"?'
     return ""
@@ -168,6 +173,9 @@ cdef Retry retry_of_route(const retry_t *r):
     for place in range(RETRY_STATUS_LAST - RETRY_STATUS_FIRST + 1):
         if r.statuses[place >> 6] >> (place & 63) & 1:
             on.add(place + RETRY_STATUS_FIRST)
+    for name in GRPC:
+        if r.grpc >> <uint32_t>GRPC[name] & 1:
+            on.add(name)
     return Retry(r.attempts, on, backoff=r.backoff_ns / 1e9, backoff_max=r.backoff_most_ns / 1e9,
                  per_try_timeout=r.try_ns / 1e9 if r.try_ns != 0 else None, non_idempotent=bool(r.non_idempotent),
                  retry_after_max=r.wait_most_ns / 1e9)

@@ -19,6 +19,7 @@ cdef class Shadow:
     cdef uint16_t code
     cdef cluster_t *cluster
     cdef uint64_t timeout_ns
+    cdef const char *timeout_by
     cdef const retry_t *retry
     cdef Retry rule
     cdef object state

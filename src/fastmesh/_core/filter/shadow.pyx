@@ -17,6 +17,7 @@ cdef class Shadow:
             r.m = &r.h.m
             r.m.bits &= ~<uint32_t>(MSG_EDITED | MSG_LINE)
         self.cluster, self.timeout_ns = r.s.cluster, r.s.timeout_ns
+        self.timeout_by = r.s.timeout_by
         self.retry, self.rule = r.s.retry, r._retry
         self.state, self.labels = r._state, r._labels
         r._state = dict(r._state) if r._state is not None else None
@@ -43,6 +44,7 @@ cdef class Shadow:
                 would.append("route it in another way")
             r.s.cluster = self.cluster
             r.s.timeout_ns = self.timeout_ns
+            r.s.timeout_by = self.timeout_by
             if r.s.retry is not self.retry:
                 would.append("try it again by another rule")
             r.s.retry = self.retry

@@ -51,6 +51,7 @@ cdef class Request(View):
     cdef Retry _retry             # that a filter has set: the stream points into it
     cdef Task task_degraded       # the policy of a fallback, which thinks about an answer
     cdef Response degraded        # what it has answered
+    cdef const char *answered_by  # details of an answer that a filter has given; its slot's
     cdef stream_t *alive(self) except NULL
     cdef stream_t *steered(self, str what) except NULL
     cdef void touch(self) noexcept

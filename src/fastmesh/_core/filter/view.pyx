@@ -351,6 +351,7 @@ cdef class Request(View):
             raise ValueError(f"a timeout of {seconds!r} s: more than 0 and at most 86400 is allowed, or None for no "
                              "limit")
         s.timeout_ns = <uint64_t>(value * 1e9)
+        s.timeout_by = NULL     # whoever is asked now
         if seconds is not None and s.timeout_ns == 0:
             s.timeout_ns = 1
 

@@ -35,11 +35,15 @@ cdef inline uint64_t until(const endpoint_live_t *live) noexcept nogil:
     return word_get(&h.until_ns)
 
 
-cdef inline uint64_t asked_at(const endpoint_live_t *live, uint64_t now_ns) noexcept nogil:
+cdef inline uint64_t asked_at(const cluster_t *c, const endpoint_live_t *live, uint64_t now_ns) noexcept nogil:
     """When it may be asked."""
     cdef uint64_t at = word_get(&live.health.until_ns)
     cdef uint64_t probe = word_get(&live.health.probe_ns)
-    return probe if at <= now_ns < probe else at
+    if ejection_waits(c, at, now_ns):
+        return at
+    if ejection_waits(c, probe, now_ns):
+        return probe
+    return at if at < now_ns else now_ns
 
 
 cdef void _in_again(cluster_t *c, endpoint_live_t *live, uint64_t now_ns) noexcept nogil:
@@ -92,7 +96,7 @@ cdef void ejection_sync(cluster_t *c, uint64_t now_ns) noexcept nogil:
         live.avoid_until_ns = AVOID_ALWAYS
         out += 1
         c.n_out += 1
-        at = asked_at(live, now_ns)
+        at = asked_at(c, live, now_ns)
         if at < c.probe_at_ns:
             c.probe_at_ns = at
     word_set(&c.health.out, out)
@@ -120,15 +124,16 @@ cdef endpoint_t *ejection_claim(cluster_t *c, uint64_t now_ns, endpoint_t **trie
             continue
         h = e.live.health
         probe = word_get(&h.probe_ns)
-        if until(e.live) <= now_ns and probe <= now_ns and not _is_tried(e, tried, n_tried) and until(e.live) != 0:
+        if (until(e.live) != 0 and not ejection_waits(c, until(e.live), now_ns) and
+                not ejection_waits(c, probe, now_ns) and not _is_tried(e, tried, n_tried)):
             if word_cas(&h.probe_ns, probe, now_ns + PROBE_NS):
                 # What has been decided meanwhile counts more.
-                if 0 < until(e.live) <= now_ns:
+                if until(e.live) != 0 and not ejection_waits(c, until(e.live), now_ns):
                     e.live.is_claimed = 1
                     word_add(&c.health.probes, 1)
                     return e
                 word_set(&h.probe_ns, 0)
-        at = asked_at(e.live, now_ns)
+        at = asked_at(c, e.live, now_ns)
         if at > now_ns and at < soonest:
             soonest = at
         elif at <= now_ns:

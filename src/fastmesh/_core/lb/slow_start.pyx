@@ -29,6 +29,9 @@ cdef bint is_admitted(const cluster_t *c, const endpoint_t *e, const uint64_t *k
     if live.warm_since_ns == WARM_FROM_NOW:
         # The window begins with the first request that it might have had.
         endpoint_warm(live, now_ns if now_ns > WARM_FROM_NOW else WARM_FROM_NOW + 1)
+    elif now_ns < live.warm_since_ns and live.warm_since_ns - now_ns > window:
+        # The clock has been set back: it begins anew.
+        endpoint_warm(live, now_ns if now_ns > WARM_FROM_NOW else WARM_FROM_NOW + 1)
     if now_ns > live.warm_since_ns and now_ns - live.warm_since_ns >= window:
         endpoint_warm(live, 0)
         return True

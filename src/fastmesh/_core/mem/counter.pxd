@@ -106,6 +106,9 @@ cdef enum:
     G_STALE_KEPT                  # copies of answers, kept for the time when there are none
     G_STALE_DROPPED               # and that were not: too large, cut, or no room
     G_STALE_EVICTED               # copies that made room for others
+    G_CORS_PREFLIGHT
+    G_CORS_REFUSED
+    G_CORS_OTHER
     G_DOWNSTREAM_CONNECTIONS      # gauge
     G_UPSTREAM_CONNECTIONS        # gauge
     G_STREAMS                     # gauge

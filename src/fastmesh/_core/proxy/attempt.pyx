@@ -1,7 +1,7 @@
 """See attempt.pxd."""
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.http.edit cimport head_find
-from fastmesh._core.http.msg cimport FRAME_CLOSE, MSG_CLOSE, MSG_KEEPALIVE
+from fastmesh._core.http.msg cimport FRAME_CLOSE, MSG_CLOSE, MSG_KEEPALIVE, msg_value
 from fastmesh._core.http.retry_after cimport retry_after_of
 from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FLUSHING
@@ -10,6 +10,7 @@ from fastmesh._core.lb.cluster cimport endpoint_is_usable
 from fastmesh._core.mem.counter cimport (
     FLAG_OM, FLAG_UC, FLAG_UF, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT, G_RETRY_CONNECT, G_RETRY_REUSED,
     G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
+from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.attempt_mark cimport attempt_mark_is_retry
 from fastmesh._core.proxy.deadline cimport deadline_left
 from fastmesh._core.proxy.fallback cimport fallback_replaces
@@ -28,8 +29,8 @@ from fastmesh._core.resil.breaker cimport (
 from fastmesh._core.resil.budget cimport budget_spend
 from fastmesh._core.resil.outlier cimport SEEN_GATEWAY, SEEN_TIMEOUT
 from fastmesh._core.resil.retry cimport (
-    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT, retry_names,
-    retry_pause, retry_spread, retry_t)
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_PROTOCOL, FAULT_RESET, FAULT_STATUS, FAULT_TIMEOUT, RETRY_GRPC_COUNT,
+    retry_names, retry_pause, retry_spread, retry_t)
 from fastmesh._core.upstream.pool cimport (
     POOL_CROWDED, POOL_FULL, POOL_LATE, POOL_REFUSED, POOL_TIMEOUT, pool_cancel, pool_drop)
 
@@ -63,7 +64,7 @@ cdef inline uint32_t _attempts(const stream_t *s) noexcept nogil:
 cdef uint64_t _left(const stream_t *s) noexcept nogil:
     """Nanoseconds that the client can be kept waiting."""
     cdef uint64_t left = deadline_left(s)
-    cdef uint64_t idle = s.listener.stream_idle_ns
+    cdef uint64_t idle = s.route.stream_idle_ns if s.route is not NULL else s.listener.stream_idle_ns
     return idle if idle != 0 and idle < left else left
 
 
@@ -85,6 +86,24 @@ cdef inline bint _is_named(const stream_t *s, int fault) noexcept nogil:
     return s.retry is not NULL and retry_names(s.retry, fault, 0)
 
 
+cdef bint _names_grpc(const retry_t *r, const msg_t *m) noexcept nogil:
+    """A head that tells how a call has ended is all there is of the answer (gRPC over HTTP/2, "Trailers-Only")."""
+    cdef uint32_t status = 0
+    cdef span_t said
+    cdef int at = head_find(m, <const uint8_t *>b"grpc-status", 11, 0)
+    cdef uint32_t i
+    if at < 0:
+        return False
+    said = msg_value(m, at)
+    if not 1 <= said.len <= 2:
+        return False
+    for i in range(said.len):
+        if not c'0' <= said.ptr[i] <= c'9':
+            return False
+        status = status * 10 + said.ptr[i] - 48
+    return status < RETRY_GRPC_COUNT and r.grpc >> status & 1
+
+
 cdef bint _names_answer(const stream_t *s, const msg_t *m) noexcept nogil:
     """The same of an answer."""
     cdef const retry_t *r = s.retry
@@ -92,6 +111,8 @@ cdef bint _names_answer(const stream_t *s, const msg_t *m) noexcept nogil:
     if r is NULL:
         return False
     if retry_names(r, FAULT_STATUS, m.status):
+        return True
+    if r.grpc != 0 and m.status == 200 and _names_grpc(r, m):
         return True
     for i in range(r.n_headers):
         if m.status >= 200 and head_find(m, r.headers[i].ptr, r.headers[i].len, 0) >= 0:

@@ -15,7 +15,7 @@ from fastmesh._core.proxy.fallback_head cimport fallback_head_make
 from fastmesh._core.proxy.keeping cimport keeping_begin, keeping_find, keeping_parts
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, FILTER_HELD, FILTER_OVER, S_BODY_SENT, S_CALL, S_CLOSE_UP, S_HOLD_IN, S_HOLD_OUT, S_KEEP_REPLAY,
-    S_MEASURED, S_REQUEST_DONE, S_TCP, S_UPGRADE, S_WANT_BODY, proxy_t)
+    S_MEASURED, S_REQUEST_DONE, S_TCP, S_UPGRADE, S_WANT_BODY, STEP_EXHAUSTED, STEP_FALLBACK, proxy_t)
 from fastmesh._core.proxy.outcome cimport outcome_of_silence
 from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
 from fastmesh._core.proxy.route_acts cimport (
@@ -127,11 +127,18 @@ cdef void _leave(stream_t *s) noexcept nogil:
         fallback_up.leave_cluster(s, s.fall_status, s.proxy.reactor.now_ns)
 
 
+cdef inline void _told(stream_t *s) noexcept nogil:
+    """Which step it is, to who watches the request."""
+    if s.account is not NULL:
+        s.proxy.watch_ops.step(s, STEP_FALLBACK, s.fall_last_why)
+
+
 cdef void _enter(stream_t *s, const step_t *step) noexcept nogil:
     """The head is the step's already. `s` may be gone afterwards."""
     _leave(s)
     s.cluster = &s.snap.clusters[step.cluster]
     s.degraded = STEP_CLUSTER
+    _told(s)
     s.bits &= ~<uint32_t>(S_WANT_BODY | S_CLOSE_UP)
     s.fall_attempts += s.attempts
     s.attempts = 0
@@ -158,6 +165,7 @@ cdef void _enter(stream_t *s, const step_t *step) noexcept nogil:
             request_key_stick(s, &s.proxy.logged)
     if step.timeout_ns != 0:
         s.timeout_ns = step.timeout_ns
+        s.timeout_by = b"response_timeout{fallback}"
     # Of a request that a rate limit has refused no time runs yet.
     if s.bits & S_REQUEST_DONE and (step.timeout_ns != 0 or s.until_ns == 0):
         fallback_up.wait(s)
@@ -227,6 +235,7 @@ cdef void _respond(stream_t *s, const step_t *step) noexcept nogil:
 cdef void _answer(stream_t *s, const step_t *step, const copy_t *copy) noexcept nogil:
     cdef span_t content_type, fields, body
     s.degraded = step.kind
+    _told(s)
     s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
     degraded_count(s)
     if step.kind == STEP_USE:
@@ -325,6 +334,8 @@ cdef void _give_up(stream_t *s) noexcept nogil:
     s.flags = (s.flags & ~<uint32_t>FLAG_FB) | s.fall_flags
     s.details = s.fall_details
     s.proxy.stats.globals[G_LOCAL_ANSWERS] += 1
+    if s.account is not NULL:
+        s.proxy.watch_ops.step(s, STEP_EXHAUSTED, s.fall_last_why)
     fallback_up.say(s, s.fall_status, s.fall_why)
 
 
@@ -336,6 +347,7 @@ cdef bint _go_on(stream_t *s, int reason, int code, int status, uint32_t flags, 
         _begin(s, reason, code, status, flags, details, why)
     s.fall_last = <uint8_t>reason
     s.fall_last_code = <uint16_t>code
+    s.fall_last_why = why
     if _take_any(s, has_answer):
         return True
     if is_first:

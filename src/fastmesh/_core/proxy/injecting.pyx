@@ -17,7 +17,7 @@ cdef bint injecting_holds(stream_t *s, const msg_t *m, span_t path) noexcept nog
     if path.ptr is NULL:
         path = msg_span(m, m.path_off, m.path_len) if m.path_len != 0 else span_of(b"/", 1)
     injection_draw(&s.snap.injection_lists[s.route.injection_list - 1], m, path, &s.down.addr, &p.rng, &delay_ns,
-                   &status, &bandwidth)
+                   &status, &bandwidth, &s.injected_by)
     s.injected = status
     if bandwidth != 0 and status == 0:
         p.stats.globals[G_FAULT_SLOWED] += 1

@@ -335,7 +335,8 @@ cdef copy_t *keeping_find(stream_t *s, const step_t *step) noexcept nogil:
         return NULL
     k = _place(all_, step)
     c = stale_find(k, stale_hash(all_, key), key, request)
-    if c is NULL or now > c.until_ns or (not c.is_shared and _says_who(step, request)):
+    # One from the future is of a clock that has been set back: nobody knows how old it is.
+    if c is NULL or now > c.until_ns or now < c.kept_ns or (not c.is_shared and _says_who(step, request)):
         return NULL
     age = c.age_ns + (now - c.kept_ns if now > c.kept_ns else 0)
     if age > step.max_age_ns:

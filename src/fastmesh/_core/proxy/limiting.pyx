@@ -72,7 +72,7 @@ cdef void _refuse(stream_t *s, msg_t *m, span_t path, const drawn_t *refusal) no
     if _is_grpc(m):
         # A gRPC caller looks for a status of its own, which a proxy puts into the head of a good answer.
         s.grpc_status = GRPC_RESOURCE_EXHAUSTED
-        local_refuse(s, 200, FLAG_RL, l.details, msg_value(m, m.at[HEADER_CONTENT_TYPE]), span_of(b"", 0))
+        local_refuse(s, 200, FLAG_RL, l.details, msg_value(m, m.at[HEADER_CONTENT_TYPE]), span_of(b"", 0), l.why)
     else:
         local_answer(s, l.status, FLAG_RL, l.details, l.why)
 

@@ -9,11 +9,11 @@ from fastmesh._core.proxy.mux cimport stream_t
 cdef void local_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
 # With a body of its own.
 cdef void local_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
-                       span_t body) noexcept nogil
+                       span_t body, const char *why) noexcept nogil
 # 503, with header lines of its own, which live as long as the snapshot.
 cdef void local_turn_away(stream_t *s, uint32_t flags, const char *details, span_t fields,
                           const char *why) noexcept nogil
-# An answer that somebody else has made.
+# An answer that a filter has made.
 cdef void local_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
                             span_t fields, span_t body) noexcept nogil
 # The upstream is given up already: filters are asked, unless they have seen it.

@@ -109,6 +109,9 @@ cdef enum:
     STEP_ALONE = 7            # it could have, and does not
     STEP_BESIDE_LOST = 8      # one of several attempts failed, or is given up
     STEP_BESIDE_WON = 9       # the answer is that of one that was begun beside another
+    STEP_CUT = 10             # an answer that has begun cannot be finished
+    STEP_FALLBACK = 11        # a step of the route's chain takes it
+    STEP_EXHAUSTED = 12       # a chain was begun, and no step of it could answer
 
     TRIED_MAX = 8
     HEAD_INLINE = 1024
@@ -128,6 +131,7 @@ ctypedef struct down_ops_t:
     void (*cut)(stream_t *s) noexcept nogil                        # the answer cannot be finished: freed within
     void (*read)(stream_t *s) noexcept nogil                       # S_WANT_BODY was set: go on with the request's body
     void (*tunnel)(stream_t *s) noexcept nogil                     # opaque bytes from now on: stop parsing
+    void (*stands)(stream_t *s) noexcept nogil                     # its route is known: see stream_idle_ns; or NULL
 
 # What a stream asks of the upstream's side.
 ctypedef struct up_ops_t:
@@ -334,6 +338,12 @@ ctypedef struct stream_t:
     uint16_t fall_last_code   # of fall_last
     uint8_t fall_last         # REASON_* of the latest failure: another cluster may have failed, too
     uint8_t is_asking         # the policy of the step that was taken last thinks about an answer
+    const char *fall_last_why # in words
+    const char *timeout_by    # details of the answer when that is over; NULL = a call, or the filter that is asked now
+    const char *injected_by   # details of the answer `injected`
+    span_t origin             # that may read the answer: proxy/cors; of the snapshot, or in `origin_blk`
+    block_t *origin_blk       # owned; NULL = none
+    uint8_t is_preflight      # it has been answered as one
     uint8_t inline_[1024]     # from here on nothing is cleared
     drawn_t drawn[8]          # LIMITS_MAX; tokens of rate limits that this request has taken
 

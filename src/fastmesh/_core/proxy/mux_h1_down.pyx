@@ -22,6 +22,7 @@ from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_clear, inbox_detach
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.xprt cimport xprt_t
+from fastmesh._core.proxy.cors cimport cors_put, cors_room
 from fastmesh._core.proxy.degraded cimport degraded_put, degraded_room
 from fastmesh._core.proxy.down cimport (
     down_close, down_close_sent, down_is_moving, down_on_closed, down_refresh, down_reset, down_wait)
@@ -53,6 +54,18 @@ cdef inline void _deadline(down_t *d, uint64_t after_ns) noexcept nogil:
         timer_cancel(&d.timer)
     else:
         timer_arm(&d.proxy.reactor.wheel, &d.timer, d.proxy.reactor.now_ns + after_ns)
+
+
+cdef inline uint64_t _idle_ns(const down_t *d) noexcept nogil:
+    """How long the exchange may stand still, as the route says once that is known."""
+    if d.stream is not NULL and d.stream.route is not NULL:
+        return d.stream.route.stream_idle_ns
+    return d.listener.stream_idle_ns
+
+
+cdef void _stands(stream_t *s) noexcept nogil:
+    if s.down.phase == DOWN_BUSY:
+        _deadline(s.down, s.route.stream_idle_ns)
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -104,7 +117,7 @@ cdef void _request(down_t *d, msg_t *m) noexcept nogil:
             s.bits |= S_UPGRADE
     if d.body.state == BODY_DONE:
         d.phase = DOWN_BUSY
-        _deadline(d, d.listener.stream_idle_ns)
+        _deadline(d, _idle_ns(d))
     else:
         d.phase = DOWN_BODY
         _deadline(d, d.listener.body_timeout_ns)
@@ -241,7 +254,7 @@ cdef void _consume(down_t *d, const uint8_t *p, uint32_t n, uint32_t scanned, bl
 
 cdef void _request_done(down_t *d, stream_t *s, msg_t *trailers) noexcept nogil:
     d.phase = DOWN_BUSY
-    _deadline(d, d.listener.stream_idle_ns)
+    _deadline(d, _idle_ns(d))
     io_bulk(&d.x.io, False)
     stream_on_request_end(s, trailers)
 
@@ -325,7 +338,7 @@ cdef void _on_drained(xprt_t *x) noexcept nogil:
     cdef down_t *d = <down_t *>x
     if d.stream is not NULL:
         if d.phase == DOWN_BUSY:
-            _deadline(d, d.listener.stream_idle_ns)
+            _deadline(d, _idle_ns(d))
         stream_on_client_drained(d.stream)
     elif d.phase == DOWN_IDLE:
         _deadline(d, d.listener.idle_timeout_ns)
@@ -401,11 +414,11 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
         moved = _moved(d, s)
         if moved != d.moved_seen:
             d.moved_seen = moved
-            _deadline(d, d.listener.stream_idle_ns)
+            _deadline(d, _idle_ns(d))
             return
         counters[G_STREAM_IDLE] += 1
         # The route may have somebody else to ask.
-        _deadline(d, d.listener.stream_idle_ns)
+        _deadline(d, _idle_ns(d))
         if s.bits & S_ANSWER_HEAD:
             s.flags |= FLAG_SI
             s.details = b"stream_idle_timeout"
@@ -449,7 +462,7 @@ cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
     cdef down_t *d = s.down
     cdef uint8_t *at = d.x.ops.reserve(
         &d.x, m.len + s.listener.via.len + _limits_room(s) + request_key_room(s) +
-        degraded_room(s) + 256)
+        degraded_room(s) + cors_room(s) + 256)
     cdef uint8_t *to = at
     cdef span_t value
     if m.minor == 1 and not m.bits & MSG_LINE:
@@ -498,6 +511,7 @@ cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
         to = request_key_tell(s, to)
     if s.degraded != 0:
         to = degraded_put(s, to)
+    to = cors_put(s, m, to)
     to = _ending(s, to)
     d.x.ops.commit(&d.x, at, <uint32_t>(to - at))
 
@@ -527,7 +541,8 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t fields, sp
         # Something to read for who looks at it with curl.
         body = span_of(<const uint8_t *>reason, n_reason)
         content_type = span_of(b"text/plain; charset=utf-8", 25)
-    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + fields.len + _limits_room(s) + degraded_room(s) + 256)
+    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + fields.len + _limits_room(s) + degraded_room(s) +
+                          cors_room(s) + 256)
     to = put_bytes(at, b"HTTP/1.1 ", 9)
     to = put_number(to, <uint64_t>status)
     to = put_bytes(to, b" ", 1)
@@ -542,6 +557,7 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t fields, sp
         to = limit_fields_put(s, to)
     if s.degraded != 0:
         to = degraded_put(s, to)
+    to = cors_put(s, NULL, to)
     if not bare:
         if content_type.len != 0:
             to = put_bytes(to, b"content-type: ", 14)
@@ -694,6 +710,7 @@ H1_DOWN.end = _end
 H1_DOWN.cut = _cut
 H1_DOWN.read = _read
 H1_DOWN.tunnel = _tunnel
+H1_DOWN.stands = _stands
 
 cdef xprt_up_t EVENTS
 EVENTS.on_bytes = _on_bytes

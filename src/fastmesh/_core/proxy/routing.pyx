@@ -1,17 +1,19 @@
 """See routing.pxd."""
 from libc.stdint cimport uint64_t
 from fastmesh._core.http.msg cimport FRAME_NONE
-from fastmesh._core.http.token cimport METHOD_CONNECT
+from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_OPTIONS
 from fastmesh._core.mem.counter cimport (
     FLAG_DPE, FLAG_NR, G_AMBIGUOUS_FIELD, G_AMBIGUOUS_PATH, G_BAD_REQUEST, G_NO_ROUTE, G_REQUESTS)
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.proxy.cors cimport cors_meets
 from fastmesh._core.proxy.deadline cimport deadline_read
 from fastmesh._core.proxy.hedge cimport hedge_plan
 from fastmesh._core.proxy.limiting cimport limiting_at_listener, limiting_at_route
 from fastmesh._core.proxy.local cimport local_answer
 from fastmesh._core.proxy.mux cimport FILTER_GO, S_REQUEST_DONE, proxy_t
 from fastmesh._core.proxy.overload cimport LEVEL_SHED_LOW, overload_admits, overload_rank
+from fastmesh._core.proxy.preflight cimport preflight_takes
 from fastmesh._core.proxy.stream cimport stream_go
 from fastmesh._core.route.decision cimport (
     DECIDED_BAD_PATH, DECIDED_NONE, DECIDED_ROUTE, DECIDED_TORN_METHOD, DECIDED_TORN_PATH, decide, decision_t)
@@ -50,6 +52,8 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
     cdef span_t path
     who.addr = &s.down.addr
     who.draw = rng_next(&p.rng) if s.listener.routes.has_shares else 0
+    if s.listener.has_cors and m.method == METHOD_OPTIONS and preflight_takes(s, m, &who):
+        return
     decide(&s.listener.routes, m, &who, p.path, &d)
     if s.account is not NULL:
         p.watch_ops.routed(s, m, &who, &d)
@@ -58,6 +62,9 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
         return
     s.route = d.route
     s.timeout_ns = d.route.timeout_ns
+    s.timeout_by = b"response_timeout{route}" if d.route.has_timeout else b"response_timeout{listener}"
+    if d.route.cors != 0:
+        cors_meets(s, m)
     if d.route.retry != 0:
         s.retry = &s.snap.retries[d.route.retry - 1]
     if d.route.hedge != 0:

@@ -22,6 +22,7 @@ from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.access_log cimport access_log_put
 from fastmesh._core.proxy.label_count cimport label_count_put
 from fastmesh._core.proxy.copies cimport copies_begin, copies_body, copies_forget, copies_send
+from fastmesh._core.proxy.cors cimport cors_without
 from fastmesh._core.proxy.deadline cimport deadline_is_over
 from fastmesh._core.proxy cimport fallback as fallback_module, fallback_head as fallback_head_module
 from fastmesh._core.proxy.fallback cimport fallback_keeps_body, fallback_on_head
@@ -52,6 +53,8 @@ from fastmesh._core.resil.pressure cimport PRIORITY_HIGH
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 from fastmesh._core.upstream.pool cimport (
     TAKE_FRESH, TAKE_HIGH, TAKE_VERIFY, pool_cancel, pool_drop, pool_give, pool_take, up_t)
+
+cdef const char *CALL_LATE = b"response_timeout"
 
 cdef enum:
     PIECE_MOST = 1 << 26      # bytes of a body that filters may give while there is no connection
@@ -113,6 +116,8 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         s.details = b"direct_response"
         local_give(s, s.route.status, s.route.content_type, location, s.route.body)
         return
+    if s.route.stream_idle_ns != s.listener.stream_idle_ns and s.down_ops.stands is not NULL:
+        s.down_ops.stands(s)
     if s.route.fallback != 0:
         s.fallback = &s.snap.fallbacks[s.route.fallback - 1]
     if deadline_is_over(s):
@@ -207,7 +212,7 @@ cdef void stream_try(stream_t *s) noexcept nogil:
     if status != 0:
         s.injected = 0
         s.proxy.stats.globals[G_FAULT_ABORTED] += 1
-        local_answer(s, status, FLAG_FI, b"fault_injected", b"the route answers so on purpose: it has a fault")
+        local_answer(s, status, FLAG_FI, s.injected_by, b"the route answers so on purpose: it has a fault")
         return
     if s.taps & TAP_RETRY and s.attempts != 0:
         if s.proxy.filters.retry(s) != FILTER_GO:
@@ -449,12 +454,18 @@ cdef void stream_on_interim(stream_t *s, msg_t *m) noexcept nogil:
 
 
 cdef void stream_put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
-    cdef head_t *h
-    if s.route is NULL or s.route.acts is NULL or s.route.acts.response.n == 0 or m.status == 101:
+    cdef head_t *h = NULL
+    if s.route is NULL or m.status == 101:
         _put_answer_head(s, m)
         return
-    s.status = m.status
-    h = route_acts_response(s, m)
+    if s.route.acts is not NULL and s.route.acts.response.n != 0:
+        s.status = m.status
+        h = route_acts_response(s, m)
+    if s.route.cors != 0:
+        h = cors_without(h, m)
+    if h is NULL:
+        _put_answer_head(s, m)
+        return
     _put_answer_head(s, &h.m)
     head_free(h)
 
@@ -668,7 +679,8 @@ cdef void _on_timer(timer_t *t, void *owner) noexcept nogil:
         if s.cluster.adaptive is not NULL and not s.bits & S_ANSWER_HEAD:
             adaptive_observe(s.cluster, s.cluster.live.active, s.proxy.reactor.now_ns - s.start_ns, True,
                              s.proxy.reactor.now_ns)
-    local_answer(s, 504, FLAG_UT, b"response_timeout", b"the upstream did not answer within the request timeout")
+    local_answer(s, 504, FLAG_UT, s.timeout_by if s.timeout_by is not NULL else CALL_LATE,
+                  b"the upstream did not answer within the request timeout")
 
 
 cdef inline series_row_t *_series(stream_t *s, int protocol, uint32_t code) noexcept nogil:
@@ -735,6 +747,8 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         keeping_drop(s)
     if s.fall_wire is not NULL:
         block_put(s.fall_wire)
+    if s.origin_blk is not NULL:
+        block_put(s.origin_blk)
     if s.wire_blk is not NULL:
         block_put(s.wire_blk)
     if s.replay is not NULL:

@@ -51,7 +51,8 @@ cdef void _remember(gradient_t *g, double mean, uint64_t now_ns) noexcept nogil:
     """The shortest mean of the last slots."""
     cdef uint64_t slot = now_ns // SLOT_NS
     cdef int i
-    if slot > g.slot + ADAPTIVE_SLOTS:
+    if slot > g.slot + ADAPTIVE_SLOTS or slot < g.slot:
+        # A pause, or a clock that has been set back: what is remembered is of no known age.
         memset(g.slots, 0, sizeof(g.slots))
         g.slot = slot
     while g.slot < slot:

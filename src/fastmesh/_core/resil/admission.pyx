@@ -19,7 +19,8 @@ cdef answers_t *_state(cluster_t *c, uint64_t now_ns) noexcept nogil:
         w = <answers_t *>heap_new(sizeof(answers_t))
         w.second = second
         c.live.admission = w
-    if second > w.second + ADMISSION_SECONDS:
+    if second > w.second + ADMISSION_SECONDS or second < w.second:
+        # A pause, or a clock that has been set back: nothing of it is of the last seconds.
         memset(w, 0, sizeof(answers_t))
         w.second = second
     while w.second < second:

@@ -18,13 +18,15 @@ ctypedef struct injection_t:
     uint16_t status           # of the answer; 0 = the request goes on
     uint64_t delay_ns         # before that
     uint32_t bandwidth        # of the answer's body, in bytes a second; 0 = as fast as it comes
+    const char *details       # which one it is, for the log
 
 ctypedef struct injection_list_t:
     uint32_t n
     injection_t *injections
 
 # What falls on one request: of several delays the longest, of several answers the first,
-# and of several bandwidths the smallest; 0 = none. `path`: the
+# and of several bandwidths the smallest; 0 = none. `details`: of whose answer it is. `path`: the
 # normal form.
 cdef void injection_draw(const injection_list_t *k, const msg_t *m, span_t path, const addr_t *peer, uint64_t *rng,
-                         uint64_t *delay_ns, uint16_t *status, uint32_t *bandwidth) noexcept nogil
+                         uint64_t *delay_ns, uint16_t *status, uint32_t *bandwidth,
+                         const char **details) noexcept nogil

@@ -4,7 +4,8 @@ from fastmesh._core.route.route_table cimport asker_t, route_find
 
 
 cdef void injection_draw(const injection_list_t *k, const msg_t *m, span_t path, const addr_t *peer, uint64_t *rng,
-                         uint64_t *delay_ns, uint16_t *status, uint32_t *bandwidth) noexcept nogil:
+                         uint64_t *delay_ns, uint16_t *status, uint32_t *bandwidth,
+                         const char **details) noexcept nogil:
     cdef const injection_t *one
     cdef asker_t who
     cdef uint32_t i
@@ -23,5 +24,6 @@ cdef void injection_draw(const injection_list_t *k, const msg_t *m, span_t path,
             delay_ns[0] = one.delay_ns
         if status[0] == 0:
             status[0] = one.status
+            details[0] = one.details
         if one.bandwidth != 0 and (bandwidth[0] == 0 or one.bandwidth < bandwidth[0]):
             bandwidth[0] = one.bandwidth

@@ -29,12 +29,17 @@ ctypedef struct cause_t:
     uint64_t bound
 
 
+cdef inline bint _is_ahead(uint64_t at_ns, uint64_t most_ns, uint64_t now_ns) noexcept nogil:
+    """That time has not come. One that is further away than any can be is of a clock that has been set back since."""
+    return at_ns > now_ns and at_ns - now_ns <= most_ns
+
+
 # --- who judges ----------------------------------------------------------------------------------------------------
 
 cdef inline bint _begin(cluster_t *c, uint64_t now_ns) noexcept nogil:
     """Nobody else judges this cluster until `_end`. False: somebody does, and is not waited for."""
     cdef uint64_t since = word_get(&c.health.judge_ns)
-    if since != 0 and since + JUDGE_NS > now_ns:
+    if since != 0 and _is_ahead(since + JUDGE_NS, 2 * <uint64_t>JUDGE_NS, now_ns):
         return False
     return word_cas(&c.health.judge_ns, since, now_ns if now_ns != 0 else 1)
 
@@ -124,16 +129,16 @@ cdef void _eject(cluster_t *c, endpoint_t *e, const cause_t *why, uint64_t now_n
         return
     if c.outlier.enforce < MILLION and rng_below(rng, MILLION) >= c.outlier.enforce:
         _forgive(h)
-        if now_ns < h.watched_ns:
+        if _is_ahead(h.watched_ns, 2 * c.outlier.most_ns, now_ns):
             return
         h.watched_ns = now_ns + _duration(c, 1, rng)
         word_add(&c.health.watched, 1)
         _tell(c, e, EVENT_WATCHED, why, h.watched_ns - now_ns, now_ns)
         return
-    if now_ns < word_get(&c.health.full_until_ns) or _out(c) >= _most_out(c):
+    if _is_ahead(word_get(&c.health.full_until_ns), FULL_NS, now_ns) or _out(c) >= _most_out(c):
         _forgive(h)
         word_add(&c.health.refused, 1)
-        if now_ns >= word_get(&c.health.full_until_ns):
+        if not _is_ahead(word_get(&c.health.full_until_ns), FULL_NS, now_ns):
             word_set(&c.health.full_until_ns, now_ns + FULL_NS)
             _tell(c, e, EVENT_REFUSED, why, 0, now_ns)
         return
@@ -303,7 +308,7 @@ cdef void _sweep(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept nogil:
     cdef const outlier_t *o = &c.outlier
     cdef uint64_t ends = word_get(&c.health.sweep_ns)
     cdef uint32_t i
-    if now_ns < ends or not _begin(c, now_ns):
+    if _is_ahead(ends, o.interval_ns, now_ns) or not _begin(c, now_ns):
         return
     # Another worker may have been here in between.
     if word_get(&c.health.sweep_ns) == ends:
@@ -312,7 +317,7 @@ cdef void _sweep(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept nogil:
             if c.endpoints[i].live.health is not NULL:
                 _turn(c.endpoints[i].live.health)
         # After a pause, and the first time, there is no window that could be compared with others.
-        if ends != 0 and now_ns < ends + o.interval_ns:
+        if ends != 0 and ends <= now_ns < ends + o.interval_ns:
             if o.failure_part != 0:
                 _by_failures(c, now_ns, rng)
             if o.rate_factor != 0:
@@ -379,5 +384,5 @@ cdef void outlier_observe(cluster_t *c, endpoint_t *e, int seen, uint64_t took_n
     elif _is_enough(c, live, seen, &why) and _begin(c, now_ns):
         _eject(c, e, &why, now_ns, rng)
         _end(c)
-    if now_ns >= word_get(&c.health.sweep_ns):
+    if not _is_ahead(word_get(&c.health.sweep_ns), c.outlier.interval_ns, now_ns):
         _sweep(c, now_ns, rng)

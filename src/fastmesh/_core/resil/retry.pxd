@@ -15,6 +15,7 @@ cdef enum:
     RETRY_STATUS_FIRST = 400
     RETRY_STATUS_LAST = 599
     RETRY_HEADERS_MAX = 16
+    RETRY_GRPC_COUNT = 17     # statuses of gRPC, 0 (ok) counted
 
     # Why an attempt failed.
     FAULT_CONNECT = 1
@@ -38,6 +39,7 @@ ctypedef struct retry_t:
     uint8_t of_retries        # also of requests that another proxy has tried before
     uint8_t n_headers
     const span_t *headers     # an answer with one of these fields is tried again, whatever its status; lower case
+    uint32_t grpc             # likewise with one of these in `grpc-status`: a bit for each, below RETRY_GRPC_COUNT
 
 
 cdef inline bint retry_names(const retry_t *r, int fault, uint32_t status) noexcept nogil:

@@ -70,6 +70,9 @@ ctypedef struct route_t:
     uint32_t hedge            # index + 1 into snapshot_t.hedges; 0 = no attempt beside the first
     uint8_t priority          # PRIORITY_* of resil/pressure; 0 = not said
     uint32_t fallback         # index + 1 into snapshot_t.fallbacks; 0 = a failure is the answer
+    uint8_t has_timeout       # timeout_ns is its own, not its listener's
+    uint32_t cors             # index + 1 into snapshot_t.cors_rules; 0 = what the upstream says of origins is passed on
+    uint64_t stream_idle_ns   # of an exchange in which nothing moves; 0 = no limit
 
 # What a route and a request differ in, in the order in which it is looked at.
 cdef enum miss_t:
@@ -102,7 +105,11 @@ cdef const route_t *route_find(const route_table_t *t, const msg_t *m, span_t pa
 # The authority's host in lower case, without port, brackets and trailing dot; absent when longer than ROUTE_HOST_MAX,
 # which is what `room` has to have.
 cdef span_t route_host(const msg_t *m, uint8_t *room) noexcept nogil
-# METHOD_* of a name when letters are made capitals, as many a framework does; METHOD_OTHER when it has none.
+# For tests: how many places of the index are looked at for a host.
+cdef uint32_t route_host_steps(const route_table_t *t, span_t host) noexcept nogil
+# METHOD_* of a name.
+cdef uint32_t method_id(span_t s) noexcept nogil
+# The same when letters are made capitals, as many a framework does; METHOD_OTHER when it has none.
 cdef int method_in_capitals(span_t s) noexcept nogil
 # A route that matches does not in another reading of the request.
 cdef bint route_is_torn(const route_t *r, const msg_t *m) noexcept nogil

@@ -364,6 +364,12 @@ cdef inline uint32_t host_place(const index_t *x, span_t name) noexcept nogil:
     return at
 
 
+cdef uint32_t route_host_steps(const route_table_t *t, span_t host) noexcept nogil:
+    cdef const index_t *x = <const index_t *>t.state
+    cdef uint32_t first = <uint32_t>hash_bytes(host.ptr, host.len, 0) & x.hosts_mask
+    return ((host_place(x, host) - first) & x.hosts_mask) + 1
+
+
 cdef uint32_t host_for(index_t *x, span_t name) noexcept nogil:
     cdef host_t *h = &x.hosts[host_place(x, name)]
     if h.node == NONE:

@@ -1,6 +1,7 @@
 """See injections.pxd. The layout is written down in fastmesh/snapshot/wire.py."""
 from libc.stdint cimport uint16_t, uint32_t
-from fastmesh._core.mem.arena cimport arena_array
+from libc.stdio cimport snprintf
+from fastmesh._core.mem.arena cimport arena_alloc, arena_array, arena_t
 from fastmesh._core.resil.injection cimport (
     INJECTION_SHARE_ALL, INJECTIONS_MAX, injection_list_t, injection_t)
 from fastmesh._core.route.route_table cimport route_t
@@ -10,6 +11,7 @@ from fastmesh._core.snapshot.take cimport (
 
 cdef enum:
     U32_MAX = 0xFFFFFFFF
+    DETAILS = 300             # room for those of one, NUL included; a name has up to 255 bytes
 
 
 cdef bint _take_injection(take_t *t, injection_t *one, bint (*take_match)(void *, route_table_t **) noexcept nogil,
@@ -23,6 +25,12 @@ cdef bint _take_injection(take_t *t, injection_t *one, bint (*take_match)(void *
         return take_refuse(t, b"status", b"must be 0, or at least 200")
     one.status = <uint16_t>status
     return take_u32(t, b"bandwidth", 0, U32_MAX, &one.bandwidth)
+
+
+cdef const char *_details(arena_t *arena, const route_t *route, uint32_t place) noexcept nogil:
+    cdef char *text = <char *>arena_alloc(arena, DETAILS)
+    snprintf(text, DETAILS, b"fault_injected{%.*s/%u}", <int>route.name.len, <const char *>route.name.ptr, place)
+    return text
 
 
 cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
@@ -42,6 +50,8 @@ cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
         take_at(t, i)
         if not _take_injection(t, &k.injections[i], take_match, decoder):
             return False
+        if k.injections[i].status != 0:
+            k.injections[i].details = _details(s.arena, route, i)
     take_leave(t)
     route.injection_list = number + 1
     return True

@@ -5,7 +5,8 @@ from fastmesh._core.mem.arena cimport arena_array, arena_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.resil.budget cimport BUDGET_COST, BUDGET_RATE_MOST
 from fastmesh._core.resil.retry cimport (
-    FAULT_TIMEOUT, RETRY_ATTEMPTS_MOST, RETRY_HEADERS_MAX, RETRY_STATUS_FIRST, RETRY_STATUS_LAST, retry_t)
+    FAULT_TIMEOUT, RETRY_ATTEMPTS_MOST, RETRY_GRPC_COUNT, RETRY_HEADERS_MAX, RETRY_STATUS_FIRST,
+    RETRY_STATUS_LAST, retry_t)
 from fastmesh._core.snapshot.hedges cimport hedges_decode
 from fastmesh._core.snapshot.snapshot cimport PROTOCOL_TCP, listener_t
 from fastmesh._core.snapshot.take cimport (
@@ -17,6 +18,7 @@ cdef enum:
     TEXT = 160                # room for one sentence
     U32_MAX = 0xFFFFFFFF
     FAULTS = (1 << (FAULT_TIMEOUT + 1)) - 1
+    GRPC = (1 << RETRY_GRPC_COUNT) - 1
 
 
 cdef bint _take_headers(take_t *t, retry_t *r, arena_t *arena) noexcept nogil:
@@ -39,7 +41,7 @@ cdef bint _take_headers(take_t *t, retry_t *r, arena_t *arena) noexcept nogil:
 
 cdef bint _take_rule(take_t *t, retry_t *r, arena_t *arena) noexcept nogil:
     r.is_route = True
-    if not (take_record(t, NULL, 11) and take_u8(t, b"attempts", RETRY_ATTEMPTS_MOST, &r.attempts)):
+    if not (take_record(t, NULL, 12) and take_u8(t, b"attempts", RETRY_ATTEMPTS_MOST, &r.attempts)):
         return False
     if r.attempts == 0:
         return take_refuse(t, b"attempts", b"found 0, must be at least 1")
@@ -48,7 +50,8 @@ cdef bint _take_rule(take_t *t, retry_t *r, arena_t *arena) noexcept nogil:
             take_duration(t, b"backoff", &r.backoff_ns) and take_duration(t, b"backoff_max", &r.backoff_most_ns) and
             take_duration(t, b"wait", &r.wait_most_ns) and take_duration(t, b"try", &r.try_ns) and
             take_bool(t, b"non_idempotent", &r.non_idempotent) and take_bool(t, b"told", &r.is_told) and
-            take_bool(t, b"of_retries", &r.of_retries))
+            take_bool(t, b"of_retries", &r.of_retries) and
+            take_u32(t, b"grpc", 0, GRPC, &r.grpc))
 
 
 cdef bint _take_place(take_t *t, const char *name, uint32_t n, const char *noun, uint32_t *place) noexcept nogil:
@@ -93,7 +96,7 @@ cdef bint retries_decode(take_t *t, snapshot_t *s) noexcept nogil:
     if not take_record(t, b"retries", 5):
         return False
     take_enter(t, b"retries")
-    if not take_list(t, b"rules", 12, 1 << 20, &n):
+    if not take_list(t, b"rules", 13, 1 << 20, &n):
         return False
     s.retries = <retry_t *>arena_array(s.arena, n, sizeof(retry_t))
     s.n_retries = n

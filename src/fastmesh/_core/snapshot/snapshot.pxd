@@ -16,6 +16,7 @@ from fastmesh._core.resil.pressure cimport pressure_settings_t
 from fastmesh._core.resil.rate_limit cimport limit_list_t, rate_limit_t
 from fastmesh._core.resil.hedge_rule cimport hedge_rule_t
 from fastmesh._core.resil.retry cimport retry_t
+from fastmesh._core.route.cors_rule cimport cors_rule_t
 from fastmesh._core.route.mirror_rule cimport mirror_list_t
 from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last, live_share
@@ -63,6 +64,7 @@ ctypedef struct listener_t:
     route_table_t routes
     int32_t chain             # index into snapshot_t.chains, or -1
     uint32_t limit_list       # index + 1 into snapshot_t.limit_lists; 0 = no rate limits
+    uint8_t has_cors          # one of its routes says which origins may read its answers
 
 # When one filter is asked at all. Its slot in the worker's table has the same index.
 ctypedef struct filter_rule_t:
@@ -112,6 +114,8 @@ ctypedef struct snapshot_t:
     void *live                    # registry, borrowed from the worker
     pressure_settings_t pressure  # what the process may use
     metric_labels_t metric_labels
+    uint32_t n_cors_rules
+    cors_rule_t *cors_rules
 
 # Decodes and checks `n` bytes. NULL on refusal, with a sentence in `why` (NUL-terminated, at most why_cap bytes).
 # `rows`/`n_rows`: the shared endpoint rows, at least one; a row out of range falls back to the last one.

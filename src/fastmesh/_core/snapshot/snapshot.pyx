@@ -22,6 +22,7 @@ from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
 from fastmesh._core.route.route_split cimport split_t
 from fastmesh._core.snapshot.balancing cimport decode_balancing
+from fastmesh._core.snapshot.cors_rules cimport cors_decode
 from fastmesh._core.snapshot.fallbacks cimport fallbacks_decode
 from fastmesh._core.snapshot.injections cimport injections_decode
 from fastmesh._core.snapshot.limits cimport limits_decode
@@ -136,7 +137,7 @@ cdef bint decode_routes(decode_t *d, listener_t *l) noexcept nogil:
     cdef take_t *t = &d.t
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not take_list(t, b"routes", 16, 1 << 20, &n):
+    if not take_list(t, b"routes", 18, 1 << 20, &n):
         return False
     if n != 0 and l.protocol == PROTOCOL_TCP:
         return take_refuse(t, b"routes", b"must be empty, as the protocol is tcp")
@@ -618,7 +619,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     cdef uint64_t format = 0
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 12) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
+    if not (take_record(t, NULL, 13) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
         return False
     if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
         return take_refuse(t, b"magic", b"this is not a snapshot")
@@ -647,7 +648,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     take_leave(t)
     if not (decode_filters(d) and limits_decode(t, s, decode_match, d) and
             injections_decode(t, s, decode_match, d) and mirrors_decode(t, s, decode_match, d) and
-            retries_decode(t, s) and fallbacks_decode(t, s)):
+            retries_decode(t, s) and fallbacks_decode(t, s) and cors_decode(t, s)):
         return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")

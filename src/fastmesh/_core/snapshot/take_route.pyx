@@ -259,7 +259,7 @@ cdef bint take_split(take_t *t, arena_t *arena, const split_t **split) noexcept 
 cdef bint take_route(take_t *t, arena_t *arena, const pattern_t *patterns, uint32_t n_patterns,
                      route_t *r) noexcept nogil:
     cdef uint32_t status = 0
-    if not (take_record(t, NULL, 16) and take_bytes(t, b"name", 0, NAME_MAX, &r.name) and
+    if not (take_record(t, NULL, 18) and take_bytes(t, b"name", 0, NAME_MAX, &r.name) and
             take_u8(t, b"path_kind", ROUTE_PATTERN, &r.path_kind) and take_text(t, b"path", 1, HEAD_MAX, &r.path)):
         return False
     if r.path.ptr[0] != 47 and not (r.path_kind == ROUTE_EXACT and r.path.len == 1 and r.path.ptr[0] == 42):
@@ -284,4 +284,5 @@ cdef bint take_route(take_t *t, arena_t *arena, const pattern_t *patterns, uint3
         return take_refuse(t, b"split", b"must be nil, as there is a status")
     if r.split is NULL and r.cluster < 0 and status == 0:
         return take_refuse(t, b"status", b"must be at least 200, as there is no cluster")
-    return take_place(t, b"chain", &r.chain) and take_u8(t, b"priority", PRIORITY_MOST, &r.priority)
+    return (take_place(t, b"chain", &r.chain) and take_u8(t, b"priority", PRIORITY_MOST, &r.priority) and
+            take_bool(t, b"has_timeout", &r.has_timeout) and take_duration(t, b"stream_idle", &r.stream_idle_ns))

@@ -167,3 +167,16 @@ def test_what_they_make_of_it_is_the_share_that_it_has(aggression, least, at):
         now = SECOND + WINDOW * at // 100
         told = warm_share(s.row(9)["warm_since_ns"], balancing[2], now)
         assert abs(s.picks(40_000, now_ns=now)[9] / 4000 - told) < 0.05
+
+
+@pytest.mark.parametrize(("jump", "begins_anew"), [(86_400 * SECOND, False), (-3_600 * SECOND, True)])
+def test_a_clock_that_jumps(jump, begins_anew):
+    """Set back it begins anew, by the clock as it is then: it is not cold for as long as the clock was set back."""
+    start = 10_000 * SECOND
+    with one_more(ROUND_ROBIN) as s:
+        s.picks(20, now_ns=start)
+        assert abs(share(s, 9, start + WINDOW // 2) - 0.05) < 0.006
+        now = start + jump
+        assert abs(share(s, 9, now) - (0.01 if begins_anew else 0.1)) < 0.006
+        assert abs(share(s, 9, now + WINDOW // 2) - (0.05 if begins_anew else 0.1)) < 0.006
+        assert abs(share(s, 9, now + WINDOW) - 0.1) < 0.006

@@ -286,3 +286,64 @@ def test_the_same_seed_does_the_same() -> None:
             fail(b, i, 5, now=START + i * SECOND)
         return [b.ejection(i) for i in range(20)]
     assert run() == run()
+
+
+# --- a clock that is set on or back -----------------------------------------------------------------------------------
+
+JUMPS = pytest.mark.parametrize("jump", [86_400 * SECOND, -3_600 * SECOND], ids=["a day on", "an hour back"])
+LATER = 10_000 * SECOND     # there is an hour before it
+
+
+@JUMPS
+def test_one_that_is_out_is_asked_once_when_the_clock_jumps(jump: int) -> None:
+    b = made(3)
+    fail(b, 1, 5, now=LATER)
+    assert out(b, 3) == [1] and 1 not in {b.pick(LATER) for _ in range(20)}
+    now = LATER + jump
+    picks = [(b.pick(now), b.has_probed) for _ in range(200)]
+    assert picks.count((1, True)) == 1 and (1, False) not in picks
+    b.judge(1, ERROR, 0, now, True)
+    assert b.ejection(1)[0] == now + 60 * SECOND
+    # From here on it goes by the clock as it is.
+    assert 1 not in {b.pick(now + 59 * SECOND) for _ in range(20)}
+    assert [b.pick(now + 60 * SECOND) for _ in range(20)].count(1) == 1
+    b.judge(1, GOOD, MS, now + 60 * SECOND, True)
+    assert out(b, 3) == []
+
+
+@JUMPS
+def test_windows_begin_anew_when_the_clock_jumps(jump: int) -> None:
+    b = made(6, server_errors=0, failure_percentage={"threshold": "0%"})
+    b.judge(0, GOOD, MS, LATER)
+    for _ in range(200):
+        b.judge(3, ERROR, MS, LATER + SECOND)
+    # What came before is of no known length, and nobody is judged by it.
+    for i in range(6):
+        for _ in range(200):
+            b.judge(i, GOOD, MS, LATER + jump)
+    assert out(b, 6) == []
+    window(b, [200] * 6, [2, 2, 2, 60, 2, 2], now=LATER + jump + SECOND)
+    b.judge(0, GOOD, MS, LATER + jump + 30 * SECOND)
+    assert out(b, 6) in ([3], [])       # as the window's end falls
+    window(b, [200] * 6, [2, 2, 2, 60, 2, 2], now=LATER + jump + 31 * SECOND)
+    assert out(b, 6) == [3]
+
+
+def test_as_many_are_out_as_may_be_when_the_clock_is_set_back() -> None:
+    """That nobody looked again for a second does not become an hour."""
+    b = made(3)
+    fail(b, 0, 5, now=LATER)
+    fail(b, 1, 5, now=LATER)
+    assert out(b, 3) == [0]
+    now = LATER - 3_600 * SECOND
+    assert [b.pick(now) for _ in range(50)].count(0) == 1
+    b.judge(0, GOOD, MS, now, True)
+    fail(b, 1, 5, now=now)
+    assert out(b, 3) == [1]
+
+
+def test_a_dry_run_tells_again_when_the_clock_is_set_back() -> None:
+    b = made(3, dry_run=True)
+    for now in (LATER, LATER - 3_600 * SECOND, LATER + 86_400 * SECOND):
+        fail(b, 0, 50, now=now)
+        assert out(b, 3) == []

@@ -39,7 +39,8 @@ from probes.wire import (
 EXACTLY = (0, False, 0, 0)
 # Takes texts of nothing but zeros.
 TWO_STATES = [b"\0" + b"\1" * 255, b"\0\1", b"\0\0\0\0\1\0\0\0"]
-NOTHING_MORE = {"query": [], "cookies": [], "sources": [], "share": 1_000_000, "states": 0}
+NOTHING_MORE = {"query": [], "cookies": [], "sources": [], "share": 1_000_000, "states": 0, "has_timeout": 0,
+                "stream_idle": 0}
 
 
 def rich() -> list[Any]:
@@ -125,7 +126,7 @@ def test_everything_arrives():
         "query": [(b"q", b"a", 0, 3, False, 0, 0)], "cookies": [(b"c", b"", 0, 4, True, 0, 0)],
         "sources": [(4, 8, b"\x0a".ljust(16, b"\0"))], "share": 50_000, "states": 2, "cluster": -1, "status": 404,
         "body": b"", "content_type": b"", "timeout": 0, "index": 3, "chain": -1, "limit_list": 0,
-        "injection_list": 0, "mirror_list": 1}
+        "injection_list": 0, "mirror_list": 1, "has_timeout": 0, "stream_idle": 0}
     alpha, beta = got["clusters"]
     del alpha["settings"]                # tests/unit/config/test_balancing.py
     assert alpha == {
@@ -164,7 +165,8 @@ def test_everything_arrives():
     first, second = got["retries"]
     assert first == {
         "attempts": 3, "faults": 94, "is_route": 1, "statuses": [400, 463, 464, 599], "headers": [b"x-again"],
-        "backoff": 1, "backoff_max": 2, "wait": 3, "try": 4, "non_idempotent": 1, "told": 0, "of_retries": 1}
+        "backoff": 1, "backoff_max": 2, "wait": 3, "try": 4, "non_idempotent": 1, "told": 0, "of_retries": 1,
+        "grpc": 0}
     assert (second["attempts"], second["statuses"], second["told"]) == (1, [], 1)
     assert got["retried"] == [(0, 0, 0), (0, 2, 1)]
     assert got["budgets"] == [(200_000, 10), (0, 100_000)]
@@ -178,7 +180,7 @@ def test_the_smallest():
         assert s.dump() == {"version": 1, "refs": 1, "max_connections": 0, "log_ops": [], "listeners": [],
                             "clusters": [], "rules": [], "chains": [], "limits": [], "limit_lists": [],
                             "injection_lists": [], "mirror_lists": [], "retries": [], "retried": [], "budgets": [],
-                            "hedges": [], "hedged": []}
+                            "hedges": [], "hedged": [], "cors_rules": [], "cors": []}
 
 
 def test_limits_arrive_in_their_places():
@@ -250,7 +252,7 @@ REFUSED = [
     ((L, 0, 11), [True], "listeners[0].deadlines: found an array of 1, must be of 3"),
     ((L, 0, 11, 2), "a" * 256, "listeners[0].deadlines.header: found 256 bytes, must be at most 255"),
     ((L, 1, 9), [route("/")], "listeners[1].routes: must be empty, as the protocol is tcp"),
-    ((L, 0, 9, 0), [0] * 15, "listeners[0].routes[0]: found an array of 15, must be of 16"),
+    ((L, 0, 9, 0), [0] * 15, "listeners[0].routes[0]: found an array of 15, must be of 18"),
     ((L, 0, 9, 0, 1), 4, "listeners[0].routes[0].path_kind: found 4, must be at most 3"),
     ((L, 0, 9, 0, 2), "", "listeners[0].routes[0].path: found 0 bytes, must be at least 1"),
     ((L, 0, 9, 0, 2), "api", "listeners[0].routes[0].path: must begin with \"/\""),
@@ -453,7 +455,7 @@ REFUSED = [
     ((M, 0, 2, 0, 3), "a b", "mirrors[0].mirrors[0].suffix: must be of characters of host names"),
     ((M, 0, 2, 0, 3), "a" * 65, "mirrors[0].mirrors[0].suffix: found 65 bytes, must be at most 64"),
     ((A,), [], "retries: found an array of 0, must be of 5"),
-    ((A, 0, 0), [], "retries.rules[0]: found an array of 0, must be of 11"),
+    ((A, 0, 0), [], "retries.rules[0]: found an array of 0, must be of 12"),
     ((A, 0, 0, 0), 0, "retries.rules[0].attempts: found 0, must be at least 1"),
     ((A, 0, 0, 0), 9, "retries.rules[0].attempts: found 9, must be at most 8"),
     ((A, 0, 0, 1), 128, "retries.rules[0].faults: found 128, must be at most 127"),
@@ -462,6 +464,9 @@ REFUSED = [
     ((A, 0, 0, 3), ["x"] * 17, "retries.rules[0].headers: found an array of 17, must be of at most 16"),
     ((A, 0, 0, 3, 0), "X", "retries.rules[0].headers[0]: must be a token in lower case"),
     ((A, 0, 0, 8), 1, "retries.rules[0].non_idempotent: found a number, must be a boolean"),
+    ((A, 0, 0, 11), 1 << 17, "retries.rules[0].grpc: found 131072, must be at most 131071"),
+    ((L, 0, 9, 0, 16), 1, "listeners[0].routes[0].has_timeout: found a number, must be a boolean"),
+    ((L, 0, 9, 0, 17), -1, "listeners[0].routes[0].stream_idle: found a signed number, must be a number"),
     ((A, 1, 0), [0, 0], "retries.uses[0]: found an array of 2, must be of 3"),
     ((A, 1, 0, 0), 2, "retries.uses[0].listener: found 2, but there are 2 listeners"),
     ((A, 1, 0, 0), 1, "retries.uses[0].listener: its protocol is tcp, which has no requests to try again"),
@@ -495,7 +500,7 @@ def test_not_a_snapshot_at_all():
     assert refusal(b"") == "the data ends here"
     assert refusal(b"GET / HTTP/1.1\r\n") == "found a number, must be an array"
     assert refusal(pack({})) == "found a map, must be an array"
-    assert refusal(pack([])) == "found an array of 0, must be of 12"
+    assert refusal(pack([])) == "found an array of 0, must be of 13"
 
 
 def test_more_after_the_end():
@@ -505,8 +510,8 @@ def test_more_after_the_end():
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
     head = pack(["fmsn", 6, 1, [0, None, [], None, None]])[1:]
-    assert refusal(b"\x9c" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
-    assert refusal(b"\x9c" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
+    assert refusal(b"\x9d" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
+    assert refusal(b"\x9d" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
 
 
@@ -590,16 +595,16 @@ def test_mutations(seed):
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
     assert refusal(pack(value))
-    for place in range(3, 12):
+    for place in range(3, 13):
         parts: list[Any] = ["fmsn", 6, 1, [0, None, [], None, None], [], [], [[], []], [[], []], [], [],
-                            [[], [], [], [], []], [[], []]]
+                            [[], [], [], [], []], [[], []], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
                 parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults", "mirrors",
-                            "retries", "fallbacks"]
+                            "retries", "fallbacks", "cors"]
                 assert str(refused).startswith(parts_of[place - 3])
 
 

@@ -1,0 +1,113 @@
+"""See cors_rules.pxd. The layout is written down in fastmesh/snapshot/wire.py."""
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdio cimport snprintf
+from fastmesh._core.mem.arena cimport arena_array
+from fastmesh._core.route.cors_rule cimport (
+    CORS_LIST_MAX, CORS_ORIGIN_LEN, CORS_ORIGINS_MAX, ORIGIN_BELOW, ORIGIN_PATTERN, cors_origin_t, cors_rule_t)
+from fastmesh._core.route.route_table cimport route_t
+from fastmesh._core.snapshot.take cimport (
+    take_at, take_bool, take_enter, take_index, take_leave, take_list, take_record, take_refuse, take_text, take_u8,
+    take_u32)
+
+cdef enum:
+    TEXT = 160                # room for one sentence
+    U32_MAX = 0xFFFFFFFF
+    DAY_S = 86400
+
+
+cdef bint _take_origin(take_t *t, const snapshot_t *s, cors_origin_t *o) noexcept nogil:
+    cdef int64_t place = -1
+    if not (take_record(t, NULL, 4) and take_u8(t, b"kind", ORIGIN_PATTERN, &o.kind) and
+            take_text(t, b"text", 0 if o.kind == ORIGIN_PATTERN else 1, CORS_ORIGIN_LEN, &o.text) and
+            take_text(t, b"domain", 2 if o.kind == ORIGIN_BELOW else 0, CORS_ORIGIN_LEN, &o.domain) and
+            take_index(t, b"pattern", &place)):
+        return False
+    if o.kind != ORIGIN_PATTERN:
+        return place < 0 or take_refuse(t, b"pattern", b"must be -1, as the origin is none")
+    if not 0 <= place < s.n_patterns:
+        return take_refuse(t, b"pattern", b"must be the place of a pattern")
+    o.pattern = &s.patterns[place]
+    return True
+
+
+cdef bint _take_rule(take_t *t, snapshot_t *s, cors_rule_t *r) noexcept nogil:
+    cdef uint8_t is_any = 0
+    cdef uint8_t has_credentials = 0
+    cdef uint32_t i
+    if not (take_record(t, NULL, 7) and take_bool(t, b"any", &is_any) and
+            take_list(t, b"origins", 5, CORS_ORIGINS_MAX, &r.n)):
+        return False
+    r.is_any = is_any
+    r.origins = <cors_origin_t *>arena_array(s.arena, r.n, sizeof(cors_origin_t))
+    take_enter(t, b"origins")
+    for i in range(r.n):
+        take_at(t, i)
+        if not _take_origin(t, s, &r.origins[i]):
+            return False
+    take_leave(t)
+    if not (take_text(t, b"methods", 0, CORS_LIST_MAX, &r.methods) and
+            take_text(t, b"headers", 0, CORS_LIST_MAX, &r.headers) and
+            take_text(t, b"expose", 0, CORS_LIST_MAX, &r.expose) and
+            take_u32(t, b"max_age", 0, DAY_S, &r.max_age_s) and take_bool(t, b"credentials", &has_credentials)):
+        return False
+    if is_any and has_credentials:
+        return take_refuse(t, b"credentials", b"must not be, as any origin may read")
+    r.has_credentials = has_credentials
+    r.any_method = r.methods.len == 1 and r.methods.ptr[0] == c'*'
+    r.any_header = r.headers.len == 1 and r.headers.ptr[0] == c'*'
+    return True
+
+
+cdef bint _take_use(take_t *t, snapshot_t *s) noexcept nogil:
+    cdef char text[TEXT]
+    cdef uint32_t listener = 0
+    cdef uint32_t place = 0
+    cdef uint32_t rule = 0
+    cdef route_t *route
+    if not (take_record(t, NULL, 3) and take_u32(t, b"listener", 0, U32_MAX, &listener) and
+            take_u32(t, b"route", 0, U32_MAX, &place)):
+        return False
+    if listener >= s.n_listeners:
+        snprintf(text, TEXT, b"found %u, but there are %u listeners", listener, s.n_listeners)
+        return take_refuse(t, b"listener", text)
+    if place >= s.listeners[listener].routes.n:
+        snprintf(text, TEXT, b"found %u, but there are %u routes", place, s.listeners[listener].routes.n)
+        return take_refuse(t, b"route", text)
+    if not take_u32(t, b"rule", 0, U32_MAX, &rule):
+        return False
+    if rule >= s.n_cors_rules:
+        snprintf(text, TEXT, b"found %u, but there are %u rules", rule, s.n_cors_rules)
+        return take_refuse(t, b"rule", text)
+    route = &s.listeners[listener].routes.routes[place]
+    if route.cors != 0:
+        return take_refuse(t, NULL, b"this route has its rule already")
+    route.cors = rule + 1
+    s.listeners[listener].has_cors = 1
+    return True
+
+
+cdef bint cors_decode(take_t *t, snapshot_t *s) noexcept nogil:
+    cdef uint32_t n = 0
+    cdef uint32_t i
+    if not take_record(t, b"cors", 2):
+        return False
+    take_enter(t, b"cors")
+    if not take_list(t, b"rules", 8, 1 << 20, &s.n_cors_rules):
+        return False
+    s.cors_rules = <cors_rule_t *>arena_array(s.arena, s.n_cors_rules, sizeof(cors_rule_t))
+    take_enter(t, b"rules")
+    for i in range(s.n_cors_rules):
+        take_at(t, i)
+        if not _take_rule(t, s, &s.cors_rules[i]):
+            return False
+    take_leave(t)
+    if not take_list(t, b"uses", 4, 1 << 20, &n):
+        return False
+    take_enter(t, b"uses")
+    for i in range(n):
+        take_at(t, i)
+        if not _take_use(t, s):
+            return False
+    take_leave(t)
+    take_leave(t)
+    return True

@@ -1,0 +1,28 @@
+"""Which pages of other origins may read the answer."""
+
+from collections.abc import Iterator
+
+from fastmesh.cli.explained.file import File
+from fastmesh.cli.explained.match import listed
+from fastmesh.cli.explained.request import Request
+from fastmesh.config.listener import Listener
+from fastmesh.config.report import Path
+from fastmesh.config.route import Route
+from fastmesh.snapshot.cors import cors_of
+from fastmesh.units import format_duration
+
+
+def origin_lines(file: File, path: Path, listener: Listener, route: Route, request: Request) -> Iterator[str]:
+    """The rule of a route, which stands at `path`."""
+    rule = cors_of(listener, route)
+    if rule is None:
+        return
+    at: Path = (*path[:2], "cors") if route.cors is None else (*path, "cors")
+    whose = listed([origin.exact or f"{{regex: {origin.regex}}}" for origin in rule.allow_origins]) or "no other origin"
+    also = ", with credentials" if rule.allow_credentials else ""
+    headers = f"; headers {listed(rule.allow_headers)}" if rule.allow_headers else ""
+    yield (f"cors ({file.place(at)}): pages of {whose} may read the answer{also}; methods {listed(rule.allow_methods)}"
+           f"{headers}; remembered for {format_duration(rule.max_age)}")
+    fields = {name.lower(): value for name, value in request.fields}
+    if request.method == "OPTIONS" and "origin" in fields and "access-control-request-method" in fields:
+        yield "  as a preflight it is answered here, before the limits and filters of the route"
