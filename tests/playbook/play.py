@@ -415,7 +415,7 @@ class Play:
                            for i in range(len(listeners)) for at in range(len(routes))
                            if self.mirrors and not self.is_gone and not self.is_tcp],
                           [[], [], [], [], []] if self.is_gone or self.is_tcp else self.retries(len(routes)),
-                          [[], []]])
+                          [[], []], [[], []]])
 
     def table(self) -> Table | None:
         return Table(self.slots) if self.slots else None

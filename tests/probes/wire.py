@@ -98,10 +98,12 @@ def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), versio
              log_ops: list[Any] | None = None, rules: Iterable[Any] = (), chains: Iterable[Any] = (),
              limits: Iterable[Any] = (), uses: Iterable[Any] = (), patterns: Iterable[Any] = (),
              faults: Iterable[Any] = (), mirrors: Iterable[Any] = (),
-             retries: Iterable[Any] = ((), (), (), (), ()), fallbacks: Iterable[Any] = ((), ())) -> list[Any]:
+             retries: Iterable[Any] = ((), (), (), (), ()), fallbacks: Iterable[Any] = ((), ()),
+             subsets: Iterable[Any] = ((), ())) -> list[Any]:
     return ["fmsn", 6, version, [0, log_ops, list(patterns), None], list(listeners), list(clusters),
             [list(rules), list(chains)], [list(limits), list(uses)], list(faults), list(mirrors),
-            [list(part) for part in retries], [list(part) for part in fallbacks]]
+            [list(part) for part in retries], [list(part) for part in fallbacks],
+            [list(part) for part in subsets]]
 
 
 def pack(whole: Any) -> bytes:

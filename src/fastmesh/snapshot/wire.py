@@ -6,7 +6,7 @@ clusters are places in the snapshot's list of clusters, -1 for none. A change of
 FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
-                 retries, fallbacks]
+                 retries, fallbacks, subsets]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload]
     overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
@@ -84,6 +84,11 @@ FORMAT.
     stale     = [store, max_age, max_body, max_bytes, max_entries, headers, ignores]    ignores: a bit for each IGNORE_*
     response  = [status, content_type, escape, headers, pieces]    headers as request_edits; texts of pieces are bytes
     use       = [slot, name, before_filters]    a policy: its place in the list of rules
+
+    subsets   = [[[cluster, [[name, …], …], fallback, [name, value, …], max], …], [[listener, route, part, words], …]]
+                                                by what clusters are split, and who is for which part; fallback: 0 any,
+                                                1 none, 2 default; part: a place in the split, or -1; names ascend
+    words     = [[name, header, has_value, value], …]    header: "", or the one whose value it is, where there is one
 
 A route's timeout is final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are

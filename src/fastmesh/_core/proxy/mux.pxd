@@ -29,6 +29,7 @@ from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.decision cimport decision_t
 from fastmesh._core.route.mirror_rule cimport mirror_rule_t
 from fastmesh._core.route.route_table cimport asker_t, route_t
+from fastmesh._core.route.subset_rule cimport subset_rule_t
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_t
 from fastmesh._core.upstream.pool cimport pool_t, pool_user_ops_t, pool_wait_t, up_t
 
@@ -332,6 +333,8 @@ ctypedef struct stream_t:
     uint16_t fall_last_code   # of fall_last
     uint8_t fall_last         # REASON_* of the latest failure: another cluster may have failed, too
     uint8_t is_asking         # the policy of the step that was taken last thinks about an answer
+    const subset_rule_t *subset   # borrowed; which subset of a cluster it is for; NULL = none is asked for
+    uint8_t subset_how        # 1 + CHOSE_* of lb/subset; 0 = its cluster has none
     uint8_t inline_[1024]     # from here on nothing is cleared
     drawn_t drawn[8]          # LIMITS_MAX; tokens of rate limits that this request has taken
 

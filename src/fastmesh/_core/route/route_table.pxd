@@ -70,6 +70,7 @@ ctypedef struct route_t:
     uint32_t hedge            # index + 1 into snapshot_t.hedges; 0 = no attempt beside the first
     uint8_t priority          # PRIORITY_* of resil/pressure; 0 = not said
     uint32_t fallback         # index + 1 into snapshot_t.fallbacks; 0 = a failure is the answer
+    uint32_t subset           # of `cluster`: index + 1 into snapshot_t.subset_rules; 0 = none is asked for
 
 # What a route and a request differ in, in the order in which it is looked at.
 cdef enum miss_t:

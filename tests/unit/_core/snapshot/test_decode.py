@@ -488,7 +488,7 @@ def test_not_a_snapshot_at_all():
     assert refusal(b"") == "the data ends here"
     assert refusal(b"GET / HTTP/1.1\r\n") == "found a number, must be an array"
     assert refusal(pack({})) == "found a map, must be an array"
-    assert refusal(pack([])) == "found an array of 0, must be of 12"
+    assert refusal(pack([])) == "found an array of 0, must be of 13"
 
 
 def test_more_after_the_end():
@@ -498,8 +498,8 @@ def test_more_after_the_end():
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
     head = pack(["fmsn", 6, 1, [0, None, [], None]])[1:]
-    assert refusal(b"\x9c" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
-    assert refusal(b"\x9c" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
+    assert refusal(b"\x9d" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
+    assert refusal(b"\x9d" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
 
 
@@ -583,16 +583,16 @@ def test_mutations(seed):
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
     assert refusal(pack(value))
-    for place in range(3, 12):
+    for place in range(3, 13):
         parts: list[Any] = ["fmsn", 6, 1, [0, None, [], None], [], [], [[], []], [[], []], [], [], [[], [], [], [], []],
-                            [[], []]]
+                            [[], []], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
                 parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults", "mirrors",
-                            "retries", "fallbacks"]
+                            "retries", "fallbacks", "subsets"]
                 assert str(refused).startswith(parts_of[place - 3])
 
 

@@ -26,8 +26,8 @@ def packed(*steps, to=None):
     """A snapshot with a chain of each kind of step; what stands at these places of it is replaced."""
     value = msgpack.unpackb(compile(load_text(TEXT, "x", {}).config, 1, Registry(), 1024)[0], strict_map_key=False)
     value[6] = [[[None, 1_000_000]] * 2, []]
-    value[-1] = copy.deepcopy([[[TO_CLUSTER, COPIES, ANSWER, POLICY]], [[0, 0, 0]]])
-    at = value[-1]
+    value[11] = copy.deepcopy([[[TO_CLUSTER, COPIES, ANSWER, POLICY]], [[0, 0, 0]]])
+    at = value[11]
     for step in steps[:-1]:
         at = at[step]
     if steps:
