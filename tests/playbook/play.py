@@ -430,7 +430,7 @@ class Play:
                            for i in range(len(listeners)) for at in range(len(routes))
                            if self.mirrors and not self.is_gone and not self.is_tcp],
                           [[], [], [], [], []] if self.is_gone or self.is_tcp else self.retries(len(routes)),
-                          self.fallbacks(len(routes)), self.origins(len(routes))])
+                          self.fallbacks(len(routes)), self.origins(len(routes)), [[], []]])
 
     def fallbacks(self, n_routes: int) -> list[Any]:
         if self.is_gone or self.is_tcp or not self.chain_of_steps:

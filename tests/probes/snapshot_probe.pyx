@@ -15,11 +15,12 @@ from fastmesh._core.route.capture cimport capture_replace
 from fastmesh._core.route.cors_rule cimport cors_find
 from fastmesh._core.route.mirror_rule cimport mirror_rule_t
 from fastmesh._core.route.predicate cimport predicate_t
-from fastmesh._core.route.route_split cimport split_pick
+from fastmesh._core.route.route_split cimport split_pick, split_t
 from fastmesh._core.lb.cluster cimport (
     cluster_live_t, cluster_pick, cluster_pick_key, cluster_t, cluster_weigh, endpoint_connect_failed,
     endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.lb.subset cimport SUBSET_KEYS_MAX, subset_choose, subset_pair_t, subset_pairs, subsets_t
 from fastmesh._core.lb.sticky cimport STICKY_DIGITS, sticky_find, sticky_name
 from fastmesh._core.resil.injection cimport injection_t
 from fastmesh._core.resil.rate_limit cimport rate_limit_t
@@ -29,6 +30,8 @@ from fastmesh._core.snapshot.unpack cimport (
 from fastmesh._core.snapshot.snapshot cimport (
     live_free, live_new, live_on_last, snapshot_decode, snapshot_get, snapshot_live, snapshot_on_free, snapshot_put,
     snapshot_t)
+
+from fastmesh._core.lb.subset import CHOICES
 
 cdef extern from "<time.h>" nogil:
     struct timespec:
@@ -183,6 +186,7 @@ cdef class Snapshot:
     cdef Registry registry
     cdef uint64_t rng
     cdef readonly uint64_t decode_ns
+    cdef cluster_t *inside        # the subset that picks are made of; NULL = of whole clusters
 
     def __cinit__(self, bytes data, Registry registry, uint64_t seed=1, uint32_t why_cap=256):
         cdef char why[512]
@@ -386,12 +390,40 @@ cdef class Snapshot:
     cdef cluster_t *cluster(self, uint32_t i) except NULL:
         if i >= self.s.n_clusters:
             raise IndexError(i)
-        return &self.s.clusters[i]
+        return &self.s.clusters[i] if self.inside is NULL or i != self.inside.index else self.inside
 
     cdef endpoint_t *endpoint(self, uint32_t cluster, uint32_t i) except NULL:
         if i >= self.cluster(cluster).n:
             raise IndexError(i)
-        return &self.s.clusters[cluster].endpoints[i]
+        return &self.cluster(cluster).endpoints[i]
+
+    def enter(self, asked=None, uint32_t cluster=0):
+        """Everything below is about the subset that a request for these pairs goes to: how it was chosen, what its
+        endpoints have, their texts, the sizes of its levels and of a table. With None, about the whole again."""
+        cdef subset_pair_t pairs[SUBSET_KEYS_MAX]
+        cdef cluster_t *c = &self.s.clusters[cluster]
+        cdef uint32_t n = 0
+        cdef int how = 0
+        self.inside = NULL
+        if asked is None:
+            return None
+        kept = sorted((name.encode(), value.encode()) for name, value in asked.items())
+        for name, value in kept:
+            pairs[n].name = span_of(<const uint8_t *><char *>name, <uint32_t>len(name))
+            pairs[n].value = span_of(<const uint8_t *><char *>value, <uint32_t>len(value))
+            n += 1
+        c = subset_choose(c, pairs, n, &how)
+        self.inside = c
+        n = subset_pairs(c, pairs)
+        return (CHOICES[how], {span_bytes(pairs[i].name.ptr, pairs[i].name.len).decode():
+                               span_bytes(pairs[i].value.ptr, pairs[i].value.len).decode() for i in range(n)},
+                [span_bytes(c.endpoints[i].text.ptr, c.endpoints[i].text.len).decode() for i in range(c.n)],
+                [c.settings.levels[i] for i in range(c.settings.n_levels)], c.settings.table_size)
+
+    def subsets(self, uint32_t cluster=0):
+        """How many there are, and how many endpoints are left out of them."""
+        v = <const subsets_t *>self.s.clusters[cluster].subsets
+        return (v.n, v.left_out) if v is not NULL else None
 
     def pick(self, uint32_t cluster=0, uint64_t now_ns=0, tried=(), bint ops_only=False):
         cdef endpoint_t *list_[TRIED_MAX]
@@ -564,7 +596,8 @@ cdef class Snapshot:
 
     def split(self, Request request, uint64_t draw, uint32_t at=0, uint32_t listener=0):
         """The cluster that the split of route `at` leads to."""
-        return split_pick(self.s.listeners[listener].routes.routes[at].split, &request.m, draw)
+        cdef const split_t *split = self.s.listeners[listener].routes.routes[at].split
+        return split.parts[split_pick(split, &request.m, draw)].cluster
 
     def rewritten(self, bytes path, uint32_t at=0, uint32_t listener=0):
         """The path that route `at` makes of parts of this one; None when it is not of these parts."""

@@ -4,21 +4,26 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.http.h1 cimport (
     H1_EFIELDS, H1_EHEAD, H1_EURI, H1_EVERSION, h1_parse_request)
 from fastmesh._core.http.msg cimport msg_t
+from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_row_t
+from fastmesh._core.lb.subset cimport subset_choose, subset_pair_t, subset_pairs
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_parse, addr_t
 from fastmesh._core.route.decision cimport DECIDED_ROUTE, DECIDE_ROOM, decide, decision_t
-from fastmesh._core.route.route_table cimport asker_t, route_miss
+from fastmesh._core.route.route_table cimport asker_t, route_miss, route_t
 from fastmesh._core.route.route_split cimport split_pick
+from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX, subset_rule_t, subset_word_value
 from fastmesh._core.snapshot.snapshot cimport (
     PROTOCOL_HTTP, live_free, live_new, snapshot_decode, snapshot_put, snapshot_t)
 
+from fastmesh._core.lb.subset import CHOICES
 from fastmesh._core.route.decision import DECISIONS
 from fastmesh._core.route.route_table import MISSES
 
 cdef enum:
     WHY_MAX = 512
+    LISTED_MOST = 40          # endpoints of a subset
 
 
 class Refused(Exception):
@@ -27,6 +32,11 @@ class Refused(Exception):
     def __init__(self, why, status):
         super().__init__(why)
         self.status = status
+
+
+cdef dict words_of(const subset_pair_t *pairs, uint32_t n):
+    return {span_bytes(pairs[i].name).decode("utf-8", "replace"): span_bytes(pairs[i].value).decode("utf-8", "replace")
+            for i in range(n)}
 
 
 cdef class Tables:
@@ -81,8 +91,37 @@ cdef class Tables:
         if self.decision.how != DECIDED_ROUTE:
             return None
         if self.decision.route.split is not NULL:
-            return split_pick(self.decision.route.split, self.m, draw)
+            return self.decision.route.split.parts[split_pick(self.decision.route.split, self.m, draw)].cluster
         return self.decision.route.cluster if self.decision.route.cluster >= 0 else None
+
+    def subset(self, uint64_t draw):
+        """Which subset of its cluster the request that was asked last goes to: (how it was chosen, one of CHOICES; what
+        it asks for; what all endpoints of the subset have; how many there are, and the first of them). None when its
+        cluster has no subsets."""
+        cdef const route_t *route = self.decision.route
+        cdef const subset_rule_t *rule = NULL
+        cdef subset_pair_t pairs[SUBSET_RULE_MAX]
+        cdef cluster_t *found
+        cdef uint32_t n = 0
+        cdef uint32_t i, number
+        cdef int how = 0
+        cluster = self._cluster(draw)
+        if cluster is None or self.s.clusters[<uint32_t>cluster].subsets is NULL:
+            return None
+        number = route.subset
+        if route.split is not NULL:
+            number = route.split.parts[split_pick(route.split, self.m, draw)].subset
+        if number != 0:
+            rule = &self.s.subset_rules[number - 1]
+            for i in range(rule.n):
+                if subset_word_value(&rule.words[i], self.m, &pairs[n].value):
+                    pairs[n].name = rule.words[i].name
+                    n += 1
+        found = subset_choose(&self.s.clusters[<uint32_t>cluster], pairs, n, &how)
+        asked = words_of(pairs, n)
+        n = subset_pairs(found, pairs)
+        return CHOICES[how], asked, words_of(pairs, n), found.n, [
+            span_bytes(found.endpoints[i].text).decode() for i in range(min(found.n, LISTED_MOST))]
 
     def miss(self, uint32_t listener, uint32_t route):
         """(what keeps the request that was asked last from a route, of which header, cookie or parameter); "" for

@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.http.msg cimport msg_span, msg_t, msg_value
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.subset cimport SUBSET_KEYS_MAX, subset_pair_t, subset_pairs
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_print
 from fastmesh._core.proxy.access_log cimport flags_text
@@ -19,6 +20,7 @@ from fastmesh._core.proxy.mux cimport (
 from fastmesh._core.route.decision cimport decision_t
 from fastmesh._core.route.route_table cimport asker_t, route_miss, route_table_t
 
+from fastmesh._core.lb.subset import CHOICES
 from fastmesh._core.route.decision import DECISIONS
 from fastmesh._core.route.route_table import MISSES
 
@@ -259,6 +261,13 @@ cdef void _step_beside(stream_t *s, int what, const endpoint_t *e, uint64_t afte
     (<Account>s.account).step(s, STEPS[what], more)
 
 
+cdef dict _subset(const stream_t *s):
+    """How the subset was chosen, and what all of its endpoints have."""
+    cdef subset_pair_t pairs[SUBSET_KEYS_MAX]
+    cdef uint32_t n = subset_pairs(s.cluster, pairs)
+    return {"chosen": CHOICES[s.subset_how - 1], "has": {_text(pairs[i].name): _text(pairs[i].value) for i in range(n)}}
+
+
 cdef void _ended(stream_t *s, uint64_t now_ns) noexcept nogil:
     with gil:
         _end(s, now_ns)
@@ -278,6 +287,8 @@ cdef void _end(stream_t *s, uint64_t now_ns) noexcept:
     said["cluster"] = _text(s.cluster.name) if s.cluster is not NULL else ""
     # What the route has chosen, where a fallback has gone elsewhere.
     said["first_cluster"] = _text(s.fall_from.name) if s.fall_from is not NULL else said["cluster"]
+    if s.subset_how != 0 and s.cluster is not NULL:
+        said["subset"] = _subset(s)
     said["limited_by"] = _text(limit_names(s, <uint8_t *>room)) if s.limited != 0 else ""
     said["timeout_ms"] = s.timeout_ns / 1e6
     said["attempts"] = s.attempts + s.fall_attempts

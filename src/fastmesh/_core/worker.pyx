@@ -10,9 +10,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.io cimport reactor as io_reactor
 from fastmesh._core.io.reactor cimport (
     READY_IN, engine_t, io_close, io_open, io_ops_t, io_t, io_watch, reactor_free, reactor_new, reactor_turn)
-from fastmesh._core.lb.cluster cimport cluster_t
+from fastmesh._core.lb.cluster cimport cluster_t, cluster_tell
 from fastmesh._core.lb.ejection cimport ejection_forget, ejection_on_down
 from fastmesh._core.lb.endpoint cimport endpoint_live_t
+from fastmesh._core.lb.subset cimport subsets_tell
 from fastmesh._core.mem.block cimport block_t
 from fastmesh._core.mem.counter cimport (
     FLAG_LR, G_DRAIN_CUT, G_SNAPSHOTS, G_SNAPSHOTS_REFUSED, STATS_ENDPOINTS,
@@ -255,6 +256,7 @@ cdef class Worker:
         if old is not NULL:
             for i in range(old.n_clusters):
                 _retire(p, &old.clusters[i])
+                _hush(&old.clusters[i])
                 breaker_leave(&old.clusters[i], new.version)
             snapshot_put(old)
         p.stats.header.version = new.version
@@ -461,6 +463,19 @@ cdef void _show_gauges(proxy_t *p, cluster_t *c) noexcept nogil:
     row.active = c.live.active
     row.pending = c.live.pending
     row.connections = c.live.connections
+    cluster_tell(c, &p.stats.balances[c.id])
+    c.told.subsets = 0
+    c.told.subset_left_out = 0
+    c.told.panic = 0
+    if c.subsets is not NULL:
+        subsets_tell(c)
+
+
+cdef void _hush(cluster_t *c) noexcept nogil:
+    """Requests of the outgoing snapshot still pick by it: what is shown is of the new one alone."""
+    cluster_tell(c, NULL)
+    if c.subsets is not NULL:
+        subsets_tell(c)
 
 
 cdef void _retire(proxy_t *p, cluster_t *c) noexcept nogil:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from fastmesh.cli.admin_api import PATIENCE, Unreachable, ask
 from fastmesh.cli.explained.request import Request, Unclear, split_url
+from fastmesh.cli.explained.subset import subset_was
 from fastmesh.cli.explanation import REFUSED, Explanation
 from fastmesh.config.checks import Finder
 from fastmesh.config.load import Loaded
@@ -96,6 +97,7 @@ def _lines(account: dict[str, Any], loaded: Loaded, find: Finder, name: str, is_
             yield f"  routes[{route[0]}] {route[1]}: takes it"
     if account.get("decided", "route") != "route":
         yield f"answer {REFUSED[account['decided']]}"
+    yield from subset_was(account)
     yield from map(_step, account["steps"])
     yield _end(account)
 

@@ -17,6 +17,7 @@ from fastmesh.cli.explained.limits import limit_lines
 from fastmesh.cli.explained.match import Verdicts, why_not
 from fastmesh.cli.explained.origins import origin_lines
 from fastmesh.cli.explained.request import Request, Unclear
+from fastmesh.cli.explained.subset import Chosen, asked_text, subset_lines
 from fastmesh.config.checks import Finder
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fields import Section
@@ -99,7 +100,7 @@ class Explanation:
         if how != "route":
             return [*lines, f"answer {REFUSED[how]}"], False
         assert route is not None
-        return [*lines, *self.target(route, cluster)], True
+        return [*lines, *self.target(route, cluster, tables.subset(request.draw))], True
 
     def place(self, path: Path) -> str:
         """Where a part of the file stands."""
@@ -136,8 +137,8 @@ class Explanation:
         if taken is not None:
             yield f"  {self._route_name(taken)}: takes it"
 
-    def target(self, at: int, cluster: int | None) -> Iterator[str]:
-        """What holds for a request that a route takes."""
+    def target(self, at: int, cluster: int | None, chosen: Chosen | None = None) -> Iterator[str]:
+        """What holds for a request that a route takes. `chosen`: its subset, where that is known."""
         route = self.listener.routes[at]
         path = (*self.path, "routes", at)
         yield from self.file.policies(route.policies)
@@ -171,6 +172,7 @@ class Explanation:
         yield attempts.retry(at, route, goal)
         yield from attempts.hedge(at, route)
         yield from cluster_lines(self.file, cluster, goal)
+        yield from subset_lines(self.file, path, cluster, route, goal, chosen)
         yield from attempts.fallback(at, route)
 
     def _priority(self, path: Path, route: Route) -> Iterator[str]:
@@ -204,9 +206,9 @@ class Explanation:
         yield f"deadline ({self.place((*self.path, 'deadlines'))}): {said}{told}"
 
     def _split(self, path: Path, route: Route) -> str:
-        weights = route.clusters or {}
-        total = sum(weights.values())
-        parts = ", ".join(f"{name} {weight * 100 / total:.4g} %" for name, weight in weights.items())
+        total = sum(part.weight for part in route.parts())
+        parts = ", ".join(f"{part.cluster}{f' ({asked_text(part.subset)})' if part.subset else ''} "
+                          f"{part.weight * 100 / total:.4g} %" for part in route.parts())
         by = "by chance" if route.sticky is None else (
             f"by the header {route.sticky.header}" if route.sticky.header else f"by the cookie {route.sticky.cookie}")
         return f"split ({self.place((*path, 'clusters'))}) {by}: {parts}"

@@ -275,10 +275,14 @@ def _split(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
     weights = map_of(route.get("clusters"))
     for name in weights:
         check_reference(find, (*path, "clusters", name), name, clusters, key=True)
-    if weights and all(weight == "0" for weight in weights.values()):
+    shares = list(weights.values())
+    for i, part in maps_of(route, "clusters"):
+        check_reference(find, (*path, "clusters", i, "cluster"), part.get("cluster"), clusters)
+        shares.append(part.get("weight"))
+    if shares and all(share == "0" for share in shares):
         find.add((*path, "clusters"), "all weights are 0, so no request goes anywhere", key=True,
                  hint="give one of them a weight")
-    elif route.get("clusters") == {}:
+    elif route.get("clusters") in ({}, []):
         find.add((*path, "clusters"), "the route leads to none of several clusters", key=True,
                  hint="write {app: 90, app-next: 10}, with names of clusters")
     sticky = route.get("sticky")

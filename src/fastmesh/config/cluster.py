@@ -27,6 +27,7 @@ from fastmesh.config.health_check import HealthCheck
 from fastmesh.config.load_balancer import LoadBalancer, plain
 from fastmesh.config.outlier import Outlier
 from fastmesh.config.retry import RetryBudget
+from fastmesh.config.subset import Subsets
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration
 
@@ -51,7 +52,7 @@ class Endpoint(Section):
     check_address: Annotated[fields.Address | None, Field(
         description="What health checks connect to in place of `address`.", examples=["127.0.0.1:9100"])] = None
     metadata: Annotated[dict[Label, Label], Field(
-        description="What else there is to say of it, for a load balancer in Python to read: names and values.",
+        description="What else there is to say of it, for `subsets` and load balancers in Python: names and values.",
         max_length=MAX_METADATA, examples=[{"version": "v2"}])] = {}  # noqa: RUF012
 
     @model_validator(mode="before")
@@ -175,6 +176,10 @@ class Cluster(Section):
     policies: Annotated[list[Name], LIST, Field(
         description="Names of `policies` whose keys it takes over, as far as it has none of its own; of several the "
                     "first that has a key counts.", max_length=MAX_TAKEN, examples=[["patient"]])] = []  # noqa: RUF012
+    subsets: Annotated[Subsets | None, Field(
+        description="By which metadata of its endpoints it can be split, for the `subset` of routes. Not at all when "
+                    "left out. See [load balancing](load-balancing.md#subsets).",
+        examples=[{"selectors": [{"keys": ["version"]}]}])] = None
 
     @property
     def listed(self) -> list[Endpoint]:

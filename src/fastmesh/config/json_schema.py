@@ -61,6 +61,12 @@ def json_schema(version: str) -> dict[str, Any]:
         "description": value["description"],
         "anyOf": [{"type": ["string", "number", "boolean"]},
                   {key: item for key, item in value.items() if key != "description"}]}
+    # What an endpoint of a subset must have, too.
+    value = definitions["SubsetValue"]
+    definitions["SubsetValue"] = {
+        "description": value["description"],
+        "anyOf": [{"type": ["string", "number"]},
+                  {key: item for key, item in value.items() if key != "description"}]}
     for name in ("Match", "FilterMatch", "LimitMatch", "FaultMatch", "MirrorMatch"):
         definitions[name]["not"] = {"anyOf": [{"required": [one, other]} for one, other in combinations(PATHS, 2)]}
     definitions["Route"]["oneOf"] = [{"required": [target]} for target in TARGETS]

@@ -23,6 +23,7 @@ from fastmesh.config.policies import take_policies
 from fastmesh.config.report import problems_of
 from fastmesh.config.retry_checks import check_retries
 from fastmesh.config.source import Source, read_source
+from fastmesh.config.subset_checks import check_subsets
 from fastmesh.config.warn import warnings_of
 from fastmesh.config.yaml_tree import Tree, Value, compose
 from fastmesh.errors import ConfigError, Problem, WrongValue
@@ -82,6 +83,7 @@ def load_source(source: Source, env: Mapping[str, str] | None = None, look: Look
         problems += check_fallbacks(tree)
         problems += check_heals(tree)
         problems += check_cors(tree)
+        problems += check_subsets(tree)
         if look is not None:
             looked = look(tree)
             problems += looked.problems

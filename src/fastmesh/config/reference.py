@@ -37,14 +37,16 @@ class UnknownKey(LookupError):
 def kind_of(field: FieldInfo, name: str, section: Callable[[str], str] = str) -> str:
     """What may stand there. `section` makes a reference of the path of a section."""
     kinds = []
+    text = str(field.annotation)
     for inner, is_list in sections_of(field.annotation):
         shown = section(path_of(inner))
-        if is_mapping(field.annotation):
+        if is_mapping(field.annotation) and "list[" not in text:
             return f"mapping of names to {shown}"
         kinds.append(f"list of {shown}" if is_list else shown)
+    if kinds and is_mapping(field.annotation):
+        kinds.insert(0, "mapping of names to values")
     if kinds:
         return " or ".join(kinds)
-    text = str(field.annotation)
     if "dict[" in text:
         return "mapping of keys to operators" if name == "fields" else "mapping of names to values"
     parsed = parsed_of(field)

@@ -28,12 +28,11 @@ from fastmesh.config.rate_limit import MAX_ON_WAY, RateLimit
 from fastmesh.config.redirect import Redirect
 from fastmesh.config.retry import Retry
 from fastmesh.config.rewrite import Rewrite
-from fastmesh.config.split import Sticky
+from fastmesh.config.split import Split, SplitPart, Sticky
+from fastmesh.config.subset import Asked
 
 MAX_BODY = 65_536
 PRIORITIES = ("low", "default", "high")
-MAX_SPLIT = 64
-MAX_WEIGHT = 1_000_000
 
 
 class Response(Section):
@@ -56,9 +55,9 @@ class Route(Section):
     cluster: Annotated[Name | None, Field(
         description="Name of the cluster that answers. Either this, `clusters`, `response` or `redirect`.",
         examples=["app"])] = None
-    clusters: Annotated[dict[Name, Annotated[int, Count(0, MAX_WEIGHT)]] | None, Field(
+    clusters: Annotated[Split, Field(
         description="Names of several clusters, each with its share relative to the others, decided for each request: "
-                    "`{app: 90, app-next: 10}`. One with 0 gets none.", max_length=MAX_SPLIT,
+                    "`{app: 90, app-next: 10}`. One with 0 gets none. Or a list, where each may have a `subset`.",
         examples=[{"app": 90, "app-next": 10}])] = None
     sticky: Annotated[Sticky | None, Field(
         description="With `clusters`: what decides in place of chance.", examples=[{"cookie": "session"}])] = None
@@ -120,10 +119,23 @@ class Route(Section):
                     "`default`. `high` may use what a cluster's `high_priority_reserve` keeps free. See "
                     "[overload](overload.md).")
     ] = "default"
+    subset: Annotated[Asked | None, Field(
+        description="With `cluster`: which of its `subsets` requests are for, by names and values of the endpoints' "
+                    "metadata: `{version: v2}`, or `{version: {header: x-version}}` for what the request says. See "
+                    "[load balancing](load-balancing.md#subsets).", examples=[{"version": "v2"}])] = None
     policies: Annotated[list[Name], LIST, Field(
         description="Names of `policies` whose keys it takes over, as far as it has none of its own; of several the "
                     "first that has a key counts.", max_length=MAX_TAKEN, examples=[["patient"]])] = []  # noqa: RUF012
 
     def leads_to(self) -> list[str]:
         """The names of all its clusters."""
-        return [self.cluster] if self.cluster is not None else list(self.clusters or ())
+        return list(dict.fromkeys(part.cluster for part in self.parts()))
+
+    def parts(self) -> list[SplitPart]:
+        """The clusters that its requests are shared out among; the one of `cluster` has all of them."""
+        if self.cluster is not None:
+            return [SplitPart.model_construct(cluster=self.cluster, weight=1, subset=self.subset)]
+        if isinstance(self.clusters, list):
+            return self.clusters
+        return [SplitPart.model_construct(cluster=name, weight=weight, subset=None)
+                for name, weight in (self.clusters or {}).items()]

@@ -16,6 +16,7 @@ from fastmesh.config.path_rule import path_rule
 from fastmesh.config.regex import compile_regex
 from fastmesh.config.report import raw_at
 from fastmesh.config.route import Route
+from fastmesh.config.subset_checks import doubtful_subsets
 from fastmesh.config.template import compile_template
 from fastmesh.config.yaml_tree import Tree
 from fastmesh.errors import Problem
@@ -44,6 +45,8 @@ def warnings_of(config: Config, tree: Tree) -> list[Problem]:
             _spelling(find, ("listeners", i, "routes", j), route, tree)
         _unreachable(find, i, listener)
         _unbounded(find, i, listener)
+    for place, why in doubtful_subsets(config):
+        _warn(find, place, why)
     if config.access_log is not None:
         _absent(find, config.access_log)
     return find.problems

@@ -78,7 +78,7 @@ class Discovery:
 
         An endpoint is an address as in a configuration, `"10.0.0.1:8080"`, `"[fd00::1]:8080"` or
         `"unix:/run/app.sock"`; or a pair of address and weight, `("10.0.0.1:8080", 2)`; or a mapping of `address`,
-        `weight` and `metadata` (text to text, for load balancers to read). The order means nothing. A set with one
+        `weight` and `metadata` (text to text, for subsets and load balancers). The order means nothing. A set with one
         that cannot be used, or with one twice, is refused as a whole, and so is an empty one unless the operator has
         said `allow_empty: true`.
 

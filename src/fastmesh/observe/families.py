@@ -5,6 +5,7 @@
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 from fastmesh._core.mem.counter import BYTES_BOUNDS, DURATION_MS_BOUNDS, GAUGES, GLOBALS, TIME_US_BOUNDS
 
@@ -228,6 +229,41 @@ FALLBACK_EXHAUSTED = Family("fastmesh_fallback_exhausted_total", "counter",
                             "Failures of the cluster that steps were for, and that none could answer.",
                             ("cluster", "reason"))
 
+SUBSET_REQUESTS = Family("fastmesh_cluster_subset_requests_total", "counter",
+                         "Requests of a cluster with subsets, by where they went: to the `subset` they asked for; "
+                         "by the fallback to `any` endpoint, to the `default` or, with 503, to `none`. Who asked for "
+                         "none counts where that went to the default.", ("cluster", "chosen"))
+STICKY_REQUESTS = Family("fastmesh_cluster_sticky_requests_total", "counter",
+                         "Requests of sessions, by what became of these: `kept` at their endpoint, or `moved`, as it "
+                         "was gone, could not be used, or never was.", ("cluster", "result"))
+GROUP_PICKS = Family("fastmesh_cluster_group_picks_total", "counter",
+                     "Endpoints chosen, further attempts included, by the group of endpoints, the preferred one first: "
+                     "priorities, and in each the own zone before others. `8` is also what comes behind it.",
+                     ("cluster", "group"))
+# Column of a cluster's row in counter.BALANCE_COLUMNS → family, and the value of its second label.
+BALANCE: dict[str, tuple[Any, ...]] = {
+    "subset_found": (SUBSET_REQUESTS, "subset"), "subset_any": (SUBSET_REQUESTS, "any"),
+    "subset_default": (SUBSET_REQUESTS, "default"), "subset_none": (SUBSET_REQUESTS, "none"),
+    "subsets": (Family("fastmesh_cluster_subsets", "gauge", "Subsets of a cluster that there are.", _CLUSTER),),
+    "subset_left_out": (Family("fastmesh_cluster_subset_endpoints_left_out", "gauge",
+                               "Endpoints that are missing in a subset of theirs, as there would be more subsets than "
+                               "`subsets.max`.", _CLUSTER),),
+    "panics": (Family("fastmesh_cluster_panics_total", "counter",
+                      "How often a worker has found too few of a group of endpoints usable, and has begun to ask all "
+                      "of them.", _CLUSTER),),
+    "panic": (Family("fastmesh_cluster_panic_groups", "gauge",
+                     "Groups of endpoints in panic, in the worker that sees most of them. A group is looked at when a "
+                     "request comes.", _CLUSTER),),
+    "panic_picks": (Family("fastmesh_cluster_panic_picks_total", "counter",
+                           "Endpoints chosen in panic, usable or not.", _CLUSTER),),
+    "sticky_kept": (STICKY_REQUESTS, "kept"), "sticky_moved": (STICKY_REQUESTS, "moved"),
+    "no_key": (Family("fastmesh_cluster_keyless_requests_total", "counter",
+                      "Requests that had none of `hash.keys`, and went anywhere.", _CLUSTER),),
+    "bound_passed": (Family("fastmesh_cluster_load_bound_skips_total", "counter",
+                            "Endpoints that a key was led past, as they had `load_bound` of their part.", _CLUSTER),),
+}
+BALANCING = (*dict.fromkeys(family for family, *_ in BALANCE.values()), GROUP_PICKS)
+
 HEALS = Family("fastmesh_heals_total", "counter",
                "Commands and policies of `heal`: `done`; `failed`, or killed as they took too long; `skipped`, as they "
                "came more often than may be; `watched`, with dry_run.", ("cluster", "result"))
@@ -389,6 +425,7 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("Limits of clusters", "", (OVERFLOWED, BREAKER_LIMIT, BREAKER_USED, BREAKER_OPEN, ADAPTIVE_LIMIT, ADAPTIVE_BASE,
                                 ADMISSION)),
     ("Overload", "", (PRESSURE, LEVEL, SHED)),
+    ("Choice of endpoints", "What never was has no row.", BALANCING),
     ("Fallbacks", "Kinds and reasons that never were have no row.", (FALLBACK, FALLBACK_EXHAUSTED)),
     ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS, HEALS)),
     ("Rate limits", "A request that passes several is counted by each of them.", tuple(LIMITS.values())),

@@ -117,6 +117,7 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _clusters(scene)
     yield from _breakers(scene)
     yield from _overload(scene)
+    yield from _balancing(scene)
     yield from _fallbacks(scene)
     yield from _health(scene)
     yield from _checks(scene)
@@ -306,6 +307,19 @@ def _overload(scene: Scene) -> Iterator[str]:
     yield from _simple(families.LEVEL, [("", LEVELS.index(found.level))])
     yield from _simple(families.SHED, [(labels_text(families.SHED.labels, names), count)
                                        for names, count in shed(scene.stats.files).items()])
+
+
+def _balancing(scene: Scene) -> Iterator[str]:
+    found: dict[families.Family, Values] = {family: [] for family in families.BALANCING}
+    for row, name in sorted(scene.clusters.items()):
+        counts, groups = scene.stats.balance(row)
+        for column, (family, *labels) in families.BALANCE.items():
+            if counts[column]:
+                found[family].append((labels_text(family.labels, (name, *labels)), counts[column]))
+        found[families.GROUP_PICKS] += [(labels_text(families.GROUP_PICKS.labels, (name, str(i))), count)
+                                        for i, count in enumerate(groups, 1) if count]
+    for family, values in found.items():
+        yield from _simple(family, values)
 
 
 def _fallbacks(scene: Scene) -> Iterator[str]:

@@ -17,6 +17,7 @@ from time import monotonic_ns
 import msgpack
 
 from fastmesh._core.mem.counter import (
+    BALANCE_COLUMNS,
     CLUSTER_COLUMNS,
     ENDPOINT_COLUMNS,
     FALLBACK_REASONS,
@@ -56,6 +57,7 @@ LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
 LISTENER_GAUGES = ("active",)
 CLUSTER_GAUGES = ("active", "pending", "connections")
 ENDPOINT_GAUGES = ("active", "connections", "ewma_ns", "avoid_until_ns", "weight_given", "warm_since_ns")
+BALANCE_GAUGES = ("subsets", "subset_left_out", "panic")
 FILTER_GAUGES = ("fingerprint", "quarantined", "in_flight")
 FILTER_COLUMNS_AT = LAYOUT["filter_columns"] // WORD
 GAUGE_KIND = METRIC_KINDS.index("gauge") + 1
@@ -245,6 +247,17 @@ class StatsFile:
         found = self.words(LAYOUT["fallbacks"] + row * LAYOUT["fallback_stride"], (len(FALLBACK_STEPS) + 1) * wide)
         return [number for at in range(0, len(found), wide) for number in found[at:at + len(FALLBACK_REASONS)]]
 
+    def balance(self, cluster_row: int) -> list[int]:
+        """How endpoints of a cluster were chosen, in the order of BALANCE_COLUMNS, and then picks by group; gauges are
+        0 when no worker writes here."""
+        row = min(cluster_row, LAYOUT["cluster_rows"] - 1)
+        found = self.words(LAYOUT["balances"] + row * LAYOUT["balance_stride"],
+                           len(BALANCE_COLUMNS) + LAYOUT["balance_groups"])
+        if not self.is_taken:
+            for name in BALANCE_GAUGES:
+                found[BALANCE_COLUMNS.index(name)] = 0
+        return found
+
     def filter_now(self) -> tuple[int, int]:
         """Row of the filter that runs, and since when in ns of CLOCK_MONOTONIC; (-1, 0) when none does."""
         if not self.is_taken:
@@ -335,6 +348,8 @@ class StatsShelf:
                     if kind == "clusters":
                         stride = LAYOUT["fallback_stride"]
                         os.pwrite(file.fd, bytes(stride), LAYOUT["fallbacks"] + row * stride)
+                        stride = LAYOUT["balance_stride"]
+                        os.pwrite(file.fd, bytes(stride), LAYOUT["balances"] + row * stride)
 
     def globals(self) -> dict[str, int]:
         """The global numbers, summed."""
@@ -350,6 +365,17 @@ class StatsShelf:
         """(kind of the step, reason) → how often it answered in place of the cluster; kind "" where nothing could."""
         kinds = [(kind, reason) for kind in (*FALLBACK_STEPS, "") for reason in FALLBACK_REASONS]
         return dict(zip(kinds, _sum(f.fallback(cluster_row) for f in self.files), strict=False))
+
+    def balance(self, cluster_row: int) -> tuple[dict[str, int], list[int]]:
+        """Sums, but for gauges, of which the largest counts, as all workers have the same endpoints; and picks by
+        group."""
+        rows = [file.balance(cluster_row) for file in self.files]
+        sums = _sum(iter(rows))
+        found = dict(zip(BALANCE_COLUMNS, sums, strict=False))
+        for name in BALANCE_GAUGES:
+            at = BALANCE_COLUMNS.index(name)
+            found[name] = max((row[at] for row in rows), default=0)
+        return found, sums[len(BALANCE_COLUMNS):]
 
     def endpoint(self, row: int) -> dict[str, int]:
         """Sums, but for latency, which is the mean of the workers that know it, and avoidance, the longest. Weights are

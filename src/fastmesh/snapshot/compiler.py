@@ -38,6 +38,7 @@ from fastmesh.snapshot.overload import overload_record
 from fastmesh.snapshot.processors import usable_processors
 from fastmesh.snapshot.registry import Registry, endpoint_key
 from fastmesh.snapshot.retries import retries
+from fastmesh.snapshot.subsets import subsets
 
 _MILLISECOND = 1_000_000
 # Descriptors a worker needs besides connections: sockets of control, listeners, log, reactor.
@@ -86,6 +87,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         [*retries(config), *hedges(config)],
         fallbacks(config, numbers.indexes, chains),
         shared,
+        subsets(config, numbers.indexes),
     ]
     return msgpack.packb(snapshot), registry
 
@@ -248,7 +250,7 @@ def _split(route: Route, numbers: Numbered) -> list[Any] | None:
     if route.clusters is None:
         return None
     sticky = route.sticky
-    return [[[numbers.indexes[name], weight] for name, weight in route.clusters.items()],
+    return [[[numbers.indexes[part.cluster], part.weight] for part in route.parts()],
             sticky.header or "" if sticky else "", sticky.cookie or "" if sticky else ""]
 
 

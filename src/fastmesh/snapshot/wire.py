@@ -6,7 +6,7 @@ clusters are places in the snapshot's list of clusters, -1 for none. A change of
 FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
-                 retries, fallbacks, cors]
+                 retries, fallbacks, cors, subsets]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload, metric_labels]
     overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header]
     metric_labels = nil (requests are counted by none), or [[name, …], values]     values: that each may have
@@ -92,6 +92,11 @@ FORMAT.
     rule      = [any, [origin, …], methods, headers, expose, max_age in seconds, credentials]    lists as they are
                  written out; "*": whatever is asked for
     origin    = [kind, text, domain, pattern]   kind: ORIGIN_* of _core/route/cors_rule; pattern: a place or -1
+
+    subsets   = [[[cluster, [[name, …], …], fallback, [name, value, …], max], …], [[listener, route, part, words], …]]
+                                                by what clusters are split, and who is for which part; fallback: 0 any,
+                                                1 none, 2 default; part: a place in the split, or -1; names ascend
+    words     = [[name, header, has_value, value], …]    header: "", or the one whose value it is, where there is one
 
 A route's timeout and stream_idle are final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are

@@ -69,7 +69,8 @@ def test_operators_of_the_access_log():
 
 
 @pytest.mark.parametrize(("key", "close"), [
-    ("clusters.weigth", ["clusters.endpoints.weight"]), ("connect_timeout", ["clusters.connect_timeout"]),
+    ("clusters.weigth", ["clusters.endpoints.weight", "listeners.routes.clusters.weight"]),
+    ("connect_timeout", ["clusters.connect_timeout"]),
     ("clusters.name.x", []), ("nothing.like.it", []), ("\x1b[2J", [])])
 def test_a_key_that_is_not(key, close):
     with pytest.raises(UnknownKey) as caught:

@@ -12,6 +12,8 @@ from fastmesh._core.lb.endpoint cimport endpoint_t
 
 cdef enum:
     AFFINITY_SEED = 0x66617374
+    LOOK_ALWAYS = 64
+    LOOK_EACH_NS = 100
 
 
 cdef inline uint64_t affinity_hash(const endpoint_t *e) noexcept nogil:
@@ -32,12 +34,26 @@ cdef inline uint64_t total_weight(const cluster_t *c) noexcept nogil:
     return total
 
 
-cdef inline bint endpoint_is_full(const cluster_t *c, const endpoint_t *e, uint64_t total) noexcept nogil:
+cdef inline uint64_t requests_of(cluster_t *c, uint64_t now_ns) noexcept nogil:
+    """In flight at the endpoints that the bound is about, the one that asks included."""
+    cdef uint32_t i
+    if c.whole is NULL:
+        return c.live.active
+    # Others come to its endpoints by other subsets: there is no count but the sum, which large ones make less often.
+    if now_ns >= c.load_until_ns or c.n <= LOOK_ALWAYS:
+        c.load = 0
+        for i in range(c.n):
+            c.load += c.endpoints[i].live.active
+        c.load_until_ns = now_ns + <uint64_t>LOOK_EACH_NS * c.n
+    return c.load + 1
+
+
+cdef inline bint endpoint_is_full(cluster_t *c, const endpoint_t *e, uint64_t total, uint64_t now_ns) noexcept nogil:
     """It has its part of the requests in flight, times load_bound percent, rounded up (Mirrokni, Thorup, Zadimoghaddam
     2016). The request that asks is counted in live.active already."""
     cdef double bound
     if c.settings.load_bound == 0:
         return False
-    bound = <double>c.live.active * e.weight * c.settings.load_bound / (100.0 * <double>total)
+    bound = <double>requests_of(c, now_ns) * e.weight * c.settings.load_bound / (100.0 * <double>total)
     # active + 1 > ceil(bound), without ceil: both sides are whole.
     return <double>e.live.active >= bound and e.live.active != 0

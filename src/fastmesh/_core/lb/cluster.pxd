@@ -3,6 +3,7 @@
 `now` and `rng` are arguments: a pick has no hidden input, so tests and simulations drive it.
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from fastmesh._core.mem.counter cimport balance_row_t
 from fastmesh._core.mem.health cimport cluster_health_t, health_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.mem.tally cimport seats_t, tally_t
@@ -121,6 +122,11 @@ ctypedef struct cluster_t:
     uint32_t plain_pending
     void *adaptive                # settings of resil/adaptive, in the snapshot's arena; NULL = off
     void *admission               # of resil/admission, likewise
+    void *subsets                 # of lb/subset, in the snapshot's arena; NULL = requests have all endpoints
+    cluster_t *whole              # of a subset: what it is a part of; else NULL
+    balance_row_t *told           # borrowed; NULL = nobody counts what becomes of picks
+    uint64_t load                 # of a subset with a bound on load: requests in flight at its endpoints
+    uint64_t load_until_ns        # when they are counted again
 
 # Sets c.ops from c.lb and builds c.lb_state. FM_OK, or FM_EPROTO for an unknown lb.
 cdef int cluster_build(cluster_t *c) noexcept nogil
@@ -128,6 +134,8 @@ cdef void cluster_drop(cluster_t *c) noexcept nogil      # legal on a cluster th
 # Other weights from now on: n of them, copied; one of 0 gets no request. NULL, and all of them 0: as configured.
 # True when they are others than before. O(n). Not for a cluster whose ops.weigh is NULL.
 cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil
+# Where what becomes of picks is counted from now on.
+cdef void cluster_tell(cluster_t *c, balance_row_t *row) noexcept nogil
 # Chooses an endpoint: ops.pick first; when every untried endpoint is avoided, the untried one whose avoidance ends
 # first (better a doubtful endpoint than none). NULL when the cluster is empty, or all that have a weight were tried or
 # do not pass their checks.
@@ -170,6 +178,11 @@ cdef inline endpoint_t *algorithm_pick(cluster_t *c, const uint64_t *key, uint64
     if key is not NULL and c.ops.pick_key is not NULL:
         return c.ops.pick_key(c, key[0], now_ns, rng, tried, n_tried)
     return c.ops.pick(c, now_ns, rng, tried, n_tried)
+
+
+cdef inline cluster_t *cluster_whole(cluster_t *c) noexcept nogil:
+    """What limits and windows are about."""
+    return c if c.whole is NULL else c.whole
 
 
 cdef inline bint weights_are_equal(const cluster_t *c) noexcept nogil:

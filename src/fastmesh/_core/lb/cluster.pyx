@@ -7,7 +7,7 @@ from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.lb.ejection cimport ejection_look
 from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_t, endpoint_warm
 from fastmesh._core.lb.least_request cimport least_request_ops
-from fastmesh._core.lb.levels cimport levels_build, levels_drop, levels_pick, levels_weigh
+from fastmesh._core.lb.levels cimport levels_build, levels_drop, levels_pick, levels_tell, levels_weigh
 from fastmesh._core.lb.maglev cimport maglev_ops
 from fastmesh._core.lb.peak_ewma cimport failure_aware_ewma_ops, peak_ewma_ops
 from fastmesh._core.lb.ring_hash cimport ring_hash_ops
@@ -54,6 +54,12 @@ cdef void cluster_drop(cluster_t *c) noexcept nogil:
     c.ops = NULL
     heap_free(c.given)
     c.given = NULL
+
+
+cdef void cluster_tell(cluster_t *c, balance_row_t *row) noexcept nogil:
+    c.told = row
+    if c.levels is not NULL:
+        levels_tell(c)
 
 
 cdef void show_weights(const cluster_t *c) noexcept nogil:

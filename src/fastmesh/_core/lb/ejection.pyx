@@ -75,6 +75,8 @@ cdef void ejection_sync(cluster_t *c, uint64_t now_ns) noexcept nogil:
     cdef uint32_t out = 0
     cdef uint32_t i
     cdef uint8_t how
+    if c.whole is not NULL and c.whole.epoch != word_get(&c.health.epoch):
+        ejection_sync(c.whole, now_ns)
     # First, so that a change while this looks is looked for again.
     c.epoch = word_get(&c.health.epoch)
     c.n_out = 0
@@ -99,7 +101,8 @@ cdef void ejection_sync(cluster_t *c, uint64_t now_ns) noexcept nogil:
         at = asked_at(c, live, now_ns)
         if at < c.probe_at_ns:
             c.probe_at_ns = at
-    word_set(&c.health.out, out)
+    if c.whole is NULL:
+        word_set(&c.health.out, out)
     if c.levels is not NULL:
         levels_count(c)
 

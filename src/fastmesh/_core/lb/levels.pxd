@@ -14,6 +14,8 @@ cdef void levels_drop(cluster_t *c) noexcept nogil
 cdef void levels_weigh(cluster_t *c) noexcept nogil
 # How many can be used has changed: it is counted with the next pick.
 cdef void levels_count(cluster_t *c) noexcept nogil
+# After c.told has changed.
+cdef void levels_tell(cluster_t *c) noexcept nogil
 # An endpoint that is neither tried nor avoided, or NULL; one that is avoided where there is panic.
 cdef endpoint_t *levels_pick(cluster_t *c, const uint64_t *key, uint64_t now_ns, uint64_t *rng,
                              endpoint_t **tried, uint32_t n_tried) noexcept nogil

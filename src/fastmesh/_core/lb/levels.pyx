@@ -6,6 +6,7 @@ health is, of what the levels before it have left. How many can be used is count
 pick meets one that has become unusable since in the algorithm itself.
 """
 from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
+from fastmesh._core.mem.counter cimport STATS_GROUPS
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport hash_mix
 from fastmesh._core.mem.rng cimport rng_next
@@ -21,6 +22,7 @@ cdef enum:
 ctypedef struct level_t:
     cluster_t c               # its endpoints and weights are a part of the whole's; c.lb_state is owned
     double up_to              # of a draw from 0 to 1: below it is this level's
+    bint was_panic            # when it was counted the time before
     bint is_panic             # too few can be used: all are asked, usable or not
     bint is_out               # all its endpoints were given the weight 0: nobody is asked
 
@@ -85,6 +87,15 @@ cdef void levels_count(cluster_t *c) noexcept nogil:
     (<levels_t *>c.levels).count_at_ns = 0
 
 
+cdef void levels_tell(cluster_t *c) noexcept nogil:
+    cdef levels_t *v = <levels_t *>c.levels
+    cdef uint32_t i
+    for i in range(v.n):
+        v.levels[i].c.told = c.told
+    # What is shown of panic is shown anew.
+    v.count_at_ns = 0
+
+
 cdef double usable_part(const cluster_t *c, uint64_t now_ns) noexcept nogil:
     """Of those that have a weight."""
     cdef uint32_t usable = 0
@@ -113,6 +124,7 @@ cdef void share_out(cluster_t *c, levels_t *v, uint64_t now_ns) noexcept nogil:
     cdef uint32_t i
     for i in range(v.n):
         l = &v.levels[i]
+        l.was_panic = l.is_panic
         usable = usable_part(&l.c, now_ns)
         l.is_panic = l.c.n != 0 and not l.is_out and usable < c.settings.panic
         l.up_to = health_of(&l.c, usable)
@@ -128,6 +140,10 @@ cdef void share_out(cluster_t *c, levels_t *v, uint64_t now_ns) noexcept nogil:
         elif l.c.n != 0 and not l.is_out:
             taken = 1
         l.up_to = taken if taken < 1 else 1
+        if c.told is not NULL and l.is_panic != l.was_panic:
+            c.told.panics += l.is_panic
+            # Subsets of a cluster count there, too.
+            c.told.panic += 1 if l.is_panic else <uint64_t>-1
     if pause < COUNT_MIN_NS:
         pause = COUNT_MIN_NS
     elif pause > COUNT_MAX_NS:
@@ -140,6 +156,8 @@ cdef endpoint_t *pick_in(level_t *l, const uint64_t *key, uint64_t now_ns, uint6
     if l.c.n == 0 or l.is_out:
         return NULL
     if l.is_panic:
+        if l.c.told is not NULL:
+            l.c.told.panic_picks += 1
         # At the end of all times nobody is avoided. What an algorithm has learned has faded then: load decides alone.
         return algorithm_pick(&l.c, key, <uint64_t>-1, rng, tried, n_tried)
     if cluster_is_warming(&l.c, now_ns):
@@ -168,5 +186,9 @@ cdef endpoint_t *levels_pick(cluster_t *c, const uint64_t *key, uint64_t now_ns,
     while e is NULL and i < v.n:
         if i != chosen:
             e = pick_in(&v.levels[i], key, now_ns, rng, tried, n_tried)
+            if e is not NULL:
+                chosen = i
         i += 1
+    if c.told is not NULL and v.n > 1 and e is not NULL:
+        c.told.groups[chosen if chosen < STATS_GROUPS else STATS_GROUPS - 1] += 1
     return e

@@ -127,8 +127,10 @@ cdef endpoint_t *pick_key(cluster_t *c, uint64_t key, uint64_t now_ns, uint64_t 
     for attempt in range(DRAWS):
         e = &c.endpoints[t.slots[fm_mul_high(hash, t.size)]]
         if endpoint_is_usable(e, now_ns, tried, n_tried):
-            if not endpoint_is_full(c, e, t.total):
+            if not endpoint_is_full(c, e, t.total, now_ns):
                 return e
+            if c.told is not NULL:
+                c.told.bound_passed += 1
             if full is NULL:
                 full = e
         hash = affinity_again(key, attempt)

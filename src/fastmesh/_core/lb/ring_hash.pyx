@@ -139,8 +139,10 @@ cdef endpoint_t *pick_key(cluster_t *c, uint64_t key, uint64_t now_ns, uint64_t 
             at = 0
         e = &c.endpoints[r.points[at].slot]
         if endpoint_is_usable(e, now_ns, tried, n_tried):
-            if not endpoint_is_full(c, e, r.total):
+            if not endpoint_is_full(c, e, r.total, now_ns):
                 return e
+            if c.told is not NULL:
+                c.told.bound_passed += 1
             if full is NULL:
                 full = e
         at += 1

@@ -7,7 +7,7 @@ pages are touched only when used: a sparse file costs what it counts.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    STATS_LAYOUT = 4
+    STATS_LAYOUT = 5
     STATS_LISTENERS = 1024
     STATS_CLUSTERS = 16384
     STATS_ENDPOINTS = 131072
@@ -24,6 +24,7 @@ cdef enum:
     STATS_METRIC_SERIES = 2048    # their label sets
     STATS_METRIC_TEXT = 1000      # bytes of a declaration
     STATS_METRIC_LABELS = 400     # bytes of the label values of one series
+    STATS_GROUPS = 8              # groups of a cluster's endpoints; the last stands for all further ones
     STATS_METRIC_BOUNDS = 24      # of a filter's histogram; one more bucket for the rest
     STATS_LABEL_ROWS = 4096       # requests by the labels that filters give them
     STATS_LABEL_TEXT = 928        # bytes of the names and values of one row
@@ -229,6 +230,24 @@ ctypedef struct fallback_row_t:
     uint64_t answered[4][16]      # by the kind of the step that answered
     uint64_t exhausted[16]        # no step could
 
+# How the endpoints of a cluster were chosen; in the order of the clusters' rows.
+ctypedef struct balance_row_t:
+    uint64_t subset_found         # requests that went to the subset that they were for
+    uint64_t subset_any           # … whose subset has no endpoint, and that had all of them
+    uint64_t subset_default       # … that went to the default subset
+    uint64_t subset_none          # … that had no endpoint at all
+    uint64_t subsets              # gauge
+    uint64_t subset_left_out      # gauge: endpoints that are not in a subset they belong to, for a limit
+    uint64_t panics               # how often a group of endpoints has come into panic
+    uint64_t panic                # gauge: groups in panic
+    uint64_t panic_picks          # picks from such groups
+    uint64_t sticky_kept          # requests of sessions that stayed at their endpoint
+    uint64_t sticky_moved         # … whose endpoint was gone, or not to be used
+    uint64_t no_key               # requests that had nothing to tell them apart by
+    uint64_t bound_passed         # endpoints that keys were led past, as they had their part of the load
+    uint64_t groups[8]            # picks, by the group of endpoints
+    uint64_t reserved[11]
+
 # What filters count for themselves. All text is in the row: control needs nothing else to read it. Rows are taken
 # one after another and never given back, so that what is used lies together.
 ctypedef struct metric_row_t:
@@ -314,6 +333,7 @@ ctypedef struct stats_t:
     limit_row_t limits[256]
     fallback_row_t fallbacks[16384]
     labelled_t labelled
+    balance_row_t balances[16384]
 
 # Envoy's response flags, a bit each; the names are in counter.pyx, in this order.
 cdef enum:

@@ -168,6 +168,10 @@ FALLBACK_REASONS = (
     "no-endpoint", "overflow", "connect-failure", "reset", "protocol-error", "timeout", "overload", "rate-limit",
     "deadline", "status",
 )
+BALANCE_COLUMNS = (
+    "subset_found", "subset_any", "subset_default", "subset_none", "subsets", "subset_left_out", "panics", "panic",
+    "panic_picks", "sticky_kept", "sticky_moved", "no_key", "bound_passed",
+)
 LIMIT_COLUMNS = ("checked", "limited", "would", "evicted", "odd_keys")
 # In the order of METRIC_*, from 1.
 METRIC_KINDS = ("counter", "gauge", "histogram")
@@ -240,6 +244,9 @@ def _layout():
         "fallbacks": <size_t>&s.fallbacks[0] - BASE,
         "fallback_stride": sizeof(fallback_row_t),
         "fallback_reasons": STATS_FALLBACK_REASONS,
+        "balances": <size_t>&s.balances[0] - BASE,
+        "balance_stride": sizeof(balance_row_t),
+        "balance_groups": STATS_GROUPS,
         "metric_head": <size_t>&s.metrics.head - BASE,
         "metrics": <size_t>&s.metrics.metrics[0] - BASE,
         "metric_stride": sizeof(metric_row_t),

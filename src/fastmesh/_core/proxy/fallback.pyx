@@ -83,7 +83,7 @@ cdef bint _may_enter(const stream_t *s, const step_t *step) noexcept nogil:
     cdef uint64_t now = s.proxy.reactor.now_ns
     if not _has_passed(s):
         return False
-    if &s.snap.clusters[step.cluster] is s.cluster or s.bits & (S_BODY_SENT | S_KEEP_REPLAY) == S_BODY_SENT:
+    if step.cluster == s.cluster.index or s.bits & (S_BODY_SENT | S_KEEP_REPLAY) == S_BODY_SENT:
         return False
     if s.was_sent and not step.non_idempotent and not method_is_idempotent(s.method):
         return False

@@ -30,6 +30,7 @@ from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.decision cimport decision_t
 from fastmesh._core.route.mirror_rule cimport mirror_rule_t
 from fastmesh._core.route.route_table cimport asker_t, route_t
+from fastmesh._core.route.subset_rule cimport subset_rule_t
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_t
 from fastmesh._core.upstream.pool cimport pool_t, pool_user_ops_t, pool_wait_t, up_t
 
@@ -344,6 +345,8 @@ ctypedef struct stream_t:
     span_t origin             # that may read the answer: proxy/cors; of the snapshot, or in `origin_blk`
     block_t *origin_blk       # owned; NULL = none
     uint8_t is_preflight      # it has been answered as one
+    const subset_rule_t *subset   # borrowed; which subset of a cluster it is for; NULL = none is asked for
+    uint8_t subset_how        # 1 + CHOSE_* of lb/subset; 0 = its cluster has none
     uint8_t inline_[1024]     # from here on nothing is cleared
     drawn_t drawn[8]          # LIMITS_MAX; tokens of rate limits that this request has taken
 

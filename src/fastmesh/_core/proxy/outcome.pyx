@@ -1,7 +1,7 @@
 """See outcome.pxd."""
 from fastmesh._core.http.retry_after cimport retry_after_of
 from fastmesh._core.io.reactor cimport reactor_clock
-from fastmesh._core.lb.cluster cimport OUTCOME_ANSWERED, OUTCOME_FAILED, OUTCOME_LEFT
+from fastmesh._core.lb.cluster cimport OUTCOME_ANSWERED, OUTCOME_FAILED, OUTCOME_LEFT, cluster_whole
 from fastmesh._core.mem.counter cimport FLAG_UT
 from fastmesh._core.proxy.mux cimport S_REQUEST_DONE
 from fastmesh._core.proxy.relay cimport RELAY_BROKEN, RELAY_BROKEN_UP, relay_has_heard
@@ -20,7 +20,7 @@ cdef inline void _heard(stream_t *s, uint64_t took_ns, int outcome, uint64_t wai
 
 cdef inline void _judged(stream_t *s, int seen, uint64_t took_ns, uint64_t now_ns) noexcept nogil:
     if s.cluster.outlier.is_on:
-        outlier_observe(s.cluster, s.endpoint, seen, took_ns, now_ns, &s.proxy.rng, s.is_probe)
+        outlier_observe(cluster_whole(s.cluster), s.endpoint, seen, took_ns, now_ns, &s.proxy.rng, s.is_probe)
         s.is_probe = 0
 
 

@@ -3,6 +3,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp
 from fastmesh._core.http.edit cimport head_find
 from fastmesh._core.http.msg cimport msg_span, msg_value
+from fastmesh._core.lb.cluster cimport cluster_weight, endpoint_is_usable
 from fastmesh._core.lb.settings cimport (
     KEY_COOKIE, KEY_HEADER, KEY_QUERY, STICKY_COOKIE, STICKY_HEADER, hash_key_t, lb_settings_t)
 from fastmesh._core.lb.sticky cimport STICKY_DIGITS, sticky_find, sticky_name
@@ -92,6 +93,8 @@ cdef void request_key_find(stream_t *s, const msg_t *m) noexcept nogil:
             return
         if k.is_made and made is NULL:
             made = k
+    if s.cluster.told is not NULL and (made is NULL or m is NULL):
+        s.cluster.told.no_key += 1
     if made is not NULL and m is not NULL:
         s.told = made
         s.cookie = rng_next(&s.proxy.rng)
@@ -109,6 +112,20 @@ cdef void request_key_stick(stream_t *s, const msg_t *m) noexcept nogil:
         name = msg_value(m, head_find(m, settings.sticky_field.ptr, settings.sticky_field.len, 0))
     if name.ptr is not NULL:
         s.wanted = sticky_find(s.cluster, name)
+        if s.wanted is NULL and s.cluster.told is not NULL:
+            s.cluster.told.sticky_moved += 1
+
+
+cdef endpoint_t *request_key_home(stream_t *s) noexcept nogil:
+    cdef endpoint_t *e = s.wanted
+    cdef bint is_open = (endpoint_is_usable(e, s.proxy.reactor.now_ns, s.tried, s.n_tried) and
+                         cluster_weight(s.cluster, <uint32_t>(e - s.cluster.endpoints)) != 0)
+    if s.attempts == 0 and s.cluster.told is not NULL:
+        if is_open:
+            s.cluster.told.sticky_kept += 1
+        else:
+            s.cluster.told.sticky_moved += 1
+    return e if is_open else NULL
 
 
 cdef uint32_t request_key_room(const stream_t *s) noexcept nogil:

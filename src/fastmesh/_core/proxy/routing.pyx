@@ -1,5 +1,5 @@
 """See routing.pxd."""
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.http.msg cimport FRAME_NONE
 from fastmesh._core.http.token cimport METHOD_CONNECT, METHOD_OPTIONS
 from fastmesh._core.mem.counter cimport (
@@ -18,7 +18,7 @@ from fastmesh._core.proxy.stream cimport stream_go
 from fastmesh._core.route.decision cimport (
     DECIDED_BAD_PATH, DECIDED_NONE, DECIDED_ROUTE, DECIDED_TORN_METHOD, DECIDED_TORN_PATH, decide, decision_t)
 from fastmesh._core.route.route_table cimport asker_t
-from fastmesh._core.route.route_split cimport split_pick
+from fastmesh._core.route.route_split cimport split_part_t, split_pick
 
 
 cdef void routing_begin(stream_t *s, msg_t *m) noexcept nogil:
@@ -50,6 +50,8 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
     cdef decision_t d
     cdef asker_t who
     cdef span_t path
+    cdef const split_part_t *part
+    cdef uint32_t subset
     who.addr = &s.down.addr
     who.draw = rng_next(&p.rng) if s.listener.routes.has_shares else 0
     if s.listener.has_cors and m.method == METHOD_OPTIONS and preflight_takes(s, m, &who):
@@ -71,10 +73,15 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
         hedge_plan(s, &s.snap.hedges[d.route.hedge - 1])
     if s.listener.deadline_reads:
         deadline_read(s, m)
+    subset = d.route.subset
     if d.route.split is not NULL:
-        s.cluster = &s.snap.clusters[split_pick(d.route.split, m, rng_next(&p.rng))]
+        part = &d.route.split.parts[split_pick(d.route.split, m, rng_next(&p.rng))]
+        s.cluster = &s.snap.clusters[part.cluster]
+        subset = part.subset
     elif d.route.cluster >= 0:
         s.cluster = &s.snap.clusters[d.route.cluster]
+    if subset != 0:
+        s.subset = &s.snap.subset_rules[subset - 1]
     if s.cluster is not NULL:
         overload_rank(s, m)
         if p.pressure.level >= LEVEL_SHED_LOW and not overload_admits(s, m):

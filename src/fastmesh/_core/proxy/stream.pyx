@@ -7,7 +7,7 @@ from fastmesh._core.http.msg cimport FRAME_NONE, MSG_EDITED
 from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t, timer_unlink
-from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, cluster_t, cluster_weight, endpoint_is_usable
+from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, cluster_t
 from fastmesh._core.lb.ejection cimport ejection_sync
 from fastmesh._core.lb.endpoint cimport endpoint_t
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
@@ -41,8 +41,9 @@ from fastmesh._core.proxy.pacing cimport pacing_drop, pacing_on_drained
 from fastmesh._core.proxy.route_acts cimport route_acts_location, route_acts_request, route_acts_response
 from fastmesh._core.proxy.relay cimport (
     RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, RELAY_STANDS, relay_free, relay_has_heard, relay_new, relay_t)
-from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
+from fastmesh._core.proxy.request_key cimport request_key_find, request_key_home, request_key_stick
 from fastmesh._core.proxy.room cimport room_find
+from fastmesh._core.proxy.subsetting cimport subsetting_enter
 from fastmesh._core.resil.adaptive cimport adaptive_admits, adaptive_observe
 from fastmesh._core.resil.admission cimport admission_admits, admission_count
 from fastmesh._core.resil.breaker cimport (
@@ -125,6 +126,8 @@ cdef void stream_go(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         return
     if _is_too_many(s):
         return
+    if s.cluster.subsets is not NULL:
+        subsetting_enter(s, m)
     _enter_cluster(s)
     if s.cluster.settings.n_keys != 0:
         request_key_find(s, m)
@@ -199,6 +202,13 @@ cdef void _enter_cluster(stream_t *s) noexcept nogil:
     budget_earn(&s.cluster.live.retries, s.cluster.budget_share, s.proxy.reactor.now_ns)
 
 
+cdef void _enter_another(stream_t *s) noexcept nogil:
+    s.subset_how = 0
+    if s.cluster.subsets is not NULL:
+        subsetting_enter(s, NULL)
+    _enter_cluster(s)
+
+
 cdef void stream_overflow(stream_t *s, int over) noexcept nogil:
     cdef cluster_row_t *row = &s.proxy.stats.clusters[s.cluster.id]
     s.proxy.stats.globals[G_PENDING_TIMEOUT if over == OVER_TIME else G_OVERFLOW] += 1
@@ -220,12 +230,6 @@ cdef void stream_try(stream_t *s) noexcept nogil:
     stream_connect(s)
 
 
-cdef inline bint _is_open(const stream_t *s, const endpoint_t *e) noexcept nogil:
-    """To the session that was begun there."""
-    return (endpoint_is_usable(e, s.proxy.reactor.now_ns, <endpoint_t **>s.tried, s.n_tried) and
-            cluster_weight(s.cluster, <uint32_t>(e - s.cluster.endpoints)) != 0)
-
-
 cdef void stream_connect(stream_t *s) noexcept nogil:
     """Picks an endpoint and asks the pool. `s` may be gone afterwards."""
     cdef proxy_t *p = s.proxy
@@ -234,8 +238,10 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
     if s.cluster.is_watched and word_get(&s.cluster.health.epoch) != s.cluster.epoch:
         # Before a session or a policy chooses.
         ejection_sync(s.cluster, p.reactor.now_ns)
-    if s.wanted is not NULL and _is_open(s, s.wanted):
-        e = s.wanted
+    if s.wanted is not NULL:
+        e = request_key_home(s)
+    if e is not NULL:
+        pass
     elif s.cluster.is_picked_for and p.filters.pick(s, &e) != FILTER_GO:
         return
     if e is NULL and s.has_key:
@@ -248,7 +254,8 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
         if s.n_tried == 0:
             local_answer(s, 503, FLAG_UH, b"no_healthy_upstream",
                           b"no endpoint of the cluster passes its health checks" if s.cluster.is_checked and
-                          s.cluster.n != 0 else b"the cluster has no endpoint")
+                          s.cluster.n != 0 else b"the cluster has no endpoint in the subset that was asked for"
+                          if s.cluster.whole is not NULL else b"the cluster has no endpoint")
         else:
             local_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
                           b"no endpoint of the cluster could be connected to")
@@ -582,6 +589,8 @@ cdef void stream_on_tcp(stream_t *s) noexcept nogil:
     s.cluster = &s.snap.clusters[s.listener.cluster]
     if _is_too_many(s):
         return
+    if s.cluster.subsets is not NULL:
+        subsetting_enter(s, NULL)
     _enter_cluster(s)
     if s.cluster.settings.n_keys != 0:
         request_key_find(s, NULL)
@@ -594,6 +603,8 @@ cdef void stream_on_call(stream_t *s) noexcept nogil:
     s.bits |= S_CALL | S_REQUEST_DONE | S_UP_ENDED
     if _is_too_many(s):
         return
+    if s.cluster.subsets is not NULL:
+        subsetting_enter(s, NULL)
     _enter_cluster(s)
     _await_answer(s)
     stream_try(s)
@@ -783,7 +794,7 @@ cdef void _leave_endpoint(stream_t *s) noexcept nogil:
 
 fallback_head_module.fallback_head_room = stream_wire_room
 fallback_module.fallback_up.go = stream_try
-fallback_module.fallback_up.enter = _enter_cluster
+fallback_module.fallback_up.enter = _enter_another
 fallback_module.fallback_up.leave = _leave_endpoint
 fallback_module.fallback_up.wait = _await_anew
 fallback_module.fallback_up.leave_cluster = _leave_cluster

@@ -9,6 +9,7 @@ cdef enum:
 ctypedef struct split_part_t:
     uint32_t cluster          # index into snapshot_t.clusters
     uint32_t end              # sum of the weights up to here, its own included
+    uint32_t subset           # index + 1 into snapshot_t.subset_rules; 0 = none is asked for
 
 ctypedef struct split_t:
     uint32_t n
@@ -17,5 +18,5 @@ ctypedef struct split_t:
     span_t header             # whose value decides; empty = none
     span_t cookie             # likewise
 
-# The index of a cluster. `draw` decides when the request says nothing.
+# The index of a part. `draw` decides when the request says nothing.
 cdef uint32_t split_pick(const split_t *s, const msg_t *m, uint64_t draw) noexcept nogil

@@ -30,5 +30,5 @@ cdef uint32_t split_pick(const split_t *s, const msg_t *m, uint64_t draw) noexce
     point = <uint32_t>(((draw >> 32) * s.total) >> 32)
     for i in range(s.n):
         if point < s.parts[i].end:
-            return s.parts[i].cluster
-    return s.parts[s.n - 1].cluster
+            return i
+    return s.n - 1

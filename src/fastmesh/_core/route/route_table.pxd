@@ -73,6 +73,7 @@ ctypedef struct route_t:
     uint8_t has_timeout       # timeout_ns is its own, not its listener's
     uint32_t cors             # index + 1 into snapshot_t.cors_rules; 0 = what the upstream says of origins is passed on
     uint64_t stream_idle_ns   # of an exchange in which nothing moves; 0 = no limit
+    uint32_t subset           # of `cluster`: index + 1 into snapshot_t.subset_rules; 0 = none is asked for
 
 # What a route and a request differ in, in the order in which it is looked at.
 cdef enum miss_t:

@@ -19,6 +19,7 @@ from fastmesh._core.resil.retry cimport retry_t
 from fastmesh._core.route.cors_rule cimport cors_rule_t
 from fastmesh._core.route.mirror_rule cimport mirror_list_t
 from fastmesh._core.route.route_table cimport route_table_t
+from fastmesh._core.route.subset_rule cimport subset_rule_t
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_on_last, live_share
 
 cdef enum:
@@ -108,6 +109,8 @@ ctypedef struct snapshot_t:
     hedge_rule_t *hedges
     uint32_t n_fallbacks
     fallback_t *fallbacks
+    uint32_t n_subset_rules
+    subset_rule_t *subset_rules
     void *filters                 # the worker's table, owned: snapshot_on_free says what becomes of it; NULL = none
     uint32_t max_connections      # downstream, per worker; 0 = no limit
     arena_t *arena                # owned; holds everything above

@@ -17,6 +17,7 @@ from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
 from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster_build, cluster_drop, cluster_t
 from fastmesh._core.lb.endpoint cimport (
     METADATA_MOST, WARM_FROM_NOW, endpoint_live_t, endpoint_note_t, endpoint_row_t, endpoint_t, endpoint_warm)
+from fastmesh._core.lb.subset cimport subsets_drop
 from fastmesh._core.resil.budget cimport BUDGET_RATE, BUDGET_SHARE
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
@@ -31,6 +32,7 @@ from fastmesh._core.snapshot.live cimport (
     LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
     live_reserve, live_shared)
 from fastmesh._core.snapshot.retries cimport retries_decode
+from fastmesh._core.snapshot.subsets cimport subsets_decode
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_place,
     take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
@@ -648,7 +650,8 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     take_leave(t)
     if not (decode_filters(d) and limits_decode(t, s, decode_match, d) and
             injections_decode(t, s, decode_match, d) and mirrors_decode(t, s, decode_match, d) and
-            retries_decode(t, s) and fallbacks_decode(t, s) and cors_decode(t, s)):
+            retries_decode(t, s) and fallbacks_decode(t, s) and cors_decode(t, s) and
+            subsets_decode(t, s)):
         return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")
@@ -683,6 +686,7 @@ cdef void free_snapshot(snapshot_t *s) noexcept nogil:
     cdef uint32_t i, j
     for i in range(s.n_clusters):
         c = &s.clusters[i]
+        subsets_drop(c)
         cluster_drop(c)
         for j in range(c.n):
             if c.endpoints[j].live is not NULL:

@@ -510,8 +510,8 @@ def test_more_after_the_end():
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
     head = pack(["fmsn", 6, 1, [0, None, [], None, None]])[1:]
-    assert refusal(b"\x9d" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
-    assert refusal(b"\x9d" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
+    assert refusal(b"\x9e" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
+    assert refusal(b"\x9e" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
 
 
@@ -595,16 +595,16 @@ def test_mutations(seed):
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
     assert refusal(pack(value))
-    for place in range(3, 13):
+    for place in range(3, 14):
         parts: list[Any] = ["fmsn", 6, 1, [0, None, [], None, None], [], [], [[], []], [[], []], [], [],
-                            [[], [], [], [], []], [[], []], [[], []]]
+                            [[], [], [], [], []], [[], []], [[], []], [[], []]]
         parts[place] = value
         with registry() as r:
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
                 parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults", "mirrors",
-                            "retries", "fallbacks", "cors"]
+                            "retries", "fallbacks", "cors", "subsets"]
                 assert str(refused).startswith(parts_of[place - 3])
 
 
