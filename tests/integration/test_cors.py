@@ -99,6 +99,7 @@ def test_the_example_of_the_page(sidecar: Start, origin: Origin) -> None:
     shown, errors = running.communicate()
     assert running.returncode == 0, errors
     assert re.search(r"^  routes\[2\] route-2 \(.*\): takes it$", shown, re.M), shown
+    assert re.search(r"^it is a preflight for DELETE, and answered here$", shown, re.M), shown
     assert re.search(r"^cors \(.*\): pages of https://app.example.com, ", shown, re.M), shown
     assert "answered here: it is a preflight, of an origin that the route knows" in shown
     assert re.search(r"ended with 204 \(cors_preflight\)", shown)

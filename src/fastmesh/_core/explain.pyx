@@ -10,12 +10,13 @@ from fastmesh._core.lb.subset cimport subset_choose, subset_pair_t, subset_pairs
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_parse, addr_t
+from fastmesh._core.route.asked_for cimport asked_begin, asked_end, own_method_t
 from fastmesh._core.route.decision cimport DECIDED_ROUTE, DECIDE_ROOM, decide, decision_t
 from fastmesh._core.route.route_table cimport asker_t, route_miss, route_t
 from fastmesh._core.route.route_split cimport split_pick
 from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX, subset_rule_t, subset_word_value
 from fastmesh._core.snapshot.snapshot cimport (
-    PROTOCOL_HTTP, live_free, live_new, snapshot_decode, snapshot_put, snapshot_t)
+    PROTOCOL_HTTP, listener_t, live_free, live_new, snapshot_decode, snapshot_put, snapshot_t)
 
 from fastmesh._core.lb.subset import CHOICES
 from fastmesh._core.route.decision import DECISIONS
@@ -51,6 +52,7 @@ cdef class Tables:
     cdef decision_t decision
     cdef bytes head           # what `m` points into
     cdef uint32_t asked       # listener
+    cdef readonly bint is_preflight     # that a route with `cors` answers, which is matched as what it asks about
 
     def __cinit__(self, bytes snapshot):
         cdef char why[WHY_MAX]
@@ -83,9 +85,18 @@ cdef class Tables:
                           {H1_EURI: 414, H1_EHEAD: 431, H1_EFIELDS: 431, H1_EVERSION: 505}.get(rc, 400))
         self.who.addr = &self.addr
         self.who.draw = draw
-        decide(&self.s.listeners[listener].routes, self.m, &self.who, self.room, &self.decision)
+        self._decide(&self.s.listeners[listener])
         return (DECISIONS[self.decision.how], None if self.decision.route is NULL else self.decision.route.index,
                 span_bytes(self.decision.path), self._cluster(draw))
+
+    cdef void _decide(self, const listener_t *l):
+        cdef own_method_t own
+        self.is_preflight = l.has_cors and asked_begin(self.m, &own)
+        decide(&l.routes, self.m, &self.who, self.room, &self.decision)
+        if self.is_preflight and (self.decision.how != DECIDED_ROUTE or self.decision.route.cors == 0):
+            self.is_preflight = False
+            asked_end(self.m, &own)
+            decide(&l.routes, self.m, &self.who, self.room, &self.decision)
 
     def _cluster(self, uint64_t draw):
         if self.decision.how != DECIDED_ROUTE:

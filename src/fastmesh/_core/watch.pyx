@@ -208,6 +208,8 @@ cdef void _route(stream_t *s, const msg_t *m, const asker_t *who, const decision
         passed.append([i, _text(t.routes[i].name), what, _text(name)])
     account.said["decided"] = DECISIONS[d.how]
     account.said["path"] = _text(d.path)
+    # Of a preflight the one that it asks about.
+    account.said["matched_method"] = _text(msg_span(m, m.method_off, m.method_len))
     account.said["passed"] = passed
     account.said["not_listed"] = hidden
     if d.route is not NULL:

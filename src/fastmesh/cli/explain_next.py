@@ -82,6 +82,7 @@ def _lines(account: dict[str, Any], loaded: Loaded, find: Finder, name: str, is_
     request = Request(account["method"], account["host"], account["target"], account["client"].rpartition(":")[0],
                       account["listener"])
     request.has_fields = False      # they are not told of
+    request.matched = account.get("matched_method", request.method)
     yield f"{request.method} {request.target}, host {request.authority or '(none)'}, from {account['client']}"
     route = account.get("route")
     if is_same:

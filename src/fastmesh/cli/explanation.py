@@ -89,6 +89,9 @@ class Explanation:
                  *self.file.policies(self.listener.policies)]
         try:
             how, route, path, cluster = tables.ask(self.at, request.head(), request.peer(), request.draw)
+            if tables.is_preflight:
+                request.matched = next(value for name, value in request.fields
+                                       if name.lower() == "access-control-request-method")
         except Refused as refused:
             return [*lines, f"answer {refused.status}: {refused}"], False
         except ValueError:
@@ -146,6 +149,8 @@ class Explanation:
             yield (f"counted by {', '.join(self.config.metrics.labels)}, as filters label it "
                    f"({self.place(('metrics', 'labels'))}), at most {self.config.metrics.values:,} values of each")
         yield from origin_lines(self.file, path, self.listener, route, self.request)
+        if self.request.matched != self.request.method:
+            return
         if route.rate_limits:
             yield "rate limits of the route, which may refuse the request:"
             yield from limit_lines(self.file, (*path, "rate_limits"), route.rate_limits, self.verdicts)

@@ -53,3 +53,20 @@ def test_explain_says_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             continue
         assert line in said[at:], (line, said)
         at = said.index(line, at) + 1
+
+
+@pytest.mark.parametrize(("method", "origin", "takes", "said"), [
+    ("PUT", "https://app.example.com", 2, "it is a preflight for PUT, and answered here"),
+    ("POST", "https://app.example.com", 3, "it is a preflight for POST, and answered here"), ("PUT", "", 3, "")])
+def test_explain_matches_a_preflight_as_workers_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str], method: str, origin: str,
+                                                   takes: int, said: str) -> None:
+    (tmp_path / "mesh.yaml").write_text(YAML)
+    monkeypatch.chdir(tmp_path)
+    fields = ["-H", f"access-control-request-method: {method}", *(["-H", f"origin: {origin}"] if origin else [])]
+    assert main(["explain", "mesh.yaml", "OPTIONS", "/api/x", *fields]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(f"  routes[{takes}] ") and line.endswith(": takes it") for line in lines), lines
+    assert lines[-1] == said if said else not any("preflight" in line for line in lines)
+    no = next(line for line in lines if line.startswith("  routes[2] ")) if takes == 3 else ""
+    assert not no or no.endswith(f"no, the method {method if said else 'OPTIONS'} is none of GET, PUT, DELETE")

@@ -8,8 +8,6 @@ from fastmesh._core.proxy.mux cimport stream_t
 
 # The route of the request has a rule: sets s.origin.
 cdef void cors_meets(stream_t *s, const msg_t *m) noexcept nogil
-# Whose page it is; absent where nothing is said, or more than one thing.
-cdef span_t cors_origin(const msg_t *m) noexcept nogil
 # The rule of the route lets it read: then s.origin is what is told to it.
 cdef bint cors_knows(stream_t *s, span_t origin) noexcept nogil
 # The answer's head without what the upstream says of origins. `h`: a copy of it, or NULL; a copy to be freed, or NULL

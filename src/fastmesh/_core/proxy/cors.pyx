@@ -10,6 +10,7 @@ from fastmesh._core.mem.block cimport BLOCK_SMALL, block_new
 from fastmesh._core.mem.counter cimport G_CORS_OTHER
 from fastmesh._core.mem.span cimport span_ieq, span_of
 from fastmesh._core.proxy.emit cimport put_bytes
+from fastmesh._core.route.asked_for cimport asked_origin
 from fastmesh._core.route.cors_rule cimport ORIGIN_EXACT, cors_find, cors_origin_t, cors_rule_t
 
 cdef enum:
@@ -49,13 +50,6 @@ cdef inline bint _is_about_origins(span_t name) noexcept nogil:
 
 # --- requests ---
 
-cdef span_t cors_origin(const msg_t *m) noexcept nogil:
-    cdef int at = head_find(m, <const uint8_t *>b"origin", 6, 0)
-    if at < 0 or head_find(m, <const uint8_t *>b"origin", 6, at + 1) >= 0:
-        return span_of(NULL, 0)
-    return msg_value(m, at)
-
-
 cdef bint cors_knows(stream_t *s, span_t origin) noexcept nogil:
     cdef const cors_rule_t *r = _rule(s)
     cdef const cors_origin_t *o
@@ -76,7 +70,7 @@ cdef bint cors_knows(stream_t *s, span_t origin) noexcept nogil:
 
 
 cdef void cors_meets(stream_t *s, const msg_t *m) noexcept nogil:
-    cdef span_t origin = cors_origin(m)
+    cdef span_t origin = asked_origin(m)
     # One that lets anybody read says so to all, so that caches may keep one answer.
     if (origin.ptr is not NULL or _rule(s).is_any) and not cors_knows(s, origin):
         s.proxy.stats.globals[G_CORS_OTHER] += 1

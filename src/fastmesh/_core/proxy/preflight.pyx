@@ -1,17 +1,17 @@
 """See preflight.pxd. By the Fetch standard ("CORS-preflight request")."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memchr
+from libc.stdint cimport uint8_t, uint32_t
 from fastmesh._core.http.edit cimport head_find
 from fastmesh._core.http.msg cimport msg_value
 from fastmesh._core.mem.counter cimport G_CORS_PREFLIGHT, G_CORS_REFUSED
 from fastmesh._core.mem.span cimport span_of, span_t
-from fastmesh._core.proxy.cors cimport cors_knows, cors_line, cors_origin
+from fastmesh._core.proxy.cors cimport cors_knows, cors_line
 from fastmesh._core.proxy.emit cimport put_bytes, put_number
 from fastmesh._core.proxy.local cimport local_answer, local_give
 from fastmesh._core.proxy.mux cimport STEP_LOCAL, proxy_t
+from fastmesh._core.route.asked_for cimport (
+    asked_begin, asked_end, asked_is_list, asked_method, asked_origin, own_method_t)
 from fastmesh._core.route.cors_rule cimport CORS_LIST_MAX, cors_rule_t
 from fastmesh._core.route.decision cimport DECIDED_ROUTE, decide, decision_t
-from fastmesh._core.route.route_table cimport method_id
 
 cdef enum:
     ASKED_MAX = 4096          # bytes of a list of headers that is given back as it was asked for
@@ -21,27 +21,15 @@ cdef enum:
 cdef uint8_t lines[2 * CORS_LIST_MAX + OWN]
 
 
-cdef bint _is_list(span_t v) noexcept nogil:
-    """Of names: what may be given back as it came."""
-    cdef uint32_t i
-    cdef uint8_t c
-    for i in range(v.len):
-        c = v.ptr[i]
-        if not (c'a' <= c <= c'z' or c'A' <= c <= c'Z' or c'0' <= c <= c'9' or c == c' ' or
-                memchr(b",!#$%&'*+-.^_`|~", c, 16) is not NULL):
-            return False
-    return v.len <= ASKED_MAX
-
-
-cdef span_t _granted(const cors_rule_t *r, const msg_t *m, span_t method) noexcept nogil:
+cdef span_t _granted(const cors_rule_t *r, const msg_t *m) noexcept nogil:
     cdef int at = head_find(m, <const uint8_t *>b"access-control-request-headers", 30, 0)
     cdef span_t headers = r.headers
     cdef uint8_t *to = lines
     if r.any_header:
         headers = msg_value(m, at) if at >= 0 else span_of(NULL, 0)
-        if not _is_list(headers):
+        if headers.len > ASKED_MAX or not asked_is_list(headers):
             headers = span_of(NULL, 0)
-    to = cors_line(to, b"access-control-allow-methods", 28, method if r.any_method else r.methods)
+    to = cors_line(to, b"access-control-allow-methods", 28, asked_method(m) if r.any_method else r.methods)
     to = cors_line(to, b"access-control-allow-headers", 28, headers)
     to = put_bytes(to, b"access-control-max-age: ", 24)
     to = put_number(to, r.max_age_s)
@@ -49,12 +37,12 @@ cdef span_t _granted(const cors_rule_t *r, const msg_t *m, span_t method) noexce
     return span_of(lines, <uint32_t>(to - lines))
 
 
-cdef void _answer(stream_t *s, msg_t *m, span_t origin, span_t method) noexcept nogil:
+cdef void _answer(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
     # What goes nowhere is not encoded, unless the log wants to tell of it.
     if s.snap.n_log_ops != 0:
         s.up_ops.prepare(s, m, span_of(NULL, 0))
-    if not cors_knows(s, origin):
+    if not cors_knows(s, asked_origin(m)):
         p.stats.globals[G_CORS_REFUSED] += 1
         local_answer(s, 403, 0, b"cors_origin_refused", b"pages of this origin may not read the answers of the route")
         return
@@ -63,34 +51,22 @@ cdef void _answer(stream_t *s, msg_t *m, span_t origin, span_t method) noexcept 
     s.is_preflight = 1
     if s.account is not NULL:
         p.watch_ops.step(s, STEP_LOCAL, b"it is a preflight, of an origin that the route knows")
-    local_give(s, 204, span_of(NULL, 0), _granted(&s.snap.cors_rules[s.route.cors - 1], m, method), span_of(NULL, 0))
+    local_give(s, 204, span_of(NULL, 0), _granted(&s.snap.cors_rules[s.route.cors - 1], m), span_of(NULL, 0))
 
 
 cdef bint preflight_takes(stream_t *s, msg_t *m, const asker_t *who) noexcept nogil:
-    cdef int at = head_find(m, <const uint8_t *>b"access-control-request-method", 29, 0)
-    cdef span_t origin = cors_origin(m)
-    cdef span_t method
+    cdef own_method_t own
     cdef decision_t d
-    cdef uint8_t own = m.method
-    cdef uint16_t own_off = m.method_off
-    cdef uint16_t own_len = m.method_len
-    if at < 0 or origin.ptr is NULL:
-        return False
-    method = msg_value(m, at)
-    if method.len == 0 or not _is_list(method):
+    cdef bint is_taken
+    if not asked_begin(m, &own):
         return False
     # It goes where the request would go that it asks about.
-    m.method = <uint8_t>method_id(method)
-    m.method_off = m.fields[at].value_off
-    m.method_len = m.fields[at].value_len
     decide(&s.listener.routes, m, who, s.proxy.path, &d)
-    if d.how == DECIDED_ROUTE and d.route.cors != 0 and s.account is not NULL:
+    is_taken = d.how == DECIDED_ROUTE and d.route.cors != 0
+    if is_taken and s.account is not NULL:
         s.proxy.watch_ops.routed(s, m, who, &d)
-    m.method = own
-    m.method_off = own_off
-    m.method_len = own_len
-    if d.how != DECIDED_ROUTE or d.route.cors == 0:
-        return False
-    s.route = d.route
-    _answer(s, m, origin, method)
-    return True
+    asked_end(m, &own)
+    if is_taken:
+        s.route = d.route
+        _answer(s, m)
+    return is_taken

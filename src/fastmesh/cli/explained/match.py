@@ -78,7 +78,7 @@ def why_not(match: Match, what: str, name: str, request: Request) -> str:
     if what in ("path", "pattern"):
         return f"the path is none of {match.regex or match.template or _grpc(match)}"
     if what == "method":
-        return f"the method {request.method} is none of {listed(match.methods)}"
+        return f"the method {request.matched} is none of {listed(match.methods)}"
     if what == "source":
         return f"the client {request.source} is none of {listed([str(source) for source in match.sources])}"
     if what == "share":

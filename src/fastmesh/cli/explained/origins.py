@@ -23,6 +23,5 @@ def origin_lines(file: File, path: Path, listener: Listener, route: Route, reque
     headers = f"; headers {listed(rule.allow_headers)}" if rule.allow_headers else ""
     yield (f"cors ({file.place(at)}): pages of {whose} may read the answer{also}; methods {listed(rule.allow_methods)}"
            f"{headers}; remembered for {format_duration(rule.max_age)}")
-    fields = {name.lower(): value for name, value in request.fields}
-    if request.method == "OPTIONS" and "origin" in fields and "access-control-request-method" in fields:
-        yield "  as a preflight it is answered here, before the limits and filters of the route"
+    if request.matched != request.method:
+        yield f"it is a preflight for {request.matched}, and answered here"

@@ -25,6 +25,7 @@ class Request:
         self.draw = random.Random(seed).getrandbits(64)
         self.fields: list[tuple[str, str]] = []
         self.has_fields = True      # False where those that it had are not known
+        self.matched = method       # the method that it is matched with: of a preflight the one that it asks about
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Request":
