@@ -161,6 +161,28 @@ def test_limits_are_of_the_whole(mesh: Mesh, services: Make) -> None:
     assert mesh.connect().ask("/", "GET", "x-version: v2").text == "b"
 
 
+def test_who_cannot_ask_has_the_default(mesh: Mesh, services: Make) -> None:
+    """A step of a fallback, a copy, and a TCP connection."""
+    a, b, plain = services("a", "b", "plain")
+    mesh.configure({
+        "listeners": [
+            {"name": "web", "routes": [
+                {"match": {"prefix": "/copied"}, "cluster": "plain", "mirrors": [{"cluster": "app"}]},
+                {"match": {"prefix": "/"}, "cluster": "gone", "fallback": [{"cluster": "app"}]}]},
+            {"name": "raw", "protocol": "tcp", "cluster": "app"}],
+        "clusters": [
+            {"name": "gone", "endpoints": [f"127.0.0.1:{free_port()}"]},
+            {"name": "plain", "endpoints": [plain.address]},
+            {"name": "app", "endpoints": [one(a, V1), one(b, V2)], "load_balancer": "round_robin",
+             "subsets": {"selectors": [{"keys": ["version"]}], "fallback": "default", "default": V2}}]})
+    assert texts(mesh, 4) == {"b": 4}
+    assert {mesh.connect("raw").ask("/").text for _ in range(4)} == {"b"}
+    client = mesh.connect()
+    assert {client.ask("/copied").text for _ in range(4)} == {"plain"}
+    until(lambda: b.requests == 12)
+    assert a.requests == 0
+
+
 # --- a canary, and what is found ---
 
 def canary(port: int, endpoints: Any) -> dict[str, Any]:

@@ -73,16 +73,16 @@ def _key(find: Finder, path: Path, key: dict[str, Value]) -> None:
 
 def _groups(find: Finder, path: Path, node: dict[str, Value], cluster: dict[str, Value],
             balancing: dict[str, Value]) -> None:
-    if isinstance(cluster.get("endpoints"), dict):
-        for key in ("prefer_zone", "spill_below", "subset"):
-            if balancing.get(key) not in (None, "false", "False", "FALSE"):
-                find.add((*path, key), f"{key} is for endpoints that the file names, and a policy finds those of this "
-                         "cluster", key=True, hint=f"remove {key}")
-        return
+    is_found = isinstance(cluster.get("endpoints"), dict)
+    if is_found and balancing.get("subset") is not None:
+        find.add((*path, "subset"), "subset is for endpoints that the file names, and a policy finds those of this "
+                 "cluster", key=True, hint="remove subset")
     prefers = balancing.get("prefer_zone") in ("true", "True", "TRUE")
     if prefers and not node.get("zone") and not find.is_broken(("node", "zone")):
         find.add((*path, "prefer_zone"), "prefer_zone has no zone to prefer: this proxy does not know its own",
                  hint="add node: {zone: NAME}, or remove prefer_zone")
+    if is_found:
+        return      # who finds them says of each what zone and priority it has
     endpoints = [endpoint for _, endpoint in maps_of(cluster, "endpoints")]
     if prefers and "endpoints" in cluster and cluster["endpoints"] and not any(e.get("zone") for e in endpoints):
         find.add((*path, "prefer_zone"), "prefer_zone has nothing to go by: no endpoint has a zone",

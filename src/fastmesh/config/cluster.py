@@ -33,6 +33,7 @@ from fastmesh.units import parse_duration
 
 MAX_WEIGHT = 1 << 31
 MAX_METADATA = 32           # names of one endpoint
+MAX_PRIORITY = 127
 
 
 class Endpoint(Section):
@@ -44,7 +45,7 @@ class Endpoint(Section):
         examples=["127.0.0.1:9000"])]
     weight: Annotated[int, Count(1, MAX_WEIGHT), Field(
         description="Its share relative to the others: 2 gets twice the requests of 1.")] = 1
-    priority: Annotated[int, Count(0, 127), Field(
+    priority: Annotated[int, Count(0, MAX_PRIORITY), Field(
         description="0 is asked first; a higher number only when too few of the lower ones can be used "
                     "(`balancing.spill_below`).")] = 0
     zone: Annotated[Label, Field(

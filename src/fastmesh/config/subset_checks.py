@@ -41,6 +41,9 @@ def _cluster(find: Finder, path: Path, cluster: dict[str, Value]) -> list[Keys] 
     if isinstance(cluster.get("load_balancer"), dict):
         find.add(path, "a policy in Python weighs all endpoints of this cluster, and subsets would take its choice "
                        "from it", key=True, hint="name an algorithm as load_balancer, or remove subsets")
+    if map_of(cluster.get("balancing")).get("subset") is not None:
+        find.add((*path[:-1], "balancing", "subset"), "subset draws endpoints without a look at their metadata: one of "
+                 "the cluster's subsets might be left with none", key=True, hint="remove it, or subsets")
     selectors = subsets.get("selectors")
     if not isinstance(selectors, list):
         return None

@@ -78,9 +78,9 @@ class Discovery:
 
         An endpoint is an address as in a configuration, `"10.0.0.1:8080"`, `"[fd00::1]:8080"` or
         `"unix:/run/app.sock"`; or a pair of address and weight, `("10.0.0.1:8080", 2)`; or a mapping of `address`,
-        `weight` and `metadata` (text to text, for subsets and load balancers). The order means nothing. A set with one
-        that cannot be used, or with one twice, is refused as a whole, and so is an empty one unless the operator has
-        said `allow_empty: true`.
+        `weight`, `priority`, `zone` and `metadata` (text to text, for subsets and load balancers), as there. The order
+        means nothing. A set with one that cannot be used, or with one twice, is refused as a whole, and so is an empty
+        one unless the operator has said `allow_empty: true`.
 
         When it raises, or ends, it is called again after 0.5 s, then 1, 2 … 30 s. It is closed when another version
         takes over: what it holds is given back in `finally`, or by `async with`.

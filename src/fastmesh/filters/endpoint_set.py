@@ -7,10 +7,11 @@ import msgpack
 
 from fastmesh.config.address import Address, parse_address
 from fastmesh.config.balancing import MAX_ENDPOINTS
-from fastmesh.config.cluster import MAX_METADATA, MAX_WEIGHT
+from fastmesh.config.cluster import MAX_METADATA, MAX_PRIORITY, MAX_WEIGHT
 from fastmesh.config.fields import shown, visible
 from fastmesh.errors import WrongValue
 
+_KEYS = ("address", "weight", "priority", "zone", "metadata")
 _FORMS = "an address, a pair of address and weight, or a mapping of them"
 
 
@@ -20,6 +21,8 @@ class Member(NamedTuple):
     address: Address
     weight: int
     metadata: tuple[tuple[str, str], ...] = ()      # in the order of their names
+    priority: int = 0
+    zone: str = ""
 
     @property
     def place(self) -> tuple[int, bytes, int]:
@@ -27,9 +30,13 @@ class Member(NamedTuple):
         return self.address.family, self.address.packed, self.address.port
 
     def told(self) -> tuple[Any, ...]:
-        """For another process, in plain data: address, weight, and a tuple of names and values where there are any."""
-        if self.metadata:
-            return str(self.address), self.weight, tuple(word for pair in self.metadata for word in pair)
+        """For another process, in plain data: address, weight, and a tuple of names and values where there are any;
+        and where there is a priority or a zone, these behind it."""
+        words = tuple(word for pair in self.metadata for word in pair)
+        if self.priority or self.zone:
+            return str(self.address), self.weight, words, self.priority, self.zone
+        if words:
+            return str(self.address), self.weight, words
         return str(self.address), self.weight
 
 
@@ -85,13 +92,14 @@ def read_told(rows: Sequence[Any]) -> list[Member]:
 
 
 def _yielded(row: Any) -> Any:
-    if not isinstance(row, tuple) or len(row) != 3 or not isinstance(row[2], tuple) or len(row[2]) % 2:
+    if not isinstance(row, tuple) or len(row) not in (3, 5) or not isinstance(row[2], tuple) or len(row[2]) % 2:
         return row
-    address, weight, words = row
+    address, weight, words = row[:3]
     names = words[::2]
     if not all(isinstance(word, str) for word in words) or len(set(names)) < len(names):
         raise WrongSet("what came is no set: the metadata of an endpoint is not in pairs of text")
-    return {"address": address, "weight": weight, "metadata": dict(zip(names, words[1::2], strict=True))}
+    more = {"priority": row[3], "zone": row[4]} if len(row) == 5 else {}
+    return {"address": address, "weight": weight, "metadata": dict(zip(names, words[1::2], strict=True)), **more}
 
 
 def _member(item: Any) -> Member:
@@ -99,23 +107,38 @@ def _member(item: Any) -> Member:
         return Member(parse_address(item), 1)
     weight: object = 1
     metadata: tuple[tuple[str, str], ...] = ()
+    priority, zone = 0, ""
     if isinstance(item, (tuple, list)):
         if len(item) != 2:
             raise WrongValue(f"a {type(item).__name__} of {len(item)}", _FORMS)
         item, weight = item
     elif isinstance(item, Mapping):
-        unknown = [key for key in item if key not in ("address", "weight", "metadata")]
+        unknown = [key for key in item if key not in _KEYS]
         if unknown or "address" not in item:
             raise WrongValue(f"the key {_shown(unknown[0])}" if unknown else "no address",
-                             "address, weight and metadata")
+                             "address, weight, priority, zone and metadata")
         metadata = _metadata(item.get("metadata", {}))
+        priority, zone = _priority(item.get("priority", 0)), _zone(item.get("zone", ""))
         item, weight = item["address"], item.get("weight", 1)
     if not isinstance(item, str):
         raise WrongValue(_shown(item), _FORMS)
     if not isinstance(weight, int) or isinstance(weight, bool) or not 1 <= weight <= MAX_WEIGHT:
         raise WrongValue(f"the weight {_shown(weight)}", f"a whole number from 1 to {MAX_WEIGHT}",
                          "leave out an endpoint that gets no requests" if weight == 0 else "")
-    return Member(parse_address(item), weight, metadata)
+    return Member(parse_address(item), weight, metadata, priority, zone)
+
+
+def _priority(given: object) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given <= MAX_PRIORITY:
+        raise WrongValue(f"the priority {_shown(given)}",
+                         f"a whole number from 0, which is asked first, to {MAX_PRIORITY}")
+    return given
+
+
+def _zone(given: object) -> str:
+    if not isinstance(given, str):
+        raise WrongValue(f"the zone {_shown(given)}", "text")
+    return visible(given)
 
 
 def _metadata(given: object) -> tuple[tuple[str, str], ...]:

@@ -10,17 +10,26 @@ from fastmesh.units import PERCENT
 _SECOND = 1_000_000_000
 
 
-def balancing_record(cluster: Cluster, levels: list[int]) -> list[Any] | None:
-    """The item `balancing` of a cluster; None where nothing differs from the defaults. `levels`: their sizes."""
+def balancing_record(cluster: Cluster, levels: list[int], zone: str) -> list[Any] | None:
+    """The item `balancing` of a cluster; None where nothing differs from the defaults. `levels`: their sizes; `zone`:
+    this instance's own."""
     balancing = cluster.balancing
     record = [
         _ewma(balancing.ewma), _hash(balancing.hash),
         slow_start(cluster),
         balancing.panic_threshold,
-        [balancing.spill_below, levels] if len(levels) > 1 else None,
+        _levels(cluster, levels, zone),
         _sticky(balancing.sticky),
     ]
     return record if any(record) else None
+
+
+def _levels(cluster: Cluster, sizes: list[int], zone: str) -> list[Any] | None:
+    balancing = cluster.balancing
+    if cluster.discovery is not None:
+        # Workers form them, by what each endpoint says: the snapshot is changed without looking at the others.
+        return [balancing.spill_below, zone if balancing.prefer_zone else None]
+    return [balancing.spill_below, sizes] if len(sizes) > 1 else None
 
 
 def slow_start(cluster: Cluster) -> list[int] | None:

@@ -285,7 +285,7 @@ def _cluster(index: int, cluster: Cluster, node: Node, numbers: Numbered, chains
         cluster.idle_timeout, cluster.max_connections, cluster.max_pending, cluster.max_requests or wire.UNLIMITED,
         cluster.max_requests_per_connection, cluster.connect_attempts, cluster.avoid.base, cluster.avoid.max,
         cluster.pending_timeout, endpoints, chains.of("clusters", index), chains.balancer(index),
-        balancing_record(cluster, [len(level) for level in levels]), outlier_record(cluster.outlier),
+        balancing_record(cluster, [len(level) for level in levels], node.zone), outlier_record(cluster.outlier),
         checks_bits(cluster),
         breakers_record(cluster),
     ]

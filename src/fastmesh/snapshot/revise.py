@@ -63,11 +63,13 @@ EMPTY = ("the set is empty: the endpoints that were there stay; write allow_empt
 def compare(before: list[list[Any]], rows: tuple[Any, ...]) -> tuple[list[list[Any]], list[Member]]:
     """The rows of the snapshot that a set has as they are, and its other endpoints. What the snapshot says was read
     when it came there: only the others are read now. Raises WrongSet."""
-    # As `Member.told` has them; those with a priority or a zone came from a file, and a set says neither.
+    # As `Member.told` has them.
     known: dict[tuple[Any, ...], list[Any]] = {
         (row[ENDPOINT_TEXT], row[ENDPOINT_WEIGHT]): row for row in before if row[ENDPOINT_NOTE] is None}
     known |= {(row[ENDPOINT_TEXT], row[ENDPOINT_WEIGHT], tuple(row[ENDPOINT_NOTE][2])): row for row in before
               if row[ENDPOINT_NOTE] is not None and row[ENDPOINT_NOTE][:2] == [0, ""]}
+    known |= {(row[ENDPOINT_TEXT], row[ENDPOINT_WEIGHT], tuple(row[ENDPOINT_NOTE][2]), *row[ENDPOINT_NOTE][:2]): row
+              for row in before if row[ENDPOINT_NOTE] is not None and row[ENDPOINT_NOTE][:2] != [0, ""]}
     try:
         there = [known.get(row) for row in rows]
     except TypeError:       # what cannot be a key is no endpoint either
@@ -109,4 +111,5 @@ def endpoints_of(snapshot: bytes) -> dict[str, list[list[Any]]]:
 
 def _written(member: Member) -> list[Any]:
     address = member.address
-    return [address.family, address.port, address.packed, member.weight, str(address), note_of(member.metadata)]
+    return [address.family, address.port, address.packed, member.weight, str(address),
+            note_of(member.metadata, member.priority, member.zone)]

@@ -45,6 +45,8 @@ FORMAT.
     hash      = [[[kind, name, is_made, ttl in seconds, path], …], points, table_size, load_bound in percent]
     slow_start = [window, aggression in thousandths, least in millionths]
     levels    = [spill_below in millionths, [how many endpoints, …]]    endpoints stand in the order of their levels
+                 or, of those that a policy finds, [spill_below, zone]: by what each one's note says, with those of the
+                 zone before others, or nil for no such preference
     outlier   = nil (nobody is watched), or [server_errors, gateway_errors, connect_failures, timeouts, interval,
                  rate_factor in thousandths, rate_hosts, rate_requests, failure_part, failure_hosts, failure_requests,
                  latency_factor in thousandths, latency_least, latency_requests, base, most, jitter, most_out, enforce,

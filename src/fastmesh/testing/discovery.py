@@ -67,4 +67,6 @@ async def _take(made: Discovery, count: int, timeout: float, between: Callable[[
 
 def _line(member: Member) -> str:
     weight = f" weight {member.weight}" if member.weight != 1 else ""
+    weight += f" priority {member.priority}" if member.priority else ""
+    weight += f" zone {member.zone}" if member.zone else ""
     return f"{member.address}{weight}{''.join(f' {name}={value}' for name, value in member.metadata)}"

@@ -198,11 +198,23 @@ def test_a_policy_may_stand_above_what_goes_by_weights():
     assert loaded.load_balancer.pick_by == "peak_ewma" and loaded.balancing.ewma is not None
 
 
-@pytest.mark.parametrize("key", ["prefer_zone: true", "spill_below: 50%", "subset: 2"])
-def test_what_found_endpoints_cannot_have(key):
-    text = FRAME.replace("[127.0.0.1:2]", "{use: dns, names: [a.test], port: 1}") % f"balancing: {{{key}}}"
+def found(balancing: str, node: str = "node: {zone: a}\n"):
+    text = FRAME.replace("[127.0.0.1:2]", "{use: file, path: /run/app}") % f"balancing: {balancing}"
+    return load_text(node + text, "f", {})
+
+
+def test_what_found_endpoints_cannot_have():
     with pytest.raises(ConfigError) as caught:
-        load_text(f"node: {{zone: a}}\n{text}", "f", {})
-    name = key.split(":")[0]
+        found("{subset: 2}")
     assert [(p.reason, p.hint) for p in caught.value.problems] == [
-        (f"{name} is for endpoints that the file names, and a policy finds those of this cluster", f"remove {name}")]
+        ("subset is for endpoints that the file names, and a policy finds those of this cluster", "remove subset")]
+
+
+def test_found_endpoints_may_say_what_zone_they_are_in():
+    """Or have priorities: nobody knows before they are found."""
+    assert found("{prefer_zone: true, spill_below: 50%}").config.clusters[0].balancing.prefer_zone
+    assert found("{spill_below: 50%}").warnings == []
+    with pytest.raises(ConfigError) as caught:
+        found("{prefer_zone: true}", "")
+    assert [p.reason for p in caught.value.problems] == [
+        "prefer_zone has no zone to prefer: this proxy does not know its own"]

@@ -122,6 +122,12 @@ def test_a_policy_weighs_all_endpoints():
                                 "choice from it")]
 
 
+def test_no_lots_are_drawn_among_subsets():
+    found = errors("cluster: c", cluster="balancing: {subset: 1}\n    " + SPLIT % "")
+    assert found == [("clusters[0].balancing.subset", "subset draws endpoints without a look at their metadata: one of "
+                      "the cluster's subsets might be left with none", "remove it, or subsets")]
+
+
 def test_what_is_doubtful():
     loaded = load("clusters: [{cluster: c, weight: 1, subset: {version: v3}}, {cluster: d, weight: 1}]",
                   ", fallback: default, default: {version: v9}")

@@ -68,7 +68,8 @@ def test_why_least_request_is_the_default(balancer, p50, p99):
 
 def test_every_algorithm_is_told_of():
     told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M))
-    assert told - {"load_balancer", "fallback", "any", "none", "default"} == set(ALGORITHMS)
+    others = {"load_balancer", "fallback", "any", "none", "default"}
+    assert {name for name in told - others if not name.startswith("fastmesh_")} == set(ALGORITHMS)
 
 
 @pytest.mark.parametrize(("balancer", "p99", "failed"), re.findall(

@@ -42,8 +42,9 @@ def test_the_order_means_nothing(yielded):
                            "out an endpoint that gets no requests"),
     ([("10.0.0.1:80", MAX_WEIGHT + 1)], "found the weight 2147483649, allowed: a whole number from 1 to 2147483648"),
     ([("10.0.0.1:80", 1.5)], "found the weight 1.5, allowed"), ([("10.0.0.1:80", True)], "found the weight True"),
-    ([{"address": "10.0.0.1:80", "wieght": 2}], "found the key 'wieght', allowed: address, weight and metadata"),
-    ([{"weight": 2}], "found no address, allowed: address, weight and metadata"),
+    ([{"address": "10.0.0.1:80", "wieght": 2}], "found the key 'wieght', allowed: address, weight, priority, "
+     "zone and metadata"),
+    ([{"weight": 2}], "found no address, allowed: address, weight, priority, zone and metadata"),
     (["10.0.0.1:80", "10.0.0.2:80", ("10.0.0.1:80", 2)], "endpoint 3 of 3: 10.0.0.1:80 is there twice, first as "
      "endpoint 1; to give it more requests, give it a weight"),
     (range(MAX_ENDPOINTS + 1), "found 65,537 endpoints, allowed: at most 65,536")])
@@ -74,7 +75,28 @@ def test_metadata():
     assert read_told(unpack_set(pack_set([plain]))) == [plain]
 
 
+def test_priority_and_zone():
+    found = read_set([{"address": "10.0.0.1:80", "priority": 127}, {"address": "10.0.0.2:80", "zone": "é"},
+                      {"address": "10.0.0.3:80", "priority": 1, "zone": "b", "metadata": {"a": "b"}}])
+    assert [(member.priority, member.zone) for member in found] == [(127, ""), (0, "é"), (1, "b")]
+    assert [member.told()[2:] for member in found] == [((), 127, ""), ((), 0, "é"), (("a", "b"), 1, "b")]
+    assert read_told(unpack_set(pack_set(found))) == found
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [
+    ("priority", -1, "found the priority -1, allowed: a whole number from 0, which is asked first, to 127"),
+    ("priority", 128, "found the priority 128, allowed"), ("priority", True, "found the priority True"),
+    ("priority", "1", "found the priority '1'"), ("zone", 1, "found the zone 1, allowed: text"),
+    ("zone", "a\n", "allowed: text without control characters"), ("zone", None, "found the zone nothing")])
+def test_priorities_and_zones_that_are_refused(key, value, said):
+    with pytest.raises(WrongSet) as caught:
+        read_set([{"address": "10.0.0.1:80", key: value}])
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize("row", [
+    ("10.0.0.1:80", 1, (), 128, ""), ("10.0.0.1:80", 1, (), 0), ("10.0.0.1:80", 1, (), 0, 1),
+    ("10.0.0.1:80", 1, 0, 0, ""),
     ("10.0.0.1:80", 1, ("a",)), ("10.0.0.1:80", 1, ("a", 2)), ("10.0.0.1:80", 1, ("a", "b", "a", "c")),
     ("10.0.0.1:80", 1, "ab"), ("10.0.0.1:80", 1, ((), ())), ("10.0.0.1:80", 0, ("a", "b")), (1, 1, ()), ((), (), ())])
 def test_what_nobody_has_packed_like_that(row):

@@ -6,7 +6,15 @@ import struct
 from pathlib import Path
 
 from fastmesh._core.mem import health
-from fastmesh._core.mem.counter import CLUSTER_COLUMNS, DURATION_MS_BOUNDS, ENDPOINT_COLUMNS, FLAGS, GLOBALS, LAYOUT
+from fastmesh._core.mem.counter import (
+    BALANCE_COLUMNS,
+    CLUSTER_COLUMNS,
+    DURATION_MS_BOUNDS,
+    ENDPOINT_COLUMNS,
+    FLAGS,
+    GLOBALS,
+    LAYOUT,
+)
 from fastmesh.observe import families
 from fastmesh.observe.health import HealthFile
 from fastmesh.observe.names import SeriesNames
@@ -257,6 +265,7 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     # Of each kind of fallback row one number.
     for column in (2 * LAYOUT["fallback_reasons"] + 5, 4 * LAYOUT["fallback_reasons"] + 9):
         put(shelf.files[0], LAYOUT["fallbacks"] + 8 * column, 7)
+    put(shelf.files[0], LAYOUT["balances"], *range(1, len(BALANCE_COLUMNS) + 1 + LAYOUT["balance_groups"]))
     scene.discoveries = [DiscoveryFigures("app", 0, 0, {"raised": 0}, 0.0)]
     scene.rate_limits = {0: "per-client"}
     scene.checks = CheckFigures({"app": {"passed": 5}}, {"app": {"healthy": 1}})
@@ -281,6 +290,31 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     assert 'fastmesh_fallback_total{cluster="app",step="response",reason="timeout"} 7\n' in text
     assert 'fastmesh_fallback_exhausted_total{cluster="app",reason="status"} 7\n' in text
     scene.health.close()
+
+
+def test_how_endpoints_were_chosen(shelf: StatsShelf) -> None:
+    """Of gauges the largest counts, of a worker that is there; what happened is added up."""
+    stride, at = LAYOUT["balance_stride"], BALANCE_COLUMNS.index
+    groups = 8 * len(BALANCE_COLUMNS)
+    for file, panic, subsets in zip(shelf.files, (2, 1), (3, 3), strict=True):
+        put(file, LAYOUT["balances"] + 8 * at("panics"), 5)
+        put(file, LAYOUT["balances"] + 8 * at("panic"), panic)
+        put(file, LAYOUT["balances"] + 8 * at("subsets"), subsets)
+        put(file, LAYOUT["balances"] + groups, 10, 0, 1)
+        put(file, LAYOUT["balances"] + stride, 4)
+    scene = scene_of(shelf)
+
+    def text() -> dict[str, str]:
+        lines = "".join(exposition(scene)).splitlines()
+        return dict(line.removeprefix("fastmesh_cluster_").split(" ") for line in lines
+                    if re.match("fastmesh_cluster_(panic|subset|group)", line))
+    assert text() == {
+        'panics_total{cluster="app"}': "10", 'panic_groups{cluster="app"}': "2", 'subsets{cluster="app"}': "3",
+        'group_picks_total{cluster="app",group="1"}': "20", 'group_picks_total{cluster="app",group="3"}': "2"}
+    shelf.files[0].is_taken = False
+    assert text()['panic_groups{cluster="app"}'] == "1" and text()['panics_total{cluster="app"}'] == "10"
+    shelf.forget_rows({"clusters": [0]})
+    assert text() == {}
 
 
 def test_rate_limits_are_summed_by_name(shelf: StatsShelf) -> None:

@@ -219,6 +219,20 @@ def test_what_is_said_of_an_endpoint(live):
     assert live.clusters[1]["endpoints"][0]["metadata"] == {"version": "v2"}
 
 
+def test_priorities_and_zones(live):
+    def both(**more: Any) -> bytes:
+        return pack_set(read_set([{"address": "10.0.0.1:80", **more}, "10.0.0.2:80"]))
+
+    assert live.revise(app=both(priority=1, zone="b"))["changed"] == {"app": [2, 2, 0]}
+    assert live.revise(app=both(zone="b", priority=1))["changed"] == {}
+    first, second = live.compile()["clusters"][1]["endpoints"]
+    assert (first["priority"], first["zone"], "zone" in second) == (1, "b", False)
+    assert live.revise(app=both(zone="b"))["changed"] == {"app": [2, 0, 0]}
+    assert live.revise(app=both())["changed"] == {"app": [2, 0, 0]}
+    assert [row["row"] for row in live.clusters[1]["endpoints"]] == [first["row"], second["row"]]
+    assert "zone" not in live.clusters[1]["endpoints"][0]
+
+
 def test_what_the_file_says_of_an_endpoint(live):
     listed = '["127.0.0.1:1", {address: "unix:/run/x", weight: 2}]'
     live.file.write_text(CONFIG.replace(listed, """[

@@ -1,15 +1,17 @@
 """See balancing.pxd."""
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport arena_array, arena_t
-from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.lb.endpoint cimport endpoint_note_t, endpoint_t
+from fastmesh._core.mem.fault cimport FM_OK
+from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.lb.settings cimport (
     KEY_COOKIE, KEY_HEADER, KEY_QUERY, KEY_SOURCE, STICKY_HEADER, STICKY_NONE, TABLE_SIZE_MAX, hash_key_t,
     lb_settings_init, lb_settings_t)
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_bytes, take_duration, take_enter, take_leave, take_list, take_record, take_refuse,
     take_text, take_token, take_u8, take_u32, take_uint)
-from fastmesh._core.snapshot.unpack cimport unpack_nil
+from fastmesh._core.snapshot.unpack cimport unpack_bytes, unpack_nil
 
 cdef enum:
     KEYS_MAX = 8
@@ -103,8 +105,48 @@ cdef bint decode_slow_start(take_t *t, lb_settings_t *s) noexcept nogil:
     return True
 
 
-cdef bint decode_levels(take_t *t, arena_t *arena, const cluster_t *c, lb_settings_t *s) noexcept nogil:
+cdef uint32_t level_of(const endpoint_t *e, bint prefers, span_t zone) noexcept nogil:
+    cdef const endpoint_note_t *note = e.note
+    cdef uint32_t priority = note.priority if note is not NULL else 0
+    return 2 * priority + (prefers and not (note is not NULL and span_eq(note.zone, zone)))
+
+
+cdef void form_levels(arena_t *arena, cluster_t *c, bint prefers, span_t zone, uint32_t below) noexcept nogil:
+    """Puts the endpoints in order by what is said of each. `prefers`: those of `zone` come first within a priority."""
+    cdef uint32_t counts[LEVELS_MAX]
+    cdef uint32_t ends[LEVELS_MAX]
+    cdef lb_settings_t *s = &c.settings
+    cdef endpoint_t *sorted_
+    cdef uint32_t n = 0
+    cdef uint32_t end = 0
+    cdef uint32_t i, level
+    memset(counts, 0, sizeof(counts))
+    for i in range(c.n):
+        counts[level_of(&c.endpoints[i], prefers, zone)] += 1
+    for level in range(LEVELS_MAX):
+        n += counts[level] != 0
+        ends[level] = end
+        end += counts[level]
+    if n <= 1:
+        return
+    sorted_ = <endpoint_t *>arena_array(arena, c.n, sizeof(endpoint_t))
+    for i in range(c.n):
+        level = level_of(&c.endpoints[i], prefers, zone)
+        sorted_[ends[level]] = c.endpoints[i]
+        ends[level] += 1
+    c.endpoints = sorted_
+    s.spill_below = below / 1e6
+    s.levels = <uint32_t *>arena_array(arena, n, sizeof(uint32_t))
+    for level in range(LEVELS_MAX):
+        if counts[level] != 0:
+            s.levels[s.n_levels] = counts[level]
+            s.n_levels += 1
+
+
+cdef bint decode_levels(take_t *t, arena_t *arena, cluster_t *c, lb_settings_t *s) noexcept nogil:
     cdef uint64_t sum_ = 0
+    cdef span_t zone = span_of(NULL, 0)
+    cdef bint prefers
     cdef uint32_t below = 0
     cdef uint32_t i
     if unpack_nil(&t.u):
@@ -112,8 +154,14 @@ cdef bint decode_levels(take_t *t, arena_t *arena, const cluster_t *c, lb_settin
     if not take_record(t, b"levels", 2):
         return False
     take_enter(t, b"levels")
-    if not (take_u32(t, b"spill_below", 0, MILLION, &below) and
-            take_list(t, b"counts", 1, LEVELS_MAX, &s.n_levels)):
+    if not take_u32(t, b"spill_below", 0, MILLION, &below):
+        return False
+    prefers = unpack_bytes(&t.u, &zone) == FM_OK
+    if prefers or unpack_nil(&t.u):
+        form_levels(arena, c, prefers, zone, below)
+        take_leave(t)
+        return True
+    if not take_list(t, b"counts", 1, LEVELS_MAX, &s.n_levels):
         return False
     s.spill_below = below / 1e6
     s.levels = <uint32_t *>arena_array(arena, s.n_levels, sizeof(uint32_t))

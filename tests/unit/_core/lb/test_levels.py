@@ -203,3 +203,38 @@ def test_health_is_that_of_endpoints_with_a_weight(lb):
         s.weigh([1, 1, 0, 0, 1, 1, 1, 1])
         avoid(s, range(2, 4))
         assert by_level(s, [4, 4], SECOND) == [1, 0]
+
+
+def noted(notes: list, zone: str | None = None, spill_below: int = 700_000, panic: int = 0):
+    """Endpoints with a priority and a zone each, or nothing; levels are formed of that."""
+    made = endpoints(len(notes))
+    for one, note in zip(made, notes, strict=True):
+        one[-1] = [*note, []] if note else None
+    balancing = [None, None, None, panic, [spill_below, zone], None]
+    return decoded(snapshot(clusters=[cluster(made, balancing=balancing)]), rows=max(1, len(notes)))
+
+
+@pytest.mark.parametrize(("notes", "zone", "levels", "order"), [
+    ([], None, [], []), ([None, None], None, [], ["e0", "e1"]), ([(3, "a"), (3, "b")], None, [], ["e0", "e1"]),
+    ([(1, ""), None, (0, "x"), (127, "")], None, [2, 1, 1], ["e1", "e2", "e0", "e3"]),
+    ([None, (0, "a"), (1, "b"), (1, "a"), (0, "a")], "a", [2, 1, 1, 1], ["e1", "e4", "e0", "e3", "e2"]),
+    # Nobody is in the own zone, or all are.
+    ([(0, "b"), (0, "c")], "a", [], ["e0", "e1"]), ([(0, "a"), (0, "a")], "a", [], ["e0", "e1"]),
+    ([(0, "aa"), (0, "a"), None], "a", [1, 2], ["e1", "e0", "e2"])])
+def test_levels_are_formed_by_what_is_said_of_each(notes, zone, levels, order):
+    with noted(notes, zone) as s:
+        made = s.dump()["clusters"][0]
+        assert [text.decode() for *_, text in made["endpoints"]] == order
+        assert made["settings"]["levels"] == levels
+        assert made["settings"]["spill_below"] == 0.7
+
+
+def test_they_spill_over_as_others_do():
+    with noted([(1, "")] * 2 + [None] * 2, spill_below=500_000) as s:
+        assert s.dump()["clusters"][0]["settings"]["spill_below"] == 0.5
+        # In the order of their levels: the last two are those of priority 1.
+        assert min(s.picks(100)[:2]) > 0 and s.picks(100)[2:] == [0, 0]
+        avoid(s, range(1))
+        assert s.picks(100, now_ns=3 * SECOND)[2:] == [0, 0]
+        avoid(s, range(2))
+        assert s.picks(100, now_ns=6 * SECOND)[:2] == [0, 0]
