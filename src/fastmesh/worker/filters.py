@@ -6,6 +6,7 @@ snapshot with a filter comes, so a worker without filters does not pay for it.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from fastmesh._core.filter.chain import Slot
@@ -172,14 +173,20 @@ class Filters:
         return instance
 
     def _let_go(self, entries: list[Entry]) -> None:
+        has_left = False
         for entry in entries:
             entry.holders -= 1
             if entry.holders == 0:
+                has_left = True
                 self._entries.remove(entry)
                 self._stop(entry)
                 if entry.spec["kind"] == "file" and not any(
                         other.spec["module"] == entry.spec["module"] for other in self._entries):
                     sys.modules.pop(entry.spec["module"], None)
+        if has_left:
+            # A module and its classes hold each other: what it has loaded would stay until the collector comes to it by
+            # itself, which can be dozens of versions later. One that is still held here goes with the next.
+            gc.collect()
 
     def _stop(self, entry: Entry) -> None:
         stop = getattr(entry.instance, "stop", None)

@@ -303,6 +303,10 @@ cdef uint64_t slot_begin(slot_t *c) noexcept:
     return now
 
 
+cdef uint32_t slot_entries() noexcept nogil:
+    return fm_filter_entries
+
+
 cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns, bint is_call) noexcept:
     global fm_filter_since
     cdef uint64_t now
