@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from fastmesh._core.filter.chain import Slot
+from fastmesh._core.filter.chain import Slot, bound_memory
 from fastmesh.filters.blob import unpack
 from fastmesh.filters.reporter import Reporter
 from fastmesh.filters.types import Secret
@@ -27,7 +27,7 @@ Module = type(sys)
 
 
 EVENTS = {"error": "filter_error", "overrun": "filter_overrun", "quarantine": "filter_quarantined",
-          "back": "filter_back", "shadow": "filter_shadow"}
+          "back": "filter_back", "shadow": "filter_shadow", "memory": "filter_memory"}
 STAND_IN_BUDGET_NS = 1_000_000_000      # what a stand-in does is the proxy's own: the filter's time is the host's
 TEXT_MOST = 8192        # characters of a traceback that are told, from its end
 
@@ -70,6 +70,7 @@ class Filters:
         changed.
         """
         told = unpack(blob)
+        bound_memory(told["memory"])
         _find_modules_in(told["paths"])
         taken: list[Entry] = []
         isolated = [spec for spec in told["slots"] if spec["isolated"]]
