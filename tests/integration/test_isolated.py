@@ -134,6 +134,14 @@ class Bodies(Filter):
             yield chunk.upper()
 
 
+class Sees(Filter):
+    isolated = True
+    needs = ("X-Wanted",)
+
+    def on_request(self, request: Request) -> Response:
+        return Response(200, text=f"{os.getpid()} {sorted(request.headers)}")
+
+
 class Broken(Filter):
     isolated = True
 
@@ -330,6 +338,27 @@ def test_a_changed_filter_takes_over_and_the_old_one_ends_with_its_last_exchange
     assert done[0].headers["x-pid"] == str(old) and done[0].headers["x-path"] == "/slow"
     until(lambda: not is_alive(old), "the old host's end")
     assert "error" not in mesh.sidecar.log
+
+
+def test_it_sees_the_headers_that_it_declares(mesh: Mesh) -> None:
+    mesh.sidecar.reload(mesh.config("Sees"))
+    answer = mesh.ask("/", headers={"authorization": "Bearer s3cret", "x-wanted": "yes"})
+    pid, _, seen = answer.text.partition(" ")
+    assert seen == "['x-wanted']"
+    until(lambda: mesh.hosts() == [int(pid)], "the host of the filter before is gone")
+
+
+def test_an_operator_lets_it_run_in_the_worker(mesh: Mesh) -> None:
+    """The class says isolated = True, the configuration `isolated: false`: its process, and all headers are there."""
+    mesh.sidecar.reload(mesh.config("Sees", isolated=False))
+    pid, _, seen = mesh.ask("/", headers={"x-wanted": "yes", "x-more": "1"}).text.partition(" ")
+    assert [int(pid)] == mesh.sidecar.worker_pids()
+    assert "x-wanted" in seen and "x-more" in seen and "host" in seen
+    until(lambda: mesh.hosts() == [], "the host is gone")
+    # And back.
+    mesh.sidecar.reload(mesh.config("Sees"))
+    pid, _, seen = mesh.ask("/", headers={"x-wanted": "yes", "x-more": "1"}).text.partition(" ")
+    assert int(pid) not in mesh.sidecar.worker_pids() and seen == "['x-wanted']"
 
 
 def test_a_filter_that_does_not_start_refuses_the_reload(mesh: Mesh) -> None:

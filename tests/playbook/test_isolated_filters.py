@@ -156,6 +156,68 @@ def test_a_host_that_dies_gives_its_calls_up(spare_descriptor: None) -> None:
         play.shut()
 
 
+SECRETS = b"GET / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer s3cret\r\nX-Wanted: yes\r\nx-other: hidden\r\n\r\n"
+
+
+class Sees(Filter):
+    """Tells which headers it sees, and sets one that it does not."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+
+    def on_request(self, request: Request) -> None:
+        self.seen.append(list(request.headers))
+        assert request.headers.get("authorization") is None and "x-other" not in request.headers
+        request.headers["x-other"] = "mine"
+
+    def on_response(self, request: Request, response: Response) -> None:
+        self.seen.append(list(response.headers))
+        del response.headers["x-hidden"]
+
+
+def carried(play: HostedPlay) -> list[bytes]:
+    """All that the host is told, from now on."""
+    said: list[bytes] = []
+    send = play.wire.send
+
+    def note(data: bytes, is_owed: bool = False) -> bool:
+        said.append(data)
+        return send(data, is_owed)
+
+    play.wire.send = note  # type: ignore[method-assign]
+    return said
+
+
+def test_headers_that_a_filter_does_not_declare_do_not_travel(play: HostedPlay) -> None:
+    made = Sees()
+    play.endpoints("a").filter(made)
+    play.host.needs = (b"x-wanted", b"x-seen")      # as of a filter with needs = ("x-wanted", "x-seen")
+    told = carried(play)
+    play.client_sends(SECRETS)
+    upstream = play.connect("a")
+    # They are on their way to the upstream all the same, but for the one that the filter has set.
+    asked = upstream.expect_request("GET /")
+    assert [asked[name] for name in ("authorization", "x-other", "x-wanted")] == ["Bearer s3cret", "mine", "yes"]
+    upstream.answers(200, fields=["x-seen: 1", "x-hidden: topsecret"])
+    play.first.expect_answer(200)
+    assert made.seen == [["x-wanted"], ["x-seen"]]
+    for hidden in (b"s3cret", b"hidden", b"authorization", b"topsecret"):
+        assert hidden not in b"".join(told)
+    assert b"yes" in b"".join(told)
+
+
+def test_without_needs_all_headers_travel(play: HostedPlay) -> None:
+    class All(Filter):
+        def on_request(self, request: Request) -> Response:
+            return Response(200, text=request.headers["authorization"])
+
+    play.endpoints("a").filter(All())
+    told = carried(play)
+    play.client_sends(SECRETS)
+    play.first.expect_answer(200)
+    assert b"s3cret" in b"".join(told)
+
+
 class Note(Filter):
     """Labels an exchange when it is over, after a while."""
 

@@ -6,6 +6,7 @@ from libc.string cimport memset
 from fastmesh._core.filter.balance cimport Balancer, balance_free
 from fastmesh._core.filter.chain cimport Table
 from fastmesh._core.filter.drive import begin
+from fastmesh._core.filter.view cimport Request
 from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.io.reactor cimport engine_t, reactor_t
@@ -30,11 +31,14 @@ cdef uint64_t _now() noexcept nogil:
     return 1
 
 
-def exchange_loop(Table table not None, bytes head not None, int loops):
-    """So many exchanges of which the filters of a listener see the request, its route chosen, and the end.
+def exchange_loop(Table table not None, bytes head not None, int loops, uint32_t share=1000000, list seen=None):
+    """So many exchanges of which the filters of a listener see the request, its route chosen, and the end; they are
+    asked about a `share` of them, in millionths.
 
-    Returns how many were refused or wait: none of them should.
+    Returns how many were refused or wait: none of them should. `seen` is given, of each, whether Python was entered,
+    and whether the head was copied.
     """
+    cdef bint is_watched = seen is not None
     global stats
     cdef reactor_t *reactor = <reactor_t *>calloc(1, sizeof(reactor_t))
     cdef proxy_t *p = <proxy_t *>calloc(1, sizeof(proxy_t))
@@ -65,7 +69,7 @@ def exchange_loop(Table table not None, bytes head not None, int loops):
     for i in range(<int>table.n):
         slots[i] = <uint16_t>i
         rules[i].match = NULL
-        rules[i].share = 1000000
+        rules[i].share = share
     chain.n = <uint16_t>table.n
     chain.slots = slots
     snap.rules, snap.n_rules, snap.chains, snap.n_chains = rules, table.n, &chain, 1
@@ -90,6 +94,9 @@ def exchange_loop(Table table not None, bytes head not None, int loops):
             if p.filters.request(s, &m) != 0:
                 stuck += 1
             s.route = &route
+            if is_watched:
+                with gil:
+                    seen.append((s.run is not NULL, s.run is not NULL and (<Request>s.run).h is not NULL))
             if s.run is not NULL:
                 if p.filters.routed(s, &m, &path) != 0:
                     stuck += 1

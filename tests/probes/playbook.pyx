@@ -16,6 +16,7 @@ import os
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
+from fastmesh._core.filter.chain cimport slot_entries
 from fastmesh._core.io.reactor cimport (
     ENGINE_URING, IO_BULK, IO_CLOSE_SENT, IO_CLOSING, IO_CONNECTING, IO_END, IO_EOF, IO_FAILED, IO_FIRM, IO_FLUSHING,
     IO_HANGUP, IO_HANGUP_POLL, IO_LISTEN, IO_POLLING, IO_RX_ARMED, IO_RX_BULK, IO_RX_CANCEL, IO_RX_READY, IO_RX_WANT,
@@ -203,6 +204,10 @@ cdef class Kernel(Stage):
     def filter_calls(self, int row):
         """How often each phase of a filter was called."""
         return {FILTER_PHASES[i]: self.alive().stats.filters[row].phases[i].calls for i in range(len(FILTER_PHASES))}
+
+    def filter_entries(self):
+        """How often Python was entered for a filter, whichever it was."""
+        return slot_entries()
 
     def scratch(self):
         """The first bytes of the reactor's scratch memory, of which nothing is in use between turns."""

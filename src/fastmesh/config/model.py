@@ -7,7 +7,7 @@ from pydantic import Field
 from fastmesh.config.access_log import AccessLog
 from fastmesh.config.admin import Admin
 from fastmesh.config.cluster import Cluster
-from fastmesh.config.fields import OR_DEFAULT, Choice, Count, Duration, Parsed, Section, shown
+from fastmesh.config.fields import OR_DEFAULT, Choice, Count, Duration, Parsed, Section, Size, shown
 from fastmesh.config.filter import MAX_FILTERS, FilterUse
 from fastmesh.config.filter_host import FilterHost
 from fastmesh.config.listener import Listener
@@ -17,7 +17,7 @@ from fastmesh.config.overload import Overload
 from fastmesh.config.policy import MAX_POLICIES, Policy
 from fastmesh.config.rate_limit import MAX_LIMITS, RateLimit
 from fastmesh.errors import WrongValue
-from fastmesh.units import parse_duration
+from fastmesh.units import parse_duration, parse_size
 
 MAX_WORKERS = 256
 MAX_LISTENERS = 1_024       # rows in shared memory
@@ -69,6 +69,11 @@ class Config(Section):
     overload: Annotated[Overload, OR_DEFAULT, Field(
         description="What is refused before memory, descriptors or time run out. On unless told otherwise.")
     ] = Field(default_factory=Overload)
+    filter_memory: Annotated[int, Size("0", "1024GiB"), Field(
+        description="What filters in a worker may allocate together, in Python, before they get MemoryError. When they "
+                    "keep what they have, the worker is replaced, and the filter that came to the limit is bypassed "
+                    "for a while, as its `on_error` says. 0: no limit. Isolated filters have 1 GiB of their own.")
+    ] = parse_size("1GiB")
     filter_host: Annotated[FilterHost, OR_DEFAULT, Field(
         description="The processes that isolated filters run in.")] = Field(default_factory=FilterHost)
     metrics: Annotated[Metrics, OR_DEFAULT, Field(

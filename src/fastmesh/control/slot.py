@@ -62,6 +62,7 @@ class Slot:
         self._alive: dict[WorkerProcess, None] = {}     # in the order of their start
         self._hosts: list[FilterHosts] = []             # of the worker here, and of those before that still end
         self._tasks: set[asyncio.Task[None]] = set()
+        self._relief: asyncio.Task[None] | None = None      # a worker is replaced, for its filters keep too much
 
     @property
     def hosts(self) -> list[FilterHosts]:
@@ -160,6 +161,7 @@ class Slot:
         self._hosts.append(worker.hosts)
         worker.hosts.on_restart = self._host_restarts
         worker.on_account = ground.watches.take
+        worker.on_memory = lambda name: self._runs_out(worker, name)
         try:
             await worker.wait_hello()
             # The live snapshot may change while this one is being taken.
@@ -224,6 +226,28 @@ class Slot:
                     f"for {pause:g} s, as its on_error says. A filter that runs isolated (`isolated: true`) cannot end "
                     "a worker"})
         self._ground.on_suspect()
+
+    def _runs_out(self, worker: WorkerProcess, name: str) -> None:
+        if worker is self.current and self._relief is None and not self.is_retired:
+            self._relief = asyncio.get_running_loop().create_task(self._relieve(name))
+
+    async def _relieve(self, name: str) -> None:
+        """Another worker in place of one whose filters keep all the memory that they may have. The one that came to
+        the limit is bypassed as if the worker had died in it."""
+        ground = self._ground
+        try:
+            live = ground.live
+            if live is None or name not in live.filter_names.values():
+                return
+            pause = ground.suspects.accuse(name)
+            ground.on_suspect()
+            ground.journal.warn(f"worker {self.index} is replaced, for its filters keep all the memory that they may "
+                                f"have; filter {name}, which asked for more, is bypassed for {pause:g} s")
+            await self.replace(live.process.drain_timeout_ms)
+        except (Refused, WorkerFailed) as failure:
+            ground.journal.error(f"worker {self.index} could not be replaced: {failure}")
+        finally:
+            self._relief = None
 
     def _host_restarts(self) -> None:
         self._ground.host_restarts += 1

@@ -60,6 +60,7 @@ class WorkerProcess:
         self.started = monotonic()
         self._on_death = on_death
         self._on_event = on_event
+        self.on_memory: Callable[[str], None] = lambda name: None     # a filter ran out of it, and all is kept
         self.on_account: Callable[[int, Message], None] = lambda number, account: None
         self.hosts = FilterHosts(slot, paths, journal or Journal(), self._send, on_event, shared_fd, take_stats)
         self._waiting: dict[int, asyncio.Future[float]] = {}
@@ -257,6 +258,8 @@ class WorkerProcess:
                     waiting.set_exception(Refused(str(message.get("why", ""))))
         elif op == "event":
             self._on_event(self.slot, message)
+            if message.get("what") == "filter_memory":
+                self.on_memory(str(message.get("filter", "")))
         elif op == "account":
             self.on_account(int(message.get("number", 0)), message.get("account", {}))
         elif op == "drained":

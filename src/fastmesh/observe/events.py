@@ -14,7 +14,7 @@ MOST_TEXT = 8192        # characters; a traceback with its lines
 
 # What is told, and at which level the journal has it.
 KINDS = {"filter_error": "error", "filter_overrun": "warn", "filter_quarantined": "error", "filter_back": "info",
-         "filter_shadow": "info", "filter_log": "info", "filter_host": "error"}
+         "filter_shadow": "info", "filter_log": "info", "filter_host": "error", "filter_memory": "error"}
 DISCOVERY = {"discovery_update": "info", "discovery_log": "info", "discovery_error": "error"}
 HEALTH = {"ejected": "warn", "recovered": "info", "ejection_refused": "warn", "ejection_watched": "info"}
 CHECKS = {"check_failed": "info", "unhealthy": "warn", "healthy": "info"}

@@ -49,6 +49,7 @@ class Chains:
         self._files: dict[str, str] = {}
         self._found = found
         self._priority = config.filter_host.priority
+        self._memory = config.filter_memory
         lists = [(path, owner, uses) for path, owner, uses in lists_of(config) if uses]
         policies = [(i, cluster) for i, cluster in enumerate(config.clusters) if cluster.load_balancer.is_policy]
         steps = list(steps_of(config))
@@ -131,7 +132,8 @@ class Chains:
             return b""
         from fastmesh.filters.blob import pack
 
-        return pack({"slots": self.slots, "places": self.places, "files": self._files, "paths": import_paths()})
+        return pack({"slots": self.slots, "places": self.places, "files": self._files, "paths": import_paths(),
+                     "memory": self._memory})
 
     def isolated(self) -> dict[str, Any] | None:
         """For control, of the filters that run in a host: a key that changes when any of them or their host does,

@@ -6,9 +6,10 @@ snapshot with a filter comes, so a worker without filters does not pay for it.
 
 from __future__ import annotations
 
+import gc
 import sys
 
-from fastmesh._core.filter.chain import Slot
+from fastmesh._core.filter.chain import Slot, bound_memory
 from fastmesh.filters.blob import unpack
 from fastmesh.filters.reporter import Reporter
 from fastmesh.filters.types import Secret
@@ -26,7 +27,7 @@ Module = type(sys)
 
 
 EVENTS = {"error": "filter_error", "overrun": "filter_overrun", "quarantine": "filter_quarantined",
-          "back": "filter_back", "shadow": "filter_shadow"}
+          "back": "filter_back", "shadow": "filter_shadow", "memory": "filter_memory"}
 STAND_IN_BUDGET_NS = 1_000_000_000      # what a stand-in does is the proxy's own: the filter's time is the host's
 TEXT_MOST = 8192        # characters of a traceback that are told, from its end
 
@@ -69,6 +70,7 @@ class Filters:
         changed.
         """
         told = unpack(blob)
+        bound_memory(told["memory"])
         _find_modules_in(told["paths"])
         taken: list[Entry] = []
         isolated = [spec for spec in told["slots"] if spec["isolated"]]
@@ -172,14 +174,20 @@ class Filters:
         return instance
 
     def _let_go(self, entries: list[Entry]) -> None:
+        has_left = False
         for entry in entries:
             entry.holders -= 1
             if entry.holders == 0:
+                has_left = True
                 self._entries.remove(entry)
                 self._stop(entry)
                 if entry.spec["kind"] == "file" and not any(
                         other.spec["module"] == entry.spec["module"] for other in self._entries):
                     sys.modules.pop(entry.spec["module"], None)
+        if has_left:
+            # A module and its classes hold each other: what it has loaded would stay until the collector comes to it by
+            # itself, which can be dozens of versions later. One that is still held here goes with the next.
+            gc.collect()
 
     def _stop(self, entry: Entry) -> None:
         stop = getattr(entry.instance, "stop", None)

@@ -51,6 +51,9 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module under test, with a compiled part that only keeps what it is given."""
     chain = ModuleType("fastmesh._core.filter.chain")
     chain.Slot = FakeSlot  # type: ignore[attr-defined]
+    bounds: list[int] = []
+    chain.bound_memory = bounds.append  # type: ignore[attr-defined]
+    chain.bounds = bounds  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fastmesh._core.filter.chain", chain)
     path = list(sys.path)
     sys.modules.pop("fastmesh.worker.filters", None)
@@ -65,18 +68,25 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def blob(tmp_path: Path) -> Callable[..., bytes]:
     registry = Registry()
 
-    def make(*uses: str, version: int = 1, text: str = FILE) -> bytes:
+    def make(*uses: str, version: int = 1, text: str = FILE, more: str = "") -> bytes:
         (tmp_path / "f.py").write_text(text.replace("VERSION", str(version)))
         # Another process does this, so nothing of it is in the worker's.
         mine = {name: module for name, module in sys.modules.items() if name.startswith("fastmesh_file_")}
         config = (f"listeners: [{{name: web, address: '127.0.0.1:1', filters: [{', '.join(uses)}], routes: "
-                  "[{match: {}, response: {status: 200}}]}]\n")
+                  f"[{{match: {{}}, response: {{status: 200}}}}]}}]\n{more}")
         loaded = load_text(config, str(tmp_path / "mesh.yaml"), {}, inspect)
         for name in [name for name in sys.modules if name.startswith("fastmesh_file_")]:
             del sys.modules[name]
         sys.modules.update(mine)
         return Chains(loaded.config, loaded.filters, registry).blob()
     return make
+
+
+def test_what_filters_may_allocate_is_that_of_the_newest_snapshot(worker, blob):
+    filters = worker.Filters(lambda message: None)
+    for more in ("", "filter_memory: 64MiB", "filter_memory: 0"):
+        filters.take(blob("{use: ./f.py:Stamp}", more=more))
+    assert sys.modules["fastmesh._core.filter.chain"].bounds == [1 << 30, 64 << 20, 0]
 
 
 def test_a_slot_has_what_it_needs(worker, blob):
@@ -242,8 +252,8 @@ def test_an_isolated_one_has_a_stand_in(worker, blob):
 def test_what_a_worker_imports_for_filters_is_little():
     """No validator, no event loop, no `typing`: each costs megabytes, in each worker."""
     import subprocess
-    code = ("import sys; sys.path[:0] = sys.argv[1].split(':'); sys.modules['fastmesh._core.filter.chain'] = m = "
-            "type(sys)('m'); m.Slot = 1; before = set(sys.modules)\n"
+    code = ("import gc, sys; sys.path[:0] = sys.argv[1].split(':'); sys.modules['fastmesh._core.filter.chain'] = m = "
+            "type(sys)('m'); m.Slot = m.bound_memory = 1; before = set(sys.modules)\n"
             "import fastmesh.worker.packet; packet = set(sys.modules); import fastmesh.worker.filters\n"
             "print(*sorted(set(sys.modules) - packet))\n")
     from fastmesh.control.process import package_paths

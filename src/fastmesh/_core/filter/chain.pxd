@@ -82,5 +82,7 @@ cdef bint slot_is_bypassed(slot_t *c, uint64_t now_ns) noexcept
 cdef uint64_t slot_begin(slot_t *c) noexcept
 # `is_call`: the phase was called; not: a coroutine of an earlier call went on.
 cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns, bint is_call) noexcept
+# How often that was since the process began: goes of any filter.
+cdef uint32_t slot_entries() noexcept nogil
 # The name of a phase, as authors write it.
 cdef str phase_name(int phase, int kind)

@@ -77,6 +77,13 @@ cdef extern from *:
     void fm_tick_every(long us) nogil
     int fm_watch(int number)
 
+cdef extern from "filter_memory.h":
+    long fm_memory_held
+    unsigned long fm_memory_most
+    PyObject *fm_inside
+    PyObject *fm_memory_refused
+    int fm_memory_bound(unsigned long most)
+
 cdef enum:
     TICK_US = 25000
     HANG_LEAST_NS = 50000000
@@ -86,6 +93,7 @@ cdef enum:
     SECOND_NS = 1000000000
 
 cdef stats_t *stats_now = NULL
+cdef Slot refused = None      # the filter that ran out of memory, until it is known what of it is kept
 cdef uint64_t cpu_begun = 0
 
 PHASES = {
@@ -286,9 +294,28 @@ cdef bint slot_is_bypassed(slot_t *c, uint64_t now_ns) noexcept:
     return False
 
 
+cdef void _look_at_memory() noexcept:
+    """What a filter was refused may have been one large piece, gone by now; or it keeps what it has, and then there is
+    nothing left for the others. Only the end of the worker gives that back."""
+    global refused
+    cdef Slot accused = refused
+    refused = None
+    if fm_memory_most == 0 or fm_memory_held <= <long>(fm_memory_most // 4 * 3) or "memory" in accused.seen:
+        return
+    try:
+        accused.seen.add("memory")
+        accused.report("memory", "", f"filters of this worker keep {fm_memory_held >> 20} MiB, of "
+                       f"{fm_memory_most >> 20} MiB (`filter_memory`), and it asked for more")
+    except BaseException:
+        pass
+
+
 cdef uint64_t slot_begin(slot_t *c) noexcept:
-    global fm_filter_since, fm_filter_hang, fm_filter_entries, fm_ticking, cpu_begun
+    global fm_filter_since, fm_filter_hang, fm_filter_entries, fm_ticking, fm_inside, cpu_begun
     cdef uint64_t now
+    if refused is not None:
+        _look_at_memory()
+    fm_inside = c.owner
     cpu_begun = 0
     fm_filter_entries += 1
     if fm_may_tick and not fm_ticking:
@@ -305,10 +332,18 @@ cdef uint64_t slot_begin(slot_t *c) noexcept:
     return now
 
 
+cdef uint32_t slot_entries() noexcept nogil:
+    return fm_filter_entries
+
+
 cdef uint64_t slot_end(slot_t *c, int phase, uint64_t begun_ns, bint is_call) noexcept:
-    global fm_filter_since
+    global fm_filter_since, fm_inside, fm_memory_refused, refused
     cdef uint64_t now
     fm_filter_since = 0
+    fm_inside = NULL
+    if fm_memory_refused is not NULL:
+        fm_memory_refused = NULL
+        refused = <Slot>c.owner
     now = fm_now_ns(CLOCK_MONOTONIC)
     if stats_now is not NULL:
         stats_now.header.filter_now = 0
@@ -367,3 +402,14 @@ def is_overdue():
     """The filter that runs now has run for longer than it may."""
     cdef uint64_t since = fm_filter_since
     return since != 0 and fm_now_ns(CLOCK_MONOTONIC) - since > fm_filter_hang
+
+
+def bound_memory(uint64_t most):
+    """What Python may allocate, from now on, before filters get MemoryError; 0 is no limit. False where this Python's
+    memory cannot be told. To be called on the data thread, which filters run on."""
+    return bool(fm_memory_bound(most))
+
+
+def memory_held():
+    """Bytes that Python has allocated since it was first bound."""
+    return fm_memory_held
