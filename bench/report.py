@@ -97,9 +97,16 @@ def _table(
     for peer in _present(results, scenario):
         found = [rows.get((scenario.name, point, peer.name, figure.key)) for point in at]
         if any(found):
-            cells = [_spread(Spread(row.median, row.low, row.high), figure.digits) if row else "–" for row in found]
+            cells = [_measured(figure, Spread(row.median, row.low, row.high)) if row else "–" for row in found]
             lines.append(f"| {_name(peer)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n" if len(lines) > 1 else ""
+
+
+def _measured(figure: FigureCard, one: Spread) -> str:
+    """What is added is the difference of two measurements: below nothing, it is less than what these vary by."""
+    if figure.key.startswith("added_") and one.median < 0:
+        return f"not measurable ({one.low:,.{figure.digits}f}–{one.high:,.{figure.digits}f})"
+    return _spread(one, figure.digits)
 
 
 def _spread(one: Spread, digits: int) -> str:

@@ -111,6 +111,39 @@ def test_an_edit_that_no_filter_may_make_is_an_error_of_the_phase(edit: list[Any
         play.shut()
 
 
+class Marks(Filter):
+    """Keeps something in the exchange from its beginning to its end."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def on_request(self, request: Request) -> None:
+        request.state["mark"] = id(self)
+
+    def on_complete(self, request: Request, outcome: Outcome) -> None:
+        self.seen.append(dict(request.state))
+
+
+class Passes(Filter):
+    """Has no word at the end."""
+
+    def on_request(self, request: Request) -> None:
+        pass
+
+
+@pytest.mark.parametrize("others", [[Passes], [Marks], [Passes, Marks], []])
+def test_the_state_of_an_exchange_is_there_when_the_first_filter_hears_of_its_end(
+        play: HostedPlay, others: list[type[Filter]]) -> None:
+    first = Marks()
+    play.endpoints("a").filter(first)
+    for other in others:
+        play.filter(other())
+    play.client_sends(GET)
+    play.connect("a").answers(200)
+    play.first.expect_answer(200)
+    assert len(first.seen) == 1 and "mark" in first.seen[0]
+
+
 class Ask(Filter):
     """Sends a body to another cluster, and makes the answer its own."""
 

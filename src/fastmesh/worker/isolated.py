@@ -105,10 +105,11 @@ def kind_of(name: object, line: object) -> type[IsolatedError]:
 class Exchange:
     """What the host knows of a request."""
 
-    __slots__ = ("answer", "has_head", "number")
+    __slots__ = ("answer", "has_head", "is_over", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.is_over = False        # its filters are being told
         self.has_head = False       # the head that went upstream: it need not travel again
         self.answer: Response | None = None     # likewise, while its body passes
 
@@ -128,7 +129,7 @@ class Host:
         self.line: Line | None = None
         self.pending: dict[int, Signal[Any]] = {}
         self.exchanges: dict[int, Exchange] = {}        # by the address of their Request
-        self.ending: list[int] = []
+        self.ending: list[Request] = []
         self.last_call = 0
         self.last_exchange = 0
         self.errands = Errands(self.owe, pack, self.nonsense)
@@ -223,16 +224,21 @@ class Host:
 
     def over(self, request: Request) -> None:
         """The exchange is over: after this turn, in which others of its filters may still be told."""
-        known = self.exchanges.pop(id(request), None)
-        if known is not None and self.line is not None:
-            self.ending.append(known.number)
+        if self.line is None:
+            self.exchanges.pop(id(request), None)
+            return
+        known = self.exchanges.get(id(request))
+        if known is not None and not known.is_over:
+            known.is_over = True
+            self.ending.append(request)     # until then no other one has its address
             self.line.later()
 
     def settled(self) -> None:
         ending, self.ending = self.ending, []
-        if self.line is not None:
-            for number in ending:
-                self.line.send(pack((OVER, number)))
+        for request in ending:
+            known = self.exchanges.pop(id(request), None)
+            if known is not None and self.line is not None:
+                self.line.send(pack((OVER, known.number)))
 
     # --- from the host ---
 

@@ -115,6 +115,15 @@ def test_a_figure_that_no_one_wants_small_or_large_is_not_compared() -> None:
     assert "Nowhere" in report.markdown(results)
 
 
+@pytest.mark.parametrize(("key", "shown"), [("added_us", "not measurable (-9.0–4.0)"), ("moved_us", "-3.0 (-9.0–4.0)")])
+def test_what_is_added_is_not_less_than_nothing(key: str, shown: str) -> None:
+    results = run_of({"fastmesh-uring": (0.5, -0.2, 0.9), "nginx": (-3.0, 4.0, -9.0)})
+    results.scenarios = [ScenarioCard("x", "X", "connections", [FigureCard(key, "X", "µs", 1, True, False, False)])]
+    results.samples = [replace(one, scenario="x", figures={key: one.figures["cpu_us"]}) for one in results.samples]
+    told = report.markdown(results)
+    assert f"| nginx | {shown} |" in told and "| fastmesh-uring | 0.5 (-0.2–0.9) |" in told
+
+
 def test_a_quiet_and_a_noisy_machine_are_told_apart() -> None:
     assert not noise.noisy(run_of(ROUNDS, foreign=0.01))
     assert noise.noisy(run_of(ROUNDS, foreign=0.2))
