@@ -61,6 +61,17 @@ BARS = (
     Bar("MiB for a slow reader of 1 GiB", "memory-slow-reader", (0,), "fastmesh-uring", "growth_mib", 2),
 )  # fmt: skip
 
+# Nanoseconds of processor time that bench/micro/test_pick.py may need for one pick, up to 10,000 endpoints of any
+# weights. A request costs tens of microseconds: a pick is to be less than a hundredth of it, whatever it picks from.
+# With others it grows with the cluster: Envoy's weighted round robin and least request are a heap of deadlines, its
+# ring a binary search; nginx looks at each server for each request, and HAProxy keeps a tree.
+PICKS = {
+    "round_robin": 50, "least_request": 50, "peak_ewma": 50, "failure_aware_ewma": 50, "maglev": 50,
+    "random": 100, "ring_hash": 100,
+    # What comes on top of an algorithm: some requests of a level, of a full endpoint or one that warms up pick again.
+    "load_bound": 150, "levels": 100, "slow_start": 150, "sticky": 100,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -13,7 +13,7 @@ from fastmesh._core.io.reactor cimport engine_t, reactor_t
 from fastmesh._core.io.timer cimport wheel_init
 from fastmesh._core.lb.cluster cimport (
     LB_ROUND_ROBIN, cluster_build, cluster_drop, cluster_live_t, cluster_pick, cluster_t)
-from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t, endpoint_use_t
 from fastmesh._core.mem.counter cimport stats_t
 from fastmesh._core.mem.span cimport span_of, span_t
 from fastmesh._core.proxy.mux cimport down_t, proxy_t, stream_t
@@ -121,6 +121,7 @@ def balance_loop(Table table not None, bytes head not None, uint32_t count, int 
     cdef down_t *d = <down_t *>calloc(1, sizeof(down_t))
     cdef endpoint_t *endpoints = <endpoint_t *>calloc(count, sizeof(endpoint_t))
     cdef endpoint_live_t *lives = <endpoint_live_t *>calloc(count, sizeof(endpoint_live_t))
+    cdef endpoint_use_t *uses = <endpoint_use_t *>calloc(count, sizeof(endpoint_use_t))
     cdef endpoint_row_t *rows = <endpoint_row_t *>calloc(count, sizeof(endpoint_row_t))
     cdef endpoint_t *e
     cdef snapshot_t snap
@@ -142,9 +143,10 @@ def balance_loop(Table table not None, bytes head not None, uint32_t count, int 
     reactor.engine = &engine
     wheel_init(&reactor.wheel, 1)
     for i in range(count):
-        lives[i].row = &rows[i]
-        lives[i].answers = 1
-        lives[i].ewma_ns = 1000000 * (i + 1)
+        lives[i].use = &uses[i]
+        uses[i].row = &rows[i]
+        uses[i].answers = 1
+        uses[i].ewma_ns = 1000000 * (i + 1)
         endpoints[i].live = &lives[i]
         endpoints[i].weight = 1 + i % 3
         text = f"10.0.{i >> 8}.{i & 255}:80".encode()
@@ -181,6 +183,7 @@ def balance_loop(Table table not None, bytes head not None, uint32_t count, int 
         p.filters.close(p)
     balance_free(table)
     cluster_drop(&cluster)
-    for room in (<size_t>p, <size_t>s, <size_t>d, <size_t>reactor, <size_t>endpoints, <size_t>lives, <size_t>rows):
+    for room in (<size_t>p, <size_t>s, <size_t>d, <size_t>reactor, <size_t>endpoints, <size_t>lives, <size_t>uses,
+                 <size_t>rows):
         free(<void *><size_t>room)
     return missed

@@ -3,6 +3,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport arena_bytes, arena_live, heap_array, heap_free, heap_live
+from fastmesh._core.mem.counter cimport stats_new, stats_t, stats_unmap
+from fastmesh._core.mem.resident cimport resident_drop, resident_has, resident_look, resident_t
 from fastmesh._core.net.addr cimport ADDR_TEXT, addr_parse, addr_print, addr_t
 from fastmesh._core.mem.hash cimport hash_mix
 from fastmesh._core.mem.span cimport span_of, span_t
@@ -19,12 +21,14 @@ from fastmesh._core.route.route_split cimport split_pick, split_t
 from fastmesh._core.lb.cluster cimport (
     cluster_live_t, cluster_pick, cluster_pick_key, cluster_t, cluster_weigh, endpoint_connect_failed,
     endpoint_connect_ok)
-from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.lb.endpoint cimport endpoint_addr, endpoint_live_t, endpoint_row_t, endpoint_t, endpoint_use_t
 from fastmesh._core.lb.subset cimport SUBSET_KEYS_MAX, subset_choose, subset_pair_t, subset_pairs, subsets_t
+from fastmesh._core.lb.use cimport endpoint_row, endpoint_warm_since
 from fastmesh._core.lb.sticky cimport STICKY_DIGITS, sticky_find, sticky_name
 from fastmesh._core.resil.injection cimport injection_t
 from fastmesh._core.resil.rate_limit cimport rate_limit_t
 from fastmesh._core.snapshot.live cimport live_clusters, live_endpoints
+from fastmesh._core.snapshot.roster cimport roster_place_t
 from fastmesh._core.snapshot.unpack cimport (
     unpack_array, unpack_bool, unpack_bytes, unpack_int, unpack_kind, unpack_nil, unpack_t, unpack_uint)
 from fastmesh._core.snapshot.snapshot cimport (
@@ -58,7 +62,10 @@ cdef uint64_t now() noexcept nogil:
 
 cdef void on_last(endpoint_live_t *e) noexcept nogil:
     cdef char text[ADDR_TEXT]
-    cdef uint32_t n = addr_print(&e.addr, text)
+    cdef addr_t at
+    cdef uint32_t n
+    endpoint_addr(e, &at)
+    n = addr_print(&at, text)
     with gil:
         c = <cluster_live_t *>e.cluster_live
         last_seen.append((c.name[:c.name_len].decode("latin-1"), text[:n].decode("latin-1")))
@@ -67,6 +74,11 @@ cdef void on_last(endpoint_live_t *e) noexcept nogil:
 def alive():
     """(arenas, bytes in them, heap blocks, snapshots)."""
     return arena_live(), arena_bytes(), heap_live(), snapshot_live()
+
+
+def sizes():
+    """Bytes of an endpoint: (in a snapshot, in the registry, its place there, once it is used)."""
+    return sizeof(endpoint_t), sizeof(endpoint_live_t), sizeof(roster_place_t), sizeof(endpoint_use_t)
 
 
 def take_last_seen():
@@ -120,12 +132,26 @@ cdef class Registry:
     cdef void *live
     cdef endpoint_row_t *rows
     cdef readonly uint32_t n_rows
+    cdef stats_t *stats           # owned; NULL = the rows are of the heap
 
-    def __cinit__(self, uint32_t n_rows=16):
+    def __cinit__(self, uint32_t n_rows=16, bint is_sparse=False):
+        """With `is_sparse` rows are where a worker has them."""
         self.live = live_new()
         live_on_last(self.live, on_last)
-        self.rows = <endpoint_row_t *>heap_array(n_rows, sizeof(endpoint_row_t))
+        if is_sparse:
+            self.stats = stats_new()
+            self.rows = self.stats.endpoints
+        else:
+            self.rows = <endpoint_row_t *>heap_array(n_rows, sizeof(endpoint_row_t))
         self.n_rows = n_rows
+
+    def is_there(self, uint32_t i):
+        """The page of that row was touched."""
+        cdef resident_t there
+        resident_look(&there, self.rows, self.n_rows * sizeof(endpoint_row_t))
+        found = resident_has(&there, &self.rows[i])
+        resident_drop(&there)
+        return found
 
     def counts(self):
         return live_clusters(self.live), live_endpoints(self.live)
@@ -136,7 +162,10 @@ cdef class Registry:
     def close(self):
         if self.live is not NULL:
             live_free(self.live)
-            heap_free(self.rows)
+            if self.stats is not NULL:
+                stats_unmap(self.stats)
+            else:
+                heap_free(self.rows)
             self.live = NULL
 
     def __dealloc__(self):
@@ -350,11 +379,13 @@ cdef class Snapshot:
 
     def _cluster(self, uint32_t i):
         cdef char text[ADDR_TEXT]
+        cdef addr_t at
         c = &self.s.clusters[i]
         endpoints = []
         notes = {}
         for j in range(c.n):
-            n = addr_print(&c.endpoints[j].addr, text)
+            endpoint_addr(c.endpoints[j].live, &at)
+            n = addr_print(&at, text)
             endpoints.append((c.endpoints[j].row, text[:n], c.endpoints[j].weight,
                               span_bytes(c.endpoints[j].text.ptr, c.endpoints[j].text.len)))
             note = c.endpoints[j].note
@@ -523,6 +554,45 @@ cdef class Snapshot:
             began = now() - began
         return began if sum_ else 0
 
+    def time_key_picks(self, uint32_t count, uint32_t cluster=0, uint64_t now_ns=0, uint32_t hold=0):
+        """The same for requests that all have other keys. With `hold`, that many are in flight, spread as they come."""
+        cdef cluster_t *c = self.cluster(cluster)
+        cdef endpoint_t **flying = <endpoint_t **>heap_array(hold + 1, sizeof(void *))
+        cdef uint64_t began, sum_ = 0
+        cdef uint32_t i
+        with nogil:
+            for i in range(hold):
+                c.live.active += 1
+                flying[i] = cluster_pick_key(c, hash_mix(i, 2), now_ns, &self.rng, NULL, 0)
+                flying[i].live.active += 1
+            began = now()
+            for i in range(count):
+                sum_ += cluster_pick_key(c, hash_mix(i, 1), now_ns, &self.rng, NULL, 0).weight
+            began = now() - began
+            for i in range(hold):
+                flying[i].live.active -= 1
+            c.live.active -= hold
+        heap_free(flying)
+        return began if sum_ else 0
+
+    def time_names(self, uint32_t count, uint32_t cluster=0):
+        """Nanoseconds for `count` look-ups of endpoints by the names that clients bring back, of all in turn."""
+        cdef cluster_t *c = self.cluster(cluster)
+        cdef uint8_t *names = <uint8_t *>heap_array(c.n, STICKY_DIGITS)
+        cdef uint64_t began
+        cdef uint32_t missed = 0
+        cdef uint32_t i
+        for i in range(c.n):
+            sticky_name(c, &c.endpoints[i], names + <uint64_t>i * STICKY_DIGITS)
+        with nogil:
+            began = now()
+            for i in range(count):
+                e = sticky_find(c, span_of(names + <uint64_t>(i * <uint64_t>7919 % c.n) * STICKY_DIGITS, STICKY_DIGITS))
+                missed += e is NULL or e.live.avoid_until_ns != 0
+            began = now() - began
+        heap_free(names)
+        return began if missed == 0 else 0
+
     def set_cluster_active(self, uint32_t active, uint32_t cluster=0):
         self.cluster(cluster).live.active = active
 
@@ -567,8 +637,9 @@ cdef class Snapshot:
     def live_of(self, uint32_t i, uint32_t cluster=0):
         e = self.endpoint(cluster, i).live
         return {"refs": e.refs, "active": e.active, "cost": e.cost_ns, "cost_at": e.cost_at_ns,
-                "warm_since": e.warm_since_ns, "failures": e.failures, "avoid_until": e.avoid_until_ns,
-                "row": e.row - self.registry.rows, "at": <uint64_t>e}
+                "warm_since": endpoint_warm_since(e), "failures": e.use.failures if e.use is not NULL else 0,
+                "avoid_until": e.avoid_until_ns, "row": endpoint_row(e) - self.registry.rows, "at": <uint64_t>e,
+                "is_used": e.use is not NULL}
 
     # --- routes ---
 

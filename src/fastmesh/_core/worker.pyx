@@ -484,14 +484,14 @@ cdef void _retire(proxy_t *p, cluster_t *c) noexcept nogil:
     cdef endpoint_live_t *live
     for i in range(c.n):
         live = c.endpoints[i].live
-        if live.n_idle != 0 and live.refs <= live.held + 1:
+        if live.use is not NULL and live.use.n_idle != 0 and live.refs <= live.use.held + 1:
             pool_close_idle(&p.pool, live)
 
 
 cdef void _close_idle(endpoint_live_t *live) noexcept nogil:
     """Its checks fail: what waits there would not be used before it has closed, or hangs."""
-    if live.idle is not NULL:
-        pool_close_idle((<up_t *>live.idle).pool, live)
+    if live.use is not NULL and live.use.idle is not NULL:
+        pool_close_idle((<up_t *>live.use.idle).pool, live)
 
 
 cdef bint _drain_step(proxy_t *p) noexcept nogil:

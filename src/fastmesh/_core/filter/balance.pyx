@@ -15,7 +15,8 @@ from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.io.timer cimport WHEEL_SHIFT, timer_arm, timer_init, timer_t, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick, cluster_t, cluster_weigh, endpoint_is_usable
 from fastmesh._core.mem.counter cimport PHASE_PICK, PHASE_WEIGHTS
-from fastmesh._core.lb.endpoint cimport endpoint_note_t
+from fastmesh._core.lb.endpoint cimport endpoint_note_t, endpoint_use_t
+from fastmesh._core.lb.use cimport endpoint_row
 from fastmesh._core.mem.raw cimport raw_give, raw_take
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.local cimport local_answer
@@ -87,36 +88,40 @@ cdef class Endpoint:
 
     @property
     def waiting(self):
-        return self.alive().live.waiting
+        cdef const endpoint_use_t *use = self.alive().live.use
+        return use.waiting if use is not NULL else 0
 
     @property
     def connections(self):
-        return self.alive().live.connections
+        cdef const endpoint_use_t *use = self.alive().live.use
+        return use.connections if use is not NULL else 0
 
     @property
     def requests(self):
-        return self.alive().live.row.total
+        return endpoint_row(self.alive().live).total
 
     @property
     def failures(self):
-        return self.alive().live.row.failures
+        return endpoint_row(self.alive().live).failures
 
     @property
     def connect_failures(self):
-        return self.alive().live.row.connect_failures
+        return endpoint_row(self.alive().live).connect_failures
 
     @property
     def latency(self):
-        cdef endpoint_t *e = self.alive()
-        return e.live.ewma_ns / 1e9 if e.live.answers else None
+        cdef const endpoint_use_t *use = self.alive().live.use
+        return use.ewma_ns / 1e9 if use is not NULL and use.answers else None
 
     @property
     def answers(self):
-        return self.alive().live.answers
+        cdef const endpoint_use_t *use = self.alive().live.use
+        return use.answers if use is not NULL else 0
 
     @property
     def answer_time(self):
-        return self.alive().live.answers_ns / 1e9
+        cdef const endpoint_use_t *use = self.alive().live.use
+        return use.answers_ns / 1e9 if use is not NULL else 0.0
 
     @property
     def is_avoided(self):

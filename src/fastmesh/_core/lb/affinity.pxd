@@ -6,9 +6,8 @@ endpoint; `load_bound` is what limits what that does.
 """
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.hash cimport hash_mix
-from fastmesh._core.net.addr cimport addr_hash
 from fastmesh._core.lb.cluster cimport cluster_t
-from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.endpoint cimport endpoint_hash, endpoint_t
 
 cdef enum:
     AFFINITY_SEED = 0x66617374
@@ -18,7 +17,7 @@ cdef enum:
 
 cdef inline uint64_t affinity_hash(const endpoint_t *e) noexcept nogil:
     """The place of an endpoint: follows from its address alone, not from its place in a list."""
-    return addr_hash(&e.addr, AFFINITY_SEED)
+    return endpoint_hash(e.live, AFFINITY_SEED)
 
 
 cdef inline uint64_t affinity_again(uint64_t key, uint32_t attempt) noexcept nogil:

@@ -3,8 +3,9 @@
 `now` and `rng` are arguments: a pick has no hidden input, so tests and simulations drive it.
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from fastmesh._core.mem.counter cimport balance_row_t
+from fastmesh._core.mem.counter cimport balance_row_t, endpoint_row_t
 from fastmesh._core.mem.health cimport cluster_health_t, health_t
+from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.mem.tally cimport seats_t, tally_t
 from fastmesh._core.mem.window cimport window_t
@@ -73,6 +74,14 @@ ctypedef struct cluster_live_t:
     uint32_t others[4]        # USED_*
     void *adaptive            # of resil/adaptive, owned; NULL = no limit is found by itself
     void *admission           # of resil/admission, owned; NULL = nobody is turned away for the failures of others
+    # For its endpoints that come into use: see lb/use.
+    slab_t *uses              # of endpoint_use_t, borrowed from the registry
+    endpoint_row_t *rows      # shared, borrowed; n_rows of them, the last for all that have none of their own
+    uint32_t n_rows
+    uint8_t is_watched        # rows of `shared` are claimed for them, with keys of `health_key`
+    uint8_t tells_endpoints   # they have a place in `seats`
+    health_t *shared          # borrowed; NULL = it was never watched
+    uint64_t health_key
 
 ctypedef struct cluster_t:
     uint32_t id               # row in the shared cluster rows

@@ -5,7 +5,7 @@ from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.fault cimport FM_EPROTO
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.lb.ejection cimport ejection_look
-from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_t, endpoint_warm
+from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_t, endpoint_use_t
 from fastmesh._core.lb.least_request cimport least_request_ops
 from fastmesh._core.lb.levels cimport levels_build, levels_drop, levels_pick, levels_tell, levels_weigh
 from fastmesh._core.lb.maglev cimport maglev_ops
@@ -14,6 +14,7 @@ from fastmesh._core.lb.ring_hash cimport ring_hash_ops
 from fastmesh._core.lb.round_robin cimport round_robin_ops
 from fastmesh._core.lb.slow_start cimport slow_start_pick
 from fastmesh._core.lb.sticky cimport sticky_build, sticky_drop
+from fastmesh._core.lb.use cimport endpoint_row, endpoint_use, endpoint_warm
 from fastmesh._core.lb.weighted_random cimport weighted_random_ops
 
 cdef enum:
@@ -70,14 +71,14 @@ cdef void show_weights(const cluster_t *c) noexcept nogil:
     cdef uint32_t i
     if c.given is NULL:
         for i in range(c.n):
-            c.endpoints[i].live.row.weight_given = 0
+            endpoint_row(c.endpoints[i].live).weight_given = 0
         return
     for i in range(c.n):
         configured += c.endpoints[i].weight
         given += c.given[i]
     scale = configured / given * SHOWN
     for i in range(c.n):
-        c.endpoints[i].live.row.weight_given = 1 + <uint64_t>(c.given[i] * scale + 0.5)
+        endpoint_row(c.endpoints[i].live).weight_given = 1 + <uint64_t>(c.given[i] * scale + 0.5)
 
 
 cdef bint cluster_weigh(cluster_t *c, const uint32_t *weights) noexcept nogil:
@@ -151,18 +152,19 @@ cdef endpoint_t *cluster_pick_key(cluster_t *c, uint64_t key, uint64_t now_ns, u
 
 cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, uint64_t *rng) noexcept nogil:
     cdef endpoint_live_t *live = e.live
+    cdef endpoint_use_t *use = endpoint_use(live)
     cdef uint64_t pause = c.avoid_base_ns
     cdef uint32_t doublings
-    live.row.connect_failures += 1
-    live.row.failures += 1
+    use.row.connect_failures += 1
+    use.row.failures += 1
     if live.is_out or live.is_down:
         return
     # Connects that were under way together fail together: that is one piece of news, not one per request.
-    if live.failures != 0 and live.avoid_until_ns > now_ns:
+    if use.failures != 0 and live.avoid_until_ns > now_ns:
         return
-    doublings = live.failures
-    if live.failures < 64:
-        live.failures += 1
+    doublings = use.failures
+    if use.failures < 64:
+        use.failures += 1
     while doublings > 0 and pause < c.avoid_max_ns:
         pause *= 2
         doublings -= 1
@@ -171,16 +173,19 @@ cdef void endpoint_connect_failed(cluster_t *c, endpoint_t *e, uint64_t now_ns, 
     # 80 % to 120 %: clients that saw the same failure do not come back in step.
     pause = pause // 5 * 4 + ((pause // 5 * 2) >> 16) * (rng_next(rng) >> 48)
     live.avoid_until_ns = now_ns + pause
-    live.row.avoid_until_ns = live.avoid_until_ns
+    use.row.avoid_until_ns = live.avoid_until_ns
 
 
 cdef void endpoint_connect_ok(endpoint_t *e) noexcept nogil:
-    e.live.told = 0
-    if e.live.failures != 0 and (e.live.is_out or e.live.is_down):
-        e.live.failures = 0
-    elif e.live.failures != 0:
-        e.live.failures = 0
+    cdef endpoint_use_t *use = e.live.use
+    if use is NULL:
+        return
+    use.told = 0
+    if use.failures != 0 and (e.live.is_out or e.live.is_down):
+        use.failures = 0
+    elif use.failures != 0:
+        use.failures = 0
         e.live.avoid_until_ns = 0
         # Who was gone has most likely just started.
         endpoint_warm(e.live, WARM_FROM_NOW)
-        e.live.row.avoid_until_ns = 0
+        use.row.avoid_until_ns = 0

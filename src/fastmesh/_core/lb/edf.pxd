@@ -4,7 +4,12 @@ Each endpoint comes up every 1/weight of virtual time, so that turns interleave 
 bursting: weights 3 and 1 give a a b a, not a a a b. First deadlines are spread by the golden
 ratio, which also spaces the light endpoints between the turns of a heavy one.
 
-Endpoints that are avoided leave the heap and wait in its tail, so that an outage costs a pick
+Turns are kept in a calendar (Brown 1988): virtual time is cut into days of about one turn each,
+and a day has a list of the turns that are due. So the next one is found, and put down for
+another day, in a time that does not grow with their number, where a heap has its depth. A year
+has as many days as there are endpoints; those that are due in a later one wait in the same lists.
+
+Endpoints that are avoided leave the calendar and are parked, so that an outage costs a pick
 nothing; one of them is looked at per pick, which finds those whose avoidance has ended.
 """
 from libc.stdint cimport uint32_t, uint64_t
@@ -13,18 +18,30 @@ from fastmesh._core.lb.cluster cimport cluster_t
 
 ctypedef struct turn_t:
     uint64_t deadline
-    uint32_t slot             # index into the endpoints
+    uint64_t stride           # virtual time between two turns; 0 = its weight is 0, it has none
+    uint32_t next             # slot + 1 of another turn in the same list; 0 = the last
+    uint32_t is_parked        # it is not in the calendar
 
 ctypedef struct edf_t:
-    void *block               # owned; turns point into it
-    turn_t *turns             # [0, n_heap) a 4-ary heap, [n_heap, n) parked; room for every endpoint
-    uint64_t *strides         # by slot: virtual time between two turns; 0 = its weight is 0, it has no turn
-    uint32_t n                # endpoints that have turns
-    uint32_t n_heap
+    turn_t *turns             # by slot, the index into the endpoints; owned
+    uint32_t *days            # lists: slot + 1 of the first turn, 0 = none; owned
+    uint64_t *filled          # a bit for each list that is not empty; owned
+    uint32_t *parked          # slots; owned
+    uint32_t slots            # endpoints
+    uint32_t n                # of those, that have turns
+    uint32_t n_in             # in the calendar
+    uint32_t n_parked
     uint32_t cursor           # which parked one is looked at next
     uint32_t is_started       # the first pick sets the phase, from its rng
+    uint32_t mask             # days of a year, less one
+    uint32_t shift            # of a deadline to its day
+    uint64_t day              # nothing is due before
     uint64_t unit             # virtual time of one turn at weight 1
     uint64_t now              # deadline of the turn taken last
+    # Whether days have the right length: since the last look at that.
+    uint32_t picks
+    uint64_t crowd            # turns that were passed by because an earlier one was due on the same day,
+    uint64_t later            # and those that are due another time, and days without any
 
 
 # `active_max`: a turn may be stretched by 1 + the requests in flight, up to this factor; 1 = never.

@@ -3,9 +3,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastmesh._core.mem.health cimport CHECKED_BAD, CHECKED_GOOD, endpoint_health_t, word_cas
 from fastmesh._core.mem.segment cimport word_add, word_get, word_set
 from fastmesh._core.lb.cluster cimport cluster_weight
-from fastmesh._core.lb.endpoint cimport (
-    AVOID_ALWAYS, DOWN_FAILED, DOWN_UNCHECKED, endpoint_live_t, endpoint_warm)
+from fastmesh._core.lb.endpoint cimport AVOID_ALWAYS, DOWN_FAILED, DOWN_UNCHECKED, endpoint_live_t
 from fastmesh._core.lb.levels cimport levels_count
+from fastmesh._core.lb.use cimport endpoint_health, endpoint_warm
 
 cdef void (*on_down)(endpoint_live_t *) noexcept nogil
 
@@ -15,11 +15,10 @@ cdef void ejection_on_down(void (*fn)(endpoint_live_t *) noexcept nogil) noexcep
     on_down = fn
 
 
-cdef inline uint8_t down(const cluster_t *c, const endpoint_live_t *live) noexcept nogil:
+cdef inline uint8_t down(const cluster_t *c, const endpoint_health_t *h) noexcept nogil:
     """DOWN_*; 0 = it is up."""
-    cdef const endpoint_health_t *h = live.health
     cdef uint64_t checked
-    if not c.is_checked or h is NULL or word_get(&h.key) != live.health_key:
+    if not c.is_checked or h is NULL:
         return 0
     checked = word_get(&h.checked)
     if checked == CHECKED_GOOD:
@@ -27,18 +26,15 @@ cdef inline uint8_t down(const cluster_t *c, const endpoint_live_t *live) noexce
     return DOWN_FAILED if checked == CHECKED_BAD else DOWN_UNCHECKED
 
 
-cdef inline uint64_t until(const endpoint_live_t *live) noexcept nogil:
+cdef inline uint64_t until(const endpoint_health_t *h) noexcept nogil:
     """0 = it is in."""
-    cdef const endpoint_health_t *h = live.health
-    if h is NULL or word_get(&h.key) != live.health_key:
-        return 0
-    return word_get(&h.until_ns)
+    return word_get(&h.until_ns) if h is not NULL else 0
 
 
-cdef inline uint64_t asked_at(const cluster_t *c, const endpoint_live_t *live, uint64_t now_ns) noexcept nogil:
+cdef inline uint64_t asked_at(const cluster_t *c, const endpoint_health_t *h, uint64_t now_ns) noexcept nogil:
     """When it may be asked."""
-    cdef uint64_t at = word_get(&live.health.until_ns)
-    cdef uint64_t probe = word_get(&live.health.probe_ns)
+    cdef uint64_t at = word_get(&h.until_ns)
+    cdef uint64_t probe = word_get(&h.probe_ns)
     if ejection_waits(c, at, now_ns):
         return at
     if ejection_waits(c, probe, now_ns):
@@ -51,8 +47,9 @@ cdef void _in_again(cluster_t *c, endpoint_live_t *live, uint64_t now_ns) noexce
     live.is_out = 0
     live.is_down = 0
     live.avoid_until_ns = 0
-    live.failures = 0
-    live.told = 0
+    if live.use is not NULL:
+        live.use.failures = 0
+        live.use.told = 0
     if is_new and c.settings.slow_start_ns == 0:
         # Nobody has known it: there is nothing that it could have to recover from.
         return
@@ -71,6 +68,7 @@ cdef void _go_down(const cluster_t *c, endpoint_live_t *live, uint8_t how) noexc
 
 cdef void ejection_sync(cluster_t *c, uint64_t now_ns) noexcept nogil:
     cdef endpoint_live_t *live
+    cdef endpoint_health_t *h
     cdef uint64_t at
     cdef uint32_t out = 0
     cdef uint32_t i
@@ -83,13 +81,14 @@ cdef void ejection_sync(cluster_t *c, uint64_t now_ns) noexcept nogil:
     c.probe_at_ns = AVOID_ALWAYS
     for i in range(c.n):
         live = c.endpoints[i].live
-        how = down(c, live)
+        h = endpoint_health(live)
+        how = down(c, h)
         if how != 0:
             _go_down(c, live, how)
-            live.is_out = until(live) != 0
+            live.is_out = until(h) != 0
             out += live.is_out
             continue
-        if until(live) == 0:
+        if until(h) == 0:
             if live.is_out or live.is_down:
                 _in_again(c, live, now_ns)
             continue
@@ -98,7 +97,7 @@ cdef void ejection_sync(cluster_t *c, uint64_t now_ns) noexcept nogil:
         live.avoid_until_ns = AVOID_ALWAYS
         out += 1
         c.n_out += 1
-        at = asked_at(c, live, now_ns)
+        at = asked_at(c, h, now_ns)
         if at < c.probe_at_ns:
             c.probe_at_ns = at
     if c.whole is NULL:
@@ -125,18 +124,20 @@ cdef endpoint_t *ejection_claim(cluster_t *c, uint64_t now_ns, endpoint_t **trie
         e = &c.endpoints[i]
         if not e.live.is_out or e.live.is_down or cluster_weight(c, i) == 0:
             continue
-        h = e.live.health
+        h = endpoint_health(e.live)
+        if h is NULL:
+            continue
         probe = word_get(&h.probe_ns)
-        if (until(e.live) != 0 and not ejection_waits(c, until(e.live), now_ns) and
+        if (until(h) != 0 and not ejection_waits(c, until(h), now_ns) and
                 not ejection_waits(c, probe, now_ns) and not _is_tried(e, tried, n_tried)):
             if word_cas(&h.probe_ns, probe, now_ns + PROBE_NS):
                 # What has been decided meanwhile counts more.
-                if until(e.live) != 0 and not ejection_waits(c, until(e.live), now_ns):
+                if until(h) != 0 and not ejection_waits(c, until(h), now_ns):
                     e.live.is_claimed = 1
                     word_add(&c.health.probes, 1)
                     return e
                 word_set(&h.probe_ns, 0)
-        at = asked_at(c, e.live, now_ns)
+        at = asked_at(c, h, now_ns)
         if at > now_ns and at < soonest:
             soonest = at
         elif at <= now_ns:
@@ -146,21 +147,25 @@ cdef endpoint_t *ejection_claim(cluster_t *c, uint64_t now_ns, endpoint_t **trie
 
 
 cdef void ejection_release(cluster_t *c, endpoint_t *e) noexcept nogil:
-    word_set(&e.live.health.probe_ns, 0)
+    cdef endpoint_health_t *h = endpoint_health(e.live)
+    if h is not NULL:
+        word_set(&h.probe_ns, 0)
     # Workers have noted that it is being asked.
     word_add(&c.health.epoch, 1)
 
 
 cdef void ejection_forget(cluster_t *c) noexcept nogil:
     cdef endpoint_live_t *live
+    cdef endpoint_health_t *h
     cdef uint32_t i
     if c.outlier.is_on:
         return
     for i in range(c.n):
         live = c.endpoints[i].live
-        if until(live) != 0:
-            word_set(&live.health.until_ns, 0)
-            word_set(&live.health.probe_ns, 0)
+        h = endpoint_health(live)
+        if until(h) != 0:
+            word_set(&h.until_ns, 0)
+            word_set(&h.probe_ns, 0)
         if live.is_out or (live.is_down and not c.is_checked):
             live.is_out = 0
             if not c.is_checked:

@@ -45,7 +45,7 @@ cdef inline double ewma_now(const endpoint_live_t *live, uint64_t now_ns, double
 cdef inline void ewma_peak(endpoint_live_t *live, double took_ns, uint64_t now_ns, double rate) noexcept nogil:
     """It costs at least so much."""
     if live.cost_at_ns == 0 or took_ns > ewma_now(live, now_ns, rate):
-        live.cost_ns = took_ns
+        live.cost_ns = <float>took_ns
         live.cost_at_ns = now_ns if now_ns != 0 else 1
 
 
@@ -53,10 +53,10 @@ cdef inline void ewma_add(endpoint_live_t *live, double took_ns, uint64_t now_ns
     cdef double present = ewma_now(live, now_ns, rate)
     cdef double kept
     if live.cost_at_ns == 0 or took_ns >= present:
-        live.cost_ns = took_ns
+        live.cost_ns = <float>took_ns
     else:
         kept = fm_fade(ewma_age(live, now_ns, rate)) if now_ns > live.cost_at_ns else 1.0
-        live.cost_ns = present + took_ns * (1.0 - kept)
+        live.cost_ns = <float>(present + took_ns * (1.0 - kept))
     if now_ns > live.cost_at_ns:
         live.cost_at_ns = now_ns
     elif live.cost_at_ns == 0:

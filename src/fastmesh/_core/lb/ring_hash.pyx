@@ -8,10 +8,10 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.rng cimport rng_next
-from fastmesh._core.net.addr cimport addr_compare
+from fastmesh._core.net.addr cimport addr_compare, addr_t
 from fastmesh._core.lb.affinity cimport affinity_again, affinity_hash, endpoint_is_full, total_weight
 from fastmesh._core.lb.cluster cimport cluster_t, endpoint_is_usable
-from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.endpoint cimport endpoint_addr, endpoint_t
 
 cdef enum:
     POINTS_MAX = 1 << 19      # of a ring, but for one more of each endpoint
@@ -40,9 +40,12 @@ cdef uint32_t points_of(const cluster_t *c, const endpoint_t *e, uint64_t total)
 
 cdef inline bint comes_before(const cluster_t *c, const point_t *a, const point_t *b) noexcept nogil:
     # Two endpoints on one point: which of them has it must not follow from the order in a list.
+    cdef addr_t x, y
     if a.hash != b.hash:
         return a.hash < b.hash
-    return addr_compare(&c.endpoints[a.slot].addr, &c.endpoints[b.slot].addr) < 0
+    endpoint_addr(c.endpoints[a.slot].live, &x)
+    endpoint_addr(c.endpoints[b.slot].live, &y)
+    return addr_compare(&x, &y) < 0
 
 
 cdef void fill(ring_t *r, const cluster_t *c) noexcept nogil:

@@ -11,7 +11,8 @@ from fastmesh._core.mem.hash cimport hash_mix
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.lb.affinity cimport affinity_hash
 from fastmesh._core.lb.cluster cimport algorithm_pick
-from fastmesh._core.lb.endpoint cimport WARM_FROM_NOW, endpoint_live_t, endpoint_warm
+from fastmesh._core.lb.endpoint cimport STAGE_FROM_NOW, WARM_FROM_NOW, endpoint_live_t
+from fastmesh._core.lb.use cimport endpoint_warm
 
 cdef enum:
     TRIES = 3                 # further picks, before the first one stands after all
@@ -22,22 +23,23 @@ cdef bint is_admitted(const cluster_t *c, const endpoint_t *e, const uint64_t *k
                       uint64_t *rng) noexcept nogil:
     cdef endpoint_live_t *live = e.live
     cdef uint64_t window = c.settings.slow_start_ns if c.settings.slow_start_ns != 0 else c.outlier.ramp_ns
-    cdef uint64_t draw
+    cdef uint64_t draw, since
     cdef double part
-    if live.warm_since_ns == 0:
+    if live.stage < STAGE_FROM_NOW:
         return True
-    if live.warm_since_ns == WARM_FROM_NOW:
+    if live.stage == STAGE_FROM_NOW:
         # The window begins with the first request that it might have had.
         endpoint_warm(live, now_ns if now_ns > WARM_FROM_NOW else WARM_FROM_NOW + 1)
-    elif now_ns < live.warm_since_ns and live.warm_since_ns - now_ns > window:
+    elif now_ns < live.use.warm_since_ns and live.use.warm_since_ns - now_ns > window:
         # The clock has been set back: it begins anew.
         endpoint_warm(live, now_ns if now_ns > WARM_FROM_NOW else WARM_FROM_NOW + 1)
-    if now_ns > live.warm_since_ns and now_ns - live.warm_since_ns >= window:
+    since = live.use.warm_since_ns
+    if now_ns > since and now_ns - since >= window:
         endpoint_warm(live, 0)
         return True
     part = 0
-    if now_ns > live.warm_since_ns:
-        part = <double>(now_ns - live.warm_since_ns) / <double>window
+    if now_ns > since:
+        part = <double>(now_ns - since) / <double>window
     if c.settings.slow_exponent != 1:
         part = pow(part, c.settings.slow_exponent)
     if part < c.settings.slow_least:

@@ -4,6 +4,7 @@ from libc.string cimport memcpy
 from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
 from fastmesh._core.mem.sip cimport sip_hash
 from fastmesh._core.net.addr cimport ADDR_PATH_MAX
+from fastmesh._core.lb.endpoint cimport endpoint_ip, endpoint_live_t
 
 cdef enum:
     NAME_MAX = 128            # of a cluster
@@ -19,15 +20,16 @@ ctypedef struct names_t:
 
 cdef void seal(const cluster_t *c, const endpoint_t *e, name_t *name) noexcept nogil:
     cdef uint8_t text[NAME_MAX + ADDR_PATH_MAX + 8]
+    cdef const endpoint_live_t *live = e.live
     cdef uint32_t n = c.name.len if c.name.len < NAME_MAX else NAME_MAX
     memcpy(text, c.name.ptr, n)
     # Names hold no NUL: the two parts cannot be shifted against each other.
     text[n] = 0
-    text[n + 1] = <uint8_t>e.addr.family
-    text[n + 2] = <uint8_t>(e.addr.port >> 8)
-    text[n + 3] = <uint8_t>e.addr.port
-    memcpy(text + n + 4, e.addr.ip, e.addr.len)
-    sip_hash(text, n + 4 + e.addr.len, c.settings.secret, name.word)
+    text[n + 1] = live.family
+    text[n + 2] = <uint8_t>(live.port >> 8)
+    text[n + 3] = <uint8_t>live.port
+    memcpy(text + n + 4, endpoint_ip(live), live.len)
+    sip_hash(text, n + 4 + live.len, c.settings.secret, name.word)
 
 
 cdef void sticky_build(cluster_t *c) noexcept nogil:

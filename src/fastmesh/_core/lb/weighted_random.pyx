@@ -5,7 +5,7 @@ pick, whatever the number of endpoints. Thresholds are whole numbers below the s
 weights, so proportions are exact.
 """
 from libc.stdint cimport uint32_t, uint64_t
-from fastmesh._core.mem.arena cimport heap_array, heap_free
+from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport fm_mul_high
 from fastmesh._core.mem.rng cimport rng_below, rng_next
@@ -17,11 +17,15 @@ cdef enum:
 
 ctypedef struct alias_t:
     uint64_t keep             # of `total`: this slot itself; above: its alias
-    uint64_t total
     uint32_t alias
+
+ctypedef struct aliases_t:
+    uint64_t total            # of weights
+    alias_t *slots            # one for each endpoint, owned
 
 
 cdef int build(cluster_t *c) noexcept nogil:
+    cdef aliases_t *table
     cdef alias_t *t
     cdef uint32_t *order      # slots below the mean from the front, the others from the back
     cdef uint64_t total = 0
@@ -38,7 +42,6 @@ cdef int build(cluster_t *c) noexcept nogil:
     for i in range(c.n):
         # Times n, so that the mean is `total`: below 2**31 * 2**32.
         t[i].keep = <uint64_t>cluster_weight(c, i) * c.n
-        t[i].total = total
         t[i].alias = i
         if t[i].keep < total:
             order[n_small] = i
@@ -59,7 +62,10 @@ cdef int build(cluster_t *c) noexcept nogil:
             n_small += 1
     # Whole numbers leave no rest: what is still listed keeps exactly `total`.
     heap_free(order)
-    c.lb_state = t
+    table = <aliases_t *>heap_new(sizeof(aliases_t))
+    table.total = total
+    table.slots = t
+    c.lb_state = table
     return FM_OK
 
 
@@ -69,17 +75,24 @@ cdef void weigh(cluster_t *c) noexcept nogil:
 
 
 cdef void drop(cluster_t *c) noexcept nogil:
-    heap_free(c.lb_state)
+    cdef aliases_t *table = <aliases_t *>c.lb_state
+    if table is not NULL:
+        heap_free(table.slots)
+    heap_free(table)
     c.lb_state = NULL
 
 
 cdef inline endpoint_t *draw(cluster_t *c, uint64_t *rng) noexcept nogil:
-    cdef alias_t *t = <alias_t *>c.lb_state
+    cdef const aliases_t *table = <const aliases_t *>c.lb_state
+    cdef const alias_t *t
     cdef uint32_t i = rng_below(rng, c.n)
-    if t is NULL:
+    cdef uint32_t is_kept
+    if table is NULL:
         return &c.endpoints[i]
-    t += i
-    return &c.endpoints[i if fm_mul_high(rng_next(rng), t.total) < t.keep else t.alias]
+    t = &table.slots[i]
+    # Without a jump, which would be guessed wrong every other time.
+    is_kept = -<uint32_t>(fm_mul_high(rng_next(rng), table.total) < t.keep)
+    return &c.endpoints[t.alias ^ ((t.alias ^ i) & is_kept)]
 
 
 cdef endpoint_t *scan(cluster_t *c, uint64_t now_ns, uint64_t *rng,

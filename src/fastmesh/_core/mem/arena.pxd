@@ -22,17 +22,21 @@ ctypedef struct chunk_t:
     chunk_t *next
     size_t size               # of the memory behind this header
     size_t used
-    size_t pad                # keeps that memory aligned to 16
+    size_t mapped             # bytes of its own mapping, this header included; 0 = it is of the heap
 
 ctypedef struct arena_t:
     chunk_t *head             # the one that is being filled
     size_t grow               # size of the next chunk
+    uint8_t *text             # where the next text goes; NULL at first
+    size_t text_left
 
 # `first` bytes are reserved at once; later chunks grow from there.
 cdef arena_t *arena_new(size_t first) noexcept nogil
 cdef void *arena_alloc(arena_t *a, size_t n) noexcept nogil
 cdef void *arena_array(arena_t *a, size_t count, size_t size) noexcept nogil
 cdef uint8_t *arena_dup(arena_t *a, const void *src, size_t n) noexcept nogil
+# The same without alignment: short texts lie one behind the other.
+cdef uint8_t *arena_text(arena_t *a, const void *src, size_t n) noexcept nogil
 cdef void arena_free(arena_t *a) noexcept nogil           # NULL is legal
 
 # One block with an owner of its own. Aligned to a cache line when `n` is 64 or more.

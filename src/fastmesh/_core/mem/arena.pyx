@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdio cimport fprintf, stderr
 from libc.stdlib cimport abort, free
 from libc.string cimport memcpy, memset
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void **p, size_t alignment, size_t size)
@@ -11,6 +12,11 @@ cdef enum:
     ALIGN = 16
     CHUNK_MIN = 4096
     CHUNK_MAX = 4 << 20
+    # From here on a chunk is a mapping: what is not used of it takes no memory, and all goes back when it is freed.
+    MAP_MIN = 128 << 10
+    PAGE = 4096
+    TEXT_BLOCK = 4096
+    TEXT_ALONE = 512          # longer ones are not put together with others
 
 cdef uint64_t n_arenas = 0
 cdef uint64_t n_heap = 0
@@ -48,7 +54,14 @@ cdef chunk_t *chunk_new(size_t size) noexcept nogil:
     cdef chunk_t *c
     if total < size:
         die(size)
-    c = <chunk_t *>take(ALIGN, total)
+    if total >= MAP_MIN:
+        total = rounded(total, PAGE)
+        c = <chunk_t *>mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        if c == MAP_FAILED:
+            die(total)
+        c.mapped = total
+    else:
+        c = <chunk_t *>take(ALIGN, total)
     c.size = total - sizeof(chunk_t)
     return c
 
@@ -108,6 +121,20 @@ cdef uint8_t *arena_dup(arena_t *a, const void *src, size_t n) noexcept nogil:
     return p
 
 
+cdef uint8_t *arena_text(arena_t *a, const void *src, size_t n) noexcept nogil:
+    cdef uint8_t *p
+    if MEM_IS_EXACT or n > TEXT_ALONE:
+        return arena_dup(a, src, n)
+    if a.text is NULL or n > a.text_left:
+        a.text = <uint8_t *>arena_alloc(a, TEXT_BLOCK)
+        a.text_left = TEXT_BLOCK
+    p = a.text
+    memcpy(p, src, n)
+    a.text += n
+    a.text_left -= n
+    return p
+
+
 cdef void arena_free(arena_t *a) noexcept nogil:
     global n_arenas, n_bytes
     cdef chunk_t *c
@@ -118,7 +145,10 @@ cdef void arena_free(arena_t *a) noexcept nogil:
     while c is not NULL:
         next = c.next
         n_bytes -= c.size
-        free(c)
+        if c.mapped != 0:
+            munmap(c, c.mapped)
+        else:
+            free(c)
         c = next
     heap_free(a)
     n_arenas -= 1

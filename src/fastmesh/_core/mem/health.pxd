@@ -5,10 +5,11 @@ those of mem/counter, with the same numbers. Words are changed atomically and no
 words change together, the one that others go by is written last.
 """
 from libc.stdint cimport uint64_t
+from fastmesh._core.mem.segment cimport word_get
 from fastmesh._core.mem.tally cimport seats_t
 
 cdef enum:
-    HEALTH_LAYOUT = 2
+    HEALTH_LAYOUT = 3
     HEALTH_CLUSTERS = 16384
     HEALTH_ENDPOINTS = 131072
     HEALTH_EVENTS = 4096          # a power of two
@@ -108,14 +109,17 @@ ctypedef struct health_t:
     cluster_health_t clusters[16384]
     endpoint_health_t endpoints[131072]
     seats_t seats                 # of mem/tally; begins with a page, as all of these do
+    uint64_t claimed[2048]        # a bit for each of `endpoints`: somebody has had the row; else it is a hole
 
 cdef extern from *:
     """
     static inline int fm_word_cas(uint64_t *p, uint64_t was, uint64_t v) {
         return __atomic_compare_exchange_n(p, &was, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     }
+    static inline void fm_word_or(uint64_t *p, uint64_t bits) { __atomic_fetch_or(p, bits, __ATOMIC_RELEASE); }
     """
     bint word_cas "fm_word_cas"(uint64_t *p, uint64_t was, uint64_t v) noexcept nogil
+    void word_or "fm_word_or"(uint64_t *p, uint64_t bits) noexcept nogil
 
 # Maps control's memfd; -1 is memory that only this process and its children have. NULL on failure, and when it
 # has another layout.
@@ -129,3 +133,9 @@ cdef void health_come_back(health_t *h, cluster_health_t *c, uint64_t cluster_ro
                            uint64_t endpoint_row, uint64_t now_ns) noexcept nogil
 # Tells control. `e` has all but its number; the oldest makes room.
 cdef void health_tell(health_t *h, health_event_t *e) noexcept nogil
+
+
+cdef inline bint health_is_claimed(const health_t *h, uint64_t row) noexcept nogil:
+    """Somebody has had that row. Looking at one that nobody had would make a page of it, and of those beside it."""
+    return (h is not NULL and row < HEALTH_ENDPOINTS - 1 and
+            (word_get(&h.claimed[row >> 6]) >> (row & 63)) & 1 != 0)

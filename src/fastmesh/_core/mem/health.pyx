@@ -42,6 +42,8 @@ cdef endpoint_health_t *health_endpoint(health_t *h, uint64_t row, uint64_t key)
     # Nothing stands in a row that nobody has had, unless control has just written there.
     if was != key and word_cas(&e.key, was, key) and was != 0:
         memset(<char *>e + sizeof(uint64_t), 0, sizeof(endpoint_health_t) - sizeof(uint64_t))
+    if not health_is_claimed(h, row):
+        word_or(&h.claimed[row >> 6], <uint64_t>1 << (row & 63))
     return e
 
 

@@ -10,9 +10,10 @@ from fastmesh._core.lb.cluster cimport (
     endpoint_connect_ok)
 from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
 from fastmesh._core.lb.ejection cimport ejection_release
+from fastmesh._core.lb.use cimport endpoint_claim, endpoint_health
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.health cimport (
-    CHECKED_BAD, CHECKED_GOOD, CHECKED_NOT_YET, health_map, health_t, health_unmap)
+    CHECKED_BAD, CHECKED_GOOD, CHECKED_NOT_YET, endpoint_health_t, health_map, health_t, health_unmap)
 from fastmesh._core.mem.segment cimport word_add, word_set
 from fastmesh._core.resil.adaptive cimport adaptive_admits, adaptive_observe, gradient_t
 from fastmesh._core.resil.admission cimport admission_admits, admission_count
@@ -166,10 +167,10 @@ cdef class Balancer:
 
     def check(self, int64_t at, uint64_t checked):
         """What control's checks say of it: CHECKED_*."""
-        cdef endpoint_t *e = self.endpoint(at)
-        if e.live.health is NULL:
+        cdef endpoint_health_t *h = endpoint_claim(self.endpoint(at).live)
+        if h is NULL:
             raise ValueError("it has no row of its own")
-        word_set(&e.live.health.checked, checked)
+        word_set(&h.checked, checked)
         word_add(&self.cluster().health.epoch, 1)
 
     def give_up_probe(self, int64_t at):
@@ -178,10 +179,10 @@ cdef class Balancer:
 
     def ejection(self, int64_t at):
         """(until when, how often in a row, why): 0 when it is in."""
-        cdef endpoint_t *e = self.endpoint(at)
-        if e.live.health is NULL:
+        cdef const endpoint_health_t *h = endpoint_health(self.endpoint(at).live)
+        if h is NULL:
             return 0, 0, 0
-        return e.live.health.until_ns, e.live.health.times, e.live.health.reason
+        return h.until_ns, h.times, h.reason
 
     def earn(self, uint64_t now_ns):
         """A request has come: further attempts may be made for it, of it or of others."""

@@ -3,12 +3,14 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.filter.balance cimport Balancer, Endpoint
 from fastmesh._core.filter.chain cimport Table
 from fastmesh._core.lb.cluster cimport cluster_t
-from fastmesh._core.lb.endpoint cimport DOWN_FAILED, endpoint_live_t, endpoint_row_t, endpoint_t
+from fastmesh._core.lb.endpoint cimport DOWN_FAILED, endpoint_live_t, endpoint_row_t, endpoint_t, endpoint_use_t
+from fastmesh._core.lb.use cimport endpoint_use
 
 ctypedef struct made_t:       # a cluster of one endpoint, which belongs to no worker
     cluster_t cluster
     endpoint_t endpoint
     endpoint_live_t live
+    endpoint_use_t use
     endpoint_row_t row
 
 NUMBERS = ("active", "requests", "failures", "connect_failures", "latency", "answers", "answer_time", "is_avoided",
@@ -16,22 +18,23 @@ NUMBERS = ("active", "requests", "failures", "connect_failures", "latency", "ans
 
 
 cdef int _set(endpoint_live_t *live, dict numbers) except -1:
+    cdef endpoint_use_t *use = endpoint_use(live)
     for name, value in numbers.items():
         if name == "active":
             live.active = <uint32_t>value
         elif name == "requests":
-            live.row.total = <uint64_t>value
+            use.row.total = <uint64_t>value
         elif name == "failures":
-            live.row.failures = <uint64_t>value
+            use.row.failures = <uint64_t>value
         elif name == "connect_failures":
-            live.row.connect_failures = <uint64_t>value
+            use.row.connect_failures = <uint64_t>value
         elif name == "latency":
-            live.ewma_ns = <uint64_t>(<double>(value or 0) * 1e9)
-            live.answers = 0 if value is None else max(live.answers, 1)
+            use.ewma_ns = <uint64_t>(<double>(value or 0) * 1e9)
+            use.answers = 0 if value is None else max(use.answers, 1)
         elif name == "answers":
-            live.answers = <uint64_t>value
+            use.answers = <uint64_t>value
         elif name == "answer_time":
-            live.answers_ns = <uint64_t>(<double>value * 1e9)
+            use.answers_ns = <uint64_t>(<double>value * 1e9)
         elif name == "is_avoided":
             live.avoid_until_ns = <uint64_t>-1 if value else 0
         elif name == "is_unhealthy":
@@ -74,7 +77,8 @@ def made_endpoint(str address, uint32_t weight, tuple said, dict numbers):
     made.cluster.n = 1
     made.endpoint.weight = weight
     made.endpoint.live = &made.live
-    made.live.row = &made.row
+    made.live.use = &made.use
+    made.use.row = &made.row
     view.owner = owner
     view.e = &made.endpoint
     view.text = address

@@ -7,6 +7,7 @@ from fastmesh._core.http.token cimport method_is_idempotent
 from fastmesh._core.io.reactor cimport IO_FLUSHING
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel
 from fastmesh._core.lb.cluster cimport endpoint_is_usable
+from fastmesh._core.lb.endpoint cimport endpoint_use_t
 from fastmesh._core.mem.counter cimport (
     FLAG_OM, FLAG_UC, FLAG_UF, FLAG_UO, FLAG_UPE, FLAG_URX, FLAG_UT, G_RETRY_CONNECT, G_RETRY_REUSED,
     G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t)
@@ -362,7 +363,7 @@ cdef void attempt_on_fault(stream_t *s, bint is_protocol, const char *why) noexc
         outcome_of_fault(s, SEEN_GATEWAY)
     p.stats.globals[G_UPSTREAM_PROTOCOL if is_protocol else G_UPSTREAM_RESET] += 1
     p.stats.clusters[s.cluster.id].resets += 1
-    s.endpoint.live.row.failures += 1
+    s.endpoint.live.use.row.failures += 1
     if s.bits & S_ANSWER_HEAD:
         s.flags |= FLAG_UPE if is_protocol else FLAG_UC
         s.details = b"upstream_reset_after_response_started{connection_termination}"
@@ -398,7 +399,7 @@ cdef void attempt_on_timer(timer_t *t, void *owner) noexcept nogil:
     s.proxy.stats.clusters[s.cluster.id].try_timeouts += 1
     if s.cluster.adaptive is not NULL and s.retry is not NULL:
         adaptive_observe(s.cluster, s.cluster.live.active, s.retry.try_ns, True, s.proxy.reactor.now_ns)
-    s.endpoint.live.row.failures += 1
+    s.endpoint.live.use.row.failures += 1
     if s.bits & S_WAITING:
         s.bits &= ~<uint32_t>S_WAITING
         pool_cancel(&s.proxy.pool, &s.wait, True)
@@ -413,6 +414,7 @@ cdef void attempt_on_timer(timer_t *t, void *owner) noexcept nogil:
 cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef cluster_row_t *row = &p.stats.clusters[s.cluster.id]
+    cdef endpoint_use_t *use = s.endpoint.live.use
     cdef uint64_t took
     cdef bint is_named
     cdef int how
@@ -422,13 +424,13 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     row.class_[m.status // 100 if m.status < 600 else 0] += 1
     took = s.first_ns - s.sent_ns if s.first_ns > s.sent_ns else 0
     # An eighth of the difference, as TCP smooths its round trips (RFC 6298).
-    if s.endpoint.live.ewma_ns == 0:
-        s.endpoint.live.ewma_ns = took
+    if use.ewma_ns == 0:
+        use.ewma_ns = took
     else:
-        s.endpoint.live.ewma_ns += took // 8 - s.endpoint.live.ewma_ns // 8
-    s.endpoint.live.row.ewma_ns = s.endpoint.live.ewma_ns
-    s.endpoint.live.answers += 1
-    s.endpoint.live.answers_ns += took
+        use.ewma_ns += took // 8 - use.ewma_ns // 8
+    use.row.ewma_ns = use.ewma_ns
+    use.answers += 1
+    use.answers_ns += took
     if s.account is not NULL:
         p.watch_ops.step(s, STEP_ANSWERED, NULL)
     if s.cluster.adaptive is not NULL and m.status < 500:
@@ -437,7 +439,7 @@ cdef int attempt_on_answer(stream_t *s, msg_t *m) noexcept nogil:
     if s.is_unheard:
         outcome_of_answer(s, m, took)
     if m.status >= 500:
-        s.endpoint.live.row.failures += 1
+        use.row.failures += 1
     if m.framing == FRAME_CLOSE or m.bits & MSG_CLOSE or (m.minor == 0 and not m.bits & MSG_KEEPALIVE):
         s.bits |= S_CLOSE_UP
     s.fault_status = 0

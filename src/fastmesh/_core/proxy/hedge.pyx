@@ -5,6 +5,8 @@ from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, cluster_t
 from fastmesh._core.lb.ejection cimport ejection_release
+from fastmesh._core.lb.endpoint cimport endpoint_use_t
+from fastmesh._core.lb.use cimport endpoint_use
 from fastmesh._core.mem.counter cimport G_UPSTREAM_PROTOCOL, G_UPSTREAM_RESET, cluster_row_t
 from fastmesh._core.mem.raw cimport raw_zeroed
 from fastmesh._core.mem.recent cimport recent_add
@@ -193,13 +195,15 @@ cdef endpoint_t *_pick(stream_t *s) noexcept nogil:
 cdef bint _has_room(stream_t *s, const endpoint_t *e) noexcept nogil:
     """Whether no limit of the cluster is reached: it never stands in a line, where others would wait behind it."""
     cdef cluster_t *c = s.cluster
+    cdef const endpoint_use_t *use = e.live.use
     if breaker_refuses_request(c, s.priority == PRIORITY_HIGH, s.proxy.reactor.now_ns):
         return False
     if breaker_refuses_endpoint(c, e.live):
         return False
-    if e.live.idle is not NULL:
+    if use is not NULL and use.idle is not NULL:
         return True
-    return c.live.pending < c.max_pending and (c.max_connections == 0 or e.live.connections < c.max_connections)
+    return c.live.pending < c.max_pending and (c.max_connections == 0 or use is NULL or
+                                               use.connections < c.max_connections)
 
 
 cdef bint _begin(stream_t *s) noexcept nogil:
@@ -208,6 +212,7 @@ cdef bint _begin(stream_t *s) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef cluster_row_t *row = _row(s)
     cdef endpoint_t *e
+    cdef endpoint_use_t *use
     cdef side_t *k = &h.sides[0]
     if h.n_left == 0:
         return False
@@ -245,9 +250,10 @@ cdef bint _begin(stream_t *s) noexcept nogil:
     k.is_unheard = 0
     k.is_probe = 0
     e.live.active += 1
-    e.live.row.active = e.live.active
+    use = endpoint_use(e.live)
+    use.row.active = e.live.active
     breaker_tell_endpoint(e.live)
-    e.live.row.total += 1
+    use.row.total += 1
     s.cluster.live.active += 1
     row.active = s.cluster.live.active
     breaker_tell(s.cluster.live, USED_REQUESTS, s.cluster.live.active)
@@ -287,7 +293,7 @@ cdef void _leave(stream_t *s, side_t *k) noexcept nogil:
     timer_cancel(&k.timer)
     k.hedge.n -= 1
     e.live.active -= 1
-    e.live.row.active = e.live.active
+    e.live.use.row.active = e.live.active
     breaker_tell_endpoint(e.live)
     s.cluster.live.active -= 1
     _row(s).active = s.cluster.live.active
@@ -361,7 +367,7 @@ cdef void _failed(stream_t *s, side_t *k, int seen, const char *why) noexcept no
         _swap(s, k)
         outcome_of_fault(s, seen)
         _swap(s, k)
-    k.endpoint.live.row.failures += 1
+    k.endpoint.live.use.row.failures += 1
     _lost(s, k, why)
 
 
@@ -389,7 +395,7 @@ cdef void hedge_on_bad_answer(side_t *k, const msg_t *m) noexcept nogil:
     s.first_ns = s.proxy.reactor.now_ns
     _row(s).class_[m.status // 100 if m.status < 600 else 0] += 1
     if m.status >= 500:
-        k.endpoint.live.row.failures += 1
+        k.endpoint.live.use.row.failures += 1
     if k.is_unheard:
         _swap(s, k)
         outcome_of_answer(s, m, s.first_ns - s.sent_ns if s.first_ns > s.sent_ns else 0)
@@ -502,7 +508,7 @@ cdef void hedge_take_over(side_t *k) noexcept nogil:
         s.is_probe = 0
         ejection_release(s.cluster, s.endpoint)
     s.endpoint.live.active -= 1
-    s.endpoint.live.row.active = s.endpoint.live.active
+    s.endpoint.live.use.row.active = s.endpoint.live.active
     breaker_tell_endpoint(s.endpoint.live)
     s.endpoint = NULL
     s.up = NULL

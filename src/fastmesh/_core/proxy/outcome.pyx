@@ -63,7 +63,7 @@ cdef void outcome_of_tunnel(stream_t *s, const relay_t *r, int how) noexcept nog
         # An end without a word is what is seen of a reset that comes before the client's first bytes.
         if is_broken or r.ended_first == 2:
             seen = SEEN_GATEWAY
-            s.endpoint.live.row.failures += 1
+            s.endpoint.live.use.row.failures += 1
     _judged(s, seen, 0, s.proxy.reactor.now_ns)
 
 

@@ -63,5 +63,5 @@ cdef inline void stream_leave_endpoint(stream_t *s) noexcept nogil:
             s.is_probe = 0
             ejection_release(s.cluster, s.endpoint)
         s.endpoint.live.active -= 1
-        s.endpoint.live.row.active = s.endpoint.live.active
+        s.endpoint.live.use.row.active = s.endpoint.live.active
         breaker_tell_endpoint(s.endpoint.live)

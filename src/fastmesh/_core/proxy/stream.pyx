@@ -9,7 +9,8 @@ from fastmesh._core.io.reactor cimport IO_FIRM, IO_FLUSHING, io_reset, reactor_c
 from fastmesh._core.io.timer cimport timer_arm, timer_cancel, timer_init, timer_t, timer_unlink
 from fastmesh._core.lb.cluster cimport cluster_pick, cluster_pick_key, cluster_t
 from fastmesh._core.lb.ejection cimport ejection_sync
-from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_use_t
+from fastmesh._core.lb.use cimport endpoint_use
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
     FLAG_DC, FLAG_DPE, FLAG_FI, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DEADLINE,
@@ -234,6 +235,7 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
     """Picks an endpoint and asks the pool. `s` may be gone afterwards."""
     cdef proxy_t *p = s.proxy
     cdef endpoint_t *e = NULL
+    cdef endpoint_use_t *use
     cdef int flags = 0
     if s.cluster.is_watched and word_get(&s.cluster.health.epoch) != s.cluster.epoch:
         # Before a session or a policy chooses.
@@ -272,9 +274,10 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
     if s.account is not NULL:
         p.watch_ops.step(s, STEP_PICKED, NULL)
     e.live.active += 1
-    e.live.row.active = e.live.active
+    use = endpoint_use(e.live)
+    use.row.active = e.live.active
     breaker_tell_endpoint(e.live)
-    e.live.row.total += 1
+    use.row.total += 1
     s.wait.cluster = s.cluster
     s.wait.endpoint = e
     s.wait.ops = s.up_ops.user
@@ -544,7 +547,7 @@ cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
             (s.taps & (TAP_REQUEST_BODY | TAP_REQUEST_TRAILERS) and s.framing != FRAME_NONE and
              not s.bits & S_UP_ENDED)):
         pool_drop(up)
-    elif s.snap is not s.proxy.snap and up.live.refs <= up.live.held + 1:
+    elif s.snap is not s.proxy.snap and up.live.refs <= up.live.use.held + 1:
         # Only this stream's old snapshot still names the endpoint.
         pool_drop(up)
     elif up.x.io.out_head is NULL:

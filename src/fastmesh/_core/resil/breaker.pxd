@@ -8,7 +8,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.lb.cluster cimport cluster_live_t, cluster_t
 from fastmesh._core.lb.endpoint cimport endpoint_live_t
 from fastmesh._core.mem.tally cimport (
-    USED_CONNECTIONS, USED_PENDING, USED_REQUESTS, USED_RETRIES, seats_t, tally_endpoint_others, tally_others)
+    TALLY_ENDPOINTS, USED_CONNECTIONS, USED_PENDING, USED_REQUESTS, USED_RETRIES, seats_t, tally_endpoint_others,
+    tally_others)
 
 # Which limit a request met; the names are in breaker.pyx, and cluster_row_t.overflowed counts them in this order.
 cdef enum:
@@ -61,8 +62,8 @@ cdef inline bint breaker_refuses_endpoint(const cluster_t *c, const endpoint_liv
         return False
     if e.active >= c.max_endpoint_requests:
         return True
-    return (e.tally is not NULL and live.seats is not NULL and
-            e.active + <uint64_t>tally_endpoint_others(live.seats, live.seat, e.tally_row) >= c.max_endpoint_requests)
+    return (live.tells_endpoints and e.row < TALLY_ENDPOINTS - 1 and
+            e.active + <uint64_t>tally_endpoint_others(live.seats, live.seat, e.row) >= c.max_endpoint_requests)
 
 
 # --- what this worker has, told to the others ---
@@ -73,8 +74,9 @@ cdef inline void breaker_tell(cluster_live_t *live, int which, uint32_t own) noe
 
 
 cdef inline void breaker_tell_endpoint(endpoint_live_t *e) noexcept nogil:
-    if e.tally is not NULL:
-        e.tally.requests = e.active
+    """Of one that has been used."""
+    if e.use.tally is not NULL:
+        e.use.tally.requests = e.active
 
 
 # This worker's part of what all may have together: at least 1.

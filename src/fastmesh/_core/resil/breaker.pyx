@@ -1,6 +1,7 @@
 """See breaker.pxd."""
 from libc.stdint cimport uint32_t, uint64_t
-from fastmesh._core.mem.tally cimport TALLY_CLUSTERS, TALLY_ENDPOINTS, seat_rank
+from fastmesh._core.mem.tally cimport TALLY_CLUSTERS, seat_rank
+from fastmesh._core.lb.endpoint cimport endpoint_use_t
 
 # In the order of OVER_*.
 LIMITS = ("max_requests", "max_pending", "max_cluster_connections", "max_retries", "max_endpoint_requests",
@@ -34,26 +35,29 @@ cdef void breaker_join(cluster_t *c, seats_t *seats, int seat, uint64_t version)
     live.tally.used[USED_PENDING] = live.pending
     live.tally.used[USED_CONNECTIONS] = live.connections
     live.tally.used[USED_RETRIES] = live.retrying
+    live.tells_endpoints = c.max_endpoint_requests != 0
     if c.max_endpoint_requests == 0:
         return
     for i in range(c.n):
-        if c.endpoints[i].row < TALLY_ENDPOINTS - 1:
-            e = c.endpoints[i].live
-            e.tally = &seats.seats[seat].endpoints[c.endpoints[i].row]
-            e.tally_row = c.endpoints[i].row
-            e.tally.requests = e.active
+        e = c.endpoints[i].live
+        # Those that come into use later find their place then.
+        if e.use is not NULL and c.endpoints[i].row < TALLY_ENDPOINTS - 1:
+            e.use.tally = &seats.seats[seat].endpoints[c.endpoints[i].row]
+            e.use.tally.requests = e.active
 
 
 cdef void breaker_leave(cluster_t *c, uint64_t version) noexcept nogil:
     cdef cluster_live_t *live = c.live
+    cdef endpoint_use_t *use
     cdef uint32_t i
     if live.joined == version:
         return
     if c.max_endpoint_requests != 0:
         for i in range(c.n):
-            if c.endpoints[i].live.tally is not NULL:
-                c.endpoints[i].live.tally.requests = 0
-                c.endpoints[i].live.tally = NULL
+            use = c.endpoints[i].live.use
+            if use is not NULL and use.tally is not NULL:
+                use.tally.requests = 0
+                use.tally = NULL
     if live.tally is not NULL:
         live.tally.used[USED_REQUESTS] = 0
         live.tally.used[USED_PENDING] = 0
@@ -61,6 +65,7 @@ cdef void breaker_leave(cluster_t *c, uint64_t version) noexcept nogil:
         live.tally.used[USED_RETRIES] = 0
         live.tally = NULL
         live.seats = NULL
+        live.tells_endpoints = 0
 
 
 cdef const char *breaker_details(int over) noexcept nogil:

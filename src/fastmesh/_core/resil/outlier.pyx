@@ -8,7 +8,8 @@ from fastmesh._core.mem.health cimport (
     health_event_t, health_tell, word_cas)
 from fastmesh._core.mem.rng cimport rng_below, rng_next
 from fastmesh._core.mem.segment cimport word_add, word_get, word_set
-from fastmesh._core.lb.endpoint cimport endpoint_live_t
+from fastmesh._core.lb.endpoint cimport endpoint_use_t
+from fastmesh._core.lb.use cimport endpoint_health, endpoint_use
 from fastmesh._core.lb.settings cimport outlier_t
 
 cdef enum:
@@ -48,8 +49,8 @@ cdef inline void _end(cluster_t *c) noexcept nogil:
     word_set(&c.health.judge_ns, 0)
 
 
-cdef void _tell(cluster_t *c, endpoint_t *e, uint64_t kind, const cause_t *why, uint64_t for_ns,
-                uint64_t now_ns) noexcept nogil:
+cdef void _tell(cluster_t *c, const endpoint_t *e, const endpoint_health_t *h, uint64_t kind, const cause_t *why,
+                uint64_t for_ns, uint64_t now_ns) noexcept nogil:
     cdef health_event_t event
     memset(&event, 0, sizeof(event))
     event.at_ns = now_ns
@@ -58,7 +59,7 @@ cdef void _tell(cluster_t *c, endpoint_t *e, uint64_t kind, const cause_t *why, 
     event.kind = kind
     event.reason = why.reason
     event.for_ns = for_ns
-    event.times = e.live.health.times
+    event.times = h.times
     event.seen = why.seen
     event.figure = why.figure
     event.bound = why.bound
@@ -90,10 +91,12 @@ cdef uint64_t _duration(const cluster_t *c, uint64_t times, uint64_t *rng) noexc
 
 
 cdef uint32_t _out(const cluster_t *c) noexcept nogil:
+    cdef const endpoint_health_t *h
     cdef uint32_t n = 0
     cdef uint32_t i
     for i in range(c.n):
-        if c.endpoints[i].live.health is not NULL and word_get(&c.endpoints[i].live.health.until_ns) != 0:
+        h = endpoint_health(c.endpoints[i].live)
+        if h is not NULL and word_get(&h.until_ns) != 0:
             n += 1
     return n
 
@@ -105,9 +108,8 @@ cdef inline uint32_t _most_out(const cluster_t *c) noexcept nogil:
     return most if most < c.n else c.n - 1
 
 
-cdef void _put_out(cluster_t *c, endpoint_t *e, const cause_t *why, uint64_t times, uint64_t now_ns,
-                   uint64_t *rng) noexcept nogil:
-    cdef endpoint_health_t *h = e.live.health
+cdef void _put_out(cluster_t *c, const endpoint_t *e, endpoint_health_t *h, const cause_t *why, uint64_t times,
+                   uint64_t now_ns, uint64_t *rng) noexcept nogil:
     cdef uint64_t time = _duration(c, times, rng)
     h.times = times
     h.reason = why.reason
@@ -117,13 +119,13 @@ cdef void _put_out(cluster_t *c, endpoint_t *e, const cause_t *why, uint64_t tim
     word_set(&h.until_ns, now_ns + time if now_ns + time != 0 else 1)
     word_set(&h.probe_ns, 0)
     word_add(&c.health.ejections[why.reason], 1)
-    _tell(c, e, EVENT_EJECTED, why, time, now_ns)
+    _tell(c, e, h, EVENT_EJECTED, why, time, now_ns)
     word_add(&c.health.epoch, 1)
 
 
-cdef void _eject(cluster_t *c, endpoint_t *e, const cause_t *why, uint64_t now_ns, uint64_t *rng) noexcept nogil:
+cdef void _eject(cluster_t *c, const endpoint_t *e, endpoint_health_t *h, const cause_t *why, uint64_t now_ns,
+                 uint64_t *rng) noexcept nogil:
     """By who judges."""
-    cdef endpoint_health_t *h = e.live.health
     cdef uint64_t times, healthy
     if word_get(&h.until_ns) != 0:
         return
@@ -133,25 +135,25 @@ cdef void _eject(cluster_t *c, endpoint_t *e, const cause_t *why, uint64_t now_n
             return
         h.watched_ns = now_ns + _duration(c, 1, rng)
         word_add(&c.health.watched, 1)
-        _tell(c, e, EVENT_WATCHED, why, h.watched_ns - now_ns, now_ns)
+        _tell(c, e, h, EVENT_WATCHED, why, h.watched_ns - now_ns, now_ns)
         return
     if _is_ahead(word_get(&c.health.full_until_ns), FULL_NS, now_ns) or _out(c) >= _most_out(c):
         _forgive(h)
         word_add(&c.health.refused, 1)
         if not _is_ahead(word_get(&c.health.full_until_ns), FULL_NS, now_ns):
             word_set(&c.health.full_until_ns, now_ns + FULL_NS)
-            _tell(c, e, EVENT_REFUSED, why, 0, now_ns)
+            _tell(c, e, h, EVENT_REFUSED, why, 0, now_ns)
         return
     # One that was well for a while is forgiven, an ejection for each window.
     times = h.times
     healthy = (now_ns - h.healthy_ns) // c.outlier.interval_ns if now_ns > h.healthy_ns else 0
     times = times - healthy if times > healthy else 0
-    _put_out(c, e, why, times + 1, now_ns, rng)
+    _put_out(c, e, h, why, times + 1, now_ns, rng)
 
 
-cdef void _probed(cluster_t *c, endpoint_t *e, int seen, uint64_t now_ns, uint64_t *rng) noexcept nogil:
+cdef void _probed(cluster_t *c, const endpoint_t *e, endpoint_health_t *h, int seen, uint64_t now_ns,
+                  uint64_t *rng) noexcept nogil:
     """Whoever made the probe has the endpoint to himself."""
-    cdef endpoint_health_t *h = e.live.health
     cdef cause_t why
     if word_get(&h.until_ns) == 0:
         word_set(&h.probe_ns, 0)
@@ -161,42 +163,43 @@ cdef void _probed(cluster_t *c, endpoint_t *e, int seen, uint64_t now_ns, uint64
         return
     memset(&why, 0, sizeof(why))
     why.reason = BY_PROBE
-    _put_out(c, e, &why, h.times + 1 if h.times < TIMES_MOST else h.times, now_ns, rng)
+    _put_out(c, e, h, &why, h.times + 1 if h.times < TIMES_MOST else h.times, now_ns, rng)
 
 
 # --- windows ---------------------------------------------------------------------------------------------------------
 
-cdef inline void _flush(endpoint_live_t *live) noexcept nogil:
-    cdef endpoint_health_t *h = live.health
-    word_add(&h.total, live.seen)
-    if live.seen_failed != 0:
-        word_add(&h.failed, live.seen_failed)
-    if live.seen_answered != 0:
-        word_add(&h.answered, live.seen_answered)
-        word_add(&h.waited_us, <int64_t>live.seen_waited_us)
-    live.seen = 0
-    live.seen_failed = 0
-    live.seen_answered = 0
-    live.seen_waited_us = 0
+cdef inline void _flush(endpoint_use_t *use) noexcept nogil:
+    cdef endpoint_health_t *h = use.health
+    word_add(&h.total, use.seen)
+    if use.seen_failed != 0:
+        word_add(&h.failed, use.seen_failed)
+    if use.seen_answered != 0:
+        word_add(&h.answered, use.seen_answered)
+        word_add(&h.waited_us, <int64_t>use.seen_waited_us)
+    use.seen = 0
+    use.seen_failed = 0
+    use.seen_answered = 0
+    use.seen_waited_us = 0
 
 
-cdef inline void _count(endpoint_live_t *live, int seen, uint64_t took_ns, uint64_t now_ns) noexcept nogil:
+cdef inline void _count(endpoint_use_t *use, int seen, uint64_t took_ns, uint64_t now_ns) noexcept nogil:
     """Added up here first: workers would take the line from each other for every request."""
-    if live.seen == 0:
-        live.seen_since_ns = now_ns
-    live.seen += 1
+    if use.seen == 0:
+        use.seen_since_ns = now_ns
+    use.seen += 1
     if seen != SEEN_GOOD:
-        live.seen_failed += 1
+        use.seen_failed += 1
     if took_ns != 0:
-        live.seen_answered += 1
-        live.seen_waited_us += took_ns // 1000
-    if live.seen >= FLUSH_EACH or seen != SEEN_GOOD or now_ns >= live.seen_since_ns + FLUSH_NS:
-        _flush(live)
+        use.seen_answered += 1
+        use.seen_waited_us += took_ns // 1000
+    if use.seen >= FLUSH_EACH or seen != SEEN_GOOD or now_ns >= use.seen_since_ns + FLUSH_NS:
+        _flush(use)
 
 
-cdef inline bint _is_in(const cluster_t *c, uint32_t i) noexcept nogil:
-    cdef endpoint_live_t *live = c.endpoints[i].live
-    return live.health is not NULL and word_get(&live.health.until_ns) == 0
+cdef inline endpoint_health_t *_in(const cluster_t *c, uint32_t i) noexcept nogil:
+    """The row of one that somebody has asked, and that is not ejected; or NULL."""
+    cdef endpoint_health_t *h = endpoint_health(c.endpoints[i].live)
+    return h if h is not NULL and word_get(&h.until_ns) == 0 else NULL
 
 
 cdef void _turn(endpoint_health_t *h) noexcept nogil:
@@ -227,28 +230,30 @@ cdef void _by_success_rate(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcep
     cdef uint32_t n = 0
     cdef uint32_t i
     for i in range(c.n):
-        if _is_in(c, i) and c.endpoints[i].live.health.window[0] >= o.rate_requests:
+        h = _in(c, i)
+        if h is not NULL and h.window[0] >= o.rate_requests:
             n += 1
-            total += _success(c.endpoints[i].live.health)
+            total += _success(h)
     if n < o.rate_hosts or n == 0:
         return
     mean = total / n
     for i in range(c.n):
-        if _is_in(c, i) and c.endpoints[i].live.health.window[0] >= o.rate_requests:
-            rate = _success(c.endpoints[i].live.health) - mean
+        h = _in(c, i)
+        if h is not NULL and h.window[0] >= o.rate_requests:
+            rate = _success(h) - mean
             squares += rate * rate
     bound = mean - o.rate_factor * sqrt(squares / n)
     # Where all others are perfect, one failure is any number of deviations away.
     if bound > mean - RATE_GAP:
         bound = mean - RATE_GAP
     for i in range(c.n):
-        h = c.endpoints[i].live.health
-        if _is_in(c, i) and h.window[0] >= o.rate_requests and _success(h) < bound:
+        h = _in(c, i)
+        if h is not NULL and h.window[0] >= o.rate_requests and _success(h) < bound:
             why.reason = BY_SUCCESS_RATE
             why.seen = h.window[0]
             why.figure = <uint64_t>(_success(h) * MILLION)
             why.bound = <uint64_t>(bound * MILLION)
-            _eject(c, &c.endpoints[i], &why, now_ns, rng)
+            _eject(c, &c.endpoints[i], h, &why, now_ns, rng)
 
 
 cdef void _by_failures(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept nogil:
@@ -259,12 +264,13 @@ cdef void _by_failures(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept no
     cdef uint32_t n = 0
     cdef uint32_t i
     for i in range(c.n):
-        n += _is_in(c, i) and c.endpoints[i].live.health.window[0] >= o.failure_requests
+        h = _in(c, i)
+        n += h is not NULL and h.window[0] >= o.failure_requests
     if n < o.failure_hosts:
         return
     for i in range(c.n):
-        h = c.endpoints[i].live.health
-        if not _is_in(c, i) or h.window[0] < o.failure_requests or h.window[0] == 0:
+        h = _in(c, i)
+        if h is NULL or h.window[0] < o.failure_requests or h.window[0] == 0:
             continue
         part = 1 - _success(h)
         if part >= o.failure_part:
@@ -272,7 +278,7 @@ cdef void _by_failures(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept no
             why.seen = h.window[0]
             why.figure = <uint64_t>(part * MILLION)
             why.bound = <uint64_t>(o.failure_part * MILLION)
-            _eject(c, &c.endpoints[i], &why, now_ns, rng)
+            _eject(c, &c.endpoints[i], h, &why, now_ns, rng)
 
 
 cdef void _by_latency(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept nogil:
@@ -284,15 +290,15 @@ cdef void _by_latency(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept nog
     cdef uint32_t n = 0
     cdef uint32_t i
     for i in range(c.n):
-        h = c.endpoints[i].live.health
-        if _is_in(c, i) and h.window[2] >= o.latency_requests and h.window[2] != 0:
+        h = _in(c, i)
+        if h is not NULL and h.window[2] >= o.latency_requests and h.window[2] != 0:
             n += 1
             total += <double>h.window[3] / <double>h.window[2]
     if n < 2:
         return
     for i in range(c.n):
-        h = c.endpoints[i].live.health
-        if not _is_in(c, i) or h.window[2] < o.latency_requests or h.window[2] == 0:
+        h = _in(c, i)
+        if h is NULL or h.window[2] < o.latency_requests or h.window[2] == 0:
             continue
         own = <double>h.window[3] / <double>h.window[2]
         bound = o.latency_factor * (total - own) / (n - 1)
@@ -301,12 +307,13 @@ cdef void _by_latency(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept nog
             why.seen = h.window[2]
             why.figure = <uint64_t>(own * 1000)
             why.bound = <uint64_t>(bound * 1000)
-            _eject(c, &c.endpoints[i], &why, now_ns, rng)
+            _eject(c, &c.endpoints[i], h, &why, now_ns, rng)
 
 
 cdef void _sweep(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept nogil:
     cdef const outlier_t *o = &c.outlier
     cdef uint64_t ends = word_get(&c.health.sweep_ns)
+    cdef endpoint_health_t *h
     cdef uint32_t i
     if _is_ahead(ends, o.interval_ns, now_ns) or not _begin(c, now_ns):
         return
@@ -314,8 +321,9 @@ cdef void _sweep(cluster_t *c, uint64_t now_ns, uint64_t *rng) noexcept nogil:
     if word_get(&c.health.sweep_ns) == ends:
         word_set(&c.health.sweep_ns, now_ns + o.interval_ns)
         for i in range(c.n):
-            if c.endpoints[i].live.health is not NULL:
-                _turn(c.endpoints[i].live.health)
+            h = endpoint_health(c.endpoints[i].live)
+            if h is not NULL:
+                _turn(h)
         # After a pause, and the first time, there is no window that could be compared with others.
         if ends != 0 and ends <= now_ns < ends + o.interval_ns:
             if o.failure_part != 0:
@@ -340,16 +348,16 @@ cdef inline bint _reaches(uint64_t *count, uint32_t most, uint64_t reason, cause
     return True
 
 
-cdef bint _is_enough(const cluster_t *c, endpoint_live_t *live, int seen, cause_t *why) noexcept nogil:
+cdef bint _is_enough(const cluster_t *c, endpoint_use_t *use, int seen, cause_t *why) noexcept nogil:
     cdef const outlier_t *o = &c.outlier
-    cdef endpoint_health_t *h = live.health
+    cdef endpoint_health_t *h = use.health
     cdef bint enough = False
     memset(why, 0, sizeof(cause_t))
     if seen == SEEN_CONNECT:
         # Connects that were under way together fail together: that is one piece of news.
-        if live.failures == live.told:
+        if use.failures == use.told:
             return False
-        live.told = live.failures
+        use.told = use.failures
         return _reaches(&h.connect_failures, o.connect_failures, BY_CONNECT_FAILURES, why)
     if h.connect_failures != 0:
         word_set(&h.connect_failures, 0)
@@ -368,21 +376,21 @@ cdef bint _is_enough(const cluster_t *c, endpoint_live_t *live, int seen, cause_
 
 cdef void outlier_observe(cluster_t *c, endpoint_t *e, int seen, uint64_t took_ns, uint64_t now_ns, uint64_t *rng,
                           bint is_probe) noexcept nogil:
-    cdef endpoint_live_t *live = e.live
-    cdef endpoint_health_t *h = live.health
+    cdef endpoint_use_t *use = endpoint_use(e.live)
+    cdef endpoint_health_t *h = use.health
     cdef cause_t why
-    if h is NULL or word_get(&h.key) != live.health_key:
+    if h is NULL or word_get(&h.key) != use.health_key:
         return
-    _count(live, seen, took_ns, now_ns)
+    _count(use, seen, took_ns, now_ns)
     if is_probe:
-        _probed(c, e, seen, now_ns, rng)
+        _probed(c, e, h, seen, now_ns, rng)
     elif word_get(&h.until_ns) != 0:
         # What was under way when it was ejected is no news.
         pass
     elif seen == SEEN_GOOD:
         _forgive(h)
-    elif _is_enough(c, live, seen, &why) and _begin(c, now_ns):
-        _eject(c, e, &why, now_ns, rng)
+    elif _is_enough(c, use, seen, &why) and _begin(c, now_ns):
+        _eject(c, e, h, &why, now_ns, rng)
         _end(c)
     if not _is_ahead(word_get(&c.health.sweep_ns), c.outlier.interval_ns, now_ns):
         _sweep(c, now_ns, rng)

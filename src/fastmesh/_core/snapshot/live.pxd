@@ -9,7 +9,7 @@ from fastmesh._core.mem.health cimport health_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.lb.cluster cimport cluster_live_t
-from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_row_t
+from fastmesh._core.lb.endpoint cimport endpoint_live_t
 
 cdef enum:
     LIVE_NAME_MAX = 128       # of a cluster: what the structs have room for
@@ -28,9 +28,10 @@ cdef health_t *live_shared(const void *live) noexcept nogil
 
 # Room for so many endpoints in all: saves growing step by step.
 cdef void live_reserve(void *live, uint32_t n) noexcept nogil
-# Each finds or makes, and takes a reference. A new endpoint gets `row`; one that exists keeps its own.
+# Each finds or makes, and takes a reference. A new endpoint gets the rows of number `row`; one that exists keeps its
+# own.
 cdef cluster_live_t *live_cluster_get(void *live, span_t name) noexcept nogil
 cdef endpoint_live_t *live_endpoint_get(void *live, cluster_live_t *cluster, const addr_t *addr,
-                                        endpoint_row_t *row) noexcept nogil
+                                        uint32_t row) noexcept nogil
 cdef void live_cluster_put(void *live, cluster_live_t *c) noexcept nogil
 cdef void live_endpoint_put(void *live, endpoint_live_t *e) noexcept nogil

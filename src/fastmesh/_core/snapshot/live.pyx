@@ -1,11 +1,15 @@
 """The registry of what a worker has seen of clusters and endpoints, across snapshots."""
-from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
-from fastmesh._core.mem.arena cimport MEM_IS_EXACT, heap_array, heap_free, heap_new
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
 from fastmesh._core.mem.hash cimport hash_bytes
 from fastmesh._core.mem.raw cimport raw_give
-from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_t, slab_take
-from fastmesh._core.net.addr cimport addr_eq, addr_hash
+from fastmesh._core.mem.slab cimport slab_fini, slab_init, slab_t
+from fastmesh._core.net.addr cimport addr_hash
+from fastmesh._core.lb.endpoint cimport PLACE_BYTES, endpoint_hash, endpoint_is_at, endpoint_use_t
+from fastmesh._core.lb.use cimport use_end
+from fastmesh._core.snapshot.roster cimport (
+    roster_add, roster_fini, roster_init, roster_look, roster_next, roster_remove, roster_reserve, roster_t)
 
 ctypedef void (*on_last_t)(endpoint_live_t *) noexcept nogil
 
@@ -22,8 +26,8 @@ ctypedef struct table_t:
 
 ctypedef struct live_t:
     table_t clusters
-    table_t endpoints
-    slab_t slab               # of endpoint_live_t
+    roster_t endpoints
+    slab_t uses               # of endpoint_use_t
     on_last_t on_last
     health_t *shared          # borrowed
 
@@ -86,8 +90,8 @@ cdef void table_remove(table_t *t, uint64_t hash, void *object) noexcept nogil:
 cdef void *live_new() noexcept nogil:
     cdef live_t *v = <live_t *>heap_new(sizeof(live_t))
     table_init(&v.clusters, 64)
-    table_init(&v.endpoints, 64)
-    slab_init(&v.slab, sizeof(endpoint_live_t), 64)
+    roster_init(&v.endpoints)
+    slab_init(&v.uses, sizeof(endpoint_use_t), 32)
     return v
 
 
@@ -96,8 +100,8 @@ cdef void live_free(void *live) noexcept nogil:
     if v is NULL:
         return
     heap_free(v.clusters.places)
-    heap_free(v.endpoints.places)
-    slab_fini(&v.slab)
+    roster_fini(&v.endpoints)
+    slab_fini(&v.uses)
     heap_free(v)
 
 
@@ -122,9 +126,7 @@ cdef uint32_t live_endpoints(const void *live) noexcept nogil:
 
 
 cdef void live_reserve(void *live, uint32_t n) noexcept nogil:
-    cdef table_t *t = &(<live_t *>live).endpoints
-    if n > t.n:
-        table_reserve(t, n - t.n)
+    roster_reserve(&(<live_t *>live).endpoints, n)
 
 
 cdef cluster_live_t *live_cluster_get(void *live, span_t name) noexcept nogil:
@@ -142,6 +144,7 @@ cdef cluster_live_t *live_cluster_get(void *live, span_t name) noexcept nogil:
     c = <cluster_live_t *>heap_new(sizeof(cluster_live_t))
     c.refs = 1
     c.name_len = name.len
+    c.uses = &v.uses
     memcpy(c.name, name.ptr, name.len)
     table_add(&v.clusters, hash, c)
     return c
@@ -158,44 +161,46 @@ cdef void live_cluster_put(void *live, cluster_live_t *c) noexcept nogil:
 
 
 cdef endpoint_live_t *live_endpoint_get(void *live, cluster_live_t *cluster, const addr_t *addr,
-                                        endpoint_row_t *row) noexcept nogil:
+                                        uint32_t row) noexcept nogil:
     cdef live_t *v = <live_t *>live
     # The address of a cluster_live_t stands for the cluster's name as long as it lives, which is longer than this
     # endpoint does.
     cdef uint64_t hash = addr_hash(addr, <uint64_t>cluster)
-    cdef uint32_t at = <uint32_t>hash & v.endpoints.mask
-    cdef endpoint_live_t *e
-    while v.endpoints.places[at].object is not NULL:
-        e = <endpoint_live_t *>v.endpoints.places[at].object
-        if v.endpoints.places[at].hash == hash and e.cluster_live == <void *>cluster and addr_eq(&e.addr, addr):
+    cdef uint32_t at = roster_look(&v.endpoints, hash)
+    cdef endpoint_live_t *e = roster_next(&v.endpoints, hash, &at)
+    while e is not NULL:
+        if e.cluster_live == <void *>cluster and endpoint_is_at(e, addr):
             e.refs += 1
             return e
-        at = (at + 1) & v.endpoints.mask
-    if MEM_IS_EXACT:
-        e = <endpoint_live_t *>heap_new(sizeof(endpoint_live_t))
-    else:
-        e = <endpoint_live_t *>slab_take(&v.slab)
-        memset(e, 0, sizeof(endpoint_live_t))
+        e = roster_next(&v.endpoints, hash, &at)
+    e = roster_add(&v.endpoints, hash)
     e.refs = 1
-    e.key = hash
     e.row = row
-    e.addr = addr[0]
+    e.family = <uint8_t>addr.family
+    e.port = addr.port
+    e.len = <uint8_t>addr.len
+    if addr.len <= PLACE_BYTES:
+        memcpy(&e.place, addr.ip, addr.len)
+    else:
+        e.place = <uint64_t>heap_new(addr.len)
+        memcpy(<void *>e.place, addr.ip, addr.len)
     e.cluster_live = cluster
     cluster.refs += 1
-    table_add(&v.endpoints, hash, e)
     return e
 
 
 cdef void live_endpoint_put(void *live, endpoint_live_t *e) noexcept nogil:
     cdef live_t *v = <live_t *>live
+    cdef cluster_live_t *cluster = <cluster_live_t *>e.cluster_live
+    cdef uint64_t hash
     e.refs -= 1
     if e.refs != 0:
         return
     if v.on_last is not NULL:
         v.on_last(e)
-    table_remove(&v.endpoints, e.key, e)
-    live_cluster_put(live, <cluster_live_t *>e.cluster_live)
-    if MEM_IS_EXACT:
-        heap_free(e)
-    else:
-        slab_give(&v.slab, e)
+    hash = endpoint_hash(e, <uint64_t>cluster)
+    use_end(e)
+    if e.len > PLACE_BYTES:
+        heap_free(<void *>e.place)
+    roster_remove(&v.endpoints, hash, e)
+    live_cluster_put(live, cluster)

@@ -123,7 +123,7 @@ ctypedef struct snapshot_t:
 # Decodes and checks `n` bytes. NULL on refusal, with a sentence in `why` (NUL-terminated, at most why_cap bytes).
 # `rows`/`n_rows`: the shared endpoint rows, at least one; a row out of range falls back to the last one.
 # `live`: the registry made by live_new, shared by all snapshots of a worker. A refused snapshot leaves no trace in it.
-# `p` is copied.
+# `p` is not kept.
 cdef snapshot_t *snapshot_decode(const uint8_t *p, uint64_t n, endpoint_row_t *rows, uint32_t n_rows,
                                  void *live, char *why, uint32_t why_cap) noexcept nogil
 cdef void snapshot_put(snapshot_t *s) noexcept nogil      # frees with the last reference

@@ -1,23 +1,26 @@
 """The decoder of snapshots, and their life.
 
-The bytes are copied into the arena first, so that every span points into that copy; then they
-are read once, front to back. The layout of the arrays is written down in fastmesh/snapshot/wire.py.
+The bytes are read once, front to back; texts that spans point to are copied into the arena one by one. The layout of
+the arrays is written down in fastmesh/snapshot/wire.py.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp, memcpy, memset
 from fastmesh._core.mem.arena cimport (
-    arena_alloc, arena_array, arena_dup, arena_free, arena_new, arena_t, heap_array, heap_free)
+    arena_alloc, arena_array, arena_free, arena_new, arena_t, heap_array, heap_free)
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport hash_bytes
-from fastmesh._core.mem.health cimport HEALTH_SEED, health_cluster, health_endpoint
+from fastmesh._core.mem.health cimport HEALTH_SEED, health_cluster
 from fastmesh._core.mem.span cimport span_eq, span_of, span_t
-from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_hash, addr_t
+from fastmesh._core.mem.resident cimport resident_drop, resident_has, resident_look, resident_t
+from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
 from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster_build, cluster_drop, cluster_t
 from fastmesh._core.lb.endpoint cimport (
-    METADATA_MOST, WARM_FROM_NOW, endpoint_live_t, endpoint_note_t, endpoint_row_t, endpoint_t, endpoint_warm)
+    METADATA_MOST, STAGE_NEW, STAGE_WARM, WARM_FROM_NOW, endpoint_live_t, endpoint_note_t, endpoint_row_t,
+    endpoint_t)
 from fastmesh._core.lb.subset cimport subsets_drop
+from fastmesh._core.lb.use cimport endpoint_claim, endpoint_warm, endpoint_warm_since
 from fastmesh._core.resil.budget cimport BUDGET_RATE, BUDGET_SHARE
 from fastmesh._core.route.pattern cimport pattern_t
 from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
@@ -34,8 +37,8 @@ from fastmesh._core.snapshot.live cimport (
 from fastmesh._core.snapshot.retries cimport retries_decode
 from fastmesh._core.snapshot.subsets cimport subsets_decode
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_bool, take_bytes, take_duration, take_enter, take_index, take_leave, take_list, take_place,
-    take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
+    take_at, take_bool, take_borrowed, take_bytes, take_duration, take_enter, take_index, take_leave, take_list,
+    take_place, take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
 from fastmesh._core.snapshot.take_breakers cimport take_breakers
 from fastmesh._core.snapshot.take_metric_labels cimport take_metric_labels
 from fastmesh._core.snapshot.take_outlier cimport take_outlier
@@ -69,6 +72,7 @@ ctypedef struct decode_t:
     snapshot_t *s
     endpoint_row_t *rows
     uint32_t n_rows
+    uint32_t row_end          # beyond the last that an endpoint has
 
 cdef uint32_t n_alive = 0
 cdef void (*on_free)(void *) noexcept nogil     # of `filters`; NULL until it is set
@@ -238,7 +242,7 @@ cdef bint decode_address(decode_t *d, addr_t *a) noexcept nogil:
         return take_refuse(t, b"family", b"must be 4, 6 or 1")
     if (port == 0) != (family == 1):
         return take_refuse(t, b"port", b"must be 0 for a Unix path" if family == 1 else b"found 0, must be at least 1")
-    if not take_bytes(t, b"addr", least, most, &bytes):
+    if not take_borrowed(t, b"addr", least, most, &bytes):
         return False
     # An abstract name begins with NUL; a path ends at the first.
     if family == 1 and bytes.len > 1 and bytes.ptr[0] != 0 and memchr(bytes.ptr, 0, bytes.len) is not NULL:
@@ -285,11 +289,14 @@ cdef bint decode_note(decode_t *d, endpoint_t *e) noexcept nogil:
 
 cdef bint decode_endpoint(decode_t *d, cluster_t *c, endpoint_t *e) noexcept nogil:
     cdef take_t *t = &d.t
-    if not (take_record(t, NULL, 7) and take_u32(t, b"row", 0, U32_MAX, &e.row) and decode_address(d, &e.addr) and
+    cdef addr_t at
+    if not (take_record(t, NULL, 7) and take_u32(t, b"row", 0, U32_MAX, &e.row) and decode_address(d, &at) and
             take_u32(t, b"weight", 1, WEIGHT_MAX, &e.weight) and take_text(t, b"text", 0, NAME_MAX, &e.text) and
             decode_note(d, e)):
         return False
-    e.live = live_endpoint_get(d.s.live, c.live, &e.addr, row_of(d, e))
+    e.live = live_endpoint_get(d.s.live, c.live, &at, e.row)
+    if e.row >= d.row_end:
+        d.row_end = e.row + 1 if e.row < d.n_rows else d.n_rows
     return True
 
 
@@ -314,15 +321,16 @@ cdef bint decode_balancer(decode_t *d, cluster_t *c) noexcept nogil:
     return True
 
 
+cdef inline uint64_t health_key(const cluster_t *c) noexcept nogil:
+    return hash_bytes(c.name.ptr, c.name.len, HEALTH_SEED) | 1
+
+
 cdef void watch_health(decode_t *d, cluster_t *c) noexcept nogil:
     """Its rows in what workers share; without them nobody is ejected, and no check counts."""
-    cdef uint64_t key = hash_bytes(c.name.ptr, c.name.len, HEALTH_SEED) | 1
-    cdef endpoint_live_t *live
-    cdef uint32_t i
     if not c.outlier.is_on and not c.is_checked:
         return
     c.shared = live_shared(d.s.live)
-    c.health = health_cluster(c.shared, c.id, key)
+    c.health = health_cluster(c.shared, c.id, health_key(c))
     if c.health is NULL:
         c.outlier.is_on = 0
         c.is_checked = 0
@@ -331,10 +339,6 @@ cdef void watch_health(decode_t *d, cluster_t *c) noexcept nogil:
     if c.is_checked:
         # Nobody is up before the rows have been looked at.
         c.epoch = <uint64_t>-1
-    for i in range(c.n):
-        live = c.endpoints[i].live
-        live.health_key = addr_hash(&c.endpoints[i].addr, key) | 1
-        live.health = health_endpoint(c.shared, c.endpoints[i].row, live.health_key)
 
 
 cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
@@ -361,6 +365,8 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
             take_list(t, b"endpoints", 8, 1 << 24, &n)):
         return False
     c.live = live_cluster_get(d.s.live, c.name)
+    c.live.rows = d.rows
+    c.live.n_rows = d.n_rows
     c.endpoints = <endpoint_t *>arena_array(d.s.arena, n, sizeof(endpoint_t))
     c.n = n
     live_reserve(d.s.live, n)
@@ -621,7 +627,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     cdef uint64_t format = 0
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 13) and take_bytes(t, b"magic", 0, U32_MAX, &magic)):
+    if not (take_record(t, NULL, 14) and take_borrowed(t, b"magic", 0, U32_MAX, &magic)):
         return False
     if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
         return take_refuse(t, b"magic", b"this is not a snapshot")
@@ -662,21 +668,37 @@ cdef void adopt(decode_t *d) noexcept nogil:
     """Lets what outlives snapshots follow the new one; a refused snapshot never comes here."""
     cdef cluster_t *c
     cdef endpoint_live_t *live
+    cdef endpoint_row_t *row
+    cdef resident_t there
     cdef uint32_t i, j
+    resident_look(&there, d.rows, <uint64_t>d.row_end * sizeof(endpoint_row_t))
     for i in range(d.s.n_clusters):
         c = &d.s.clusters[i]
         c.live.id = c.id
+        c.live.is_watched = c.is_watched
+        if c.is_watched:
+            c.live.shared = c.shared
+            c.live.health_key = health_key(c)
         for j in range(c.n):
             live = c.endpoints[j].live
-            live.row = row_of(d, &c.endpoints[j])
-            # Until its policy gives weights again; a row that was another's is told how warm it is.
-            live.row.weight_given = 0
-            live.row.warm_since_ns = live.warm_since_ns
+            live.row = c.endpoints[j].row
+            row = row_of(d, &c.endpoints[j])
+            if live.use is not NULL:
+                live.use.row = row
+            # The others claim their rows when they are used; what checks say is looked up for all.
+            if live.use is not NULL or c.is_checked:
+                endpoint_claim(live)
+            if resident_has(&there, row):
+                # Until its policy gives weights again; a row that was another's is told how warm it is.
+                row.weight_given = 0
+                row.warm_since_ns = endpoint_warm_since(live)
             # Those that a cluster begins with have nobody to catch up with.
-            if not live.is_known and c.live.is_known:
+            if live.stage == STAGE_NEW and c.live.is_known:
                 endpoint_warm(live, WARM_FROM_NOW)
-            live.is_known = 1
+            elif live.stage == STAGE_NEW:
+                live.stage = STAGE_WARM
         c.live.is_known = 1
+    resident_drop(&there)
 
 
 cdef void free_snapshot(snapshot_t *s) noexcept nogil:
@@ -710,15 +732,16 @@ cdef snapshot_t *snapshot_decode(const uint8_t *p, uint64_t n, endpoint_row_t *r
     if n > U32_MAX:
         take_refuse(&d.t, NULL, b"larger than 4 GiB")
         return NULL
-    arena = arena_new(<size_t>(n + n // 2 + 4096))
+    arena = arena_new(<size_t>(n + 4096))
     d.s = <snapshot_t *>arena_alloc(arena, sizeof(snapshot_t))
     d.s.arena = arena
     d.s.live = live
     d.s.refs = 1
     d.rows = rows
     d.n_rows = n_rows
-    d.t.u.p = arena_dup(arena, p, n)
-    d.t.u.end = d.t.u.p + n
+    d.t.arena = arena
+    d.t.u.p = p
+    d.t.u.end = p + n
     n_alive += 1
     if not decode_all(&d):
         free_snapshot(d.s)

@@ -5,6 +5,7 @@ names the place, what was found and what is allowed: "clusters[2].endpoints[0].w
 must be at least 1".
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from fastmesh._core.mem.arena cimport arena_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.snapshot.unpack cimport unpack_t
 
@@ -21,6 +22,7 @@ ctypedef struct take_t:
     uint32_t depth
     char *why
     uint32_t why_cap
+    arena_t *arena            # borrowed; takes a copy of every text that is read
 
 
 # All but the last three return True, or False after a refusal. `name` is the last step of the place; NULL = none.
@@ -35,7 +37,10 @@ cdef bint take_index(take_t *t, const char *name, int64_t *v) noexcept nogil
 # The same for a table that is read later: what is larger than any table is its largest number.
 cdef bint take_place(take_t *t, const char *name, int32_t *v) noexcept nogil
 cdef bint take_int(take_t *t, const char *name, int64_t *v) noexcept nogil
+# A copy in the arena.
 cdef bint take_bytes(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil
+# As it lies in what is read, and as long as that.
+cdef bint take_borrowed(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil
 # Without control characters, so that it can stand in a header or a line of a log.
 cdef bint take_text(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil
 # A token of RFC 9110 section 5.6.2; without capitals when `is_lower`.

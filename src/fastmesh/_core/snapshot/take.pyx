@@ -1,6 +1,7 @@
 """Reading a snapshot value by value, with the place of each kept for the refusal."""
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
+from fastmesh._core.mem.arena cimport arena_text
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.snapshot.unpack cimport (
@@ -118,6 +119,13 @@ cdef bint take_int(take_t *t, const char *name, int64_t *v) noexcept nogil:
 
 
 cdef bint take_bytes(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil:
+    if not take_borrowed(t, name, least, most, s):
+        return False
+    s.ptr = arena_text(t.arena, s.ptr, s.len)
+    return True
+
+
+cdef bint take_borrowed(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil:
     cdef char text[TEXT]
     cdef int code = unpack_bytes(&t.u, s)
     if code != FM_OK:

@@ -12,7 +12,9 @@ from fastmesh._core.mem.counter cimport (
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.inbox cimport inbox_clear
 from fastmesh._core.mem.slab cimport slab_fini, slab_give, slab_init, slab_take
-from fastmesh._core.net.addr cimport addr_to_sockaddr
+from fastmesh._core.lb.endpoint cimport endpoint_addr, endpoint_use_t
+from fastmesh._core.lb.use cimport endpoint_use
+from fastmesh._core.net.addr cimport addr_t, addr_to_sockaddr
 from fastmesh._core.net.xprt cimport xprt_open_plain, xprt_up_t
 from fastmesh._core.resil.breaker cimport (
     USED_CONNECTIONS, USED_PENDING, breaker_part, breaker_refuses_connection, breaker_refuses_wait, breaker_tell)
@@ -41,29 +43,29 @@ cdef void pool_fini(pool_t *p) noexcept nogil:
 # --- the idle list and the waiting line of an endpoint ------------------------------------------
 
 cdef void _idle_push(up_t *up) noexcept nogil:
-    cdef endpoint_live_t *live = up.live
+    cdef endpoint_use_t *use = up.live.use
     up.prev = NULL
-    up.next = <up_t *>live.idle
+    up.next = <up_t *>use.idle
     if up.next is not NULL:
         up.next.prev = up
-    live.idle = up
-    live.n_idle += 1
+    use.idle = up
+    use.n_idle += 1
     up.pool.n_idle += 1
     up.is_idle = 1
     up.x.io.flags |= IO_FIRST
 
 
 cdef void _idle_remove(up_t *up) noexcept nogil:
-    cdef endpoint_live_t *live = up.live
+    cdef endpoint_use_t *use = up.live.use
     if not up.is_idle:
         return
     if up.prev is not NULL:
         up.prev.next = up.next
     else:
-        live.idle = up.next
+        use.idle = up.next
     if up.next is not NULL:
         up.next.prev = up.prev
-    live.n_idle -= 1
+    use.n_idle -= 1
     up.pool.n_idle -= 1
     up.is_idle = 0
     up.x.io.flags &= ~<uint32_t>IO_FIRST
@@ -71,18 +73,18 @@ cdef void _idle_remove(up_t *up) noexcept nogil:
 
 cdef void _line_join(pool_t *p, pool_wait_t *w) noexcept nogil:
     # Circular, `queue` is the head: first in, first served.
-    cdef endpoint_live_t *live = w.endpoint.live
-    cdef pool_wait_t *head = <pool_wait_t *>live.queue
+    cdef endpoint_use_t *use = w.endpoint.live.use
+    cdef pool_wait_t *head = <pool_wait_t *>use.queue
     if head is NULL:
         w.next = w
         w.prev = w
-        live.queue = w
+        use.queue = w
     else:
         w.next = head
         w.prev = head.prev
         head.prev.next = w
         head.prev = w
-    live.waiting += 1
+    use.waiting += 1
     w.is_queued = 1
     p.stats.globals[G_QUEUED] += 1
     w.pool = p
@@ -93,17 +95,17 @@ cdef void _line_join(pool_t *p, pool_wait_t *w) noexcept nogil:
 
 
 cdef void _line_leave(pool_wait_t *w) noexcept nogil:
-    cdef endpoint_live_t *live = w.endpoint.live
+    cdef endpoint_use_t *use = w.endpoint.live.use
     if not w.is_queued:
         return
     if w.next == w:
-        live.queue = NULL
+        use.queue = NULL
     else:
         w.prev.next = w.next
         w.next.prev = w.prev
-        if live.queue == w:
-            live.queue = w.next
-    live.waiting -= 1
+        if use.queue == w:
+            use.queue = w.next
+    use.waiting -= 1
     w.is_queued = 0
     timer_unlink(&w.pool.reactor.wheel, &w.timer)
     _pending(w.pool, w, -1)
@@ -125,6 +127,7 @@ cdef void _on_late(timer_t *t, void *owner) noexcept nogil:
 
 cdef void _close(up_t *up) noexcept nogil:
     cdef endpoint_live_t *live = up.live
+    cdef endpoint_use_t *use = live.use
     cdef cluster_live_t *cl = <cluster_live_t *>live.cluster_live
     cdef pool_t *p = up.pool
     cdef pool_wait_t *w
@@ -137,8 +140,8 @@ cdef void _close(up_t *up) noexcept nogil:
     up.ops = NULL
     timer_cancel(&up.timer)
     timer_unlink(&p.reactor.wheel, &up.timer)
-    live.connections -= 1
-    live.row.connections = live.connections
+    use.connections -= 1
+    use.row.connections = use.connections
     cl.connections -= 1
     up.row.connections = cl.connections
     breaker_tell(cl, USED_CONNECTIONS, cl.connections)
@@ -147,19 +150,19 @@ cdef void _close(up_t *up) noexcept nogil:
     io_close(&up.x.io)
     # Its place is free: the first in line gets a connection of its own. One that cannot have any, for there are no
     # descriptors, has been told so: the place is the next one's.
-    before = live.connections
-    while live.queue is not NULL and live.connections <= before:
-        w = <pool_wait_t *>live.queue
-        if live.connections != 0 and _is_full(w.cluster, live):
+    before = use.connections
+    while use.queue is not NULL and use.connections <= before:
+        w = <pool_wait_t *>use.queue
+        if use.connections != 0 and _is_full(w.cluster, use):
             # This worker's part has become smaller: one of those that are left is given on.
             break
         _line_leave(w)
         _connect(p, w)
 
 
-cdef inline bint _is_full(const cluster_t *c, const endpoint_live_t *live) noexcept nogil:
+cdef inline bint _is_full(const cluster_t *c, const endpoint_use_t *use) noexcept nogil:
     """Of this worker's part of the connections to an endpoint."""
-    return c.max_connections != 0 and live.connections >= breaker_part(c.live, c.max_connections)
+    return c.max_connections != 0 and use.connections >= breaker_part(c.live, c.max_connections)
 
 
 cdef void pool_drop(up_t *up) noexcept nogil:
@@ -167,8 +170,10 @@ cdef void pool_drop(up_t *up) noexcept nogil:
 
 
 cdef void pool_close_idle(pool_t *p, endpoint_live_t *live) noexcept nogil:
-    while live.idle is not NULL:
-        _close(<up_t *>live.idle)
+    if live.use is NULL:
+        return
+    while live.use.idle is not NULL:
+        _close(<up_t *>live.use.idle)
 
 
 cdef void pool_close_all(pool_t *p) noexcept nogil:
@@ -243,7 +248,7 @@ cdef void _on_closed(xprt_t *x) noexcept nogil:
         p.all = up.all_next
     if up.all_next is not NULL:
         up.all_next.all_prev = up.all_prev
-    up.live.held -= 1
+    up.live.use.held -= 1
     live_endpoint_put(p.registry, up.live)
     slab_give(&p.slab, up)
 
@@ -317,20 +322,22 @@ FROM_XPRT.on_closed = _on_closed
 
 cdef void _connect(pool_t *p, pool_wait_t *w) noexcept nogil:
     cdef endpoint_live_t *live = w.endpoint.live
+    cdef endpoint_use_t *use = live.use
     cdef cluster_live_t *cl = <cluster_live_t *>live.cluster_live
     cdef int flags = SOCK_STREAM | SOCK_CLOEXEC
     cdef int one = 1
     cdef int fd
+    cdef addr_t at
     cdef uint8_t *to
     cdef uint32_t n
     cdef up_t *up
     if p.reactor.engine.kind == ENGINE_EPOLL:
         flags |= SOCK_NONBLOCK
-    fd = p.reactor.engine.calls.socket(live.addr.family, flags, 0)
+    fd = p.reactor.engine.calls.socket(live.family, flags, 0)
     if fd < 0:
         w.ops.on_ready(w, NULL, POOL_FAILED, errno)
         return
-    if live.addr.family != AF_UNIX:
+    if live.family != AF_UNIX:
         p.reactor.engine.calls.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     up = <up_t *>slab_take(&p.slab)
     memset(up, 0, sizeof(up_t))
@@ -341,7 +348,7 @@ cdef void _connect(pool_t *p, pool_wait_t *w) noexcept nogil:
     up.pool = p
     up.live = live
     live.refs += 1
-    live.held += 1
+    use.held += 1
     up.row = &p.stats.clusters[w.cluster.id]
     up.idle_ns = w.cluster.idle_timeout_ns
     up.max_uses = w.cluster.max_requests_per_connection
@@ -350,8 +357,8 @@ cdef void _connect(pool_t *p, pool_wait_t *w) noexcept nogil:
     if p.all is not NULL:
         p.all.all_prev = up
     p.all = up
-    live.connections += 1
-    live.row.connections = live.connections
+    use.connections += 1
+    use.row.connections = use.connections
     cl.connections += 1
     up.row.connections = cl.connections
     breaker_tell(cl, USED_CONNECTIONS, cl.connections)
@@ -365,7 +372,8 @@ cdef void _connect(pool_t *p, pool_wait_t *w) noexcept nogil:
     # The kernel reads the address when the operation is submitted, at the latest at the end of this turn.
     to = scratch_take(p.reactor, 144)
     to = <uint8_t *>((<size_t>to + 15) & ~<size_t>15)
-    n = addr_to_sockaddr(&live.addr, to)
+    endpoint_addr(live, &at)
+    n = addr_to_sockaddr(&at, to)
     io_connect(&up.x.io, <const sockaddr *>to, n)
 
 
@@ -386,13 +394,13 @@ cdef bint _make_room(pool_t *p, const cluster_t *c) noexcept nogil:
 
 
 cdef void pool_take(pool_t *p, pool_wait_t *w, int flags) noexcept nogil:
-    cdef endpoint_live_t *live = w.endpoint.live
+    cdef endpoint_use_t *use = endpoint_use(w.endpoint.live)
     cdef cluster_t *c = w.cluster
     cdef up_t *up
     w.up = NULL
     w.is_queued = 0
-    while live.idle is not NULL and not flags & TAKE_FRESH:
-        up = <up_t *>live.idle
+    while use.idle is not NULL and not flags & TAKE_FRESH:
+        up = <up_t *>use.idle
         if flags & TAKE_VERIFY and up_is_stale(up):
             p.stats.globals[G_REUSE_STALE] += 1
             _close(up)
@@ -406,15 +414,15 @@ cdef void pool_take(pool_t *p, pool_wait_t *w, int flags) noexcept nogil:
     if breaker_refuses_wait(c, flags & TAKE_HIGH, p.reactor.now_ns):
         w.ops.on_ready(w, NULL, POOL_FULL, 0)
         return
-    if _is_full(c, live):
-        if live.idle is not NULL:
+    if _is_full(c, use):
+        if use.idle is not NULL:
             # A fresh one was asked for: an idle one makes room.
-            _close(<up_t *>live.idle)
+            _close(<up_t *>use.idle)
         else:
             _line_join(p, w)
             return
     elif breaker_refuses_connection(c, p.reactor.now_ns) and not _make_room(p, c):
-        if live.connections != 0:
+        if use.connections != 0:
             _line_join(p, w)
         else:
             w.ops.on_ready(w, NULL, POOL_CROWDED, 0)
@@ -437,11 +445,12 @@ cdef void pool_cancel(pool_t *p, pool_wait_t *w, bint keep) noexcept nogil:
 cdef void pool_give(up_t *up) noexcept nogil:
     cdef pool_t *p = up.pool
     cdef endpoint_live_t *live = up.live
+    cdef endpoint_use_t *use = live.use
     cdef pool_wait_t *w
     up.user = NULL
     up.ops = NULL
     if (p.is_draining or up.x.io.flags & (IO_EOF | IO_FAILED | IO_SHUT_WANT) or up.inbox.len != 0 or
-            live.refs <= live.held):
+            live.refs <= use.held):
         # The last test: no snapshot names this endpoint any more.
         _close(up)
         return
@@ -449,14 +458,14 @@ cdef void pool_give(up_t *up) noexcept nogil:
         p.stats.globals[G_UPSTREAM_RETIRED] += 1
         _close(up)
         return
-    if up.max_peers != 0 and live.connections > breaker_part(<cluster_live_t *>live.cluster_live, up.max_peers):
+    if up.max_peers != 0 and use.connections > breaker_part(<cluster_live_t *>live.cluster_live, up.max_peers):
         # There are more workers than when it was made.
         p.stats.globals[G_UPSTREAM_RETIRED] += 1
         _close(up)
         return
     io_bulk(&up.x.io, False)
     io_rx(&up.x.io, True)
-    w = <pool_wait_t *>live.queue
+    w = <pool_wait_t *>use.queue
     if w is not NULL:
         _line_leave(w)
         _begin(up, w)

@@ -106,3 +106,15 @@ def test_avoided_and_tried_ones_are_left_out(weights):
             for _ in range(20):
                 assert s.pick(now_ns=99, tried=tried, ops_only=True) == left
         assert s.pick(now_ns=99, tried=odd, ops_only=True) is None
+
+
+def test_load_that_comes_and_goes_leaves_the_turns_as_they_were():
+    """All turns become longer a thousandfold, and short again."""
+    weights = [1 + i % 5 for i in range(300)]
+    with decoded(snapshot(clusters=[cluster(endpoints(300, weights), lb=LEAST_REQUEST)]), rows=300) as s:
+        for active in (0, 1000, 5000, 7, 0):
+            for i in range(300):
+                s.set_active(i, active)
+            s.picks(9000)
+            counts = s.picks(9000)
+            assert all(abs(n - 10 * weight) <= 2 for n, weight in zip(counts, weights, strict=True)), active

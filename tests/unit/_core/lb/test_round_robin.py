@@ -86,6 +86,37 @@ def test_a_million_picks_keep_the_proportion():
     assert all(abs(count - 5000 * weight) <= 1 for count, weight in zip(counts, weights, strict=True))
 
 
+@pytest.mark.parametrize(("count", "most"), [(70, 10), (70, 100_000), (1000, 3), (1000, 2**31)])
+def test_turns_are_where_the_weights_put_them(rng, count, most):
+    """After any number of picks each has had its share of them, but for the turn that it waits for."""
+    weights = [rng.randrange(1, most + 1) for _ in range(count)]
+    had = [0] * count
+    with decoded(snapshot(clusters=[cluster(endpoints(count, weights), lb=ROUND_ROBIN)]), rows=count) as s:
+        s.pick()
+        for done in range(200, 20 * count, 200):
+            had = [a + b for a, b in zip(had, s.picks(200), strict=True)]
+            assert sum(had) == done
+            assert all(abs(n - done * weight / sum(weights)) <= 2 for n, weight in zip(had, weights, strict=True))
+
+
+def test_many_that_come_back_at_once_take_turns_as_before():
+    weights = [1 + i % 3 for i in range(600)]
+    with decoded(snapshot(clusters=[cluster(endpoints(600, weights), lb=ROUND_ROBIN)]), rows=600) as s:
+        for i in range(590):
+            s.set_avoid(i, 1000)
+        assert sum(s.picks(5000, now_ns=1)[:590]) == 0
+        s.picks(12_000, now_ns=1000)
+        assert all(abs(n - weight * 10) <= 2 for n, weight in zip(s.picks(12_000, now_ns=1000), weights, strict=True))
+        # Together, by other weights.
+        for i in range(590):
+            s.set_avoid(i, 3000)
+        s.picks(5000, now_ns=2000)
+        s.weigh(weights[::-1])
+        s.picks(12_000, now_ns=3000)
+        assert all(abs(n - weight * 10) <= 2
+                   for n, weight in zip(s.picks(12_000, now_ns=3000), weights[::-1], strict=True))
+
+
 @pytest.mark.parametrize("weights", [[1, 1, 1, 1], [1, 2, 3, 4]])
 def test_an_avoided_endpoint_is_left_out_and_the_rest_keep_their_shares(weights):
     with rotation(weights) as s:
@@ -135,7 +166,7 @@ def test_a_tried_endpoint_keeps_its_turn():
         assert s.picks(400) == [100, 300]
 
 
-def test_the_heap_survives_whatever_is_asked(rng):
+def test_the_schedule_survives_whatever_is_asked(rng):
     """Against a model that only knows what may be picked."""
     weights = [rng.choice([1, 2, 3, 100, 2**31]) for _ in range(40)]
     with rotation(weights) as s:
