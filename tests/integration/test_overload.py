@@ -132,6 +132,37 @@ def test_a_filter_that_blocks_makes_the_loop_late(sidecar: Start, origin: Origin
     assert ask(port, "/low").status == 200
 
 
+def test_no_filter_works_for_what_is_refused(sidecar: Start, origin: Origin, tmp_path: Path) -> None:
+    """The route decides before them. The share that it takes is drawn once: who is let in is let in."""
+    port = free_port()
+    (tmp_path / "blocks.py").write_text(BLOCKS)
+    asked = config(port, origin, {"lag": "200ms"}, filters=[{"use": f"{tmp_path}/blocks.py:Blocks", "budget": "10s"}])
+    asked["listeners"][0]["routes"][0:0] = [
+        {"match": {"prefix": "/shared", "share": "50%"}, "cluster": "app", "priority": "high"},
+        {"match": {"prefix": "/shared"}, "cluster": "app", "priority": "low"}]
+    one = sidecar(asked)
+    until(lambda: ask(port, "/block").status in (200, 503) and level(one) >= 3, "late", 30)
+    before = entered(one)
+    assert [ask(port, path).status for path in ("/low", "/low/b")] == [503, 503]
+    assert entered(one) == before
+    # What is answered here, or matters most, is not refused.
+    assert [ask(port, path).status for path in ("/high", "/health")] == [200, 200]
+    assert entered(one) == before + 2
+    statuses = [ask(port, "/shared").status for _ in range(40)]
+    assert {200, 503} == set(statuses)
+    assert entered(one) == before + 2 + statuses.count(200)
+    found = one.metrics()
+    assert found['fastmesh_overload_shed_total{pressure="lag",priority="low"}'] >= 2 + statuses.count(503)
+    until(lambda: level(one) == 0, "it is over", 30)
+    assert ask(port, "/low").status == 200
+
+
+def entered(one: Sidecar) -> float:
+    """How often a filter was asked about a request."""
+    return sum(value for name, value in one.metrics().items()
+               if name.startswith("fastmesh_filter_calls_total") and 'phase="request"' in name)
+
+
 def test_a_crowd_keeps_out_only_what_matters_least(sidecar: Start, origin: Origin) -> None:
     port = free_port()
     one = sidecar({**config(port, origin, {}), "max_connections": 256})

@@ -10,7 +10,7 @@ from fastmesh._core.proxy.local cimport local_turn_away
 from fastmesh._core.proxy.mux cimport door_t
 from fastmesh._core.resil.pressure cimport (
     LEVEL_CALM, LEVEL_FULL, PRESSURE_CONNECTIONS, PRESSURE_COUNT, PRESSURE_DESCRIPTORS, PRESSURE_MEMORY,
-    PRIORITY_DEFAULT, PRIORITY_HIGH, pressure_refuses, pressure_settings_t, pressure_take)
+    PRIORITY_HIGH, pressure_settings_t, pressure_take)
 
 cdef extern from *:
     """
@@ -146,7 +146,7 @@ cdef void overload_rank(stream_t *s, const msg_t *m) noexcept nogil:
 
 cdef bint overload_admits(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
-    if not pressure_refuses(&p.pressure, s.priority):
+    if not overload_refuses(s):
         return True
     p.stats.header.shed[p.pressure.reason * 4 + s.priority] += 1
     # What goes nowhere is not encoded, unless the log wants to tell of it.
