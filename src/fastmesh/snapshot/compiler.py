@@ -67,7 +67,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     if chains is None:
         chains = Chains(config, None, registry)
     limits = rate_limits(config, registry, chains.patterns)
-    injected = faults(config, chains.patterns)
+    injected = faults(config, chains.patterns, workers_of(config))
     copied = mirrors(config, numbers.indexes, chains.patterns)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,

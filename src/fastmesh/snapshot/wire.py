@@ -63,7 +63,8 @@ FORMAT.
     faults    = [[listener, route, [fault, …]], …]     places
     mirrors   = [[listener, route, [mirror, …]], …]    places
     mirror    = [match, share, cluster, suffix]
-    fault     = [match, share, delay, status, bandwidth]    status: 0 = the request goes on; bytes a second, 0 = any
+    fault     = [match, share, delay, status, bandwidth, bandwidth_up, most, grpc, is_asked]    status and grpc: 0 = the
+                 request goes on; bytes a second, 0 = any; most: of a worker at a time, 0 = any
     key       = [[source, name], …]             source: of KEY_SOURCES
     use       = [listener, route, [limit, …]]   places; route -1: the listener's own, which come before its routes'
 

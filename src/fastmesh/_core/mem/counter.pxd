@@ -103,6 +103,9 @@ cdef enum:
     G_STALE_KEPT                  # copies of answers, kept for the time when there are none
     G_STALE_DROPPED               # and that were not: too large, cut, or no room
     G_STALE_EVICTED               # copies that made room for others
+    G_FAULT_SLOWED_REQUESTS       # requests whose bodies were slowed down on purpose
+    G_FAULT_OVERFLOW              # faults that did not fall on a request, as enough were under way
+    G_OVERLOAD_RESET              # connections cut because they held most while memory ran out
     G_DOWNSTREAM_CONNECTIONS      # gauge
     G_UPSTREAM_CONNECTIONS        # gauge
     G_STREAMS                     # gauge

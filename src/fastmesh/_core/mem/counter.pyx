@@ -126,6 +126,7 @@ GLOBALS = (
     "sends_short", "buffers_exhausted", "queued", "upstream_retired", "pending_timeout", "idle_evicted", "stream_idle",
     "drain_cut", "deadline_exceeded", "bad_deadline", "fault_delayed", "fault_aborted", "mirrored",
     "mirror_dropped", "fault_slowed", "stale_kept", "stale_dropped", "stale_evicted",
+    "fault_slowed_requests", "fault_overflow", "overload_reset",
     "downstream_connections", "upstream_connections", "streams", "blocks", "stale_copies",
     "stale_bytes", "bytes_received", "bytes_sent",
 )
