@@ -8,7 +8,8 @@ FORMAT.
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
                  retries, fallbacks]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload]
-    overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header]
+    overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header,
+                 reset_at in millionths of the memory (0 = never)]
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
                  deadlines, half_close]
