@@ -18,6 +18,7 @@ from fastmesh.control.file_watch import FileWatch
 from fastmesh.control.fleet import Fleet
 from fastmesh.control.healing import Healing
 from fastmesh.control.health_checks import HealthChecks
+from fastmesh.control.nearness import Nearness
 from fastmesh.control.owner import Owner, owner_of
 from fastmesh.control.patience import within
 from fastmesh.control.process import STARTING, package_paths, reap_strangers
@@ -88,6 +89,7 @@ class Supervisor:
         watchdog = self._loop.create_task(self._watchdog.run())
         healing = self._loop.create_task(self._healing.run())
         strain = self._loop.create_task(Strain(self.ground).run())
+        nearness = self._loop.create_task(Nearness(self.ground).run())
         try:
             return await self._run()
         finally:
@@ -95,6 +97,7 @@ class Supervisor:
             healing.cancel()
             self.checks.end()
             strain.cancel()
+            nearness.cancel()
             self._healing.healer.end()
             # The loop is about to be closed, and its handlers with it: one signal more must not change the status.
             signal.pthread_sigmask(signal.SIG_BLOCK, STARTING)
@@ -434,7 +437,8 @@ class Supervisor:
 
     def _limits(self, row: int) -> dict[str, dict[str, int]]:
         limits = self.ground.live.cluster_limits.get(row, {}) if self.ground.live is not None else {}
-        return {one.limit: {"used": one.used, "limit": one.most} for one in breakers(self.health, row, limits)}
+        return {one.limit: {"used": one.used, "limit": one.most, "most_used": one.highest}
+                for one in breakers(self.health, row, limits)}
 
     def _endpoint(self, cluster: str, endpoint: dict[str, Any], weight: float, now: int) -> dict[str, Any]:
         found = self.stats_shelf.endpoint(endpoint["row"])

@@ -125,6 +125,8 @@ OVERFLOWED = Family("fastmesh_cluster_overflows_total", "counter",
                     "that were not tried again. Limits that refused nobody have no row.", _BREAKER)
 BREAKER_LIMIT = Family("fastmesh_cluster_breaker_limit", "gauge", "The limit, as configured.", _BREAKER)
 BREAKER_USED = Family("fastmesh_cluster_breaker_used", "gauge", "How much of it is in use, over all workers.", _BREAKER)
+BREAKER_MOST = Family("fastmesh_cluster_breaker_most_used", "gauge",
+                      "The most of it that was in use at the same time, as the present workers have seen it.", _BREAKER)
 BREAKER_OPEN = Family("fastmesh_cluster_breaker_open", "gauge", "1 while all of it is in use: the next one is refused.",
                       _BREAKER)
 
@@ -374,8 +376,8 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, RETRIED, PROXY_TIME, UPSTREAM_TIME)),
-    ("Limits of clusters", "", (OVERFLOWED, BREAKER_LIMIT, BREAKER_USED, BREAKER_OPEN, ADAPTIVE_LIMIT, ADAPTIVE_BASE,
-                                ADMISSION)),
+    ("Limits of clusters", "", (OVERFLOWED, BREAKER_LIMIT, BREAKER_USED, BREAKER_MOST, BREAKER_OPEN,
+                                ADAPTIVE_LIMIT, ADAPTIVE_BASE, ADMISSION)),
     ("Overload", "", (PRESSURE, LEVEL, SHED)),
     ("Fallbacks", "Kinds and reasons that never were have no row.", (FALLBACK, FALLBACK_EXHAUSTED)),
     ("Health of endpoints", "", (EJECTIONS, *HEALTH.values(), HEALTH_CHECKS, CHECKED_ENDPOINTS, HEALS)),
