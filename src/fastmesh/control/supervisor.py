@@ -433,7 +433,7 @@ class Supervisor:
                    **({"discovery": finding.to_dict()} if finding is not None else {}),
                    "limits": self._limits(cluster["id"]),
                    "endpoints": [self._endpoint(cluster["name"], e, self.stats_shelf.weight(
-                       workers, e["row"], e["weight"], cluster["slow_start"], now), now) for e in cluster["endpoints"]]}
+                       workers, e["row"], e["weight"], cluster["warming"], now), now) for e in cluster["endpoints"]]}
 
     def _limits(self, row: int) -> dict[str, dict[str, int]]:
         limits = self.ground.live.cluster_limits.get(row, {}) if self.ground.live is not None else {}

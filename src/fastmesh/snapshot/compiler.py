@@ -245,7 +245,7 @@ def _described(cluster: Cluster, number: int, rows: Mapping[str, int],
                levels: list[list[list[Any]]], policies: Mapping[str, int]) -> wire.ClusterRecord:
     record: wire.ClusterRecord = {
         "id": number, "name": cluster.name, "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
-        "slow_start": warming(cluster),
+        "warming": warming(cluster),
         "endpoints": [described(rows[endpoint_key(cluster.name, row[TEXT])], row) for level in levels for row in level]}
     if (heal := cluster.heal) is not None:
         record["heal"] = {"run": heal.run or [], "policy": policies.get(cluster.name, -1), "use": heal.use or "",

@@ -196,7 +196,7 @@ class ClusterRecord(TypedDict):
     id: int
     name: str
     lb: str
-    slow_start: list[int] | None        # as in a snapshot; the ramp behind an ejection in the same form
+    warming: list[int] | None           # slow start, or else the ramp behind an ejection: slow_start of a snapshot
     endpoints: list[EndpointRecord]
     heal: NotRequired[HealRecord]
     checks: NotRequired[ChecksRecord]
