@@ -84,6 +84,33 @@ def test_a_limit_holds_over_all_workers(sidecar: Start, origin: Origin, held: He
     assert one.metrics()['fastmesh_cluster_breaker_open{cluster="app",limit="max_requests"}'] == 0
 
 
+def test_a_limit_is_told_of_before_it_refuses_anybody(sidecar: Start, origin: Origin, held: Held) -> None:
+    port = free_port()
+    one = sidecar(config(port, [origin], max_requests=10))
+    held.begin(port, 8)
+    until(lambda: used(one, "max_requests") == 8 and origin.held == 8)
+    most = 'fastmesh_cluster_breaker_most_used{cluster="app",limit="max_requests"}'
+    assert one.metrics()[most] == 8
+    assert near(one) == []
+    held.begin(port, 1)
+    until(lambda: len(near(one)) == 1)
+    held.begin(port, 1)
+    until(lambda: used(one, "max_requests") == 10 and origin.held == 10)
+    assert ask(port, "/").status == 503
+    origin.release.set()
+    assert held.statuses() == [200] * 10
+    until(lambda: used(one, "max_requests") == 0)
+    (told,) = near(one)     # all that was one episode
+    assert (told["cluster"], told["limit"], told["level"]) == ("app", "max_requests", "warn")
+    one.wait_log(r"limit_near cluster=app limit=max_requests: more than 80 % of 10 were in use")
+    assert one.metrics()[most] == 10
+    assert one.admin("/clusters").json[0]["limits"]["max_requests"] == {"used": 0, "limit": 10, "most_used": 10}
+
+
+def near(one: Sidecar) -> list[Any]:
+    return [event for event in one.admin("/events").json if event["what"] == "limit_near"]
+
+
 @pytest.mark.parametrize("how", ["killed", "hung"])
 def test_a_worker_that_dies_gives_back_what_it_had(sidecar: Start, origin: Origin, held: Held, how: str) -> None:
     port = free_port()

@@ -66,3 +66,45 @@ def test_a_bandwidth(mesh: Mesh) -> None:
     assert up.read_request().target == "/again"
     up.answer(b"")
     assert client.read_answer().status == 200
+
+
+def test_a_bandwidth_of_requests(mesh: Mesh) -> None:
+    origin = mesh.origin()
+    mesh.configure({"listeners": [{"name": "web", "routes": [{
+        "match": {"prefix": "/"}, "cluster": "app", "faults": [{"request_bandwidth": "512KiB/s"}]}]}],
+        "clusters": [app(origin)]})
+    body = pattern(400_000)
+    before = mesh.counts("fault_slowed_requests")
+    client = mesh.connect()
+    began = monotonic()
+    client.send(f"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n")
+    client.send(body)
+    up = origin.accept()
+    assert up.read_request().body == body
+    assert monotonic() - began >= len(body) / 524_288 - 0.1
+    up.answer(b"thanks")
+    assert client.read_answer().body == b"thanks"
+    assert mesh.counts("fault_slowed_requests")["fault_slowed_requests"] == before["fault_slowed_requests"] + 1
+    client.send_request("/again")
+    assert up.read_request().target == "/again"
+    up.answer(b"")
+    assert client.read_answer().status == 200
+
+
+def test_what_is_asked_for_and_what_grpc_gets(mesh: Mesh) -> None:
+    origin = mesh.origin()
+    grpc = {"headers": {"content-type": "application/grpc"}}
+    mesh.configure({"listeners": [{"name": "web", "routes": [{
+        "match": {"prefix": "/"}, "cluster": "app",
+        "faults": [{"from_headers": True}, {"grpc_status": "RESOURCE_EXHAUSTED", "match": grpc}]}]}],
+        "clusters": [app(origin)]})
+    client = mesh.connect().send_request("/", "GET", "x-envoy-fault-abort-request: 418")
+    assert client.read_answer().status == 418
+    client.send("POST /a.B/C HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n")
+    answer = client.read_answer()
+    assert (answer.status, answer.get("grpc-status"), answer.body) == (200, "8", b"")
+    client.send_request("/")
+    up = origin.accept()
+    up.read_request()
+    up.answer(b"well")
+    assert client.read_answer().body == b"well"

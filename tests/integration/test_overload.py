@@ -56,7 +56,8 @@ def test_bodies_that_fill_the_memory(sidecar: Start, origin: Origin) -> None:
     """Sixteen MiB for the worker: clients that do not read their answers take them up. When they leave it is over."""
     port = free_port()
     big = Big()
-    one = sidecar({**config(port, origin, {"memory": "16MiB", "retry_after": 7}, limits={"buffer": "1MiB"}),
+    one = sidecar({**config(port, origin, {"memory": "16MiB", "retry_after": 7, "reset_largest_at": "0%"},
+                            limits={"buffer": "1MiB"}),
                    "clusters": [cluster("app", big.address)]})
     # A request that has begun before: newcomers will not be let in.
     asking = socket.create_connection(("127.0.0.1", port), timeout=20)
@@ -132,6 +133,37 @@ def test_a_filter_that_blocks_makes_the_loop_late(sidecar: Start, origin: Origin
     assert ask(port, "/low").status == 200
 
 
+def test_no_filter_works_for_what_is_refused(sidecar: Start, origin: Origin, tmp_path: Path) -> None:
+    """The route decides before them. The share that it takes is drawn once: who is let in is let in."""
+    port = free_port()
+    (tmp_path / "blocks.py").write_text(BLOCKS)
+    asked = config(port, origin, {"lag": "200ms"}, filters=[{"use": f"{tmp_path}/blocks.py:Blocks", "budget": "10s"}])
+    asked["listeners"][0]["routes"][0:0] = [
+        {"match": {"prefix": "/shared", "share": "50%"}, "cluster": "app", "priority": "high"},
+        {"match": {"prefix": "/shared"}, "cluster": "app", "priority": "low"}]
+    one = sidecar(asked)
+    until(lambda: ask(port, "/block").status in (200, 503) and level(one) >= 3, "late", 30)
+    before = entered(one)
+    assert [ask(port, path).status for path in ("/low", "/low/b")] == [503, 503]
+    assert entered(one) == before
+    # What is answered here, or matters most, is not refused.
+    assert [ask(port, path).status for path in ("/high", "/health")] == [200, 200]
+    assert entered(one) == before + 2
+    statuses = [ask(port, "/shared").status for _ in range(40)]
+    assert {200, 503} == set(statuses)
+    assert entered(one) == before + 2 + statuses.count(200)
+    found = one.metrics()
+    assert found['fastmesh_overload_shed_total{pressure="lag",priority="low"}'] >= 2 + statuses.count(503)
+    until(lambda: level(one) == 0, "it is over", 30)
+    assert ask(port, "/low").status == 200
+
+
+def entered(one: Sidecar) -> float:
+    """How often a filter was asked about a request."""
+    return sum(value for name, value in one.metrics().items()
+               if name.startswith("fastmesh_filter_calls_total") and 'phase="request"' in name)
+
+
 def test_a_crowd_keeps_out_only_what_matters_least(sidecar: Start, origin: Origin) -> None:
     port = free_port()
     one = sidecar({**config(port, origin, {}), "max_connections": 256})
@@ -151,6 +183,41 @@ def test_a_crowd_keeps_out_only_what_matters_least(sidecar: Start, origin: Origi
         assert connection.getresponse().status == 200
         connection.close()
     until(lambda: level(one) == 0, "it is over", 30)
+
+
+@pytest.mark.skipif("FASTMESH_SANITIZED" in os.environ, reason="its allocator keeps what was given back")
+def test_those_that_hold_most_are_reset(sidecar: Start, origin: Origin) -> None:
+    """Slow readers of large answers fill the memory. They are cut, and nobody else notices."""
+    port = free_port()
+    big = Big()
+    wanted = config(port, origin, {"memory": "24MiB"}, limits={"buffer": "2MiB"})
+    wanted["listeners"][0]["routes"].insert(0, {"match": {"prefix": "/high/big"}, "cluster": "big", "priority": "high"})
+    wanted["clusters"].append(cluster("big", big.address))
+    one = sidecar(wanted)
+    calm = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    calm.request("GET", "/slow")
+    until(lambda: origin.held == 1)
+    readers = []
+    for _ in range(30):
+        sock = socket.create_connection(("127.0.0.1", port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.sendall(b"GET /high/big HTTP/1.1\r\nhost: x\r\n\r\n")
+        readers.append(sock)
+    until(lambda: one.metrics()["fastmesh_overload_reset_total"] >= 1, "some are reset", 30)
+    one.wait_log(r"worker 0 resets the connections that hold most: its memory is at \d+ %")
+    until(lambda: "200 OM overload_reset\n" in one.stdout_path.read_text())
+    # Those that are left do not keep it there.
+    until(lambda: level(one) < 4, "it is no longer full", 30)
+    origin.release.set()
+    assert calm.getresponse().status == 200
+    for sock in readers:
+        sock.close()
+    until(lambda: level(one) == 0, "it is over", 30)
+    events = [event for event in one.admin("/events").json if event["what"] == "overload_reset"]
+    assert len(events) == 1 and events[0]["worker"] == 0
+    assert one.stdout_path.read_text().count(" OM overload_reset\n") == one.metrics()["fastmesh_overload_reset_total"]
+    calm.close()
+    big.close()
 
 
 def test_switched_off_it_looks_at_nothing(sidecar: Start, origin: Origin) -> None:

@@ -360,9 +360,10 @@ class Play:
         return self
 
     def fault(self, *, delay: str | int = 0, status: int = 0, match: list[Any] | None = None,
-              share: int = 1_000_000, bandwidth: int = 0) -> "Play":
+              share: int = 1_000_000, bandwidth: int = 0, request_bandwidth: int = 0, most: int = 0, grpc: int = 0,
+              is_asked: bool = False) -> "Play":
         """One more of every route."""
-        self.faults.append([match, share, ns(delay), status, bandwidth])
+        self.faults.append([match, share, ns(delay), status, bandwidth, request_bandwidth, most, grpc, is_asked])
         return self
 
     def falling_back(self, *steps: list[Any]) -> "Play":

@@ -115,3 +115,95 @@ def test_an_answer_of_the_route_s_own_knows_no_faults(play: Play) -> None:
     play.endpoints("a").route("/", status=204).fault(status=503)
     play.client_sends(GET)
     play.expect_answer(204, has_body=False)
+
+
+def test_as_many_as_may_be_under_way(play: Play) -> None:
+    play.endpoints("a").fault(delay="1s", most=2)
+    clients = [play.client() for _ in range(3)]
+    for client in clients:
+        client.sends(GET)
+    # The third goes on at once.
+    play.connect("a").answers()
+    clients[2].expect_answer(200)
+    play.expect_counter("fault_delayed", 2)
+    play.expect_counter("fault_overflow", 1)
+    # It is under way until its request has ended, however that is.
+    clients[0].resets()
+    clients[2].sends(GET)
+    play.expect_counter("fault_delayed", 3)
+    play.expect_counter("fault_overflow", 1)
+
+
+def test_one_that_ends_makes_room(play: Play) -> None:
+    play.endpoints("a").fault(status=503, most=1)
+    for _ in range(5):
+        play.client_sends(GET)
+        play.expect_answer(503)
+    play.expect_counter("fault_overflow", 0)
+
+
+def test_the_request_says_what_falls_on_it(play: Play) -> None:
+    play.endpoints("a").fault(is_asked=True)
+    play.client_sends(b"GET / HTTP/1.1\r\nhost: x\r\nx-envoy-fault-delay-request: 1500\r\n"
+                      b"X-Envoy-Fault-Abort-Request: 418\r\n\r\n")
+    play.pass_time("1490ms")
+    play.expect_nothing()
+    play.pass_time("20ms")
+    play.expect_answer(418)
+    assert play.ended() == [(418, "DI,FI")]
+    play.client_sends(GET)
+    play.connect("a").answers()
+    play.expect_answer(200)
+
+
+def test_a_bandwidth_that_is_asked_for(play: Play) -> None:
+    play.endpoints("a").fault(is_asked=True)
+    play.client_sends(b"GET / HTTP/1.1\r\nhost: x\r\nx-envoy-fault-throughput-response: 1\r\n\r\n")
+    play.connect("a").answers(200, b"x" * 2048)
+    play.pass_time("1900ms")
+    assert play.ended() == []
+    play.pass_time("200ms")
+    play.expect_answer(200, b"x" * 2048)
+
+
+def test_what_cannot_be_meant_is_not_done(play: Play) -> None:
+    play.endpoints("a").fault(is_asked=True)
+    up = None
+    for said in (b"delay-request: 0", b"delay-request: 300001", b"delay-request: -1", b"delay-request: 1s",
+                 b"delay-request:", b"delay-request: 99999999999999999999", b"abort-request: 101",
+                 b"abort-request: 600", b"abort-grpc-request: 17", b"throughput-response: x"):
+        play.client_sends(b"GET / HTTP/1.1\r\nhost: x\r\nx-envoy-fault-" + said + b"\r\n\r\n")
+        up = up or play.connect("a")
+        up.expect_request()
+        up.answers()
+        play.expect_answer(200)
+    assert play.ended() == [(200, "")] * 10
+
+
+def test_only_trusted_clients_may_ask(play: Play) -> None:
+    play.endpoints("a").fault(is_asked=True)
+    play.trusted = []
+    play.client_sends(b"GET / HTTP/1.1\r\nhost: x\r\nx-envoy-fault-abort-request: 503\r\n\r\n")
+    play.connect("a").answers()
+    play.expect_answer(200)
+
+
+def test_an_answer_for_callers_of_grpc(play: Play) -> None:
+    play.endpoints("a").fault(grpc=14)
+    play.client_sends(b"POST /a.B/C HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc+proto\r\n"
+                      b"content-length: 0\r\n\r\n")
+    made = play.expect_answer(200, b"")
+    assert (made["grpc-status"], made["content-type"]) == ("14", "application/grpc")
+    assert made["grpc-message"] == "fault injected"
+    # Others get what says the same.
+    play.client_sends(GET)
+    assert play.expect_answer(503)["grpc-status"] is None
+    assert play.ended() == [(200, "FI"), (503, "FI")]
+    play.expect_counter("fault_aborted", 2)
+
+
+def test_a_status_of_grpc_that_is_asked_for(play: Play) -> None:
+    play.endpoints("a").fault(is_asked=True)
+    play.client_sends(b"POST /a.B/C HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\n"
+                      b"x-envoy-fault-abort-grpc-request: 7\r\ncontent-length: 0\r\n\r\n")
+    assert play.expect_answer(200, b"")["grpc-status"] == "7"

@@ -338,7 +338,7 @@ cdef class Snapshot:
 
     cdef tuple _injection(self, const injection_t *one):
         return (read_route(&one.match.routes[0]) if one.match is not NULL else None, one.share, one.delay_ns,
-                one.status, one.bandwidth)
+                one.status, one.bandwidth, one.bandwidth_up, one.most, one.grpc, one.is_asked)
 
     cdef tuple _mirror(self, const mirror_rule_t *rule):
         return (read_route(&rule.match.routes[0]) if rule.match is not NULL else None, rule.share, rule.cluster,

@@ -26,6 +26,7 @@ from fastmesh.units import format_duration, format_size, parse_duration, parse_s
 _MAX_PROBLEMS = 1_000       # more are not recorded
 MAX_ALL_CELLS = 8 << 20     # steps in the tables of all patterns, two bytes each
 _MAX_SUGGESTIONS = 20       # each compares a name with all others
+FAULTS = ("delay", "abort", "grpc_status", "bandwidth", "request_bandwidth")
 TARGETS = ("cluster", "clusters", "response", "redirect")       # where a route leads
 _BODILESS = ("204", "205", "304")
 
@@ -231,10 +232,7 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
         check_match(find, (*path, "mirrors", i, "match"), map_of(mirror.get("match")))
     for i, fault in maps_of(route, "faults"):
         check_match(find, (*path, "faults", i, "match"), map_of(fault.get("match")))
-        if all(fault.get(key) is None for key in ("delay", "abort", "bandwidth")):
-            find.add((*path, "faults", i), "the fault does nothing",
-                     allowed="delay, abort, bandwidth, or several of them",
-                     hint="write delay: 200ms, or abort: 503")
+        _fault(find, (*path, "faults", i), fault)
     for key in ("request_headers", "response_headers"):
         check_edits(find, (*path, key), map_of(route.get(key)))
     answer = map_of(response)
@@ -242,6 +240,20 @@ def _route(find: Finder, path: Path, route: dict[str, Value], clusters: Clusters
     if status in _BODILESS and answer.get("body"):
         find.add((*path, "response", "body"), f"an answer with status {status} has no body", key=True,
                  hint="remove the body, or choose another status")
+
+
+def _fault(find: Finder, path: Path, fault: dict[str, Value]) -> None:
+    given = [key for key in FAULTS if fault.get(key) is not None]
+    if fault.get("from_headers") == "true":
+        for key in given:
+            find.add((*path, key), f"the fault does what the request asks for, and has a {key} of its own", key=True,
+                     hint="make two faults of it")
+    elif not given:
+        find.add(path, "the fault does nothing", allowed="delay, abort, bandwidth, or several of them",
+                 hint="write delay: 200ms, or abort: 503")
+    if "abort" in given and "grpc_status" in given:
+        find.add((*path, "grpc_status"), "the fault has both an abort and a grpc_status", key=True,
+                 hint="remove abort: others than callers of gRPC get the HTTP status that says the same")
 
 
 def _change(find: Finder, path: Path, change: dict[str, Value], match_path: Path, match: dict[str, Value]) -> None:

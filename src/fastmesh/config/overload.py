@@ -4,12 +4,13 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from fastmesh.config.fields import Count, Duration, Flag, HeaderName, Section, Size, shown
+from fastmesh.config.fields import SHARE_ALL, Count, Duration, Flag, HeaderName, Section, Share, Size, shown
 from fastmesh.config.listener import TAKEN_FIELDS
 from fastmesh.errors import WrongValue
-from fastmesh.units import parse_duration
+from fastmesh.units import format_percent, parse_duration
 
 MOST_RETRY_AFTER = 3600
+_SOONEST_RESET = SHARE_ALL // 2
 
 
 class Overload(Section):
@@ -27,9 +28,20 @@ class Overload(Section):
     ] = parse_duration("1s")
     retry_after: Annotated[int, Count(0, MOST_RETRY_AFTER), Field(
         description="Seconds that `Retry-After` of a refusal asks for. 0 leaves it out.")] = 1
+    reset_largest_at: Annotated[Share, Field(
+        description="From this part of its memory on, a worker resets the connections that hold most of it: those "
+                    "whose clients, or whose upstreams, do not take what waits for them. From 50% to 100%; 0 is never. "
+                    "Where memory is not looked at, nothing is reset.")] = 980_000
     header: Annotated[HeaderName | None, Field(
         description="A header in which `trusted_clients` say `low`, `default` or `high` in place of the route's "
                     "`priority`. From others it says nothing.", examples=["x-priority"])] = None
+
+    @field_validator("reset_largest_at")
+    @classmethod
+    def _is_late(cls, share: int) -> int:
+        if 0 < share < _SOONEST_RESET or share > SHARE_ALL:
+            raise WrongValue(format_percent(share), "0, or from 50% to 100%")
+        return share
 
     @field_validator("header")
     @classmethod

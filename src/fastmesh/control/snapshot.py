@@ -96,7 +96,7 @@ class Snapshot:
     cluster_limits: dict[int, dict[str, int]] = field(default_factory=dict)     # row → limits there are
 
     def clusters(self) -> list[dict[str, Any]]:
-        """`[{id, name, lb, slow_start, endpoints: [{row, address, weight, …}]}]`: ClusterRecord of snapshot/wire."""
+        """`[{id, name, lb, warming, endpoints: [{row, address, weight, …}]}]`: ClusterRecord of snapshot/wire."""
         found: list[dict[str, Any]] = msgpack.unpackb(self.clusters_packed)
         if self.discoveries:
             discovered = {spec.cluster for spec in self.discoveries}

@@ -2,11 +2,13 @@
 
 import asyncio
 
+from fastmesh._core.mem.counter import GLOBALS
 from fastmesh._core.resil.pressure import LEVELS
 from fastmesh.control.slot import Ground
 from fastmesh.observe.overload import Pressures, pressures_of
 
 LOOK_SECONDS = 0.2
+_RESETS = GLOBALS.index("overload_reset")
 # What a level means, for people.
 MEANS = ("all is done", "connections end after their answer", "requests of low priority are refused",
          "requests of low and of default priority are refused",
@@ -19,6 +21,8 @@ class Strain:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._levels: dict[int, str] = {}       # slot → the level that was told last
+        self._resets: dict[int, int] = {}       # slot → connections reset there, as far as was seen
+        self._resetting: set[int] = set()       # slots of which was told, since they were calm last
 
     async def run(self) -> None:
         """For ever."""
@@ -34,6 +38,7 @@ class Strain:
             if file.slot not in found or LEVELS.index(now.level) > LEVELS.index(found[file.slot].level):
                 found[file.slot] = now
         for slot, now in sorted(found.items()):
+            self._look_at_resets(slot, now)
             before = self._levels.get(slot, LEVELS[0])
             if now.level == before:
                 continue
@@ -43,3 +48,14 @@ class Strain:
                                        f"worker {slot} is {'now' if is_worse else 'back'} at level {now.level} "
                                        f"({part}): {MEANS[LEVELS.index(now.level)]}", is_worse)
         self._levels = {slot: now.level for slot, now in found.items()}
+
+    def _look_at_resets(self, slot: int, now: Pressures) -> None:
+        """Once from the first one to when the worker is calm again."""
+        count = sum(file.globals()[_RESETS] for file in self._ground.stats.files if file.slot == slot)
+        if count > self._resets.get(slot, 0) and slot not in self._resetting:
+            self._resetting.add(slot)
+            self._ground.events.reset(slot, f"worker {slot} resets the connections that hold most: its memory is at "
+                                            f"{now.parts['memory'] * 100:.0f} %")
+        elif now.level == LEVELS[0]:
+            self._resetting.discard(slot)
+        self._resets[slot] = count

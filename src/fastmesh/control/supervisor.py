@@ -19,6 +19,7 @@ from fastmesh.control.fleet import Fleet
 from fastmesh.control.healing import Healing
 from fastmesh.control.health_checks import HealthChecks
 from fastmesh.control.label_watch import LabelWatch
+from fastmesh.control.nearness import Nearness
 from fastmesh.control.owner import Owner, owner_of
 from fastmesh.control.patience import within
 from fastmesh.control.process import STARTING, package_paths, reap_strangers
@@ -90,6 +91,7 @@ class Supervisor:
         healing = self._loop.create_task(self._healing.run())
         strain = self._loop.create_task(Strain(self.ground).run())
         labels = self._loop.create_task(LabelWatch(self.ground).run())
+        nearness = self._loop.create_task(Nearness(self.ground).run())
         try:
             return await self._run()
         finally:
@@ -98,6 +100,7 @@ class Supervisor:
             self.checks.end()
             strain.cancel()
             labels.cancel()
+            nearness.cancel()
             self._healing.healer.end()
             # The loop is about to be closed, and its handlers with it: one signal more must not change the status.
             signal.pthread_sigmask(signal.SIG_BLOCK, STARTING)
@@ -433,11 +436,12 @@ class Supervisor:
                    **({"discovery": finding.to_dict()} if finding is not None else {}),
                    "limits": self._limits(cluster["id"]),
                    "endpoints": [self._endpoint(cluster["name"], e, self.stats_shelf.weight(
-                       workers, e["row"], e["weight"], cluster["slow_start"], now), now) for e in cluster["endpoints"]]}
+                       workers, e["row"], e["weight"], cluster["warming"], now), now) for e in cluster["endpoints"]]}
 
     def _limits(self, row: int) -> dict[str, dict[str, int]]:
         limits = self.ground.live.cluster_limits.get(row, {}) if self.ground.live is not None else {}
-        return {one.limit: {"used": one.used, "limit": one.most} for one in breakers(self.health, row, limits)}
+        return {one.limit: {"used": one.used, "limit": one.most, "most_used": one.highest}
+                for one in breakers(self.health, row, limits)}
 
     def _endpoint(self, cluster: str, endpoint: dict[str, Any], weight: float, now: int) -> dict[str, Any]:
         found = self.stats_shelf.endpoint(endpoint["row"])

@@ -17,6 +17,7 @@ class Breaker:
     limit: str          # its key in the configuration
     used: int
     most: int
+    highest: int        # that was in use at the same time, as the present workers have seen it
 
     @property
     def is_open(self) -> bool:
@@ -26,7 +27,7 @@ class Breaker:
 
 def breakers(health: HealthFile, row: int, limits: dict[str, int]) -> Iterator[Breaker]:
     """Those limits of a cluster that are compared with a sum. `limits`: as the snapshot has them."""
-    used = health.used(row)
+    used, highest = health.used(row), health.highest(row)
     for limit, counted in COUNTED.items():
         if limit in limits:
-            yield Breaker(limit, used[counted], limits[limit])
+            yield Breaker(limit, used[counted], limits[limit], max(used[counted], highest[counted]))

@@ -83,6 +83,18 @@ class Events:
                            "reason": reason, "level": severity, "text": text})
         self._journal.write(LEVELS.index(severity), text)
 
+    def near(self, cluster: str, limit: str, most: int, text: str) -> None:
+        """Of a limit of a cluster, of which little is left."""
+        self._kept.append({"at": round(time(), 3), "worker": None, "what": "limit_near", "cluster": cluster,
+                           "limit": limit, "most_used": most, "level": "warn", "text": text})
+        self._journal.write(LEVELS.index("warn"), f"limit_near cluster={cluster} limit={limit}: {text}")
+
+    def reset(self, worker: int, text: str) -> None:
+        """Of a worker that resets the connections that hold most of its memory."""
+        self._kept.append({"at": round(time(), 3), "worker": worker, "what": "overload_reset", "level": "warn",
+                           "text": text})
+        self._journal.write(LEVELS.index("warn"), text)
+
     def health(self, cluster: str, endpoint: str, change: Change) -> None:
         """Of an endpoint that was ejected, or is back, or would have been ejected."""
         if change.kind not in HEALTH:

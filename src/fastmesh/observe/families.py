@@ -126,6 +126,8 @@ OVERFLOWED = Family("fastmesh_cluster_overflows_total", "counter",
                     "that were not tried again. Limits that refused nobody have no row.", _BREAKER)
 BREAKER_LIMIT = Family("fastmesh_cluster_breaker_limit", "gauge", "The limit, as configured.", _BREAKER)
 BREAKER_USED = Family("fastmesh_cluster_breaker_used", "gauge", "How much of it is in use, over all workers.", _BREAKER)
+BREAKER_MOST = Family("fastmesh_cluster_breaker_most_used", "gauge",
+                      "The most of it that was in use at the same time, as the present workers have seen it.", _BREAKER)
 BREAKER_OPEN = Family("fastmesh_cluster_breaker_open", "gauge", "1 while all of it is in use: the next one is refused.",
                       _BREAKER)
 
@@ -291,6 +293,9 @@ _GLOBAL_HELP = {
     "fault_delayed": "Requests that faults of their route delayed.",
     "fault_aborted": "Requests that faults of their route answered.",
     "fault_slowed": "Requests whose answers faults of their route slowed down.",
+    "fault_slowed_requests": "Requests whose bodies faults of their route slowed down.",
+    "fault_overflow": "Times that a fault did not fall on a request, as its max_active were under way.",
+    "overload_reset": "Connections that were reset because they held most while memory ran out.",
     "mirrored": "Copies of requests that were sent to mirrors.",
     "mirror_dropped": "Copies that were not sent: the body was too large or cut, or too many were under way.",
     "stale_kept": "Copies of answers that were kept.",
@@ -422,8 +427,8 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
     ("TCP, as Istio names it", "", ISTIO_TCP),
     ("Listeners", "", tuple(LISTENERS.values())),
     ("Clusters", "", (*CLUSTERS.values(), RESPONSES, RETRIED, PROXY_TIME, UPSTREAM_TIME)),
-    ("Limits of clusters", "", (OVERFLOWED, BREAKER_LIMIT, BREAKER_USED, BREAKER_OPEN, ADAPTIVE_LIMIT, ADAPTIVE_BASE,
-                                ADMISSION)),
+    ("Limits of clusters", "", (OVERFLOWED, BREAKER_LIMIT, BREAKER_USED, BREAKER_MOST, BREAKER_OPEN,
+                                ADAPTIVE_LIMIT, ADAPTIVE_BASE, ADMISSION)),
     ("Overload", "", (PRESSURE, LEVEL, SHED)),
     ("Choice of endpoints", "What never was has no row.", BALANCING),
     ("Fallbacks", "Kinds and reasons that never were have no row.", (FALLBACK, FALLBACK_EXHAUSTED)),

@@ -17,6 +17,7 @@ from fastmesh._core.mem.tally import USED
 WORD = 8
 SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 READ_MOST = LAYOUT["event_places"]
+_MOST_AT, _NEAR_AT = TALLY["cluster_most"] // 4, TALLY["cluster_near_s"] // 4
 CLAIMED = 1         # in place of a pid: a worker that is about to take a seat
 SHOWN_AS = {"success_rate": "share of good answers", "failure_percentage": "share of failures",
             "latency": "mean time to the first byte"}
@@ -96,6 +97,20 @@ class HealthFile:
         """What all workers have in use of a cluster: of tally.USED."""
         lines = self._lines(row)
         return {name: sum(line[i] for line in lines) for i, name in enumerate(USED)}
+
+    def highest(self, row: int) -> dict[str, int]:
+        """The most that was in use of a cluster at the same time, as living workers have seen it: of tally.USED."""
+        lines = self._lines(row)
+        return {name: max((line[_MOST_AT + i] for line in lines), default=0) for i, name in enumerate(USED)}
+
+    def near(self, row: int) -> dict[str, int]:
+        """The second of CLOCK_MONOTONIC when little was left, last, of what is counted so; 0: never. Of tally.USED."""
+        lines = self._lines(row)
+        return {name: max((line[_NEAR_AT + i] for line in lines), default=0) for i, name in enumerate(USED)}
+
+    def near_count(self) -> int:
+        """Another number whenever `near` of some cluster may have changed."""
+        return sum(self._words(LAYOUT["seats"] + TALLY["near"], TALLY["places"]))
 
     def learned(self, row: int) -> dict[str, float]:
         """What workers have found out of a cluster: the sum of their limits, the shortest time to an answer in seconds,

@@ -282,13 +282,14 @@ def _clusters(scene: Scene) -> Iterator[str]:
 def _breakers(scene: Scene) -> Iterator[str]:
     refused: Values = []
     columns: dict[Family, Values] = {
-        families.BREAKER_LIMIT: [], families.BREAKER_USED: [], families.BREAKER_OPEN: []}
+        families.BREAKER_LIMIT: [], families.BREAKER_USED: [], families.BREAKER_MOST: [], families.BREAKER_OPEN: []}
     for row, name in sorted(scene.clusters.items()):
         refused += [(labels_text(families.OVERFLOWED.labels, (name, limit)), count)
                     for limit, count in scene.stats.overflowed(row).items() if count]
         for one in breakers(scene.health, row, scene.cluster_limits.get(row, {})) if scene.health is not None else ():
             labels = labels_text(families.BREAKER_LIMIT.labels, (name, one.limit))
-            for values, value in zip(columns.values(), (one.most, one.used, int(one.is_open)), strict=True):
+            found = (one.most, one.used, one.highest, int(one.is_open))
+            for values, value in zip(columns.values(), found, strict=True):
                 values.append((labels, value))
     learned = {row: scene.health.learned(row) for row in scene.clusters} if scene.health is not None else {}
     for family, key in ((families.ADAPTIVE_LIMIT, "limit"), (families.ADAPTIVE_BASE, "base"),

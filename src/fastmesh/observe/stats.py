@@ -394,12 +394,12 @@ class StatsShelf:
         return [file for file in self.files if file.is_taken and file.heartbeat()]
 
     @staticmethod
-    def weight(workers: list[StatsFile], row: int, configured: int, slow_start: list[int] | None, now: int) -> float:
+    def weight(workers: list[StatsFile], row: int, configured: int, warming: list[int] | None, now: int) -> float:
         """What counts in picks of an endpoint, the mean of workers: the weight that a policy gave, else the configured
-        one; of one that is warming up, the share that it has come to. `slow_start`: as a snapshot has it."""
+        one; of one that is warming up, the share that it has come to. `warming`: as ClusterRecord has it."""
         given, warm = ENDPOINT_COLUMNS.index("weight_given"), ENDPOINT_COLUMNS.index("warm_since_ns")
         rows = [file.endpoint(row) for file in workers]
-        return sum(((one[given] - 1) / 1e6 if one[given] else configured) * warm_share(one[warm], slow_start, now)
+        return sum(((one[given] - 1) / 1e6 if one[given] else configured) * warm_share(one[warm], warming, now)
                    for one in rows) / len(rows) if rows else float(configured)
 
     def limit(self, row: int) -> dict[str, int]:
@@ -466,12 +466,12 @@ def _sum(rows: Iterator[list[int]]) -> list[int]:
     return [sum(column) for column in zip(*rows, strict=True)]
 
 
-def warm_share(since: int, slow_start: list[int] | None, now: int) -> float:
+def warm_share(since: int, warming: list[int] | None, now: int) -> float:
     """What an endpoint has come to since it began to warm up, of the share that it will have: as lb/slow_start draws
     it. `since`: 0 is warm, 1 is about to begin."""
-    if slow_start is None or since == 0:
+    if warming is None or since == 0:
         return 1.0
-    window, aggression, least = slow_start
+    window, aggression, least = warming
     part = min(1.0, max(0, now - since) / window) if since > 1 else 0.0
     share: float = part ** (1000 / aggression)
     return max(share, least / 1e6)

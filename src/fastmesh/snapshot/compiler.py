@@ -70,7 +70,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     if chains is None:
         chains = Chains(config, None, registry)
     limits = rate_limits(config, registry, chains.patterns)
-    injected = faults(config, chains.patterns)
+    injected = faults(config, chains.patterns, workers_of(config))
     copied = mirrors(config, numbers.indexes, chains.patterns)
     shared = cors(config, chains.patterns)
     snapshot = [
@@ -258,7 +258,7 @@ def _described(cluster: Cluster, number: int, rows: Mapping[str, int],
                levels: list[list[list[Any]]], policies: Mapping[str, int]) -> wire.ClusterRecord:
     record: wire.ClusterRecord = {
         "id": number, "name": cluster.name, "lb": cluster.load_balancer.use or cluster.load_balancer.pick_by,
-        "slow_start": warming(cluster),
+        "warming": warming(cluster),
         "endpoints": [described(rows[endpoint_key(cluster.name, row[TEXT])], row) for level in levels for row in level]}
     if (heal := cluster.heal) is not None:
         record["heal"] = {"run": heal.run or [], "policy": policies.get(cluster.name, -1), "use": heal.use or "",

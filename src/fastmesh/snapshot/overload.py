@@ -38,4 +38,4 @@ def overload_record(config: Config, workers: int) -> list[Any] | None:
     if not overload.enabled:
         return None
     return [worker_memory(overload, workers, cgroup_memory()), overload.lag, overload.retry_after,
-            overload.header or ""]
+            overload.header or "", overload.reset_largest_at]

@@ -8,7 +8,8 @@ FORMAT.
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
                  retries, fallbacks, cors, subsets]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload, metric_labels]
-    overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header]
+    overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header,
+                 reset_at in millionths of the memory (0 = never)]
     metric_labels = nil (requests are counted by none), or [[name, …], values]     values: that each may have
     log_op    = [field, quote, text]            the numbers of config.log_format.LogField
     listener  = [id, name, protocol, inbound, plain_answers, cluster, limits, trusted, via, routes, chain,
@@ -67,7 +68,8 @@ FORMAT.
     faults    = [[listener, route, [fault, …]], …]     places
     mirrors   = [[listener, route, [mirror, …]], …]    places
     mirror    = [match, share, cluster, suffix]
-    fault     = [match, share, delay, status, bandwidth]    status: 0 = the request goes on; bytes a second, 0 = any
+    fault     = [match, share, delay, status, bandwidth, bandwidth_up, most, grpc, is_asked]    status and grpc: 0 = the
+                 request goes on; bytes a second, 0 = any; most: of a worker at a time, 0 = any
     key       = [[source, name], …]             source: of KEY_SOURCES
     use       = [listener, route, [limit, …]]   places; route -1: the listener's own, which come before its routes'
 
@@ -209,7 +211,7 @@ class ClusterRecord(TypedDict):
     id: int
     name: str
     lb: str
-    slow_start: list[int] | None        # as in a snapshot; the ramp behind an ejection in the same form
+    warming: list[int] | None           # slow start, or else the ramp behind an ejection: slow_start of a snapshot
     endpoints: list[EndpointRecord]
     heal: NotRequired[HealRecord]
     checks: NotRequired[ChecksRecord]

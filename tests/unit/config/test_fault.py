@@ -32,6 +32,15 @@ def test_what_is_written() -> None:
     assert broken.abort == 503 and broken.match is not None and broken.match.share == 10_000
 
 
+def test_all_that_one_may_have() -> None:
+    text = TEXT.format(faults="[{grpc_status: unavailable, request_bandwidth: 1KiB/s, max_active: 7}, "
+                              "{from_headers: true}, {grpc_status: 16}]", where="cluster: app")
+    one, asked, last = load_text(text, "f", {}).config.listeners[0].routes[0].faults
+    assert (one.grpc_status, one.request_bandwidth, one.max_active, one.from_headers) == (14, 1024, 7, False)
+    assert asked.from_headers and last.grpc_status == 16
+    assert one.model_dump(mode="json")["grpc_status"] == "UNAVAILABLE"
+
+
 @pytest.mark.parametrize(("faults", "why"), [
     ("[{}]", "f:7:18: listeners[0].routes[0].faults[0]: the fault does nothing, allowed: delay, abort, "
      "bandwidth, or several of them"),
@@ -47,6 +56,15 @@ def test_what_is_written() -> None:
     ("[{delay: 1s, match: {prefix: /a, path: /b}}]",
      "f:7:50: listeners[0].routes[0].faults[0].match.path: the match has both a prefix and a path"),
     ("[{delay: 1s, abort: 503, share: 5%}]", "f:7:42: listeners[0].routes[0].faults[0]: unknown key 'share'"),
+    ("[{grpc_status: OK}]", "f:7:32: listeners[0].routes[0].faults[0].grpc_status: found 'OK', allowed: a status of "
+     "gRPC but OK, as UNAVAILABLE, or its number from 1 to 16"),
+    ("[{grpc_status: 17}]", "f:7:32: listeners[0].routes[0].faults[0].grpc_status: found '17'"),
+    ("[{abort: 503, grpc_status: 14}]",
+     "f:7:31: listeners[0].routes[0].faults[0].grpc_status: the fault has both an abort and a grpc_status"),
+    ("[{from_headers: true, delay: 1s}]",
+     "f:7:39: listeners[0].routes[0].faults[0].delay: the fault does what the request asks for, and has a delay of"),
+    ("[{from_headers: false}]", "f:7:18: listeners[0].routes[0].faults[0]: the fault does nothing"),
+    ("[{max_active: 5}]", "f:7:18: listeners[0].routes[0].faults[0]: the fault does nothing"),
     ("[" + ", ".join(["{abort: 500}"] * 9) + "]",
      "f:7:17: listeners[0].routes[0].faults: found a longer list, allowed: at most 8 items"),
 ])

@@ -21,8 +21,10 @@ def test_the_example_becomes_its_faults() -> None:
         snapshot = Snapshot(compile(loaded.config, 1, Registry())[0], r)
         (found,) = snapshot.dump()["injection_lists"]
         assert [fault[1:] for fault in found] == [
-            (100_000, SECOND * 3 // 10, 0, 0), (10_000, 0, 503, 0), (1_000_000, 5 * SECOND, 500, 0),
-            (50_000, 0, 0, 65_536)]
+            (100_000, SECOND * 3 // 10, 0, 0, 0, 0, 0, 0), (10_000, 0, 503, 0, 0, 0, 0, 0),
+            (1_000_000, 5 * SECOND, 500, 0, 0, 0, 0, 0), (50_000, 0, 0, 65_536, 0, 0, 0, 0),
+            (200_000, 0, 0, 0, 65_536, 10, 0, 0), (1_000_000, 0, 0, 0, 0, 0, 14, 0),
+            (1_000_000, 0, 0, 0, 0, 0, 0, 1)]
         snapshot.close()
 
 

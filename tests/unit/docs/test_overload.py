@@ -30,10 +30,11 @@ def test_it_is_taken_without_a_warning(text: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(YAML) == 4
-    first, second, third, fourth = (load_text(text, "overload.md", {}).config for text in YAML)
+    assert len(YAML) == 5
+    first, second, large, third, fourth = (load_text(text, "overload.md", {}).config for text in YAML)
     assert first.clusters[0].high_priority_reserve and first.listeners[0].routes[0].priority == "high"
     assert second.overload.header == "x-priority"
+    assert large.overload.reset_largest_at == 950_000
     assert third.clusters[0].adaptive is not None
     assert fourth.clusters[0].admission is not None and 429 in fourth.clusters[0].admission.statuses
 

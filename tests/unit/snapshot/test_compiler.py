@@ -55,7 +55,7 @@ def snapshot(text: str = TEXT, version: int = 1, registry: Registry | None = Non
 
 def test_every_place():
     assert snapshot() == [
-        "fmsn", 6, 1, [499, None, [], [0, 1_000_000_000, 1, ""], None],
+        "fmsn", 6, 1, [499, None, [], [0, 1_000_000_000, 1, "", 980_000], None],
         [[0, "web", 0, True, True, -1,
           [8192, 4096, 9, S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S, 3, 4, 1 << 20, 8 * S],
           [[4, 8, b"\x0a" + bytes(15)], [6, 128, bytes(15) + b"\x01"], [1, 0, bytes(16)]], "edge",

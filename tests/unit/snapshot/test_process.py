@@ -53,7 +53,7 @@ def test_a_good_file(file):
         {"id": 1, "name": "db", "protocol": "tcp", "direction": "inbound", "backlog": 4096,
          "address": {"family": 1, "host": "", "port": 0, "path": "/run/db", "text": "unix:/run/db"}}]
     ramp = [10_000_000_000, 1000, 100_000]
-    assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "slow_start": ramp, "endpoints": [
+    assert result["clusters"] == [{"id": 0, "name": "app", "lb": "least_request", "warming": ramp, "endpoints": [
         {"row": 0, "address": "127.0.0.1:9000", "weight": 1}, {"row": 1, "address": "127.0.0.1:9001", "weight": 2}]}]
     assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {},
                                "rate_limits": {}, "cluster_limits": {0: {

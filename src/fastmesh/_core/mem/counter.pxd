@@ -110,6 +110,9 @@ cdef enum:
     G_CORS_PREFLIGHT
     G_CORS_REFUSED
     G_CORS_OTHER
+    G_FAULT_SLOWED_REQUESTS       # requests whose bodies were slowed down on purpose
+    G_FAULT_OVERFLOW              # faults that did not fall on a request, as enough were under way
+    G_OVERLOAD_RESET              # connections cut because they held most while memory ran out
     G_DOWNSTREAM_CONNECTIONS      # gauge
     G_UPSTREAM_CONNECTIONS        # gauge
     G_STREAMS                     # gauge

@@ -134,6 +134,7 @@ GLOBALS = (
     "drain_cut", "deadline_exceeded", "bad_deadline", "fault_delayed", "fault_aborted", "mirrored",
     "mirror_dropped", "fault_slowed", "stale_kept", "stale_dropped", "stale_evicted",
     "cors_preflight", "cors_refused", "cors_other_origin",
+    "fault_slowed_requests", "fault_overflow", "overload_reset",
     "downstream_connections", "upstream_connections", "streams", "blocks", "stale_copies",
     "stale_bytes", "bytes_received", "bytes_sent",
 )

@@ -21,7 +21,10 @@ cdef enum:
 # One cache line, written by one worker and read by the others.
 ctypedef struct tally_t:
     uint32_t used[4]
-    uint32_t reserved[12]
+    uint32_t reserved[3]          # what adaptive and admission show
+    uint32_t most[4]              # the most of each that all had together, as far as this worker has seen
+    uint32_t near_s[4]            # when it has last seen little left of a limit, CLOCK_MONOTONIC; 0 = never
+    uint32_t reserved2
 
 # Kept only for clusters with a limit for each endpoint.
 ctypedef struct endpoint_tally_t:
@@ -35,7 +38,8 @@ ctypedef struct seat_t:
 ctypedef struct seats_t:
     uint64_t n                    # seats that were ever taken: the first so many
     uint64_t pids[128]            # 0 = free
-    uint64_t reserved[383]
+    uint64_t near[128]            # of each seat: how often one of its near_s was set
+    uint64_t reserved[255]
     seat_t seats[128]
 
 # A free seat, emptied; -1 when there is none.

@@ -100,10 +100,13 @@ def _layout():
     return {
         "n": <size_t>&s.n - BASE,
         "pids": <size_t>&s.pids[0] - BASE,
+        "near": <size_t>&s.near[0] - BASE,
         "places": TALLY_SEATS,
         "seats": <size_t>&s.seats[0] - BASE,
         "stride": sizeof(seat_t),
         "cluster_stride": sizeof(tally_t),
+        "cluster_most": <size_t>&s.seats[0].clusters[0].most[0] - <size_t>&s.seats[0].clusters[0],
+        "cluster_near_s": <size_t>&s.seats[0].clusters[0].near_s[0] - <size_t>&s.seats[0].clusters[0],
         "cluster_rows": TALLY_CLUSTERS,
         "endpoints": <size_t>&s.seats[0].endpoints[0] - <size_t>&s.seats[0],
         "endpoint_stride": sizeof(endpoint_tally_t),

@@ -10,6 +10,9 @@ cdef void local_answer(stream_t *s, int status, uint32_t flags, const char *deta
 # With a body of its own.
 cdef void local_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
                        span_t body, const char *why) noexcept nogil
+# With header lines, which are read before it returns, unless filters hold the answer: then they are copied.
+cdef void local_refuse_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
+                            span_t fields, span_t body, const char *why) noexcept nogil
 # 503, with header lines of its own, which live as long as the snapshot.
 cdef void local_turn_away(stream_t *s, uint32_t flags, const char *details, span_t fields,
                           const char *why) noexcept nogil

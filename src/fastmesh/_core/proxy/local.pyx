@@ -83,6 +83,13 @@ cdef void local_refuse(stream_t *s, int status, uint32_t flags, const char *deta
         local_give(s, status, content_type, span_of(NULL, 0), body)
 
 
+cdef void local_refuse_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
+                            span_t fields, span_t body, const char *why) noexcept nogil:
+    if _may_answer(s, flags, details, why):
+        _tell(s, STEP_LOCAL, why)
+        local_give(s, status, content_type, fields, body)
+
+
 cdef void local_answer_with(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
                              span_t fields, span_t body) noexcept nogil:
     if not _may_answer(s, flags, details, b"a filter has answered"):

@@ -347,6 +347,10 @@ ctypedef struct stream_t:
     uint8_t is_preflight      # it has been answered as one
     const subset_rule_t *subset   # borrowed; which subset of a cluster it is for; NULL = none is asked for
     uint8_t subset_how        # 1 + CHOSE_* of lb/subset; 0 = its cluster has none
+    uint64_t draw             # what shares of routes go by; 0 = not drawn yet
+    void *pace_up             # of proxy/pacing_up, owned; NULL = the request's body goes as fast as it can
+    uint8_t faults_held       # a bit for each fault of the route that counts it as under way
+    uint8_t injected_grpc     # the answer in `injected` is one for gRPC, with this status; 0 = it is not
     uint8_t inline_[1024]     # from here on nothing is cleared
     drawn_t drawn[8]          # LIMITS_MAX; tokens of rate limits that this request has taken
 

@@ -4,13 +4,18 @@ from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.proxy.mux cimport proxy_t, stream_t
 from fastmesh._core.resil.pressure cimport (
-    LEVEL_BUSY, LEVEL_SHED_LOW, PRESSURE_LAG, PRIORITY_LOW)
+    LEVEL_BUSY, LEVEL_SHED_LOW, PRESSURE_LAG, PRIORITY_DEFAULT, PRIORITY_LOW, pressure_refuses)
 
 cdef void overload_look(proxy_t *p) noexcept nogil
 # A route and its cluster are chosen. False: the request is refused.
 cdef bint overload_admits(stream_t *s, msg_t *m) noexcept nogil
 # By its route, or by what a trusted client says in the header for that.
 cdef void overload_rank(stream_t *s, const msg_t *m) noexcept nogil
+
+
+cdef inline bint overload_refuses(const stream_t *s) noexcept nogil:
+    """Of its priority, now."""
+    return pressure_refuses(&s.proxy.pressure, s.priority)
 
 
 cdef inline void overload_turn(proxy_t *p) noexcept nogil:

@@ -6,11 +6,12 @@ from fastmesh._core.io.reactor cimport io_listen
 from fastmesh._core.mem.counter cimport FLAG_OM
 from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.proxy.down cimport down_evict
+from fastmesh._core.proxy.largest cimport largest_reset
 from fastmesh._core.proxy.local cimport local_turn_away
 from fastmesh._core.proxy.mux cimport door_t
 from fastmesh._core.resil.pressure cimport (
     LEVEL_CALM, LEVEL_FULL, PRESSURE_CONNECTIONS, PRESSURE_COUNT, PRESSURE_DESCRIPTORS, PRESSURE_MEMORY,
-    PRIORITY_DEFAULT, PRIORITY_HIGH, pressure_refuses, pressure_settings_t, pressure_take)
+    PRIORITY_HIGH, pressure_settings_t, pressure_take)
 
 cdef extern from *:
     """
@@ -62,6 +63,9 @@ cdef double AT_REST = 0.84
 # What connections show at most: they are bounded by their number, and whoever is let in may use the one he has.
 cdef double CROWDED = 0.94
 
+# Of the memory: so far below the threshold a reset is to bring it, which is clearly below `full`.
+cdef double RELIEF = 0.08
+
 cdef uint64_t trimmed_ns = 0
 
 
@@ -99,13 +103,28 @@ cdef void _rest(proxy_t *p, bint on) noexcept nogil:
         k = k.next
 
 
+cdef inline void _relieve(proxy_t *p, double memory) noexcept nogil:
+    """Resets those that hold most, when refusing others is not enough. `memory`: the part of it that is in use."""
+    cdef const pressure_settings_t *s = &p.snap.pressure
+    if s.memory == 0 or s.reset_at == 0.0 or memory < s.reset_at:
+        return
+    if largest_reset(p, <uint64_t>((memory - s.reset_at + RELIEF) * <double>s.memory)) != 0:
+        p.pressure.has_reset = 1
+
+
 cdef void overload_look(proxy_t *p) noexcept nogil:
     global trimmed_ns
     cdef double samples[4]
     cdef uint64_t now = p.reactor.now_ns
     cdef int i
     p.pressure.look_ns = now + LOOK_NS
+    if p.pressure.has_reset:
+        # What was in queues is free by now. Unless it leaves the process, more is reset than has to be.
+        p.pressure.has_reset = 0
+        trimmed_ns = now
+        give_back()
     _samples(p, samples)
+    _relieve(p, samples[PRESSURE_MEMORY])
     p.pressure.lag_ns = 0
     pressure_take(&p.pressure, samples, now)
     for i in range(PRESSURE_COUNT):
@@ -146,7 +165,7 @@ cdef void overload_rank(stream_t *s, const msg_t *m) noexcept nogil:
 
 cdef bint overload_admits(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
-    if not pressure_refuses(&p.pressure, s.priority):
+    if not overload_refuses(s):
         return True
     p.stats.header.shed[p.pressure.reason * 4 + s.priority] += 1
     # What goes nowhere is not encoded, unless the log wants to tell of it.

@@ -11,4 +11,5 @@ cdef void pacing_begin(stream_t *s, uint32_t rate) noexcept nogil
 # --- while s.pace is there ---
 # The client takes more. True: what is kept comes first.
 cdef bint pacing_on_drained(stream_t *s) noexcept nogil
+cdef uint32_t pacing_held(const stream_t *s) noexcept nogil      # bytes
 cdef void pacing_drop(stream_t *s) noexcept nogil            # the stream ends

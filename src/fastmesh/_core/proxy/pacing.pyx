@@ -47,6 +47,10 @@ cdef void pacing_drop(stream_t *s) noexcept nogil:
     raw_give(k)
 
 
+cdef uint32_t pacing_held(const stream_t *s) noexcept nogil:
+    return _of(s).kept.len
+
+
 cdef bint _give(stream_t *s, pace_t *k, const uint8_t *p, uint32_t n) noexcept nogil:
     """A copy: what is kept moves when more comes to it."""
     cdef block_t *blk = block_new(&s.proxy.reactor.blocks,

@@ -12,12 +12,13 @@ from fastmesh._core.proxy.hedge cimport hedge_plan
 from fastmesh._core.proxy.limiting cimport limiting_at_listener, limiting_at_route
 from fastmesh._core.proxy.local cimport local_answer
 from fastmesh._core.proxy.mux cimport FILTER_GO, S_REQUEST_DONE, proxy_t
-from fastmesh._core.proxy.overload cimport LEVEL_SHED_LOW, overload_admits, overload_rank
+from fastmesh._core.proxy.overload cimport (
+    LEVEL_SHED_LOW, PRIORITY_DEFAULT, overload_admits, overload_rank, overload_refuses)
 from fastmesh._core.proxy.preflight cimport preflight_takes
 from fastmesh._core.proxy.stream cimport stream_go
 from fastmesh._core.route.decision cimport (
     DECIDED_BAD_PATH, DECIDED_NONE, DECIDED_ROUTE, DECIDED_TORN_METHOD, DECIDED_TORN_PATH, decide, decision_t)
-from fastmesh._core.route.route_table cimport asker_t
+from fastmesh._core.route.route_table cimport asker_t, route_t
 from fastmesh._core.route.route_split cimport split_part_t, split_pick
 
 
@@ -40,9 +41,57 @@ cdef void routing_begin(stream_t *s, msg_t *m) noexcept nogil:
         return
     if s.listener.limit_list != 0 and not limiting_at_listener(s, m):
         return
-    if p.filters is not NULL and s.listener.chain >= 0 and p.filters.request(s, &m) != FILTER_GO:
-        return
+    if p.filters is not NULL and s.listener.chain >= 0:
+        if p.pressure.level >= LEVEL_SHED_LOW and _is_shed(s, m):
+            return
+        if p.filters.request(s, &m) != FILTER_GO:
+            return
     routing_go_on(s, m)
+
+
+cdef inline void _ask_as(stream_t *s, asker_t *who) noexcept nogil:
+    """The draw is one for the whole request: whoever decides twice comes to the same."""
+    if s.draw == 0 and s.listener.routes.has_shares:
+        s.draw = rng_next(&s.proxy.rng) | 1
+    who.addr = &s.down.addr
+    who.draw = s.draw
+
+
+cdef inline void _take_cluster(stream_t *s, const msg_t *m, const route_t *route) noexcept nogil:
+    cdef const split_part_t *part
+    cdef uint32_t subset = route.subset
+    if route.split is not NULL:
+        part = &route.split.parts[split_pick(route.split, m, rng_next(&s.proxy.rng))]
+        s.cluster = &s.snap.clusters[part.cluster]
+        subset = part.subset
+    elif route.cluster >= 0:
+        s.cluster = &s.snap.clusters[route.cluster]
+    if subset != 0:
+        s.subset = &s.snap.subset_rules[subset - 1]
+
+
+cdef bint _is_shed(stream_t *s, msg_t *m) noexcept nogil:
+    """Before filters of the listener work for it, by the route that takes it as it came. True: it is refused."""
+    cdef proxy_t *p = s.proxy
+    cdef decision_t d
+    cdef asker_t who
+    if s.listener.has_cors and m.method == METHOD_OPTIONS:
+        # It may be a preflight, which goes by another route and costs no more than the refusal would.
+        return False
+    _ask_as(s, &who)
+    decide(&s.listener.routes, m, &who, p.path, &d)
+    if d.how != DECIDED_ROUTE or (d.route.split is NULL and d.route.cluster < 0):
+        return False
+    s.route = d.route
+    overload_rank(s, m)
+    if not overload_refuses(s):
+        s.route = NULL
+        s.priority = PRIORITY_DEFAULT
+        return False
+    if s.account is not NULL:
+        p.watch_ops.routed(s, m, &who, &d)
+    _take_cluster(s, m, d.route)
+    return not overload_admits(s, m)
 
 
 cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
@@ -50,10 +99,7 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
     cdef decision_t d
     cdef asker_t who
     cdef span_t path
-    cdef const split_part_t *part
-    cdef uint32_t subset
-    who.addr = &s.down.addr
-    who.draw = rng_next(&p.rng) if s.listener.routes.has_shares else 0
+    _ask_as(s, &who)
     if s.listener.has_cors and m.method == METHOD_OPTIONS and preflight_takes(s, m, &who):
         return
     decide(&s.listener.routes, m, &who, p.path, &d)
@@ -73,15 +119,7 @@ cdef void routing_go_on(stream_t *s, msg_t *m) noexcept nogil:
         hedge_plan(s, &s.snap.hedges[d.route.hedge - 1])
     if s.listener.deadline_reads:
         deadline_read(s, m)
-    subset = d.route.subset
-    if d.route.split is not NULL:
-        part = &d.route.split.parts[split_pick(d.route.split, m, rng_next(&p.rng))]
-        s.cluster = &s.snap.clusters[part.cluster]
-        subset = part.subset
-    elif d.route.cluster >= 0:
-        s.cluster = &s.snap.clusters[d.route.cluster]
-    if subset != 0:
-        s.subset = &s.snap.subset_rules[subset - 1]
+    _take_cluster(s, m, d.route)
     if s.cluster is not NULL:
         overload_rank(s, m)
         if p.pressure.level >= LEVEL_SHED_LOW and not overload_admits(s, m):

@@ -28,7 +28,7 @@ from fastmesh._core.proxy.deadline cimport deadline_is_over
 from fastmesh._core.proxy cimport fallback as fallback_module, fallback_head as fallback_head_module
 from fastmesh._core.proxy.fallback cimport fallback_keeps_body, fallback_on_head
 from fastmesh._core.proxy.hedge cimport hedge_arm, hedge_drop, hedge_may_repeat
-from fastmesh._core.proxy.injecting cimport injecting_holds
+from fastmesh._core.proxy.injecting cimport injecting_grpc, injecting_holds, injecting_release
 from fastmesh._core.proxy.keeping cimport keeping_body, keeping_drop, keeping_end
 from fastmesh._core.proxy.local cimport (
     local_answer, local_give, local_overloaded, local_say, local_turn_away)
@@ -39,6 +39,7 @@ from fastmesh._core.proxy.mux cimport (
     TAP_RESPONSE_BODY, TAP_RESPONSE_TRAILERS, TAP_RETRY)
 from fastmesh._core.proxy.outcome cimport outcome_of_silence, outcome_of_tunnel
 from fastmesh._core.proxy.pacing cimport pacing_drop, pacing_on_drained
+from fastmesh._core.proxy.pacing_up cimport pacing_up_drop, pacing_up_is_behind, pacing_up_on_drained
 from fastmesh._core.proxy.route_acts cimport route_acts_location, route_acts_request, route_acts_response
 from fastmesh._core.proxy.relay cimport (
     RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, RELAY_STANDS, relay_free, relay_has_heard, relay_new, relay_t)
@@ -223,6 +224,9 @@ cdef void stream_try(stream_t *s) noexcept nogil:
     if status != 0:
         s.injected = 0
         s.proxy.stats.globals[G_FAULT_ABORTED] += 1
+        if s.injected_grpc != 0:
+            injecting_grpc(s)
+            return
         local_answer(s, status, FLAG_FI, s.injected_by, b"the route answers so on purpose: it has a fault")
         return
     if s.taps & TAP_RETRY and s.attempts != 0:
@@ -428,6 +432,8 @@ cdef void stream_put_request_end(stream_t *s, msg_t *trailers) noexcept nogil:
 
 
 cdef void stream_on_upstream_drained(stream_t *s) noexcept nogil:
+    if s.pace_up is not NULL and pacing_up_on_drained(s):
+        return
     if s.taps & TAP_REQUEST_BODY and not s.bits & (S_UP_ENDED | S_TUNNEL):
         s.proxy.filters.request_room(s)
         return
@@ -545,7 +551,7 @@ cdef void stream_on_answer_end(stream_t *s, msg_t *trailers) noexcept nogil:
     # A request that is not wholly sent leaves the connection in the middle of a message.
     if (not s.bits & S_REQUEST_DONE or s.bits & S_CLOSE_UP or
             (s.taps & (TAP_REQUEST_BODY | TAP_REQUEST_TRAILERS) and s.framing != FRAME_NONE and
-             not s.bits & S_UP_ENDED)):
+             not s.bits & S_UP_ENDED) or (s.pace_up is not NULL and pacing_up_is_behind(s))):
         pool_drop(up)
     elif s.snap is not s.proxy.snap and up.live.refs <= up.live.use.held + 1:
         # Only this stream's old snapshot still names the endpoint.
@@ -717,6 +723,10 @@ cdef void stream_end(stream_t *s) noexcept nogil:
         hedge_drop(s)
     if s.pace is not NULL:
         pacing_drop(s)
+    if s.pace_up is not NULL:
+        pacing_up_drop(s)
+    if s.faults_held != 0:
+        injecting_release(s)
     if r is not NULL:
         _on_relay_report(s, r)
         s.relay = NULL

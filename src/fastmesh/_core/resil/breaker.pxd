@@ -23,18 +23,27 @@ cdef enum:
     OVER_ADMISSION
     OVER_COUNT
 
+    NEAR = 5                      # of a limit so little is left: one part in so many
+
+
+# How much was in use when one more was asked for.
+cdef void breaker_note(cluster_live_t *live, int which, uint64_t used, uint32_t limit, uint64_t now_ns) noexcept nogil
+
 
 cdef inline bint breaker_is_full(cluster_live_t *live, int which, uint32_t own, uint32_t limit,
                                  uint64_t now_ns) noexcept nogil:
     """Of USED_*: `own` is what this worker has. `limit`: not 0."""
-    if own >= limit:
-        return True
+    cdef uint64_t used = own
     if live.seats is NULL or limit == <uint32_t>-1:
-        return False
-    if live.others_ns != now_ns or own + <uint64_t>live.others[which] >= limit - limit // 4:
-        tally_others(live.seats, live.seat, live.row, live.others)
-        live.others_ns = now_ns
-    return own + <uint64_t>live.others[which] >= limit
+        return own >= limit
+    if own < limit:
+        if live.others_ns != now_ns or own + <uint64_t>live.others[which] >= limit - limit // 4:
+            tally_others(live.seats, live.seat, live.row, live.others)
+            live.others_ns = now_ns
+        used += live.others[which]
+    if used >= live.tally.most[which] or used >= limit - limit // NEAR:
+        breaker_note(live, which, used, limit, now_ns)
+    return used >= limit
 
 
 cdef inline bint breaker_refuses_request(cluster_t *c, bint is_high, uint64_t now_ns) noexcept nogil:

@@ -1,7 +1,11 @@
 """See breaker.pxd."""
 from libc.stdint cimport uint32_t, uint64_t
-from fastmesh._core.mem.tally cimport TALLY_CLUSTERS, seat_rank
+from libc.string cimport memset
+from fastmesh._core.mem.tally cimport TALLY_CLUSTERS, TALLY_ENDPOINTS, seat_rank, tally_t
 from fastmesh._core.lb.endpoint cimport endpoint_use_t
+
+cdef enum:
+    SECOND = 1000000000
 
 # In the order of OVER_*.
 LIMITS = ("max_requests", "max_pending", "max_cluster_connections", "max_retries", "max_endpoint_requests",
@@ -18,6 +22,18 @@ cdef uint32_t breaker_part(const cluster_live_t *live, uint32_t limit) noexcept 
     return part if part != 0 else 1
 
 
+cdef void breaker_note(cluster_live_t *live, int which, uint64_t used, uint32_t limit, uint64_t now_ns) noexcept nogil:
+    cdef tally_t *t = live.tally
+    cdef uint32_t with_it = <uint32_t>(used + 1) if used < limit else limit
+    cdef uint32_t now_s = <uint32_t>(now_ns // SECOND)
+    if with_it > t.most[which]:
+        t.most[which] = with_it
+    if with_it > limit - limit // NEAR or used >= limit:
+        if t.near_s[which] != now_s:
+            t.near_s[which] = now_s
+            live.seats.near[live.seat] += 1
+
+
 cdef void breaker_join(cluster_t *c, seats_t *seats, int seat, uint64_t version) noexcept nogil:
     cdef cluster_live_t *live = c.live
     cdef endpoint_live_t *e
@@ -29,6 +45,10 @@ cdef void breaker_join(cluster_t *c, seats_t *seats, int seat, uint64_t version)
     live.seat = seat
     live.row = c.id
     live.joined = version
+    if live.tally is NULL:
+        # What another cluster of this row has left.
+        memset(seats.seats[seat].clusters[c.id].most, 0, sizeof(live.tally.most))
+        memset(seats.seats[seat].clusters[c.id].near_s, 0, sizeof(live.tally.near_s))
     live.tally = &seats.seats[seat].clusters[c.id]
     live.others_ns = 0
     live.tally.used[USED_REQUESTS] = live.active

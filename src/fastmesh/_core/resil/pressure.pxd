@@ -36,6 +36,7 @@ ctypedef struct pressure_settings_t:
     char fields[64]               # header lines of a refusal, each with its line break
     uint32_t fields_len
     span_t header                 # field in which trusted clients tell a priority, lower case; empty = none
+    double reset_at               # from this part of the memory on the largest exchanges are reset; 0 = never
 
 ctypedef struct pressure_t:
     uint64_t look_ns              # when it is to be looked at again
@@ -45,6 +46,7 @@ ctypedef struct pressure_t:
     uint8_t level
     uint8_t reason                # PRESSURE_* of the highest one
     uint8_t is_resting            # doors are shut
+    uint8_t has_reset             # exchanges were reset at the last look: what they had is free now
 
 # Takes samples (parts of limits; that of the lag is smoothed here). True when the level is another one now.
 cdef bint pressure_take(pressure_t *p, const double *samples, uint64_t now_ns) noexcept nogil

@@ -1,5 +1,5 @@
 """See injections.pxd. The layout is written down in fastmesh/snapshot/wire.py."""
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdio cimport snprintf
 from fastmesh._core.mem.arena cimport arena_alloc, arena_array, arena_t
 from fastmesh._core.resil.injection cimport (
@@ -7,24 +7,32 @@ from fastmesh._core.resil.injection cimport (
 from fastmesh._core.route.route_table cimport route_t
 from fastmesh._core.snapshot.route_place cimport take_route_place
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_u32)
+    take_at, take_bool, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_u32)
 
 cdef enum:
     U32_MAX = 0xFFFFFFFF
     DETAILS = 300             # room for those of one, NUL included; a name has up to 255 bytes
+    GRPC_MOST = 16            # UNAUTHENTICATED
 
 
 cdef bint _take_injection(take_t *t, injection_t *one, bint (*take_match)(void *, route_table_t **) noexcept nogil,
                           void *decoder) noexcept nogil:
     cdef uint32_t status = 0
-    if not (take_record(t, NULL, 5) and take_match(decoder, &one.match) and
+    cdef uint32_t grpc = 0
+    if not (take_record(t, NULL, 9) and take_match(decoder, &one.match) and
             take_u32(t, b"share", 0, INJECTION_SHARE_ALL, &one.share) and
             take_duration(t, b"delay", &one.delay_ns) and take_u32(t, b"status", 0, 599, &status)):
         return False
     if 0 < status < 200:
         return take_refuse(t, b"status", b"must be 0, or at least 200")
     one.status = <uint16_t>status
-    return take_u32(t, b"bandwidth", 0, U32_MAX, &one.bandwidth)
+    if not (take_u32(t, b"bandwidth", 0, U32_MAX, &one.bandwidth) and
+            take_u32(t, b"bandwidth_up", 0, U32_MAX, &one.bandwidth_up) and
+            take_u32(t, b"most", 0, U32_MAX, &one.most) and take_u32(t, b"grpc", 0, GRPC_MOST, &grpc) and
+            take_bool(t, b"is_asked", &one.is_asked)):
+        return False
+    one.grpc = <uint8_t>grpc
+    return True
 
 
 cdef const char *_details(arena_t *arena, const route_t *route, uint32_t place) noexcept nogil:
@@ -42,7 +50,7 @@ cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
         return False
     if route.injection_list != 0:
         return take_refuse(t, NULL, b"this route has its faults already")
-    if not take_list(t, b"faults", 6, INJECTIONS_MAX, &k.n):
+    if not take_list(t, b"faults", 10, INJECTIONS_MAX, &k.n):
         return False
     k.injections = <injection_t *>arena_array(s.arena, k.n, sizeof(injection_t))
     take_enter(t, b"faults")
@@ -50,7 +58,7 @@ cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
         take_at(t, i)
         if not _take_injection(t, &k.injections[i], take_match, decoder):
             return False
-        if k.injections[i].status != 0:
+        if k.injections[i].status != 0 or k.injections[i].grpc != 0 or k.injections[i].is_asked:
             k.injections[i].details = _details(s.arena, route, i)
     take_leave(t)
     route.injection_list = number + 1

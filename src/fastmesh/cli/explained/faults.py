@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fastmesh.cli.explained.file import File
 from fastmesh.cli.explained.match import Verdicts, whose
-from fastmesh.config.fault import Fault
+from fastmesh.config.fault import Fault, grpc_name
 from fastmesh.config.filter import FilterMatch
 from fastmesh.config.mirror import Mirror
 from fastmesh.config.report import Path
@@ -16,8 +16,12 @@ def fault_lines(file: File, path: Path, faults: list[Fault], verdicts: Verdicts)
     for i, fault in enumerate(faults):
         what = [f"wait {format_duration(fault.delay)}"] if fault.delay else []
         what += [f"get {fault.abort}"] if fault.abort else []
+        what += [f"get the gRPC status {grpc_name(fault.grpc_status)}"] if fault.grpc_status else []
+        what += ["get what x-envoy-fault-* of a trusted client asks for"] if fault.from_headers else []
         what += [f"get the body at {format_size(fault.bandwidth)}/s"] if fault.bandwidth else []
-        yield (f"fault ({file.place((*path, 'faults', i))}): {whose(fault.match)} {' and '.join(what)}"
+        what += [f"send the body at {format_size(fault.request_bandwidth)}/s"] if fault.request_bandwidth else []
+        most = f", {fault.max_active:,} at a time" if fault.max_active else ""
+        yield (f"fault ({file.place((*path, 'faults', i))}): {whose(fault.match)} {' and '.join(what)}{most}"
                f"{_this(fault.match, verdicts)}")
 
 

@@ -79,7 +79,8 @@ def rich() -> list[Any]:
                       shown=True),
                 limit("two", 255, dry_run=True)],
         uses=[[0, -1, [1]], [0, 1, [0, 1]]], patterns=[list(TWO_STATES)],
-        faults=[[0, 2, [[None, 5, 7 * SECOND, 0, 65536], [route("/a", status=200), 1_000_000, 0, 503, 0]]],
+        faults=[[0, 2, [[None, 5, 7 * SECOND, 0, 65536, 4096, 3, 14, True],
+                       [route("/a", status=200), 1_000_000, 0, 503, 0, 0, 0, 0, False]]],
                 [0, 0, []]],
         mirrors=[[0, 3, [[None, 7, 1, "-shadow"], [route("/a", status=200), 1_000_000, 0, ""]]]],
         retries=[[retry(3, 94, [400, 463, 464, 599], ["x-again"], 1, 2, 3, 4, True, False, True), retry(1)],
@@ -160,8 +161,8 @@ def test_everything_arrives():
     assert plain == (None, 7, 1, b"-shadow")
     assert some_of_them[0]["path"] == b"/a" and some_of_them[1:] == (1_000_000, 0, b"")
     first, none = got["injection_lists"]
-    assert none == [] and first[0] == (None, 5, 7 * SECOND, 0, 65536)
-    assert first[1][0]["path"] == b"/a" and first[1][1:] == (1_000_000, 0, 503, 0)
+    assert none == [] and first[0] == (None, 5, 7 * SECOND, 0, 65536, 4096, 3, 14, 1)
+    assert first[1][0]["path"] == b"/a" and first[1][1:] == (1_000_000, 0, 503, 0, 0, 0, 0, 0)
     first, second = got["retries"]
     assert first == {
         "attempts": 3, "faults": 94, "is_route": 1, "statuses": [400, 463, 464, 599], "headers": [b"x-again"],
@@ -436,8 +437,9 @@ REFUSED = [
     ((X, 0, 0), 1, "faults[0].route: found 2, but there are 0 routes"),
     ((X, 0, 1), 5, "faults[0].route: found 5, but there are 5 routes"),
     ((X, 1, 1), 2, "faults[1]: this route has its faults already"),
-    ((X, 0, 2), [[None, 0, 0, 0, 0]] * 9, "faults[0].faults: found an array of 9, must be of at most 8"),
-    ((X, 0, 2, 0), [None, 0, 0], "faults[0].faults[0]: found an array of 3, must be of 5"),
+    ((X, 0, 2), [[None, 0, 0, 0, 0, 0, 0, 0, False]] * 9,
+     "faults[0].faults: found an array of 9, must be of at most 8"),
+    ((X, 0, 2, 0), [None, 0, 0], "faults[0].faults[0]: found an array of 3, must be of 9"),
     ((X, 0, 2, 0, 0), route("/", cluster=0), "faults[0].faults[0].match.cluster: must be -1, as this is no route"),
     ((X, 0, 2, 0, 1), 1_000_001, "faults[0].faults[0].share: found 1000001, must be at most 1000000"),
     ((X, 0, 2, 0, 2), -1, "faults[0].faults[0].delay: found a signed number, must be a number"),
@@ -476,6 +478,10 @@ REFUSED = [
     ((A, 2, 0, 0), 2, "retries.budgets[0].cluster: found 2, but there are 2 clusters"),
     ((A, 2, 0, 1), 1_000_001, "retries.budgets[0].share: found 1000001, must be at most 1000000"),
     ((X, 0, 2, 0, 4), 2**32, "faults[0].faults[0].bandwidth: found 4294967296, must be at most 4294967295"),
+    ((X, 0, 2, 0, 5), 2**32, "faults[0].faults[0].bandwidth_up: found 4294967296, must be at most 4294967295"),
+    ((X, 0, 2, 0, 6), -1, "faults[0].faults[0].most: found a signed number, must be a number"),
+    ((X, 0, 2, 0, 7), 17, "faults[0].faults[0].grpc: found 17, must be at most 16"),
+    ((X, 0, 2, 0, 8), 1, "faults[0].faults[0].is_asked: found a number, must be a boolean"),
     ((A, 3, 0), [], "retries.hedges[0]: found an array of 0, must be of 9"),
     ((A, 3, 0, 0), 1, "retries.hedges[0].attempts: must be at least 2"),
     ((A, 3, 0, 0), 5, "retries.hedges[0].attempts: found 5, must be at most 4"),
