@@ -25,7 +25,8 @@ UNUSED = ("secrets", "importlib.metadata")
 with left_out(*UNUSED):
     from fastmesh.errors import OutOfTime
     from fastmesh.snapshot.process import TIME_LIMIT, answer, refused
-    from fastmesh.snapshot.revise import revise
+    from fastmesh.snapshot.registry import pack_reserve, unpack_reserve
+    from fastmesh.snapshot.revise import numbers_of, revise
 
 CONTROL_FD = 3
 SNAPSHOT_FD = 4                 # the live one, for a compile or a revision of it
@@ -89,12 +90,14 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     signal.alarm(TIME_LIMIT)
     try:
         if "sets" in request:
-            result = revise(request)
-            return {**result, "registry": msgpack.packb(result["registry"])}
-        if registry := request.get("registry"):
-            request = {**request, "registry": msgpack.unpackb(registry, strict_map_key=False)}
+            return revise(request)
+        if request.get("registry"):
+            request = {**request, "registry": _registry(request)}
         result = answer(request)
         if result["ok"]:
+            # What endpoints have is in the snapshot.
+            rows = result["registry"].pop("endpoints")
+            result["reserve"] = pack_reserve(rows["gone"]), rows["next"]
             # Those that policies find are read from the snapshot, which they change in.
             found = {one["cluster"] for one in result["discoveries"]}
             result["clusters"] = [{**cluster, "endpoints": []} if cluster["name"] in found else cluster
@@ -111,6 +114,15 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     finally:
         signal.alarm(0)
     return result
+
+
+def _registry(request: dict[str, Any]) -> dict[str, Any]:
+    """As the compile before had it: of endpoints control keeps only those that have gone."""
+    registry: dict[str, Any] = msgpack.unpackb(request["registry"], strict_map_key=False)
+    fd, size = request["former"]
+    gone, next_row = request["reserve"]
+    registry["endpoints"] = {"live": numbers_of(os.pread(fd, size, 0)), "gone": unpack_reserve(gone), "next": next_row}
+    return registry
 
 
 def _address_space() -> int:

@@ -18,8 +18,10 @@ from fastmesh.control.host import HostFailed
 from fastmesh.control.snapshot import Address, Snapshot, from_answer
 from fastmesh.control.sockets import Bound, CannotListen, Change, open_admin
 from fastmesh.observe.log_sink import check_log
+from fastmesh.snapshot.revise import splice
 
 LEAST_FILES = 100           # below it not even the descriptors of a child process find a number
+SPLICE_MOST = 4 << 20       # bytes that control itself goes through: a few milliseconds
 MOST_FILES = 1 << 20        # descriptors per process that are asked of the kernel; more costs memory and helps nobody
 
 
@@ -109,6 +111,7 @@ class Configurator:
             answer = await self.compiler.ask({
                 "file": self.path, "version": self._last_version + 1, "open_files": self._open_files,
                 "registry": live.registry if live is not None else None,
+                "reserve": live.reserve if live is not None else None,
                 "former": (SNAPSHOT_FD, live.size) if live is not None else None},
                 live.fd if live is not None else -1)
         except CompileFailed as error:
@@ -147,10 +150,14 @@ class Configurator:
                       found: dict[str, FoundSet]) -> tuple[Snapshot, dict[str, Any]]:
         """A snapshot with other endpoints, or the same one when nothing changes. Raises CompileFailed."""
         known = {spec.cluster for spec in snapshot.discoveries}
-        answer = await self.compiler.ask({
-            "version": version, "snapshot": (SNAPSHOT_FD, snapshot.size), "registry": snapshot.registry,
-            "sets": {cluster: (one.packed, one.may_be_empty) for cluster, one in found.items() if cluster in known},
-        }, snapshot.fd)
+        request = {
+            "version": version, "snapshot": (SNAPSHOT_FD, snapshot.size), "reserve": snapshot.reserve,
+            "sets": {cluster: (one.packed, one.may_be_empty) for cluster, one in found.items() if cluster in known}}
+        answer = None
+        if snapshot.size + len(snapshot.reserve[0]) + sum(len(one.packed) for one in found.values()) <= SPLICE_MOST:
+            answer = splice(os.pread(snapshot.fd, snapshot.size, 0), request)
+        if answer is None:
+            answer = await self.compiler.ask(request, snapshot.fd)
         if not answer["ok"]:
             raise CompileFailed(answer["text"])
         if not answer["changed"]:

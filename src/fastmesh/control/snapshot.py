@@ -81,7 +81,7 @@ class Snapshot:
     listener_names: dict[int, str]
     cluster_names: dict[int, str]
     warnings: tuple[str, ...]
-    registry: bytes         # for the next compile, packed
+    registry: bytes         # for the next compile, packed, without endpoints
     config: bytes           # as configured, JSON
     clusters_packed: bytes  # without the endpoints that policies find
     loaded_at: float        # seconds since 1970
@@ -94,6 +94,7 @@ class Snapshot:
     limit_names: dict[int, str] = field(default_factory=dict)
     heal_size: int = 0      # of what stands behind those: healing policies, for their processes
     cluster_limits: dict[int, dict[str, int]] = field(default_factory=dict)     # row → limits there are
+    reserve: tuple[bytes, int] = (b"", 0)   # rows of endpoints: those of which have gone, and the next free one
 
     def clusters(self) -> list[dict[str, Any]]:
         """`[{id, name, lb, warming, endpoints: [{row, address, weight, …}]}]`: ClusterRecord of snapshot/wire."""
@@ -115,7 +116,7 @@ class Snapshot:
         packed: bytes = answer["snapshot"]
         behind = os.pread(self.fd, self.filters_size + self.discovery_size + self.heal_size, self.size)
         return replace(
-            self, version=answer["version"], size=len(packed), registry=answer["registry"],
+            self, version=answer["version"], size=len(packed), reserve=tuple(answer["reserve"]),
             loaded_at=time(),
             fd=sealed(f"fastmesh-snapshot-{answer['version']}", packed + behind))
 
@@ -153,6 +154,7 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
         limit_names=answer["names"]["rate_limits"],
         heal_size=len(answer["healers"]),
         cluster_limits=answer["names"]["cluster_limits"],
+        reserve=tuple(answer["reserve"]),
     )
 
 

@@ -1,40 +1,72 @@
 """The sets that one policy yields, one after the other: mostly what it yielded before, which is neither parsed nor
 packed again."""
 
-from operator import eq
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import msgpack
 
+from fastmesh._core.net.addr_text import told
 from fastmesh.config.balancing import MAX_ENDPOINTS
-from fastmesh.filters.endpoint_set import Member, WrongSet, pack_set, read_set
+from fastmesh.config.cluster import MAX_WEIGHT
+from fastmesh.filters.endpoint_set import WrongSet, pack_set, read_set
 
 
-class _Row:
+class _Row(NamedTuple):
     """One endpoint of a set."""
 
-    __slots__ = ("packed", "place")
+    address: str        # in its one form
+    packed: bytes
 
-    def __init__(self, member: Member) -> None:
-        self.place = member.place
-        self.packed: bytes = msgpack.packb(member.told())
+    @classmethod
+    def of(cls, item: object, written: Any) -> "_Row":
+        """Raises WrongSet."""
+        text, weight, words = (written, 1, ()) if type(written) is str else (*written, ())[:3]
+        plain = told(text, weight) if not words and 1 <= weight <= MAX_WEIGHT else None
+        if plain is not None:
+            return cls(text, plain)
+        member, = read_set([item])
+        return cls(str(member.address), msgpack.packb(member.told()))
 
 
 class EndpointSets:
-    """Keeps of the last good set what was yielded and what it became: never more than one set."""
+    """Keeps of the last good set what was yielded and what it became: never more than one set. One or the other of the
+    two dicts is empty."""
 
     def __init__(self) -> None:
-        self._rows: dict[Any, _Row] = {}    # what `_written` makes of an endpoint → the endpoint; in the set's order
+        self._texts: dict[str, bytes] = {}  # of a set of plain addresses: each, and what it is packed
+        self._rows: dict[Any, _Row] = {}    # of another: what `_written` makes of an endpoint → the endpoint
         self._packed = pack_set(())
 
     def take(self, yielded: object) -> tuple[bytes, int]:
-        """The set as `pack_set` packs it, and how many endpoints it has. Raises WrongSet, as `read_set` does; then the
-        set before stays the one to compare with."""
+        """The set as `pack_set` packs it, in any order, and how many endpoints it has. Raises WrongSet, as `read_set`
+        does; then the set before stays the one to compare with."""
         if not isinstance(yielded, (list, tuple, set, frozenset)) or len(yielded) > MAX_ENDPOINTS:
             return self._anew(yielded)
+        if yielded and set(map(type, yielded)) == {str} and self._take_texts(yielded):
+            return self._packed, len(yielded)
+        return self._take_any(yielded)
+
+    def _take_texts(self, yielded: Collection[str]) -> bool:
+        """Of addresses that are written in their one form no two are the same. False when one is not."""
+        known = self._texts
+        packed = list(map(known.get, yielded))
+        if None in packed:
+            packed = [told(text) if there is None else there for text, there in zip(yielded, packed, strict=True)]
+            if None in packed:
+                return False
+        elif len(known) == len(packed):     # the same set: in the order that it had
+            return len(set(yielded)) == len(packed)
+        texts: dict[str, Any] = dict(zip(yielded, packed, strict=True))
+        if len(texts) < len(packed):
+            return False
+        self._keep(b"".join(texts.values()), texts, {})
+        return True
+
+    def _take_any(self, yielded: Collection[Any]) -> tuple[bytes, int]:
         known = self._rows
         rows: dict[Any, _Row] = {}
-        new: list[_Row] = []
+        is_new = False
         for item in yielded:
             written = item if type(item) is str else _written(item)
             if written is None:
@@ -42,29 +74,26 @@ class EndpointSets:
             row = known.get(written)
             if row is None:
                 try:
-                    member, = read_set([item])
+                    row = _Row.of(item, written)
                 except WrongSet:        # it says which one of the whole set
                     return self._anew(yielded)
-                row = _Row(member)
-                new.append(row)
+                is_new = True
             rows[written] = row
         if len(rows) < len(yielded):
             return self._anew(yielded)
-        if new or len(rows) < len(known):
-            # In the order of the set before, which leaves little to sort.
-            after = {written: row for written, row in known.items() if written in rows} | rows
-            rows = dict(sorted(after.items(), key=lambda pair: pair[1].place))
-            places = [row.place for row in rows.values()]
-            if any(map(eq, places, places[1:])):
+        if is_new or self._texts or len(rows) < len(known):
+            if len({row.address for row in rows.values()}) < len(rows):
                 return self._anew(yielded)
-            self._packed = msgpack.Packer().pack_array_header(len(rows)) + b"".join(
-                [row.packed for row in rows.values()])
-            self._rows = rows
+            self._keep(b"".join([row.packed for row in rows.values()]), {}, rows)
         return self._packed, len(rows)
+
+    def _keep(self, packed: bytes, texts: dict[str, bytes], rows: dict[Any, _Row]) -> None:
+        self._packed = msgpack.Packer().pack_array_header(len(texts) + len(rows)) + packed
+        self._texts, self._rows = texts, rows
 
     def _anew(self, yielded: object) -> tuple[bytes, int]:
         members = read_set(yielded)
-        self._rows = {}
+        self._texts, self._rows = {}, {}
         self._packed = pack_set(members)
         return self._packed, len(members)
 

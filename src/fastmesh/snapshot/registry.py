@@ -6,8 +6,10 @@ come back; only when all numbers have been given out does the one that has been 
 new owner. What does not fit at all shares the last row.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import msgpack
 
 from fastmesh.snapshot.wire import CLUSTER_ROWS, ENDPOINT_ROWS, FILTER_ROWS, LIMIT_ROWS, LISTENER_ROWS
 
@@ -117,3 +119,16 @@ class Registry:
 def endpoint_key(cluster: str, endpoint: str) -> str:
     """Names hold no space, so no two pairs share a key."""
     return f"{cluster} {endpoint}"
+
+
+def pack_reserve(gone: Mapping[str, int]) -> bytes:
+    """Names that went and their numbers, one behind the other, in the order in which they went."""
+    pack = msgpack.Packer().pack
+    return b"".join([pack(word) for pair in gone.items() for word in pair])
+
+
+def unpack_reserve(packed: bytes) -> dict[str, int]:
+    """What `pack_reserve` packed."""
+    words = msgpack.Unpacker(max_buffer_size=0)
+    words.feed(packed)
+    return dict(zip(words, words, strict=True))

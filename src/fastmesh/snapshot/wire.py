@@ -286,7 +286,7 @@ class ReviseRequest(TypedDict):
 
     version: int                                    # of the new one
     snapshot: tuple[int, int]                       # descriptor and size
-    registry: bytes                                 # as the result of that snapshot's compile had it, packed
+    reserve: tuple[bytes, int]                      # rows of endpoints: see pack_reserve, and the next free one
     sets: dict[str, tuple[bytes, bool]]             # cluster → what its policy has yielded, and whether it may be empty
 
 
@@ -298,7 +298,7 @@ class ReviseResult(TypedDict):
     changed: dict[str, list[int]]                   # cluster → endpoints, how many are new, how many are gone
     refused: dict[str, list[str]]                   # cluster → kind of error, and for people
     snapshot: bytes                                 # empty when nothing has changed
-    registry: dict[str, Any]
+    reserve: tuple[bytes, int]
     reused: dict[str, list[int]]
 
 

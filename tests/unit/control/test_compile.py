@@ -18,7 +18,7 @@ import uvloop
 from fastmesh.control import compile as compile_module
 from fastmesh.control import compile_process
 from fastmesh.control.compile import CompileFailed, Compiler
-from fastmesh.control.compile_process import CONTROL_FD, HEADER, rehearse
+from fastmesh.control.compile_process import CONTROL_FD, HEADER, SNAPSHOT_FD, rehearse
 
 GOOD = """\
 listeners:
@@ -67,9 +67,14 @@ def test_a_good_file_and_a_bad_one(tmp_path: Path) -> None:
         answer = await compiler.ask({"file": str(good), "version": 1})
         assert answer["ok"]
         assert answer["version"] == 1
-        again = await compiler.ask({"file": str(good), "version": 2, "registry": answer["registry"]})
-        assert again["listeners"] == answer["listeners"]
-        refused = await compiler.ask({"file": str(bad), "version": 3, "registry": again["registry"]})
+        fd = os.memfd_create("snapshot")
+        former = (SNAPSHOT_FD, os.write(fd, answer["snapshot"]))
+        again = await compiler.ask({"file": str(good), "version": 2, "registry": answer["registry"],
+                                    "reserve": answer["reserve"], "former": former}, fd)
+        assert again["listeners"] == answer["listeners"] and again["reserve"] == [b"", 1]
+        refused = await compiler.ask({"file": str(bad), "version": 3, "registry": again["registry"],
+                                      "reserve": again["reserve"], "former": former}, fd)
+        os.close(fd)
         assert not refused["ok"]
         assert f"{bad}:2:" in refused["text"]
         assert "prefix" in refused["text"]

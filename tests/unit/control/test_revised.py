@@ -20,7 +20,7 @@ def test_clusters_have_the_endpoints_of_the_snapshot(tmp_path):
     still = [{"row": 0, "address": "127.0.0.1:1", "weight": 1}]
     assert [cluster["endpoints"] for cluster in snapshot.clusters()] == [still, []]
     found = read_set([("10.0.0.2:80", 2), {"address": "10.0.0.1:80", "metadata": {"version": "v1"}}])
-    answer = _answer({"version": 2, "snapshot": (snapshot.fd, snapshot.size), "registry": snapshot.registry,
+    answer = _answer({"version": 2, "snapshot": (snapshot.fd, snapshot.size), "reserve": snapshot.reserve,
                       "sets": {"app": (pack_set(found), False)}})
     assert answer["ok"], answer
     revised = snapshot.revised(answer)

@@ -47,7 +47,7 @@ class Watched:
         return [kind for kind, _, _ in self.problems]
 
 
-def test_sets_leave_sorted(monkeypatch):
+def test_sets_leave_as_they_are_yielded(monkeypatch):
     class Two(Discovery):
         async def endpoints(self):
             yield ["10.0.0.2:80", "10.0.0.1:80"]
@@ -56,7 +56,7 @@ def test_sets_leave_sorted(monkeypatch):
 
     watched = Watched(Two, monkeypatch)
     watched.until(lambda: len(watched.sets) == 2)
-    assert watched.sets == [["10.0.0.1:80", "10.0.0.2:80"], ["10.0.0.3:80"]] and watched.problems == []
+    assert watched.sets == [["10.0.0.2:80", "10.0.0.1:80"], ["10.0.0.3:80"]] and watched.problems == []
 
 
 @pytest.mark.parametrize(("error", "said"), [
