@@ -13,6 +13,7 @@ from fastmesh import (
     Connection,
     Filter,
     FilterTimeout,
+    Headers,
     Outcome,
     Request,
     Response,
@@ -187,6 +188,104 @@ def test_a_wait_that_is_too_long(play: Play) -> None:
     play.pass_time("20ms")
     play.first.expect_answer(503)
     assert "FilterTimeout" in play.reports[0][2]
+
+
+class Trails(Filter):
+    """Thinks about the trailers of both directions at the same time, as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.signals: dict[str, Signal[None]] = {}
+        self.seen: list[str] = []
+
+    async def think(self, where: str, trailers: Headers) -> None:
+        self.signals[where] = Signal()
+        await self.signals[where]
+        self.seen.append(f"{where}: {trailers['x-sum']}")
+        trailers["x-seen"] = trailers["x-sum"]
+
+    async def on_request_trailers(self, request: Request, trailers: Headers) -> None:
+        await self.think("request", trailers)
+
+    async def on_response_trailers(self, request: Request, trailers: Headers) -> None:
+        await self.think("answer", trailers)
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_trailers_of_both_directions_at_a_time(play: Play, is_early: bool) -> None:
+    trails = Trails()
+    play.endpoints("a").filter(trails)
+    play.client_sends(b"POST /up HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\na\r\n")
+    up = play.connect()
+    rest = [lambda: play.client_sends(b"0\r\nx-sum: in\r\n\r\n"), lambda: up.sends(
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nb\r\n", b"0\r\nx-sum: out\r\n\r\n")]
+    for comes in reversed(rest) if is_early else rest:
+        comes()
+    for where in ("request", "answer"):
+        trails.signals[where].finish()
+        play.settle()
+    assert trails.seen == ["request: in", "answer: out"]
+    assert play.first.expect_answer(200, b"b").trailers == [("x-sum", "out"), ("x-seen", "out")]
+    assert play.reports == []
+
+
+class Stubborn(Filter):
+    """Does not let anything end it."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    async def wait(self) -> None:
+        while self.n < 5:
+            self.n += 1
+            try:
+                await sleep(60)
+            except BaseException:
+                continue
+
+    async def on_request(self, request: Request) -> None:
+        await self.wait()
+
+
+def test_a_filter_that_catches_the_end_of_its_timeout_is_ended(play: Play) -> None:
+    play.endpoints("a").filter(Stubborn(), timeout_ns=200 * MS, on_error="closed")
+    play.client_sends(GET)
+    play.pass_time("210ms")
+    play.first.expect_nothing()         # it may have something to put away
+    play.pass_time("260ms")
+    play.first.expect_answer(503)
+    assert [what for what, _, _ in play.reports] == ["error"] and "caught the end" in play.reports[0][2]
+
+
+def test_a_connection_is_not_held_by_one_who_catches_the_end(play: Play) -> None:
+    class Door(Stubborn):
+        async def on_connection(self, connection: Connection) -> None:
+            await self.wait()
+
+    play.endpoints("a").filter(Door(), at="listener", timeout_ns=200 * MS)
+    play.client_sends(GET)
+    play.pass_time("470ms")
+    play.connect("a").answers(200, b"let in")
+    play.first.expect_answer(200, b"let in")
+
+
+def test_what_is_put_away_after_the_timeout_has_its_time(play: Play) -> None:
+    seen: list[str] = []
+
+    class Tidy(Filter):
+        async def on_request(self, request: Request) -> None:
+            try:
+                await sleep(60)
+            finally:
+                await sleep(0.1)
+                seen.append("put away")
+
+    play.endpoints("a").filter(Tidy(), timeout_ns=200 * MS, on_error="closed")
+    play.client_sends(GET)
+    play.pass_time("210ms")
+    assert seen == []
+    play.pass_time("110ms")
+    play.first.expect_answer(503)
+    assert seen == ["put away"] and "waited for longer" in play.reports[0][2]
 
 
 def test_a_wait_that_is_too_long_and_goes_on(play: Play) -> None:

@@ -53,7 +53,8 @@ class Filter:
     """Time that all phases together may take of each second of a worker, `"200ms"`. More, and it is left alone for a
     while. None: no limit."""
     timeout: ClassVar[str | None] = None
-    """How long a phase may take with what it waits for, `"300ms"`. None: 1s of an isolated filter, else 30s."""
+    """How long a phase may take with what it waits for, `"300ms"`. None: 1s of an isolated filter, else 30s. Then it
+    has 250 ms to put away what it holds: who catches FilterTimeout and waits for longer than that is ended."""
     body_limit: ClassVar[str] = "1MiB"
     """How much `on_request_body` and `on_response_body` collect. More: 413, or 502 for an answer."""
     changes_body: ClassVar[bool] = True

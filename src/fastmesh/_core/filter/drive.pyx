@@ -209,7 +209,7 @@ cdef int _ask(Request r, int at, int part, int stage, int phase, slot_t *c) noex
             elif phase == PHASE_RETRY:
                 result = method(r, r.s.attempts + 1)
             elif phase == PHASE_REQUEST_TRAILERS or phase == PHASE_RESPONSE_TRAILERS:
-                result = method(r, headers_of(r._trailers))
+                result = method(r, headers_of(r._trailers_in if phase == PHASE_REQUEST_TRAILERS else r._trailers_out))
             else:
                 result = method(r)
         finally:
@@ -538,12 +538,12 @@ cdef void _arrived(Request r, int at, int how) noexcept:
     elif at == AT_RETRY:
         stream_connect(s)
     elif at == AT_REQUEST_TRAILERS:
-        trailers = r._trailers
-        r._trailers = None
+        trailers = r._trailers_in
+        r._trailers_in = None
         stream_put_request_end(s, &trailers.h.m)
     elif at == AT_RESPONSE_TRAILERS:
-        trailers = r._trailers
-        r._trailers = None
+        trailers = r._trailers_out
+        r._trailers_out = None
         stream_put_answer_end(s, &trailers.h.m)
 
 

@@ -156,7 +156,8 @@ cdef void ending_release(stream_t *s) noexcept nogil:
         r._labels = None
         r._connection = None
         r._error = None
-        r._trailers = None
+        r._trailers_in = None
+        r._trailers_out = None
         r._retry = None
         r.degraded = None
         Py_DECREF(r)

@@ -7,7 +7,7 @@ from fastmesh._core.proxy.mux cimport stream_t
 
 # What the driver does for a body; set once.
 ctypedef struct flow_up_t:
-    int (*trailers)(Request r, bint is_out) noexcept       # asks the filters about r._trailers: FILTER_*
+    int (*trailers)(Request r, bint is_out) noexcept       # asks the filters about its trailers: FILTER_*
     void (*refuse)(Request r, int stage) noexcept          # that filter has failed
     int (*answer)(Request r, Response given, int stage) noexcept
 

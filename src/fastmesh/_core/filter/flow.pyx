@@ -101,10 +101,15 @@ cdef void _end_input(stream_t *s, msg_t *trailers, bint is_out) noexcept:
     cdef Request r = <Request>s.run
     cdef Pipe pipe = <Pipe>r.pipe_out if is_out else <Pipe>r.pipe_in
     cdef int how
+    cdef OwnHead own
     if trailers is not NULL:
-        r._trailers = OwnHead()
-        head_free((<OwnHead>r._trailers).h)
-        (<OwnHead>r._trailers).h = head_copy(trailers)
+        own = OwnHead()
+        head_free(own.h)
+        own.h = head_copy(trailers)
+        if is_out:
+            r._trailers_out = own
+        else:
+            r._trailers_in = own
     if pipe is None or (pipe.has_ended and not pipe.collects):
         if pipe is not None:
             pipe.input_ended = True
@@ -120,14 +125,16 @@ cdef void _end_input(stream_t *s, msg_t *trailers, bint is_out) noexcept:
 
 cdef void _end_output(Request r, bint is_out) noexcept:
     """The body has passed: the trailers, and then the end."""
-    cdef OwnHead trailers = None
+    cdef OwnHead trailers = r._trailers_out if is_out else r._trailers_in
     cdef msg_t *m = NULL
-    if r._trailers is not None:
+    if trailers is not None:
         if (r.s.taps & (TAP_RESPONSE_TRAILERS if is_out else TAP_REQUEST_TRAILERS)
                 and flow_up.trailers(r, is_out) != FILTER_GO):
             return
-        trailers = r._trailers
-        r._trailers = None
+        if is_out:
+            r._trailers_out = None
+        else:
+            r._trailers_in = None
         m = &trailers.h.m
     if is_out:
         stream_put_answer_end(r.s, m)
@@ -374,7 +381,7 @@ cdef void _put_collected(Request r, Pipe pipe) noexcept:
     cdef uint32_t n = <uint32_t>len(data)
     pipe.collected = []
     pipe.collects = False
-    r._trailers = None        # the answer has a length now: it cannot have any
+    r._trailers_out = None    # the answer has a length now: it cannot have any
     _set_length(r.response.h, n)
     flow_put_head(r)
     if n:

@@ -46,7 +46,8 @@ cdef class Request(View):
     cdef uint64_t cluster_wanted  # of the filters of `cluster_of`, decided beforehand
     cdef void *cluster_of
     cdef UpstreamError _error     # while filters are asked about it
-    cdef OwnHead _trailers        # while filters see them
+    cdef OwnHead _trailers_in     # of the request, until they go on; its filters may see them while the answer's
+    cdef OwnHead _trailers_out    # come
     cdef object late              # of the ending: labels may come after it
     cdef Retry _retry             # that a filter has set: the stream points into it
     cdef Task task_degraded       # the policy of a fallback, which thinks about an answer

@@ -10,6 +10,7 @@ cdef extern from "Python.h":
 cdef enum:
     PYGEN_RETURN = 0
     STUBBORN = 16             # waits that a cancelled coroutine may still begin before it is given up
+    LATE_NS = 250000000       # after FilterTimeout: for what a coroutine still has to put away
 
 
 class Cancelled(BaseException):
@@ -118,6 +119,7 @@ cdef class Task:
         raise RuntimeError("a filter that is being ended awaits something else")
 
     cdef void arm(self, uint64_t after_ns) noexcept:
+        self.is_late = False
         if after_ns:
             timer_arm(&self.reactor.wheel, &self.limit, self.reactor.now_ns + after_ns)
 
@@ -131,7 +133,6 @@ cdef class Task:
                 w.give_up()
 
     cdef void cancel(self) noexcept:
-        cdef int tries = 0
         if self.is_over:
             return
         self.is_over = True
@@ -139,24 +140,7 @@ cdef class Task:
             timer_unlink(&self.reactor.wheel, &self.limit)
         self.drop_wait()
         self.dropped()
-        try:
-            self.entering()
-            try:
-                if hasattr(self.coro, "throw"):
-                    value = self.coro.throw(Cancelled())
-                    # It waits in a `finally`: nobody will be there to resume it.
-                    while tries < STUBBORN:
-                        if isinstance(value, Wait):
-                            (<Wait>value).give_up()
-                        value = self.coro.throw(Cancelled())
-                        tries += 1
-            finally:
-                self.leaving()
-        except (StopIteration, StopAsyncIteration, GeneratorExit, Cancelled):
-            pass
-        except BaseException as error:
-            self.error = error
-        self.coro = None
+        _end(self, Cancelled)
 
     cdef void finished(self) noexcept:
         pass
@@ -172,6 +156,29 @@ cdef class Task:
 
     cdef void leaving(self) noexcept:
         pass
+
+
+cdef void _end(Task task, object kind) noexcept:
+    """Nobody will be there to resume the coroutine."""
+    cdef int tries = 0
+    try:
+        task.entering()
+        try:
+            if hasattr(task.coro, "throw"):
+                value = task.coro.throw(kind())
+                # It waits in a `finally`.
+                while tries < STUBBORN:
+                    if isinstance(value, Wait):
+                        (<Wait>value).give_up()
+                    value = task.coro.throw(kind())
+                    tries += 1
+        finally:
+            task.leaving()
+    except (StopIteration, StopAsyncIteration, GeneratorExit, Cancelled):
+        pass
+    except BaseException as error:
+        task.error = error
+    task.coro = None
 
 
 cdef str _what(object value):
@@ -211,9 +218,19 @@ cdef void _on_soon(soon_t *k) noexcept nogil:
 cdef void _on_limit(timer_t *t, void *owner) noexcept nogil:
     with gil:
         task = <Task>owner
-        task.is_late = True
+        timer_arm(&task.reactor.wheel, &task.limit, task.reactor.now_ns + LATE_NS)
+        if task.core.task is not NULL:
+            return      # what it waits for is here, in this very turn
         task.drop_wait()
-        _go_on(task, FilterTimeout("waited for longer than its `timeout`"))
+        if not task.is_late:
+            task.is_late = True
+            _go_on(task, FilterTimeout("waited for longer than its `timeout`"))
+            return
+        task.is_over = True
+        timer_unlink(&task.reactor.wheel, &task.limit)
+        _end(task, FilterTimeout)
+        task.error = FilterTimeout("caught the end of its `timeout`, and waited on")
+        task.finished()
 
 
 cdef class Sleep(Wait):
