@@ -68,8 +68,9 @@ BARS = (
 PICKS = {
     "round_robin": 50, "least_request": 50, "peak_ewma": 50, "failure_aware_ewma": 50, "maglev": 50,
     "random": 100, "ring_hash": 100,
-    # What comes on top of an algorithm: some requests of a level, of a full endpoint or one that warms up pick again.
-    "load_bound": 150, "levels": 100, "slow_start": 150, "sticky": 100,
+    # With what comes on top of an algorithm: some requests of a full endpoint or one that warms up pick again; the name
+    # of a session is 32 digits to read, and to compare with one that is far away.
+    "load_bound": 150, "levels": 100, "slow_start": 150, "sticky": 150,
 }  # fmt: skip
 
 

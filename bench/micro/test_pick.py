@@ -89,10 +89,11 @@ def test_pick_below_a_load_bound(benchmark, lb, count):
 @pytest.mark.parametrize("lb", ALGORITHMS)
 def test_pick_of_a_level(benchmark, lb, count):
     """Three priorities; half of the first cannot be used, so that the second gets a part."""
-    balancing = [None, None, None, 0, [700_000, [count] * 3], None]
-    value = snapshot(clusters=[cluster(endpoints(3 * count), lb=ALGORITHMS[lb], balancing=balancing)])
-    with decoded(value, rows=3 * count) as s:
-        for i in range(0, count, 2):
+    third = count // 3
+    balancing = [None, None, None, 0, [700_000, [count - 2 * third, third, third]], None]
+    value = snapshot(clusters=[cluster(endpoints(count), lb=ALGORITHMS[lb], balancing=balancing)])
+    with decoded(value, rows=count) as s:
+        for i in range(0, third, 2):
             s.set_avoid(i, 2**63)
         times: list[int] = []
         s.time_picks(PICKS, 0, SECOND)

@@ -20,7 +20,7 @@ from fastmesh._core.route.predicate cimport predicate_t
 from fastmesh._core.route.route_split cimport split_pick, split_t
 from fastmesh._core.lb.cluster cimport (
     cluster_live_t, cluster_pick, cluster_pick_key, cluster_t, cluster_weigh, endpoint_connect_failed,
-    endpoint_connect_ok)
+    endpoint_connect_ok, endpoint_note)
 from fastmesh._core.lb.endpoint cimport endpoint_addr, endpoint_live_t, endpoint_row_t, endpoint_t, endpoint_use_t
 from fastmesh._core.lb.subset cimport SUBSET_KEYS_MAX, subset_choose, subset_pair_t, subset_pairs, subsets_t
 from fastmesh._core.lb.use cimport endpoint_row, endpoint_warm_since
@@ -388,7 +388,7 @@ cdef class Snapshot:
             n = addr_print(&at, text)
             endpoints.append((c.endpoints[j].row, text[:n], c.endpoints[j].weight,
                               span_bytes(c.endpoints[j].text.ptr, c.endpoints[j].text.len)))
-            note = c.endpoints[j].note
+            note = endpoint_note(c, &c.endpoints[j])
             if note is not NULL:
                 notes[text[:n]] = (note.priority, span_bytes(note.zone.ptr, note.zone.len),
                                    [span_bytes(note.words[k].ptr, note.words[k].len) for k in range(2 * note.n)])

@@ -13,7 +13,7 @@ from fastmesh._core.filter.headers import ViewClosed
 from fastmesh._core.filter.view cimport Request
 from fastmesh._core.io.reactor cimport reactor_clock
 from fastmesh._core.io.timer cimport WHEEL_SHIFT, timer_arm, timer_init, timer_t, timer_unlink
-from fastmesh._core.lb.cluster cimport cluster_pick, cluster_t, cluster_weigh, endpoint_is_usable
+from fastmesh._core.lb.cluster cimport cluster_pick, cluster_t, cluster_weigh, endpoint_is_usable, endpoint_note
 from fastmesh._core.mem.counter cimport PHASE_PICK, PHASE_WEIGHTS
 from fastmesh._core.lb.endpoint cimport endpoint_note_t, endpoint_use_t
 from fastmesh._core.lb.use cimport endpoint_row
@@ -51,7 +51,8 @@ cdef class Endpoint:
         return self.text
 
     cdef tuple note(self):
-        cdef const endpoint_note_t *note = self.alive().note
+        cdef endpoint_t *e = self.alive()
+        cdef const endpoint_note_t *note = endpoint_note(self.owner.cluster, e)
         cdef dict metadata = {}
         cdef uint32_t i
         if self.said is None:

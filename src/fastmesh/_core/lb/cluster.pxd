@@ -9,7 +9,7 @@ from fastmesh._core.mem.slab cimport slab_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.mem.tally cimport seats_t, tally_t
 from fastmesh._core.mem.window cimport window_t
-from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_live_t
+from fastmesh._core.lb.endpoint cimport endpoint_live_t, endpoint_note_t, endpoint_t
 from fastmesh._core.lb.settings cimport lb_settings_t, outlier_t
 
 cdef enum lb_kind_t:
@@ -95,6 +95,7 @@ ctypedef struct cluster_t:
     void *names               # of lb/sticky, owned; NULL = there are no sessions
     lb_settings_t settings
     endpoint_t *endpoints     # n of them, contiguous
+    const endpoint_note_t **notes     # n of them, where any endpoint has one: see endpoint_note; NULL = none has
     uint32_t n
     uint32_t *given           # weights that count in place of those of endpoints, n of them, owned; NULL = none do
     int32_t balancer_slot     # index into snapshot_t.rules of the policy that is asked, or -1
@@ -169,6 +170,11 @@ cdef inline bint endpoint_is_usable(const endpoint_t *e, uint64_t now_ns, endpoi
         if tried[i] is e:
             return False
     return True
+
+
+cdef inline const endpoint_note_t *endpoint_note(const cluster_t *c, const endpoint_t *e) noexcept nogil:
+    """What was said of one of a whole cluster, not of a level; NULL: nothing was."""
+    return c.notes[e - c.endpoints] if c.notes is not NULL else NULL
 
 
 cdef inline bint cluster_is_warming(const cluster_t *c, uint64_t now_ns) noexcept nogil:

@@ -82,7 +82,6 @@ ctypedef struct endpoint_note_t:
 
 ctypedef struct endpoint_t:
     endpoint_live_t *live     # counted; has the address
-    const endpoint_note_t *note   # NULL = nothing was said
     span_t text               # printed form, in the snapshot's arena
     uint32_t weight           # 1 … 2**31
     uint32_t row              # number of its rows in shared memory

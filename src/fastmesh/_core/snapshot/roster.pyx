@@ -1,17 +1,37 @@
 """See roster.pxd."""
+from libc.stdlib cimport abort
 from libc.string cimport memcpy, memset
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from fastmesh._core.mem.arena cimport MEM_IS_EXACT, heap_array, heap_free
 
 cdef enum:
     SIZE_FIRST = 64
     CHUNK = 1024              # endpoints that are allocated together: 64 KiB
     CHUNKS_FIRST = 16
+    MAP_MIN = 1 << 14         # places: a larger table is a mapping, which leaves no hole in the heap when it has grown
 
 
 cdef void roster_init(roster_t *r) noexcept nogil:
     memset(r, 0, sizeof(roster_t))
     r.size = SIZE_FIRST
-    r.places = <roster_place_t *>heap_array(r.size, sizeof(roster_place_t))
+    r.places = _table_new(r.size)
+
+
+cdef roster_place_t *_table_new(uint32_t size) noexcept nogil:
+    cdef void *p
+    if MEM_IS_EXACT or size < MAP_MIN:
+        return <roster_place_t *>heap_array(size, sizeof(roster_place_t))
+    p = mmap(NULL, size * sizeof(roster_place_t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    if p == MAP_FAILED:
+        abort()
+    return <roster_place_t *>p
+
+
+cdef void _table_free(roster_place_t *p, uint32_t size) noexcept nogil:
+    if MEM_IS_EXACT or size < MAP_MIN:
+        heap_free(p)
+    else:
+        munmap(p, size * sizeof(roster_place_t))
 
 
 cdef void roster_fini(roster_t *r) noexcept nogil:
@@ -19,7 +39,7 @@ cdef void roster_fini(roster_t *r) noexcept nogil:
     for i in range(r.n_chunks):
         heap_free(r.chunks[i])
     heap_free(r.chunks)
-    heap_free(r.places)
+    _table_free(r.places, r.size)
 
 
 # --- numbers ---
@@ -82,12 +102,12 @@ cdef void _resize(roster_t *r, uint32_t size) noexcept nogil:
     cdef roster_place_t *was = r.places
     cdef uint32_t was_size = r.size
     cdef uint32_t i
-    r.places = <roster_place_t *>heap_array(size, sizeof(roster_place_t))
+    r.places = _table_new(size)
     r.size = size
     for i in range(was_size):
         if was[i].one != 0:
             _put(r, was[i].tag, was[i].one)
-    heap_free(was)
+    _table_free(was, was_size)
 
 
 cdef void roster_reserve(roster_t *r, uint32_t n) noexcept nogil:
@@ -99,7 +119,7 @@ cdef void roster_reserve(roster_t *r, uint32_t n) noexcept nogil:
 cdef endpoint_live_t *roster_add(roster_t *r, uint64_t hash) noexcept nogil:
     cdef uint32_t number
     if 5 * (<uint64_t>r.n + 1) > 4 * <uint64_t>r.size:
-        _resize(r, r.size + r.size // 2)
+        _resize(r, r.size + r.size // 4)
     number = _number(r)
     _put(r, <uint32_t>(hash >> 32), number + 1)
     r.n += 1

@@ -257,7 +257,7 @@ cdef inline endpoint_row_t *row_of(const decode_t *d, const endpoint_t *e) noexc
     return &d.rows[e.row if e.row < d.n_rows else d.n_rows - 1]
 
 
-cdef bint decode_note(decode_t *d, endpoint_t *e) noexcept nogil:
+cdef bint decode_note(decode_t *d, cluster_t *c, const endpoint_t *e) noexcept nogil:
     cdef take_t *t = &d.t
     cdef endpoint_note_t *note
     cdef uint32_t n = 0
@@ -265,7 +265,9 @@ cdef bint decode_note(decode_t *d, endpoint_t *e) noexcept nogil:
     if unpack_nil(&t.u):
         return True
     note = <endpoint_note_t *>arena_array(d.s.arena, 1, sizeof(endpoint_note_t))
-    e.note = note
+    if c.notes is NULL:
+        c.notes = <const endpoint_note_t **>arena_array(d.s.arena, c.n, sizeof(void *))
+    c.notes[e - c.endpoints] = note
     if not take_record(t, b"note", 3):
         return False
     take_enter(t, b"note")
@@ -292,7 +294,7 @@ cdef bint decode_endpoint(decode_t *d, cluster_t *c, endpoint_t *e) noexcept nog
     cdef addr_t at
     if not (take_record(t, NULL, 7) and take_u32(t, b"row", 0, U32_MAX, &e.row) and decode_address(d, &at) and
             take_u32(t, b"weight", 1, WEIGHT_MAX, &e.weight) and take_text(t, b"text", 0, NAME_MAX, &e.text) and
-            decode_note(d, e)):
+            decode_note(d, c, e)):
         return False
     e.live = live_endpoint_get(d.s.live, c.live, &at, e.row)
     if e.row >= d.row_end:

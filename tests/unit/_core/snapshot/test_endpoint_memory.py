@@ -12,7 +12,7 @@ FAR = 64
 def test_an_endpoint_is_a_cache_line_and_what_finds_it():
     in_snapshot, in_registry, place, used = sizes()
     assert in_registry == 64
-    assert in_snapshot <= 40
+    assert in_snapshot == 32
     assert place == 8
     assert used <= 128
 
