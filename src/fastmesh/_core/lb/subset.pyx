@@ -1,7 +1,7 @@
 """See subset.pxd."""
 from libc.stdint cimport uint64_t
-from fastmesh._core.lb.cluster cimport LB_MAGLEV, cluster_build, cluster_drop, cluster_tell
-from fastmesh._core.lb.endpoint cimport endpoint_t
+from fastmesh._core.lb.cluster cimport LB_MAGLEV, cluster_build, cluster_drop, cluster_tell, endpoint_note
+from fastmesh._core.lb.endpoint cimport endpoint_note_t, endpoint_t
 from fastmesh._core.mem.arena cimport arena_array, heap_array, heap_free
 from fastmesh._core.mem.hash cimport hash_bytes, hash_mix
 from fastmesh._core.mem.span cimport span_eq
@@ -26,21 +26,22 @@ ctypedef struct group_t:
     uint32_t filled
 
 
-cdef inline bint said_of(const endpoint_t *e, span_t name, span_t *value) noexcept nogil:
+cdef inline bint said_of(const cluster_t *c, const endpoint_t *e, span_t name, span_t *value) noexcept nogil:
+    cdef const endpoint_note_t *note = endpoint_note(c, e)
     cdef uint32_t i
-    if e.note is NULL:
+    if note is NULL:
         return False
-    for i in range(e.note.n):
-        if span_eq(e.note.words[2 * i], name):
-            value[0] = e.note.words[2 * i + 1]
+    for i in range(note.n):
+        if span_eq(note.words[2 * i], name):
+            value[0] = note.words[2 * i + 1]
             return True
     return False
 
 
-cdef bint read_values(const endpoint_t *e, const subset_selector_t *s, span_t *values) noexcept nogil:
+cdef bint read_values(const cluster_t *c, const endpoint_t *e, const subset_selector_t *s, span_t *values) noexcept nogil:
     cdef uint32_t i
     for i in range(s.n):
-        if not said_of(e, s.names[i], &values[i]):
+        if not said_of(c, e, s.names[i], &values[i]):
             return False
     return True
 
@@ -54,11 +55,12 @@ cdef uint64_t hash_of(uint32_t selector, const span_t *values, uint32_t n) noexc
     return hash
 
 
-cdef bint has_values(const endpoint_t *e, const subset_selector_t *s, const span_t *values) noexcept nogil:
+cdef bint has_values(const cluster_t *c, const endpoint_t *e, const subset_selector_t *s,
+                     const span_t *values) noexcept nogil:
     cdef span_t value
     cdef uint32_t i
     for i in range(s.n):
-        if not said_of(e, s.names[i], &value) or not span_eq(value, values[i]):
+        if not said_of(c, e, s.names[i], &value) or not span_eq(value, values[i]):
             return False
     return True
 
@@ -89,6 +91,7 @@ cdef void become_part(cluster_t *part, cluster_t *c) noexcept nogil:
     part.names = NULL
     part.given = NULL
     part.endpoints = NULL
+    part.notes = NULL
     part.n = 0
     part.settings.n_levels = 0
     part.load_until_ns = 0
@@ -101,8 +104,11 @@ cdef void make(cluster_t *c, subset_t *made, const group_t *g, const uint32_t *f
     made.selector = g.selector
     part.n = g.n
     part.endpoints = <endpoint_t *>arena_array(arena, g.n, sizeof(endpoint_t))
+    # Who is in a part has said something.
+    part.notes = <const endpoint_note_t **>arena_array(arena, g.n, sizeof(void *))
     for i in range(g.n):
         part.endpoints[i] = c.endpoints[from_[i]]
+        part.notes[i] = c.notes[from_[i]]
     if c.settings.n_levels != 0:
         part.settings.n_levels = c.settings.n_levels
         part.settings.levels = sizes_of_levels(c, part.endpoints, g.n, from_, arena)
@@ -127,13 +133,13 @@ cdef uint32_t gather(cluster_t *c, subsets_t *v, group_t *groups, uint32_t *owne
     for k in range(v.n_selectors):
         s = &v.selectors[k]
         for i in range(c.n):
-            if not read_values(&c.endpoints[i], s, values):
+            if not read_values(c, &c.endpoints[i], s, values):
                 continue
             hash = hash_of(k, values, s.n)
             at = <uint32_t>hash & v.mask
             while v.places[at] != 0 and not (
                     groups[v.places[at] - 1].hash == hash and groups[v.places[at] - 1].selector == k and
-                    has_values(&c.endpoints[groups[v.places[at] - 1].first], s, values)):
+                    has_values(c, &c.endpoints[groups[v.places[at] - 1].first], s, values)):
                 at = (at + 1) & v.mask
             if copies >= SUBSET_COPIES_MAX or (v.places[at] == 0 and n >= v.most):
                 v.left_out += 1
@@ -250,7 +256,7 @@ cdef cluster_t *subset_find(const cluster_t *c, const subset_pair_t *pairs, uint
     at = <uint32_t>hash_of(<uint32_t>k, values, n) & v.mask
     while v.places[at] != 0:
         found = &v.subsets[v.places[at] - 1]
-        if found.selector == <uint32_t>k and has_values(&found.c.endpoints[0], &v.selectors[k], values):
+        if found.selector == <uint32_t>k and has_values(&found.c, &found.c.endpoints[0], &v.selectors[k], values):
             return <cluster_t *>&found.c
         at = (at + 1) & v.mask
     return NULL
@@ -284,5 +290,5 @@ cdef uint32_t subset_pairs(const cluster_t *subset, subset_pair_t *to) noexcept 
     s = &v.selectors[(<const subset_t *>subset).selector]
     for i in range(s.n):
         to[i].name = s.names[i]
-        said_of(&subset.endpoints[0], s.names[i], &to[i].value)
+        said_of(subset, &subset.endpoints[0], s.names[i], &to[i].value)
     return s.n

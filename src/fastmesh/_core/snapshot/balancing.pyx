@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from fastmesh._core.mem.arena cimport arena_array, arena_t
+from fastmesh._core.lb.cluster cimport endpoint_note
 from fastmesh._core.lb.endpoint cimport endpoint_note_t, endpoint_t
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.span cimport span_eq, span_of, span_t
@@ -105,8 +106,8 @@ cdef bint decode_slow_start(take_t *t, lb_settings_t *s) noexcept nogil:
     return True
 
 
-cdef uint32_t level_of(const endpoint_t *e, bint prefers, span_t zone) noexcept nogil:
-    cdef const endpoint_note_t *note = e.note
+cdef uint32_t level_of(const cluster_t *c, const endpoint_t *e, bint prefers, span_t zone) noexcept nogil:
+    cdef const endpoint_note_t *note = endpoint_note(c, e)
     cdef uint32_t priority = note.priority if note is not NULL else 0
     return 2 * priority + (prefers and not (note is not NULL and span_eq(note.zone, zone)))
 
@@ -117,12 +118,13 @@ cdef void form_levels(arena_t *arena, cluster_t *c, bint prefers, span_t zone, u
     cdef uint32_t ends[LEVELS_MAX]
     cdef lb_settings_t *s = &c.settings
     cdef endpoint_t *sorted_
+    cdef const endpoint_note_t **notes = NULL
     cdef uint32_t n = 0
     cdef uint32_t end = 0
     cdef uint32_t i, level
     memset(counts, 0, sizeof(counts))
     for i in range(c.n):
-        counts[level_of(&c.endpoints[i], prefers, zone)] += 1
+        counts[level_of(c, &c.endpoints[i], prefers, zone)] += 1
     for level in range(LEVELS_MAX):
         n += counts[level] != 0
         ends[level] = end
@@ -130,11 +132,16 @@ cdef void form_levels(arena_t *arena, cluster_t *c, bint prefers, span_t zone, u
     if n <= 1:
         return
     sorted_ = <endpoint_t *>arena_array(arena, c.n, sizeof(endpoint_t))
+    if c.notes is not NULL:
+        notes = <const endpoint_note_t **>arena_array(arena, c.n, sizeof(void *))
     for i in range(c.n):
-        level = level_of(&c.endpoints[i], prefers, zone)
+        level = level_of(c, &c.endpoints[i], prefers, zone)
         sorted_[ends[level]] = c.endpoints[i]
+        if notes is not NULL:
+            notes[ends[level]] = c.notes[i]
         ends[level] += 1
     c.endpoints = sorted_
+    c.notes = notes
     s.spill_below = below / 1e6
     s.levels = <uint32_t *>arena_array(arena, n, sizeof(uint32_t))
     for level in range(LEVELS_MAX):
