@@ -80,8 +80,15 @@ static void fm_arena_free(void *unused, void *p, size_t n) {
     fm_arenas.free(fm_arenas.ctx, p, n);
 }
 
-/* 0 when this Python's memory cannot be told: what its debug build, or one without a GIL, gets is not the C library's.
-`most` 0 is no limit. Called on the data thread. */
+/* Where objects come from the C library one by one (PYTHONMALLOC=malloc), this is asked for them. */
+static void fm_memory_hook(PyMemAllocatorDomain domain, PyMemAllocatorEx *hooked) {
+    PyMemAllocatorEx now;
+    PyMem_GetAllocator(domain, &now);
+    if (now.malloc == fm_raw.malloc) PyMem_SetAllocator(domain, hooked);
+}
+
+/* 0 when this Python's memory cannot be told: what a debug build, a build without a GIL, or somebody else's hook gives is
+not the C library's. `most` 0 is no limit. Called on the data thread. */
 static int fm_memory_bound(uint64_t most) {
 #if defined(Py_DEBUG) || defined(Py_GIL_DISABLED)
     return 0;
@@ -91,8 +98,11 @@ static int fm_memory_bound(uint64_t most) {
     if (!fm_memory_is_hooked && most != 0) {
         fm_data_thread = pthread_self();
         PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &fm_raw);
+        if (fm_raw.ctx != NULL) return 0;
         PyObject_GetArenaAllocator(&fm_arenas);
-        PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &raw);
+        fm_memory_hook(PYMEM_DOMAIN_MEM, &raw);
+        fm_memory_hook(PYMEM_DOMAIN_OBJ, &raw);
+        fm_memory_hook(PYMEM_DOMAIN_RAW, &raw);
         PyObject_SetArenaAllocator(&arenas);
         fm_memory_is_hooked = 1;
     }
