@@ -274,6 +274,26 @@ def test_trailers_behind_a_filtered_body(play: Play) -> None:
 
 # --- errors in the middle -------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("result", [7, "text", Response(200), memoryview(b"other")])
+@pytest.mark.parametrize("on_error", ["open", "skip"])
+def test_a_piece_of_which_something_wrong_was_made_passes_as_it_came(play: Play, on_error: str,
+                                                                     result: object) -> None:
+    class Wrong(Filter):
+        changes_body = False
+
+        def on_response_chunk(self, request: Request, response: Response, chunk: bytes, last: bool) -> bytes | None:
+            return result if chunk else None     # type: ignore[return-value]
+
+    play.endpoints("a").filter(Wrong(), on_error=on_error, changes_body=False)
+    for _ in range(2):                          # and the connection can be used again
+        play.client_sends(GET)
+        up = play.up() if play.fresh() is None else play.connect()
+        up.expect_request()
+        up.sends(b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nsome", b" answer")
+        play.first.expect_answer(200, b"some answer")
+    assert play.reports
+
 class Fail(Filter):
     def on_response_chunk(self, request: Request, response: Response, chunk: bytes, last: bool) -> bytes:
         if b"bad" in chunk:

@@ -130,8 +130,8 @@ cdef class Stage(Task):
 
     cdef int _take(self, object result) except -1:
         piece = self.piece
-        self.piece = None
         if isinstance(result, Response) and not self.pipe.is_out and not self.c.is_shadow:
+            self.piece = None
             self.pipe.given = result
             self.pipe.fault = self.stage
             return PIPE_ANSWERED
@@ -142,8 +142,10 @@ cdef class Stage(Task):
                             + ("" if self.pipe.is_out else ", or a Response"))
         elif not self.c.changes_body and result != piece:
             raise TypeError("changed the body, though changes_body is False")
+        result = bytes(result)
+        self.piece = None         # not before: where the result is wrong, the piece goes on as it came
         if result:
-            self._give(bytes(result))
+            self._give(result)
         return self._end() if self.is_last else PIPE_MOVED
 
     cdef object _start(self):
