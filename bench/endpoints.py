@@ -4,7 +4,7 @@
 
 So many endpoints of each cluster, against one of each: the memory of a worker's own (private pages), and what it has
 touched of pages that it shares with control and other workers, each divided by the difference. Names are part of it:
-`10.0.0.1:80` and the like, 11 to 13 bytes.
+`10.0.0.1:80` and the like, 14 bytes on the average.
 """
 
 import argparse
