@@ -1,8 +1,8 @@
 """How much is tried: in `make test` what five minutes hold, in `make test-long` all of it.
 
-What tries at random tries a quarter, and a quarter of the long simulations is made. Of tests that are there once for
-each engine (or for each of the two ways in which the playbook's engine works), and are about what stands above the
-engines, every one runs once: its name decides on which.
+What tries at random tries a quarter, and a quarter of the long simulations is made; TEST_LONG=20 tries twenty times as
+much as `make test-long`. Of tests that are there once for each engine (or for each of the two ways in which the
+playbook's engine works), and are about what stands above the engines, every one runs once: its name decides on which.
 """
 
 import os
@@ -10,6 +10,7 @@ import re
 from zlib import crc32
 
 IS_LONG = bool(os.environ.get("TEST_LONG"))
+TIMES = int(os.environ.get("TEST_LONG") or 1)
 
 # What no engine has a part in: filters and their hosts, and all that the control process does.
 ABOVE_ENGINES = re.compile(r"tests/(?:playbook/test_(?:isolated_filters|filters|filter_\w+|steering|retry_after)"
@@ -26,7 +27,7 @@ _ENGINE = re.compile(r"(?<=[\[-])(?:io_uring|epoll|completion|ready)(?=[]-])")
 
 def tries(whole: int) -> int:
     """Of so many, how many now."""
-    return whole if IS_LONG else max(15, whole // 4)
+    return whole * TIMES if IS_LONG else max(15, whole // 4)
 
 
 def is_left_to_the_long_run(test: str) -> bool:

@@ -100,6 +100,14 @@ cdef class Lane(Task):
             r.task_in = None
         if self.c.row is not NULL:
             self.c.row.in_flight -= 1
+        if r.s is NULL:
+            # The exchange has ended without it: nobody asks for what it came to, and its copies are all that is left.
+            if self.shadow is not None:
+                self.shadow.give_back(r, None, None)
+                self.shadow = None
+                if r.h is NULL:
+                    r.m = NULL
+            return
         _sign(r, self.c)
         if self.shadow is not None:
             self.shadow.give_back(r, self.result, self.error)
