@@ -1,4 +1,4 @@
-"""Snapshots that nothing uses any more, on their way out: large ones go a piece at a time, between turns of the loop."""
+"""Snapshots that nothing uses any more: large ones go a piece at a time, between turns of the loop."""
 from fastmesh._core.snapshot.snapshot cimport snapshot_t
 
 # Whoever has this registry calls `leaving_step` between turns, as long as there are any.
