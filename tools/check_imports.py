@@ -13,11 +13,11 @@ PACKAGES = {
     "errors": set(),
     "units": {"errors"},
     "config": {"errors", "units"},
-    "filters": {"__init__", "errors", "units", "config", "_core.filter", "_core.mem"},
+    "filters": {"__init__", "errors", "units", "config", "_core.filter", "_core.mem", "_core.net"},
     "filters.builtin": {"__init__"},        # the public API, and nothing else
     "discovery": {"__init__"},              # likewise
     "healers": {"__init__"},                # likewise
-    "snapshot": {"errors", "units", "config", "filters"},
+    "snapshot": {"errors", "units", "config", "filters", "_core.snapshot"},
     "observe": {"errors", "units", "_core.mem", "_core.resil"},
     "worker": {"_core.worker", "_core.filter", "filters"},
     "host": {"__init__", "filters", "worker", "_core.filter"},

@@ -40,6 +40,8 @@ from fastmesh._core.proxy.stream cimport stream_end
 from fastmesh._core.mem.tally cimport seat_leave, seat_take
 from fastmesh._core.resil.breaker cimport breaker_join, breaker_leave
 from fastmesh._core.resil.rate_limit cimport rate_limit_keep, rate_limit_t
+from fastmesh._core.mem.breath cimport breath_set, breath_take
+from fastmesh._core.snapshot.leaving cimport leaving_begin, leaving_end, leaving_is_any, leaving_step
 from fastmesh._core.snapshot.live cimport live_free, live_new, live_share
 from fastmesh._core.snapshot.snapshot cimport listener_t, snapshot_decode, snapshot_get, snapshot_put, snapshot_t
 from fastmesh._core.sys.socket cimport POLLIN, poll, pollfd
@@ -63,6 +65,7 @@ cdef enum:
     TURN_MOST_NS = 1000000000     # the loop turns at least once a second: the heartbeat
     DRAIN_LOOK_NS = 20000000
     WHY_MAX = 512
+    BREATH_MASK = 63              # of endpoints between two looks at the clock
 
 
 class SnapshotRefused(ValueError):
@@ -127,6 +130,7 @@ cdef class Worker:
         self._p = p
         p.stats = stats
         p.registry = live_new()
+        leaving_begin(p.registry)
         p.health = health_map(health_fd)
         if p.health is NULL:
             # Started without control: what is known stays here.
@@ -176,20 +180,34 @@ cdef class Worker:
 
         `filters`: the Table of the filters that it names, in the order of its rules. Its `on_free` is called when no
         exchange uses the snapshot any more, and not for one that is refused.
+
+        Requests go on meanwhile, with the old one until the new one has its place: the loop turns in between.
         """
         cdef proxy_t *p = self._alive()
+        breath_set(_breathe, p)
+        try:
+            self._apply(p, snapshot, filters)
+        finally:
+            breath_set(NULL, NULL)
+
+    cdef int _apply(self, proxy_t *p, bytes snapshot, filters) except -1:
         cdef char why[WHY_MAX]
         cdef snapshot_t *new
         cdef snapshot_t *old = p.snap
+        cdef const uint8_t *packed = <const uint8_t *><char *>snapshot
+        cdef uint64_t size = len(snapshot)
         cdef uint32_t i
         cdef door_t *k
         cdef door_t *after
         cdef down_t *d
         cdef const listener_t *found
         why[0] = 0
-        new = snapshot_decode(<const uint8_t *><char *>snapshot, len(snapshot), p.stats.endpoints, STATS_ENDPOINTS,
-                              p.registry,
-                              why, WHY_MAX)
+        with nogil:
+            # One that leaves still names endpoints that nobody else may name by now.
+            while leaving_is_any():
+                leaving_step()
+                breath_take()
+            new = snapshot_decode(packed, size, p.stats.endpoints, STATS_ENDPOINTS, p.registry, why, WHY_MAX)
         if new is NULL:
             p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
             _shut_unused(p)
@@ -253,16 +271,19 @@ cdef class Worker:
             _show_gauges(p, &new.clusters[i])
             breaker_join(&new.clusters[i], &p.health.seats, self._seat, new.version)
             ejection_forget(&new.clusters[i])
-        if old is not NULL:
-            for i in range(old.n_clusters):
-                _retire(p, &old.clusters[i])
-                _hush(&old.clusters[i])
-                breaker_leave(&old.clusters[i], new.version)
-            snapshot_put(old)
+            with nogil:
+                breath_take()
         p.stats.header.version = new.version
         p.stats.globals[G_SNAPSHOTS] += 1
         with nogil:
+            if old is not NULL:
+                for i in range(old.n_clusters):
+                    _retire(p, &old.clusters[i])
+                    _hush(&old.clusters[i])
+                    breaker_leave(&old.clusters[i], new.version)
+                snapshot_put(old)
             _see_off(p)
+        return 0
 
     cdef str _keep_limits(self, snapshot_t *new):
         """Finds or makes the buckets of a snapshot's rate limits. Why not, or None."""
@@ -343,6 +364,9 @@ cdef class Worker:
                 most = DRAIN_LOOK_NS if p.is_draining else TURN_MOST_NS
                 if until - p.reactor.now_ns < most:
                     most = until - p.reactor.now_ns
+                if leaving_is_any():
+                    leaving_step()
+                    most = 0
                 reactor_turn(p.reactor, most)
                 overload_turn(p)
                 if self._wake.tx_total != 0:
@@ -458,6 +482,12 @@ cdef void _see_off(proxy_t *p) noexcept nogil:
     # The last turn hands the close itself to the kernel.
 
 
+cdef void _breathe(void *proxy) noexcept nogil:
+    cdef proxy_t *p = <proxy_t *>proxy
+    reactor_turn(p.reactor, 0)
+    overload_turn(p)
+
+
 cdef void _show_gauges(proxy_t *p, cluster_t *c) noexcept nogil:
     cdef cluster_row_t *row = &p.stats.clusters[c.id]
     row.active = c.live.active
@@ -486,6 +516,8 @@ cdef void _retire(proxy_t *p, cluster_t *c) noexcept nogil:
         live = c.endpoints[i].live
         if live.use is not NULL and live.use.n_idle != 0 and live.refs <= live.use.held + 1:
             pool_close_idle(&p.pool, live)
+        if i & BREATH_MASK == BREATH_MASK:
+            breath_take()
 
 
 cdef void _close_idle(endpoint_live_t *live) noexcept nogil:
@@ -549,6 +581,7 @@ cdef void _close(proxy_t *p, io_t *wake, int seat) noexcept nogil:
     if p.snap is not NULL:
         snapshot_put(p.snap)
         p.snap = NULL
+    leaving_end(p.registry)
     keeping_close(p)
     reactor_free(p.reactor)
     live_free(p.registry)

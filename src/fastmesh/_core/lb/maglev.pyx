@@ -7,6 +7,7 @@ look-up. `table_size` is prime, so that every step walks through the whole table
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport qsort
 from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
+from fastmesh._core.mem.breath cimport breath_take
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport fm_mul_high
 from fastmesh._core.mem.rng cimport rng_next
@@ -16,6 +17,7 @@ from fastmesh._core.lb.endpoint cimport endpoint_t
 
 cdef enum:
     DRAWS = 16                # places that a pick looks at, before it looks at endpoints instead
+    BREATH_MASK = 1023        # of places between two looks at the clock
 
 ctypedef struct table_t:
     uint32_t *slots           # indexes into the endpoints, one for each place
@@ -59,6 +61,8 @@ cdef void fill(table_t *t, taker_t *takers, uint32_t n) noexcept nogil:
                 break
             take_one(t, &takers[i])
             left -= 1
+            if left & BREATH_MASK == 0:
+                breath_take()
             takers[i].quota -= 1
             if takers[i].quota > 0:
                 if kept != i:

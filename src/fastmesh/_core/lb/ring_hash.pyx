@@ -6,6 +6,7 @@ pick looks into one drawer, which holds one point on average, instead of searchi
 """
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
+from fastmesh._core.mem.breath cimport breath_take
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.rng cimport rng_next
 from fastmesh._core.net.addr cimport addr_compare, addr_t
@@ -16,6 +17,7 @@ from fastmesh._core.lb.endpoint cimport endpoint_addr, endpoint_t
 cdef enum:
     POINTS_MAX = 1 << 19      # of a ring, but for one more of each endpoint
     WALK_MAX = 64             # points that a pick passes by, before it looks at endpoints instead
+    BREATH_MASK = 1023        # of points between two looks at the clock
 
 ctypedef struct point_t:
     uint32_t hash
@@ -58,6 +60,8 @@ cdef void fill(ring_t *r, const cluster_t *c) noexcept nogil:
         place = affinity_hash(&c.endpoints[i])
         for k in range(points_of(c, &c.endpoints[i], r.total)):
             r.drawers[(<uint32_t>(affinity_again(place, k) >> 32)) >> r.shift] += 1
+            if k & BREATH_MASK == 0:
+                breath_take()
     for i in range((<uint32_t>0xFFFFFFFF >> r.shift) + 1):
         n += r.drawers[i]
         r.drawers[i] = n
@@ -70,6 +74,8 @@ cdef void fill(ring_t *r, const cluster_t *c) noexcept nogil:
             at = r.drawers[hash >> r.shift]
             r.points[at].hash = hash
             r.points[at].slot = i
+            if k & BREATH_MASK == 0:
+                breath_take()
     # Nearly sorted: only the few of one drawer may stand in the wrong order.
     for i in range(1, r.n):
         moving = r.points[i]
@@ -78,6 +84,8 @@ cdef void fill(ring_t *r, const cluster_t *c) noexcept nogil:
             r.points[at] = r.points[at - 1]
             at -= 1
         r.points[at] = moving
+        if i & BREATH_MASK == 0:
+            breath_take()
 
 
 cdef int build(cluster_t *c) noexcept nogil:

@@ -2,12 +2,14 @@
 
 The bytes are read once, front to back; texts that spans point to are copied into the arena one by one. The layout of
 the arrays is written down in fastmesh/snapshot/wire.py.
+Where it takes long by what there is, it takes breaths: mem/breath.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp, memcpy, memset
 from fastmesh._core.mem.arena cimport (
-    arena_alloc, arena_array, arena_free, arena_new, arena_t, heap_array, heap_free)
+    arena_alloc, arena_array, arena_new, arena_t, heap_array, heap_free)
+from fastmesh._core.mem.breath cimport breath_take
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport hash_bytes
 from fastmesh._core.mem.health cimport HEALTH_SEED, health_cluster
@@ -15,11 +17,10 @@ from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.mem.resident cimport resident_drop, resident_has, resident_look, resident_t
 from fastmesh._core.net.addr cimport ADDR_PATH_MAX, addr_t
 from fastmesh._core.http.msg cimport MSG_FIELDS_CAP
-from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster_build, cluster_drop, cluster_t
+from fastmesh._core.lb.cluster cimport LB_LAST, LB_MAGLEV, LB_RING_HASH, cluster_build, cluster_t
 from fastmesh._core.lb.endpoint cimport (
     METADATA_MOST, STAGE_NEW, STAGE_WARM, WARM_FROM_NOW, endpoint_live_t, endpoint_note_t, endpoint_row_t,
     endpoint_t)
-from fastmesh._core.lb.subset cimport subsets_drop
 from fastmesh._core.lb.use cimport endpoint_claim, endpoint_warm, endpoint_warm_since
 from fastmesh._core.resil.budget cimport BUDGET_RATE, BUDGET_SHARE
 from fastmesh._core.route.pattern cimport pattern_t
@@ -29,11 +30,11 @@ from fastmesh._core.snapshot.balancing cimport decode_balancing
 from fastmesh._core.snapshot.cors_rules cimport cors_decode
 from fastmesh._core.snapshot.fallbacks cimport fallbacks_decode
 from fastmesh._core.snapshot.injections cimport injections_decode
+from fastmesh._core.snapshot.leaving cimport leaving_add
 from fastmesh._core.snapshot.limits cimport limits_decode
 from fastmesh._core.snapshot.mirrors cimport mirrors_decode
 from fastmesh._core.snapshot.live cimport (
-    LIVE_NAME_MAX, live_cluster_get, live_cluster_put, live_endpoint_get, live_endpoint_put,
-    live_reserve, live_shared)
+    LIVE_NAME_MAX, live_cluster_get, live_endpoint_get, live_reserve, live_shared)
 from fastmesh._core.snapshot.retries cimport retries_decode
 from fastmesh._core.snapshot.subsets cimport subsets_decode
 from fastmesh._core.snapshot.take cimport (
@@ -66,6 +67,7 @@ cdef enum:
     HEAD_MAX = 65535
     U32_MAX = 0xFFFFFFFF
     WEIGHT_MAX = 1 << 31
+    BREATH_MASK = 63          # of endpoints between two looks at the clock
 
 ctypedef struct decode_t:
     take_t t
@@ -377,6 +379,8 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
         take_at(t, i)
         if not decode_endpoint(d, c, &c.endpoints[i]):
             return False
+        if i & BREATH_MASK == 0:
+            breath_take()
     take_leave(t)
     if not (take_place(t, b"chain", &c.chain) and decode_balancer(d, c) and decode_balancing(t, d.s.arena, c) and
             take_outlier(t, c) and take_u8(t, b"checks", CHECKS_LAST, &checks) and take_breakers(t, d.s.arena, c)):
@@ -677,11 +681,14 @@ cdef void adopt(decode_t *d) noexcept nogil:
     for i in range(d.s.n_clusters):
         c = &d.s.clusters[i]
         c.live.id = c.id
+        breath_take()
         c.live.is_watched = c.is_watched
         if c.is_watched:
             c.live.shared = c.shared
             c.live.health_key = health_key(c)
         for j in range(c.n):
+            if j & BREATH_MASK == BREATH_MASK:
+                breath_take()
             live = c.endpoints[j].live
             live.row = c.endpoints[j].row
             row = row_of(d, &c.endpoints[j])
@@ -706,21 +713,10 @@ cdef void adopt(decode_t *d) noexcept nogil:
 cdef void free_snapshot(snapshot_t *s) noexcept nogil:
     """Also one whose decoding stopped anywhere."""
     global n_alive
-    cdef cluster_t *c
-    cdef uint32_t i, j
-    for i in range(s.n_clusters):
-        c = &s.clusters[i]
-        subsets_drop(c)
-        cluster_drop(c)
-        for j in range(c.n):
-            if c.endpoints[j].live is not NULL:
-                live_endpoint_put(s.live, c.endpoints[j].live)
-        if c.live is not NULL:
-            live_cluster_put(s.live, c.live)
     if s.filters is not NULL and on_free is not NULL:
         on_free(s.filters)
     n_alive -= 1
-    arena_free(s.arena)
+    leaving_add(s)
 
 
 cdef snapshot_t *snapshot_decode(const uint8_t *p, uint64_t n, endpoint_row_t *rows, uint32_t n_rows,

@@ -17,7 +17,7 @@ from fastmesh._core.net.addr_text cimport addr_plain
 from fastmesh._core.snapshot.unpack cimport unpack_array, unpack_bytes, unpack_t, unpack_uint
 import os
 
-from fastmesh.snapshot.wire import CLUSTER_ENDPOINTS, CLUSTER_NAME, CLUSTERS, ENDPOINT_ROWS, VERSION
+from fastmesh.snapshot import wire as _wire
 
 cdef extern from "<sys/socket.h>" nogil:
     enum: AF_INET
@@ -31,11 +31,11 @@ cdef enum:
     HEAD_MOST = 64            # bytes of a record besides its text, its address and its words
     NOTE_HEAD = 3             # bytes before the words of a note without priority and zone
 
-cdef uint32_t VERSION_AT = VERSION
-cdef uint32_t CLUSTERS_AT = CLUSTERS
-cdef uint32_t NAME_AT = CLUSTER_NAME
-cdef uint32_t ENDPOINTS_AT = CLUSTER_ENDPOINTS
-cdef uint32_t OVERFLOW = ENDPOINT_ROWS - 1
+cdef uint32_t VERSION_AT = _wire.VERSION
+cdef uint32_t CLUSTERS_AT = _wire.CLUSTERS
+cdef uint32_t NAME_AT = _wire.CLUSTER_NAME
+cdef uint32_t ENDPOINTS_AT = _wire.CLUSTER_ENDPOINTS
+cdef uint32_t OVERFLOW = _wire.ENDPOINT_ROWS - 1
 
 # One endpoint as it is in the snapshot that is made: `record` without its number, unless that is in it.
 ctypedef struct entry_t:
