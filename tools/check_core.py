@@ -7,7 +7,7 @@ from pathlib import Path
 
 CORE = Path("src/fastmesh/_core")
 LINES = 800
-GIL_FLOORS = ("filter/", "play/")              # hold Python objects, and are entered with the GIL
+GIL_FLOORS = ("filter/", "hosted/", "play/")              # hold Python objects, and are entered with the GIL
 NOGIL_DOORS = {"worker.pyx", "explain.pyx", "watch.pyx"}     # may say `with nogil`, and speak Python
 FORBIDDEN = {"ctx", "data", "info", "manager", "handler", "util", "utils", "helper", "helpers", "common", "misc"}
 

@@ -20,7 +20,7 @@ PACKAGES = {
     "snapshot": {"errors", "units", "config", "filters", "_core.snapshot"},
     "observe": {"errors", "units", "_core.mem", "_core.resil"},
     "worker": {"_core.worker", "_core.filter", "filters"},
-    "host": {"__init__", "filters", "worker", "_core.filter"},
+    "host": {"__init__", "filters", "worker", "_core.filter", "_core.hosted"},
     "admin": {"errors", "units", "config", "observe", "control"},
     "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem", "_core.lb",
                 "_core.resil"},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 CORE = Path("src/fastmesh/_core")
 FLOORS = [["sys"], ["mem"], ["io", "http"], ["net"], ["lb", "route"], ["resil"], ["snapshot"], ["upstream"],
-          ["proxy"], ["filter"], ["watch"], ["worker", "explain"], ["play"]]
+          ["proxy"], ["filter"], ["watch", "hosted"], ["worker", "explain"], ["play"]]
 RANK = {name: i for i, names in enumerate(FLOORS) for name in names}
 CIMPORT = re.compile(r"^\s*(?:from\s+fastmesh\._core\.(\w+)|cimport\s+fastmesh\._core\.(\w+))", re.M)
 

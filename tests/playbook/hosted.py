@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
 from playbook.play import Play
 
 from fastmesh._core.filter.chain import PHASES
+from fastmesh._core.hosted.exchange import Hosted
 from fastmesh.filters.filter import Filter
-from fastmesh.host.calls import Calls, Hosted
+from fastmesh.host.calls import Calls
 from fastmesh.worker.isolated import Host, StandIn
 
 ROUNDS_MOST = 2000
@@ -52,7 +52,6 @@ class HostedPlay(Play):
         self.host.connect(self.make_wire)
         self.hosted: list[Hosted] = []
         self.answers: list[bytes] = []
-        self.unpacker = msgpack.Unpacker()
         self.calls = self.loop.run_until_complete(self.make_calls())
 
     def make_wire(self, *answers: Any) -> Any:
@@ -88,15 +87,13 @@ class HostedPlay(Play):
             if answers and self.wire.is_open:
                 self.wire.receive(answers)
             for data in said:
-                self.unpacker.feed(data)
-                self.loop.run_until_complete(self.take())
+                self.loop.run_until_complete(self.take(data))
             if not (said or answers or self.wire.said or self.answers or self.stage.is_busy):
                 return
         self.fail("worker and host talk without end")
 
-    async def take(self) -> None:
-        for message in self.unpacker:
-            self.calls.take(message)
+    async def take(self, message: bytes) -> None:
+        self.calls.take(message)
 
     async def pump(self) -> None:
         for _ in range(10):

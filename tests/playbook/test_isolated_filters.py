@@ -61,8 +61,8 @@ class Lied(Filter):
 
 def lie(play: HostedPlay, *rest: Any) -> None:
     """The host answers the next call with this."""
-    def take(message: list[Any]) -> None:
-        play.answers.append(msgpack.packb([rest[0], message[1], *rest[1:]]))
+    def take(packed: bytes) -> None:
+        play.answers.append(msgpack.packb([rest[0], msgpack.unpackb(packed)[1], *rest[1:]]))
     play.calls.take = take      # type: ignore[method-assign]
 
 

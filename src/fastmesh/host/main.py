@@ -23,11 +23,12 @@ from typing import Any, NoReturn
 
 import uvloop
 
+from fastmesh._core.hosted.exchange import Hosted
+from fastmesh._core.hosted.host_line import Line
 from fastmesh.filters import metrics, shared
 from fastmesh.filters.blob import unpack
 from fastmesh.filters.protocol import TEXT_MOST
-from fastmesh.host.calls import Calls, Hosted
-from fastmesh.host.line import Line
+from fastmesh.host.calls import Calls
 from fastmesh.host.mesh import Asks
 from fastmesh.host.priority import yield_to_worker
 from fastmesh.host.surroundings import furnish, hosted_of, offer_names
@@ -82,7 +83,7 @@ class HostProcess:
             return 1
         line = Line(socket.socket(fileno=LINE_FD))
         calls = self.calls = Calls(self.hosted, line.write, self.pulse, self.asks)
-        line.begin(calls.take)
+        line.begin(calls)
         for hosted in self.hosted:
             hosted.instance.metrics.renew()
         # What is there by now stays: nobody need look through it again for what can go.

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fastmesh._core.hosted.fields import Headers
 from fastmesh.filters.mesh import CallFailed, Mesh, Reply
 from fastmesh.filters.protocol import (
     ANSWER,
@@ -24,7 +25,6 @@ from fastmesh.filters.protocol import (
     PIECE_MOST,
     REST,
 )
-from fastmesh.host.headers import Headers
 
 if TYPE_CHECKING:
     from fastmesh._core.filter import view

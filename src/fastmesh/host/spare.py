@@ -3,21 +3,27 @@
 One that never waits needs no task and no turn of the loop, which is most of what it would cost. But libraries ask
 asyncio which task runs (`asyncio.timeout`, `TaskGroup`), in a first step as well. So there is one that stands ready: it
 is the current task while a coroutine takes its first step. If that was the last one, the task is as good as new. If
-not, it goes on with the coroutine, and another one takes its place.
+not, it goes on with the coroutine, and another one takes its place. The first step itself is compiled
+(fastmesh._core.hosted.reserve).
 """
 
 from __future__ import annotations
 
 import asyncio
 import types
-from asyncio.tasks import _enter_task, _leave_task  # for who runs tasks himself: "Extending" in asyncio's docs
 from collections.abc import Callable, Generator
-from contextvars import Context, copy_context
-from typing import Any
+from contextvars import Context
+from typing import Any, Protocol
 
-SPARE_MOST = 64
+from fastmesh._core.hosted.reserve import Reserve
 
-Steps = Generator[Any, Any, Any]
+
+class Steps(Protocol):
+    """Of a coroutine, or what drives one."""
+
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, error: BaseException, /) -> Any: ...
+    def __iter__(self) -> Any: ...
 
 
 class Spare:
@@ -45,80 +51,34 @@ class Spare:
             return
         self.end(result, None)
 
+    def go_on(self, steps: Steps, context: Context, wanted: Any,
+              end: Callable[[Any, BaseException | None], None]) -> None:
+        """With a coroutine that has taken its first step as this task, and waits for `wanted` now."""
+        self.steps, self.context, self.wanted, self.end = steps, context, wanted, end
+        if not self.go.done():      # cancelled by the coroutine itself
+            self.go.set_result(None)
 
-class Spares:
+
+class Spares(Reserve):
     """Those that wait to be needed."""
 
-    def __init__(self) -> None:
-        self.ready: list[Spare] = []
-        self.coming = 0         # that the loop has not run yet
+    def more(self, loop: asyncio.AbstractEventLoop) -> None:
+        Spare(self, loop)
 
-    def begin(self, steps: Steps, end: Callable[[Any, BaseException | None], None]) -> asyncio.Task[None] | None:
-        """Takes the first step of a coroutine. `end(result, error)` is called at its end, which may be now: then there
-        is no task. Else the task that goes on with it."""
-        loop = asyncio.get_running_loop()
-        spare = self._next()
-        if spare is None:
-            self._more(loop)
-            return loop.create_task(_alone(steps, end))
-        context = copy_context()
-        running = asyncio.current_task()
-        if running is not None:
-            _leave_task(loop, running)
-        _enter_task(loop, spare.task)
+    async def alone(self, steps: Steps, end: Callable[[Any, BaseException | None], None]) -> None:
+        """Without a spare: an ordinary task."""
         try:
-            wanted = context.run(steps.send, None)
-        except StopIteration as over:
-            result, error = over.value, None
-        except BaseException as raised:
-            result, error = None, raised
-        else:
-            spare.steps, spare.context, spare.wanted, spare.end = steps, context, wanted, end
-            if not spare.go.done():         # cancelled by the coroutine itself
-                spare.go.set_result(None)
-            self._more(loop)
-            return spare.task
-        finally:
-            _leave_task(loop, spare.task)
-            if running is not None:
-                _enter_task(loop, running)
-        if spare.go.done():
-            self._more(loop)
-        else:
-            self.ready.append(spare)
-        try:
-            end(result, error)
-        finally:
-            error = None        # its traceback holds this frame
-        return None
-
-    def _next(self) -> Spare | None:
-        while self.ready:
-            spare = self.ready.pop()
-            if not spare.go.done():         # by somebody who cancels every task there is
-                return spare
-        return None
-
-    def _more(self, loop: asyncio.AbstractEventLoop) -> None:
-        if len(self.ready) + self.coming < SPARE_MOST:
-            self.coming += 1
-            Spare(self, loop)
+            result = await _driven(steps)
+        except BaseException as error:
+            end(None, error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        end(result, None)
 
 
 def _ignored(result: Any, error: BaseException | None) -> None:
     """Of a spare that was never needed."""
-
-
-async def _alone(steps: Steps, end: Callable[[Any, BaseException | None], None]) -> None:
-    """Without a spare: an ordinary task."""
-    try:
-        result = await _driven(steps)
-    except BaseException as error:
-        end(None, error)
-        if isinstance(error, asyncio.CancelledError):
-            raise
-        return
-    end(result, None)
 
 
 @types.coroutine

@@ -6,14 +6,12 @@ import asyncio
 from typing import Any
 
 import fastmesh
+from fastmesh._core.hosted.exchange import Connection, Hosted, Labels, Request, Response
+from fastmesh._core.hosted.fields import Headers
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.metrics import Metrics
-from fastmesh.host.calls import Hosted
-from fastmesh.host.headers import Headers
 from fastmesh.host.mesh import Asks, HostMesh
 from fastmesh.host.outcome import Failure, Outcome, UpstreamError
-from fastmesh.host.request import Connection, Labels, Request
-from fastmesh.host.response import Response
 from fastmesh.host.signal import Signal
 
 SLEEP_MOST = 86400

@@ -8,12 +8,11 @@ from typing import Any
 
 import msgpack
 
+from fastmesh._core.hosted.exchange import Hosted, Request, Response
 from fastmesh.filters.filter import Filter
 from fastmesh.filters.protocol import CALL, CANCEL, DONE, FAILED, OVER, PHASES
-from fastmesh.host.calls import Calls, Hosted
+from fastmesh.host.calls import Calls
 from fastmesh.host.outcome import Outcome
-from fastmesh.host.request import Request
-from fastmesh.host.response import Response
 
 HEAD = ["GET", "/a", "b=c", None, "x", "http", "1.1", None, 0, False, ["x-a", "1"], ["127.0.0.1", 1, "web", 1]]
 FACTS = ["web/route-0", "app", None, None, 0, 0.001, None, None]
@@ -33,9 +32,12 @@ class Asked:
 
     def call(self, phase: str, exchange: int = 0, argument: Any = None, *, head: bool = True) -> None:
         self.last += 1
-        self.calls.take(msgpack.unpackb(msgpack.packb([
+        self.say(
             CALL, self.last, exchange, 0, PHASES.index(phase), HEAD if head else None, FACTS,
-            ANSWER if phase == "on_response" else None, argument])))
+            ANSWER if phase == "on_response" else None, argument)
+
+    def say(self, *message: Any) -> None:
+        self.calls.take(msgpack.packb(message))
 
     def replies(self) -> list[Any]:
         found = [msgpack.unpackb(packed) for packed in self.written]
@@ -109,7 +111,7 @@ def test_one_that_is_cancelled_before_its_first_step_and_after() -> None:
             asked.call("on_request")
             for _ in range(turns):
                 await asyncio.sleep(0)
-            asked.calls.take([CANCEL, asked.last])
+            asked.say(CANCEL, asked.last)
             for _ in range(3):
                 await asyncio.sleep(0)
             assert asked.calls.running == {}
@@ -147,7 +149,7 @@ def test_an_exchange_is_looked_at_until_its_last_phase_has_ended_and_leaves_noth
             asked.call("on_request", 5)
             asked.call("on_response", 5, head=False)
             asked.call("on_complete", 5, [200, "", "", 0.1, None, 0, 0, None], head=False)
-            asked.calls.take([OVER, 5])     # while it still waits
+            asked.say(OVER, 5)     # while it still waits
             assert len(asked.replies()) == 2
             made.go.set()
             while asked.calls.running:      # noqa: ASYNC110

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from fastmesh.host.line import Line
+from fastmesh._core.hosted.host_line import Line
 
 
 def run(work: Callable[[socket.socket, Line], Coroutine[Any, Any, None]]) -> None:

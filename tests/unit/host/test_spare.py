@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fastmesh.host.spare import SPARE_MOST, Spares
+from fastmesh._core.hosted.reserve import SPARE_MOST
+from fastmesh.host.spare import Spares
 
 word = contextvars.ContextVar("word", default="none")
 

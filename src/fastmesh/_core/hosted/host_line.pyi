@@ -1,0 +1,16 @@
+"""A filter host's end of the line to its worker; this file is what type checkers read."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+class Taker: ...
+
+class Line:
+    is_over: asyncio.Event
+    why: str
+    def __init__(self, sock: socket.socket) -> None: ...
+    def begin(self, take: Taker | Callable[[list[Any]], None]) -> None: ...
+    def write(self, made: bytes) -> None: ...
+    def close(self) -> None: ...

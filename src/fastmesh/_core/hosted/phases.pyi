@@ -1,0 +1,26 @@
+"""The calls that a worker makes to the filters of a host; this file is what type checkers read."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from fastmesh._core.hosted.exchange import Call, Hosted, Request
+from fastmesh._core.hosted.host_line import Taker
+from fastmesh._core.hosted.reserve import Reserve
+
+class PhaseCalls(Taker):
+    filters: list[Hosted]
+    write: Callable[[bytes], None]
+    running: dict[int, Call]
+    exchanges: dict[int, Request]
+    spares: Reserve
+    idle: asyncio.Event | None
+    def __init__(self, filters: list[Hosted], write: Callable[[bytes], None], pulse: memoryview | bytearray,
+                 spares: Reserve) -> None: ...
+    def take(self, message: bytes) -> None: ...
+    def came_to(self, call: Call, result: Any, error: BaseException | None) -> None: ...
+    def enter_late(self, call: Call) -> None: ...
+    def finish_late(self, call: Call, told: Any = None) -> None: ...
+    def fail_late(self, call: Call, error: BaseException) -> None: ...
+    def drop(self, call: Call) -> None: ...
+    def tell(self, message: tuple[Any, ...]) -> None: ...

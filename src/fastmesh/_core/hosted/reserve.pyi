@@ -1,0 +1,19 @@
+"""Tasks that stand ready in a filter host; this file is what type checkers read."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+SPARE_MOST: int
+
+class Steps:
+    def __iter__(self) -> Steps: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, error: BaseException) -> Any: ...
+    def close(self) -> None: ...
+
+class Reserve:
+    ready: list[Any]
+    coming: int
+    def begin(self, steps: Any, end: Callable[[Any, BaseException | None], None]) -> asyncio.Task[None] | None: ...
