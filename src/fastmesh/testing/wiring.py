@@ -87,7 +87,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     packed: bytes = msgpack.packb(
         [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns, None, None], [listener], records,
          [rules.written, chains], [[], []], [], [], [[], [], [], [], []],
-         _fallbacks(steps, len(listener_routes)), [[], []]])
+         _fallbacks(steps, len(listener_routes)), [[], []], [[], []]])
     return packed
 
 

@@ -506,7 +506,7 @@ def test_not_a_snapshot_at_all():
     assert refusal(b"") == "the data ends here"
     assert refusal(b"GET / HTTP/1.1\r\n") == "found a number, must be an array"
     assert refusal(pack({})) == "found a map, must be an array"
-    assert refusal(pack([])) == "found an array of 0, must be of 13"
+    assert refusal(pack([])) == "found an array of 0, must be of 14"
 
 
 def test_more_after_the_end():
