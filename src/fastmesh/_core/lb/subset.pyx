@@ -38,7 +38,8 @@ cdef inline bint said_of(const cluster_t *c, const endpoint_t *e, span_t name, s
     return False
 
 
-cdef bint read_values(const cluster_t *c, const endpoint_t *e, const subset_selector_t *s, span_t *values) noexcept nogil:
+cdef bint read_values(const cluster_t *c, const endpoint_t *e, const subset_selector_t *s,
+                      span_t *values) noexcept nogil:
     cdef uint32_t i
     for i in range(s.n):
         if not said_of(c, e, s.names[i], &values[i]):
