@@ -5,10 +5,10 @@ from fastmesh._core.http.msg cimport FRAME_NONE, msg_span, msg_value
 from fastmesh._core.http.token cimport HEADER_CONTENT_TYPE
 from fastmesh._core.io.timer cimport timer_arm
 from fastmesh._core.mem.counter cimport (
-    FLAG_DI, FLAG_FI, G_FAULT_DELAYED, G_FAULT_OVERFLOW, G_FAULT_SLOWED, G_FAULT_SLOWED_REQUESTS)
+    FLAG_DI, FLAG_FI, G_FAULT_ABORTED, G_FAULT_DELAYED, G_FAULT_OVERFLOW, G_FAULT_SLOWED, G_FAULT_SLOWED_REQUESTS)
 from fastmesh._core.mem.span cimport span_ieq, span_of
 from fastmesh._core.proxy.hedge cimport hedge_drop
-from fastmesh._core.proxy.local cimport local_refuse_with
+from fastmesh._core.proxy.local cimport local_answer, local_refuse_with
 from fastmesh._core.proxy.mux cimport S_PAUSED, proxy_t
 from fastmesh._core.proxy.pacing cimport pacing_begin
 from fastmesh._core.proxy.pacing_up cimport pacing_up_begin
@@ -60,13 +60,23 @@ cdef bint injecting_holds(stream_t *s, const msg_t *m, span_t path) noexcept nog
     return True
 
 
-cdef void injecting_grpc(stream_t *s) noexcept nogil:
+cdef inline void _answer_grpc(stream_t *s) noexcept nogil:
     # A gRPC caller looks for a status of its own, which a proxy puts into the head of a good answer.
     cdef char lines[GRPC_LINES]
     cdef int n = snprintf(lines, GRPC_LINES, b"grpc-status: %u\r\ngrpc-message: fault injected\r\n",
                           <uint32_t>s.injected_grpc)
     local_refuse_with(s, 200, FLAG_FI, s.injected_by, span_of(b"application/grpc", GRPC_TYPE),
                       span_of(<const uint8_t *>lines, <uint32_t>n), span_of(b"", 0), WHY)
+
+
+cdef void injecting_answers(stream_t *s) noexcept nogil:
+    cdef int status = s.injected
+    s.injected = 0
+    s.proxy.stats.globals[G_FAULT_ABORTED] += 1
+    if s.injected_grpc != 0:
+        _answer_grpc(s)
+    else:
+        local_answer(s, status, FLAG_FI, s.injected_by, WHY)
 
 
 cdef void injecting_release(stream_t *s) noexcept nogil:

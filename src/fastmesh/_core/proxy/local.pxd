@@ -7,6 +7,8 @@ from fastmesh._core.proxy.mux cimport stream_t
 # `why` is a sentence for people, shown when the listener allows plain answers; `details` goes to the log, has static
 # storage, or lives as long as the snapshot.
 cdef void local_answer(stream_t *s, int status, uint32_t flags, const char *details, const char *why) noexcept nogil
+# Nobody of its cluster can be asked, or not any more.
+cdef void local_no_endpoint(stream_t *s) noexcept nogil
 # With a body of its own.
 cdef void local_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,
                        span_t body, const char *why) noexcept nogil

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint16_t
 from libc.string cimport strlen
 from fastmesh._core.io.timer cimport timer_cancel
-from fastmesh._core.mem.counter cimport FLAG_UO, G_LOCAL_ANSWERS
+from fastmesh._core.mem.counter cimport FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, G_LOCAL_ANSWERS, G_NO_ENDPOINT
 from fastmesh._core.mem.span cimport span_of
 from fastmesh._core.proxy.cors cimport cors_lines
 from fastmesh._core.proxy.fallback cimport fallback_takes
@@ -74,6 +74,21 @@ cdef void local_turn_away(stream_t *s, uint32_t flags, const char *details, span
         return
     _tell(s, STEP_LOCAL, why)
     local_give(s, 503, span_of(b"text/plain; charset=utf-8", 25), fields, _for_people(s, why))
+
+
+cdef void local_no_endpoint(stream_t *s) noexcept nogil:
+    cdef const char *why = b"the cluster has no endpoint"
+    s.proxy.stats.globals[G_NO_ENDPOINT] += 1
+    s.proxy.stats.clusters[s.cluster.id].no_endpoint += 1
+    if s.n_tried != 0:
+        local_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
+                      b"no endpoint of the cluster could be connected to")
+        return
+    if s.cluster.is_checked and s.cluster.n != 0:
+        why = b"no endpoint of the cluster passes its health checks"
+    elif s.cluster.whole is not NULL:
+        why = b"the cluster has no endpoint in the subset that was asked for"
+    local_answer(s, 503, FLAG_UH, b"no_healthy_upstream", why)
 
 
 cdef void local_refuse(stream_t *s, int status, uint32_t flags, const char *details, span_t content_type,

@@ -13,10 +13,9 @@ from fastmesh._core.lb.endpoint cimport endpoint_t, endpoint_use_t
 from fastmesh._core.lb.use cimport endpoint_use
 from fastmesh._core.mem.block cimport BLOCK_LARGE, BLOCK_SMALL, block_new, block_put
 from fastmesh._core.mem.counter cimport (
-    FLAG_DC, FLAG_DPE, FLAG_FI, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_URX, FLAG_UT, G_DEADLINE,
-    G_DOWNSTREAM_RESET, G_FAULT_ABORTED, G_HEAD_TOO_LARGE, G_NO_ENDPOINT, G_OVERFLOW, G_PENDING_TIMEOUT,
-    G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES, SERIES_HTTP, SERIES_TCP,
-    cluster_row_t, series_observe, series_row, series_row_t, times_observe)
+    FLAG_DC, FLAG_DPE, FLAG_SI, FLAG_UC, FLAG_UO, FLAG_UT, G_DEADLINE, G_DOWNSTREAM_RESET, G_HEAD_TOO_LARGE,
+    G_OVERFLOW, G_PENDING_TIMEOUT, G_READ_PAUSED, G_REQUEST_TIMEOUT, G_STREAMS, G_TCP_IDLE_CLOSED, G_UPGRADES,
+    SERIES_HTTP, SERIES_TCP, cluster_row_t, series_observe, series_row, series_row_t, times_observe)
 from fastmesh._core.mem.segment cimport word_get
 from fastmesh._core.mem.slab cimport slab_give, slab_take
 from fastmesh._core.mem.span cimport span_of, span_t
@@ -28,10 +27,10 @@ from fastmesh._core.proxy.deadline cimport deadline_is_over
 from fastmesh._core.proxy cimport fallback as fallback_module, fallback_head as fallback_head_module
 from fastmesh._core.proxy.fallback cimport fallback_keeps_body, fallback_on_head
 from fastmesh._core.proxy.hedge cimport hedge_arm, hedge_drop, hedge_may_repeat
-from fastmesh._core.proxy.injecting cimport injecting_grpc, injecting_holds, injecting_release
+from fastmesh._core.proxy.injecting cimport injecting_answers, injecting_holds, injecting_release
 from fastmesh._core.proxy.keeping cimport keeping_body, keeping_drop, keeping_end
 from fastmesh._core.proxy.local cimport (
-    local_answer, local_give, local_overloaded, local_say, local_turn_away)
+    local_answer, local_give, local_no_endpoint, local_overloaded, local_say, local_turn_away)
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, HEAD_INLINE, REPLAY_MAX, S_ANSWER_DONE, S_ANSWER_HEAD, S_BODY_SENT, S_CALL, S_CLOSE_DOWN, S_CLOSE_UP,
     S_ENDING, S_HTTP10, S_KEEP_REPLAY, S_MEASURED, S_REQUEST_DONE, S_TCP, S_TUNNEL, S_UP_ENDED, S_UP_PAUSED,
@@ -220,14 +219,8 @@ cdef void stream_overflow(stream_t *s, int over) noexcept nogil:
 
 
 cdef void stream_try(stream_t *s) noexcept nogil:
-    cdef int status = s.injected
-    if status != 0:
-        s.injected = 0
-        s.proxy.stats.globals[G_FAULT_ABORTED] += 1
-        if s.injected_grpc != 0:
-            injecting_grpc(s)
-            return
-        local_answer(s, status, FLAG_FI, s.injected_by, b"the route answers so on purpose: it has a fault")
+    if s.injected != 0:
+        injecting_answers(s)
         return
     if s.taps & TAP_RETRY and s.attempts != 0:
         if s.proxy.filters.retry(s) != FILTER_GO:
@@ -255,16 +248,7 @@ cdef void stream_connect(stream_t *s) noexcept nogil:
     elif e is NULL:
         e = cluster_pick(s.cluster, p.reactor.now_ns, &p.rng, s.tried, s.n_tried)
     if e is NULL:
-        p.stats.globals[G_NO_ENDPOINT] += 1
-        p.stats.clusters[s.cluster.id].no_endpoint += 1
-        if s.n_tried == 0:
-            local_answer(s, 503, FLAG_UH, b"no_healthy_upstream",
-                          b"no endpoint of the cluster passes its health checks" if s.cluster.is_checked and
-                          s.cluster.n != 0 else b"the cluster has no endpoint in the subset that was asked for"
-                          if s.cluster.whole is not NULL else b"the cluster has no endpoint")
-        else:
-            local_answer(s, 503, FLAG_UF | FLAG_URX, b"upstream_reset_before_response_started{connection_failure}",
-                          b"no endpoint of the cluster could be connected to")
+        local_no_endpoint(s)
         return
     if s.cluster.max_endpoint_requests != 0:
         e = room_find(s, e)
