@@ -698,3 +698,46 @@ def test_a_phase_that_waits_is_one_call(play: Play) -> None:
     calls = play.stage.filter_calls(0)
     assert {name: n for name, n in calls.items() if n} == {
         "request": 1, "route": 1, "response": 1, "response_body": 2, "complete": 1}
+
+
+@pytest.mark.parametrize("how", ["leaves", "waits"])
+def test_trailers_wait_while_another_attempt_is_thought_over(play: Play, how: str) -> None:
+    """Both look at the request, each for itself."""
+    class Both(Filter):
+        async def wait(self, what: str, seconds: float) -> None:
+            seen.append(what)
+            try:
+                await sleep(seconds)
+                seen.append(f"{what} end")
+            except Cancelled:
+                seen.append(f"{what} cancelled")
+                raise
+
+        async def on_request_trailers(self, request: Request, trailers: Headers) -> None:
+            await self.wait("trailers", 0.1)
+
+        async def on_retry(self, request: Request, attempt: int) -> None:
+            await self.wait("retry", 0.2)
+
+        def on_complete(self, request: Request, outcome: Outcome) -> None:
+            seen.append("complete")
+
+    seen: list[str] = []
+    play.endpoints("a", "b").retrying(statuses=[503]).filter(Both())
+    play.client_sends(b"PUT / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n")
+    up = play.connect("a")
+    play.client_sends(b"0\r\nx-t: 1\r\n\r\n")
+    up.answers(503)
+    assert seen == ["trailers", "retry"]
+    if how == "leaves":
+        play.abandon()
+        assert seen[2:] == ["trailers cancelled", "retry cancelled", "complete"]
+        return
+    play.pass_time("110ms")
+    assert seen[2:] == ["trailers end"]
+    play.pass_time("110ms")
+    again = play.connect("b")
+    assert again.expect_request().body == b"ab"
+    again.answers(200, b"ok")
+    play.first.expect_answer(200, b"ok")
+    assert seen[2:] == ["trailers end", "retry end", "complete"]

@@ -96,6 +96,8 @@ cdef class Lane(Task):
         cdef int how
         if _is_out(self.at):
             r.task_out = None
+        elif self.at == AT_RETRY:
+            r.task_retry = None
         else:
             r.task_in = None
         if self.c.row is not NULL:
@@ -270,7 +272,10 @@ cdef void _hold(Request r, int at, Lane lane) noexcept:
         if s.up is not NULL and at != AT_FAILED:
             s.up_ops.read(s, False)
     else:
-        r.task_in = lane
+        if at == AT_RETRY:
+            r.task_retry = lane
+        else:
+            r.task_in = lane
         s.bits |= S_HOLD_IN
         s.bits &= ~<uint32_t>S_WANT_BODY
         if r.path_normal.ptr is not NULL:
@@ -520,7 +525,7 @@ cdef void _arrived(Request r, int at, int how) noexcept:
         return
     if _is_out(at):
         s.bits &= ~<uint32_t>S_HOLD_OUT
-    else:
+    elif r.task_in is None and r.task_retry is None:
         s.bits &= ~<uint32_t>S_HOLD_IN
     if at == AT_REQUEST:
         routing_go_on(s, r.m)

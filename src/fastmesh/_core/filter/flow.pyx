@@ -66,7 +66,9 @@ cdef void flow_forget(Request r) noexcept:
         r.task_in.cancel()
     if r.task_out is not None:
         r.task_out.cancel()
-    r.task_in = r.task_out = None
+    if r.task_retry is not None:
+        r.task_retry.cancel()
+    r.task_in = r.task_out = r.task_retry = None
     degrade_cancel(r)
 
 

@@ -39,6 +39,7 @@ cdef class Request(View):
     cdef Connection _connection
     cdef Task task_in         # of the request's direction
     cdef Task task_out
+    cdef Task task_retry          # asked about another attempt, while `task_in` may wait in trailers of the request
     cdef uint64_t *spent      # ns per stage, owned; NULL unless the client has asked for Server-Timing
     cdef object pipe_in       # Pipe
     cdef object pipe_out

@@ -191,14 +191,24 @@ cdef str _what(object value):
 
 cdef void _go_on(Task task, BaseException error) noexcept:
     """Resumes, and tells who is concerned when it came to an end."""
+    cdef object coro = task.coro
+    cdef int how = TASK_DONE
     if task.is_over:
         return
     try:
-        if (task.step() if error is None else task.throw(error)) == TASK_HELD:
-            task.held_again()
-            return
+        how = task.step() if error is None else task.throw(error)
     except BaseException as failed:
         task.error = failed
+    if task.is_over:
+        # What it did has ended what it worked for: it has been dropped while it ran.
+        if how == TASK_HELD:
+            task.drop_wait()
+            task.coro = coro
+            _end(task, Cancelled)
+        return
+    if how == TASK_HELD:
+        task.held_again()
+        return
     task.is_over = True
     task.coro = None
     if task.limit.next is not NULL:
