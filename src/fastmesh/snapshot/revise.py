@@ -9,7 +9,6 @@ from typing import Any
 
 import msgpack
 
-from fastmesh._core.snapshot.turnover import places, turn_over
 from fastmesh.config.balancing import MAX_ENDPOINTS
 from fastmesh.filters.endpoint_set import Member, WrongSet, read_told, unpack_set
 from fastmesh.snapshot.endpoint import TEXT, note_of
@@ -39,6 +38,8 @@ def splice(packed: bytes, request: dict[str, Any]) -> dict[str, Any] | None:
     """The same, of the bytes of a snapshot, for sets in which nothing must be looked at closely: those that are wrong
     are not among them. Then nothing but the clusters concerned is read, and that without a value of Python's. None for
     all others."""
+    # Without found endpoints control loads nothing of it.
+    from fastmesh._core.snapshot.turnover import places, turn_over
     gone, next_row = request["reserve"]
     sets: dict[str, tuple[bytes, bool]] = request["sets"]
     found = places(packed, sets.keys())
