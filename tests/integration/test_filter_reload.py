@@ -1,5 +1,6 @@
 """A filter in place whose file changes while requests are under way."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -51,6 +52,7 @@ class Held:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self._threads: list[threading.Thread] = []
+        self._open: list[socket.socket] = []
         self._accept = threading.Thread(target=self._run)
         self._accept.start()
 
@@ -60,6 +62,7 @@ class Held:
                 one, _ = self._socket.accept()
             except OSError:
                 return
+            self._open.append(one)
             self._threads.append(threading.Thread(target=self._serve, args=(one,)))
             self._threads[-1].start()
 
@@ -80,6 +83,10 @@ class Held:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._accept.join()
+        # The proxy keeps its connections for the next request.
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RD)
         for thread in self._threads:
             thread.join()
 
