@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from integration.harness import Origin, Sidecar
 from integration.mesh import _shared, engine, mesh, own_mesh  # noqa: F401  (fixtures)
+from integration.service import services  # noqa: F401
 
 from fastmesh._core.worker import probe_engines
 

@@ -1,29 +1,16 @@
 """How endpoints were chosen, as /metrics tells it."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 from integration.harness import Sidecar, ask, free_port, until
-from integration.test_balancing import Reply, Service
+from integration.service import Reply, Service
 
 Make = Callable[..., list[Service]]
-
-
-@pytest.fixture
-def services() -> Iterator[Make]:
-    made: list[Service] = []
-
-    def make(*names: str) -> list[Service]:
-        made.extend(Service(name) for name in names)
-        return made[-len(names):]
-
-    yield make
-    for service in made:
-        service.close()
 
 
 def config(port: int, *endpoints: Any, **cluster: Any) -> dict[str, Any]:

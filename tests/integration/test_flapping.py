@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from integration.harness import Callers, Origin, Sidecar, free_port, origins, until
-from integration.test_balancing import Service
+from integration.service import Service
 from integration.test_discovery import Mesh
 from integration.test_healing import events
 from integration.test_health_checks import config, is_well, wait_health

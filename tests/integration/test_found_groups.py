@@ -1,28 +1,14 @@
 """Priorities and zones of endpoints that a policy finds, in real processes."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from integration.harness import Sidecar, ask, free_port, until
-from integration.test_balancing import Service
+from integration.service import Service
 
 Make = Callable[..., list[Service]]
-
-
-@pytest.fixture
-def services() -> Iterator[Make]:
-    made: list[Service] = []
-
-    def make(*names: str) -> list[Service]:
-        made.extend(Service(name) for name in names)
-        return made[-len(names):]
-
-    yield make
-    for service in made:
-        service.close()
 
 
 class Found:

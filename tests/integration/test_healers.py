@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from integration.harness import Sidecar, ask, children, free_port, until
-from integration.test_balancing import Service
+from integration.service import Service
 from integration.test_healing import events
 from integration.test_health_checks import config, is_sick, is_well, services, wait_health  # noqa: F401
 

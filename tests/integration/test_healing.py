@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from integration.harness import Sidecar, ask, free_port, until
-from integration.test_balancing import Reply, Service
+from integration.service import Reply, Service
 
 Start = Callable[..., Sidecar]
 # Answers with its name until it is stopped.

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from integration.harness import Sidecar, ask, free_port, until
 from integration.mesh import elapse
-from integration.test_balancing import Reply, Service
+from integration.service import Reply, Service
 from integration.test_healing import Line, events, state
 
 Start = Callable[..., Sidecar]

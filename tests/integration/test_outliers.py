@@ -7,7 +7,7 @@ from time import time
 from typing import Any
 
 from integration.harness import Sidecar, ask, free_port, until
-from integration.test_balancing import Reply, Service
+from integration.service import Reply, Service
 from integration.test_healing import config, events, fails, provoke, services, state, works
 
 __all__ = ["services"]

@@ -4,32 +4,18 @@ import json
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import pytest
 from integration.harness import FASTMESH, Sidecar, ask, free_port, until
 from integration.mesh import Mesh
-from integration.test_balancing import Reply, Service
+from integration.service import Reply, Service
 
 Make = Callable[..., list[Service]]
 V1, V2 = {"version": "v1"}, {"version": "v2"}
-
-
-@pytest.fixture
-def services() -> Iterator[Make]:
-    made: list[Service] = []
-
-    def make(*names: str) -> list[Service]:
-        made.extend(Service(name) for name in names)
-        return made[-len(names):]
-
-    yield make
-    for service in made:
-        service.close()
 
 
 def one(service: Service, metadata: dict[str, str], **more: Any) -> dict[str, Any]:
