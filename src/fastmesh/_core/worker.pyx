@@ -21,6 +21,7 @@ from fastmesh._core.mem.counter cimport (
     stats_unmap)
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.health cimport health_map, health_unmap
+from fastmesh._core.mem.sealed cimport sealed_map, sealed_unmap
 from fastmesh._core.mem.slab cimport slab_fini, slab_init
 from fastmesh._core.mem.label_table cimport label_table_free
 from fastmesh._core.mem.raw cimport raw_give, raw_take, raw_zeroed
@@ -183,19 +184,36 @@ cdef class Worker:
 
         Requests go on meanwhile, with the old one until the new one has its place: the loop turns in between.
         """
+        self._apply_with_breaths(<const uint8_t *><char *>snapshot, len(snapshot), filters)
+
+    def apply_sealed(self, int fd, uint64_t size, filters=None):
+        """The same with one of `size` bytes in a sealed memfd, which stays the caller's. It is read where it lies:
+        room for it in the heap would stay there."""
+        cdef proxy_t *p = self._alive()
+        cdef const uint8_t *packed = NULL
+        cdef int why = sealed_map(fd, size, &packed)
+        if why != 0:
+            p.stats.globals[G_SNAPSHOTS_REFUSED] += 1
+            _shut_unused(p)
+            raise SnapshotRefused(f"{size:,} bytes of sealed memory were announced, and what came is something else: "
+                                  f"{os.strerror(why)}")
+        try:
+            self._apply_with_breaths(packed, size, filters)
+        finally:
+            sealed_unmap(packed, size)
+
+    cdef int _apply_with_breaths(self, const uint8_t *packed, uint64_t size, filters) except -1:
         cdef proxy_t *p = self._alive()
         breath_set(_breathe, p)
         try:
-            self._apply(p, snapshot, filters)
+            return self._apply(p, packed, size, filters)
         finally:
             breath_set(NULL, NULL)
 
-    cdef int _apply(self, proxy_t *p, bytes snapshot, filters) except -1:
+    cdef int _apply(self, proxy_t *p, const uint8_t *packed, uint64_t size, filters) except -1:
         cdef char why[WHY_MAX]
         cdef snapshot_t *new
         cdef snapshot_t *old = p.snap
-        cdef const uint8_t *packed = <const uint8_t *><char *>snapshot
-        cdef uint64_t size = len(snapshot)
         cdef uint32_t i
         cdef door_t *k
         cdef door_t *after

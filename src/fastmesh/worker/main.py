@@ -133,21 +133,14 @@ class Process:
     def apply(self, version: int, size: int, filters: int, fd: int, bypassed: dict[int, int]) -> None:
         """Take the snapshot in the memfd, and the filters behind it, or say why not and keep what was before."""
         begun = perf_counter()
-        try:
-            snapshot = os.pread(fd, size, 0)
-            blob = os.pread(fd, filters, size) if filters else b""
-        finally:
-            os.close(fd)
         slots: list[Slot] = []
         try:
-            if blob:
-                slots = self.take_filters(blob)
+            if filters:
+                slots = self.take_filters(os.pread(fd, filters, size))
                 for slot in slots:
                     if slot.row in bypassed:
                         slot.bypass(bypassed[slot.row] * 1_000_000)
-                self.worker.apply(snapshot, self.table_of(slots))
-            else:
-                self.worker.apply(snapshot)
+            self.worker.apply_sealed(fd, size, self.table_of(slots) if filters else None)
         except ValueError as refused:       # SnapshotRefused, FilterRefused
             if slots and self.filters is not None:
                 self.filters.give_back(slots)
@@ -160,6 +153,8 @@ class Process:
             if self.hosts is not None:
                 self.hosts.settle(True)
             self.tell({"op": "ack", "version": version, "ms": (perf_counter() - begun) * 1000})
+        finally:
+            os.close(fd)
 
     def take_filters(self, blob: bytes) -> list[Slot]:
         """The slots of a snapshot. Raises FilterRefused."""

@@ -1,6 +1,8 @@
 """A worker takes a large snapshot in pieces, and gives one back in pieces: requests are answered in between."""
 
 import contextlib
+import fcntl
+import os
 import socket
 from collections.abc import Iterator
 
@@ -8,6 +10,7 @@ import msgpack
 import pytest
 
 from fastmesh._core.worker import SnapshotRefused, Worker
+from fastmesh.control.snapshot import sealed
 from tests.probes import wire
 
 MANY = 65_536
@@ -92,3 +95,45 @@ def test_a_large_one_that_is_refused_leaves_the_one_before():
         client.send(ASKED)
         worker.run(50)
         assert answers(client) == [b"3"]
+
+
+def test_one_is_read_where_control_has_put_it():
+    with serving() as (worker, client):
+        packed = large(2, 0, 3)
+        fd = sealed("test", packed + b"filters")
+        worker.apply_sealed(fd, len(packed))
+        client.send(ASKED)
+        worker.run(50)
+        assert answers(client) == [b"2"]
+        os.close(fd)        # it was the caller's all the time
+
+
+@pytest.mark.parametrize(("seals", "size", "why"), [
+    (0, None, "Operation not permitted"),
+    (fcntl.F_SEAL_SHRINK, None, "Operation not permitted"),
+    (fcntl.F_SEAL_WRITE, None, "Operation not permitted"),
+    (fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK, 0, "Invalid argument"),
+    (fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK, 100_000, "Invalid argument"),
+])
+def test_what_may_change_or_end_while_it_is_read_is_refused(seals, size, why):
+    with serving() as (worker, client):
+        packed = large(2, 0, 3)
+        fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.write(fd, packed)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+            with pytest.raises(SnapshotRefused, match=f"what came is something else: {why}"):
+                worker.apply_sealed(fd, len(packed) if size is None else size)
+        finally:
+            os.close(fd)
+        client.send(ASKED)
+        worker.run(50)
+        assert answers(client) == [b"1"]
+
+
+def test_what_is_no_memory_of_that_kind_is_refused():
+    with serving() as (worker, _), open("/dev/zero", "rb") as file:     # noqa: PTH123
+        with pytest.raises(SnapshotRefused, match="Invalid argument"):
+            worker.apply_sealed(file.fileno(), 10)
+        with pytest.raises(SnapshotRefused, match="Bad file descriptor"):
+            worker.apply_sealed(-1, 10)
