@@ -19,7 +19,7 @@ PACKAGES = {
     "healers": {"__init__"},                # likewise
     "snapshot": {"errors", "units", "config", "filters", "_core.snapshot"},
     "observe": {"errors", "units", "_core.mem", "_core.resil"},
-    "worker": {"_core.worker", "_core.filter", "filters"},
+    "worker": {"_core.worker", "_core.filter", "_core.mem", "filters"},
     "host": {"__init__", "filters", "worker", "_core.filter", "_core.hosted"},
     "admin": {"errors", "units", "config", "observe", "control"},
     "control": {"errors", "units", "config", "observe", "admin", "snapshot", "worker", "_core.mem", "_core.lb",

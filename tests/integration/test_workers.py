@@ -213,3 +213,22 @@ def test_signals_to_the_group_do_not_cut_workers(sidecar: Start, origin: Origin)
         os.kill(worker, number)
     assert ask(port, "/").text == "origin"
     assert one.worker_pids() == [worker]
+
+
+def resident_code(pid: int, of: str) -> list[int]:
+    """KiB of the code of modules with such a name that a process has in memory."""
+    text = Path(f"/proc/{pid}/smaps").read_text()
+    return [int(size) for size in re.findall(rf"r-xp \S+ \S+ \d+ +\S*/{of}\.\S+\n(?:.*\n)*?Rss:\s+(\d+) kB", text)]
+
+
+def test_code_that_only_the_start_needed_is_given_back(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    one = sidecar(config_of(port, origin))
+    assert ask(port, "/").text == "origin"
+    # Control compiles in copies of itself, and of this route no worker needs what fallbacks and hedges are made of.
+    assert resident_code(one.pid, "_pydantic_core") == [0]
+    (worker,) = one.worker_pids()
+    assert resident_code(worker, "fallback") == resident_code(worker, "hedge") == [0]
+    (used,) = resident_code(worker, "stream")
+    assert used > 0
+    assert one.reload()["version"] == 2 and ask(port, "/").text == "origin"

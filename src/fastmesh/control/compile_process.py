@@ -15,7 +15,6 @@ from typing import Any
 
 import msgpack
 
-from fastmesh._core.mem.code_pages import release_code_pages
 from fastmesh.control.stand_in import left_out
 from fastmesh.worker.title import name_process
 
@@ -67,8 +66,6 @@ def rehearse() -> None:
     # What the collector never visits again stays in pages that control and a copy share.
     gc.collect()
     gc.freeze()
-    # pydantic's code, 3 MB of it, runs in the copies from now on.
-    release_code_pages()
 
 
 def compile_once(request: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, monotonic_ns, perf_counter, time
 from typing import Any
 
+from fastmesh._core.mem.code_pages import release_code_pages
 from fastmesh.admin.pages import Pages
 from fastmesh.admin.server import Server
 from fastmesh.control.checkup import HEALTHY
@@ -164,6 +165,8 @@ class Supervisor:
         self._report_start(snapshot)
         gc.collect()
         gc.freeze()
+        # Most of pydantic's code and uvloop's ran once, or runs in the copies of this process that compile.
+        release_code_pages()
         return True
 
     async def _adopt(self, prepared: Prepared) -> None:

@@ -14,6 +14,7 @@ import sys
 from _socket import socket
 from time import monotonic, perf_counter
 
+from fastmesh._core.mem.code_pages import release_code_pages
 from fastmesh._core.worker import Worker, trace_on_abort
 from fastmesh.worker.packet import BadPacket, receive, send
 from fastmesh.worker.title import name_process
@@ -59,6 +60,8 @@ class Process:
         self.tell({"op": "hello", "pid": os.getpid(), "engine": self.worker.engine})
         gc.collect()
         gc.freeze()
+        # Each compiled module has filled its tables and will not again.
+        release_code_pages()
         while not self.is_over:
             why = self.worker.run(-1)
             if why == DRAINED:
