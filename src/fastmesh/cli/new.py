@@ -80,14 +80,12 @@ def test_a_request_with_a_tenant_is_labelled(filter_kit):
 _README = """\
 # {name}
 
-A filter for [fastmesh](https://pypi.org/project/fastmesh/). Try it:
+A filter for fastmesh. In an environment in which fastmesh is installed:
 
     pip install -e '.[test]'
     pytest
-    fastmesh check mesh.yaml
-    fastmesh run -c mesh.yaml
 
-In a configuration:
+To see it in a proxy, in front of something on port 9000, write `mesh.yaml`:
 
 ```yaml
 filters:
@@ -102,6 +100,9 @@ listeners:
 clusters:
   - {{name: app, endpoints: [127.0.0.1:9000]}}
 ```
+
+    fastmesh check mesh.yaml
+    fastmesh run -c mesh.yaml
 """
 
 

@@ -1,5 +1,6 @@
 """The indexes of the documents name every page once, and tables of them hold what the code has."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -34,3 +35,17 @@ def test_a_decision_is_listed_by_its_title(title, page):
 def test_the_pages_of_the_admin_api():
     rows = re.findall(r"^\| `(GET|POST) (\S+)` \| (.*) \|$", (DOCS / "admin.md").read_text(), re.M)
     assert rows == list(PAGES)
+
+
+@pytest.mark.parametrize(("page", "row"), [
+    ("docs/architecture.md", r"^\| (\d+) \| (`\w+`(?:, `\w+`)*) \|"),
+    ("CONTRIBUTING.md", r"^ ?(\d+)  (\w+(?:(?: \| |, )\w+)*)  ")])
+def test_the_floors_are_those_that_are_checked(page, row):
+    checked = re.search(r"^FLOORS = (\[.*?\]\])", (DOCS.parent / "tools" / "check_layers.py").read_text(), re.M | re.S)
+    assert checked is not None
+    floors: dict[int, set[str]] = {}
+    for number, names in re.findall(row, (DOCS.parent / page).read_text(), re.M):
+        floors.setdefault(int(number), set()).update(re.findall(r"\w+", names))
+    # Headers in C are on no floor that could be checked.
+    floors[0] -= {"include"}
+    assert floors == {number: set(names) for number, names in enumerate(ast.literal_eval(checked[1]))}
