@@ -27,7 +27,9 @@ OTHER = "#D55E00"
 # Told apart without any colour too.
 MARKERS = {"fastmesh-uring": "o", "fastmesh-epoll": "s", "nginx": "^", "haproxy": "D", "envoy": "v"}
 COLUMNS = 3
-TITLE_WIDTH = 44  # characters, what fits above the bars
+TITLE_WIDTH = 38  # characters, what fits above the bars
+# A bar that is so many times as long as half of the others ends there, marked, so that these can be told apart.
+LONGEST = 6.0
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -80,7 +82,7 @@ def _panel(
     floors = [row.median for peer, row in there if peer.floor]
     if proxies:
         where = f"{scenario.title}, {scenario.label(point)}".removesuffix(", ")
-        title = f"{textwrap.fill(where, TITLE_WIDTH)}\n{figure.title}, {figure.unit}"
+        title = f"{textwrap.fill(where.replace('`', ''), TITLE_WIDTH)}\n{figure.title}, {figure.unit}"
         yield Panel(title, figure.unit, figure.digits, proxies, min(floors, default=None))
 
 
@@ -145,7 +147,9 @@ def _bars(title: str, found: Sequence[Panel]) -> Any:
     lines = -(-len(found) // columns)
     most = max(len(panel.rows) for panel in found)
     figure = Figure(figsize=(4.6 * columns, (0.27 * most + 1.0) * lines + 0.6), layout="constrained")
-    figure.suptitle(f"{title}: shorter is better", fontsize=12, fontweight="bold")
+    is_cut = any(row.median > reach_of(panel) for panel in found for _, row in panel.rows)
+    more = "; a bar with two strokes goes on" if is_cut else ""
+    figure.suptitle(f"{title}: shorter is better{more}", fontsize=12, fontweight="bold")
     grid = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axes, panel in zip(grid, found, strict=False):
         _one_panel(axes, panel)
@@ -154,18 +158,34 @@ def _bars(title: str, found: Sequence[Panel]) -> Any:
     return figure
 
 
+def reach_of(panel: Panel) -> float:
+    """How far the axis goes: to the end of the longest bar, but for one that would leave the others no room."""
+    medians = sorted(row.median for _, row in panel.rows)
+    cut = LONGEST * statistics.median(medians)
+    if cut <= 0 or medians[-1] <= cut:
+        cut = math.inf
+    reach = max(0.0, panel.floor or 0.0, *(min(row.high, cut) for _, row in panel.rows))
+    # Bars whose figures all read 0 have no length.
+    return reach if f"{reach:.{panel.digits}f}" != f"{0:.{panel.digits}f}" else 1.0
+
+
 def _one_panel(axes: Any, panel: Panel) -> None:
     names = [peer.title for peer, _ in panel.rows]
-    medians = [row.median for _, row in panel.rows]
-    lows = [row.median - row.low for _, row in panel.rows]
-    highs = [row.high - row.median for _, row in panel.rows]
-    axes.barh(names, medians, color=[COLOURS.get(peer.name, OTHER) for peer, _ in panel.rows], height=0.72)
-    if any(lows) or any(highs):
-        axes.errorbar(medians, names, xerr=(lows, highs), fmt="none", ecolor="#222222", elinewidth=0.9, capsize=2)
-    reach = max(0.0, *(row.high for _, row in panel.rows), panel.floor or 0.0) or 1.0
-    for name, median, high in zip(names, medians, highs, strict=True):
-        text = f"{median:,.{panel.digits}f}"
-        axes.text(max(0.0, median + high) + reach * 0.02, name, text, va="center", ha="left", fontsize=8.5)
+    reach = reach_of(panel)
+    ends = [min(row.median, reach) for _, row in panel.rows]
+    axes.barh(names, ends, color=[COLOURS.get(peer.name, OTHER) for peer, _ in panel.rows], height=0.72)
+    for place, (name, end, (_, row)) in enumerate(zip(names, ends, panel.rows, strict=True)):
+        is_whole = row.median <= reach
+        if is_whole and row.high > row.low:
+            across = ([row.median - row.low], [min(row.high, reach) - row.median])
+            axes.errorbar([end], [name], xerr=across, fmt="none", ecolor="#222222", elinewidth=0.9, capsize=2)
+        if not is_whole:
+            # Two strokes through the bar: it goes on.
+            for at in (0.90, 0.925):
+                axes.plot([reach * at, reach * (at + 0.02)], [place + 0.42, place - 0.42], color="white", linewidth=1.6)
+        text = f"{row.median:,.{panel.digits}f}"
+        after = max(0.0, min(row.high, reach)) + reach * 0.02
+        axes.text(after, name, text, va="center", ha="left", fontsize=8.5)
     if panel.floor is not None:
         axes.axvline(panel.floor, color="#222222", linestyle=(0, (4, 2)), linewidth=1.1)
         # Below the bars, where none can be.

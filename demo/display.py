@@ -100,8 +100,8 @@ def _mended(rows: Rows) -> str:
     """What sidecars did in the last two seconds so that nobody notices."""
     figures = [f for _, f in rows]
     return (f"{sum(f.retries for f in figures):.0f} tried again, {sum(f.hedges for f in figures):.0f} asked twice, "
-            f"{sum(f.ejected for f in figures):.0f} ejected now, "
-            f"{sum(f.degraded for f in figures):.0f} degraded answers")
+            f"{sum(f.ejected for f in figures):.0f} ejected, "
+            f"{sum(f.degraded for f in figures):.0f} degraded")
 
 
 def _one_line(name: str, f: Figures) -> str:

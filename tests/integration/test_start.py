@@ -53,4 +53,4 @@ def test_an_address_that_is_taken(tmp_path: Path, whose: str) -> None:
 
 def test_standard_input_is_no_configuration() -> None:
     done = run("-c", "-")
-    assert done.returncode == 2 and "must be a file" in done.stderr
+    assert done.returncode == 2 and "found -, allowed: a file" in done.stderr

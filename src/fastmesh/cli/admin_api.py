@@ -8,7 +8,11 @@ MOST = 16 << 20             # bytes of its answer
 
 
 class Unreachable(Exception):
-    """The admin API cannot be asked. The text is for people."""
+    """The admin API cannot be asked. The texts are for people."""
+
+    def __init__(self, message: str, hint: str = "is the proxy running, and is this its admin.address?") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -29,7 +33,8 @@ def ask(address: str, path: str, method: str = "GET", patience: float = PATIENCE
     else:
         host, _, port = address.removeprefix("http://").rstrip("/").rpartition(":")
         if not host or not port.isascii() or not port.isdigit():
-            raise Unreachable(f"{address!r} is no address: write HOST:PORT, [IPv6]:PORT or unix:PATH")
+            raise Unreachable(f"found the address {address!r}, allowed: HOST:PORT, [IPv6]:PORT or unix:PATH",
+                              f"write 127.0.0.1:{address}." if address.isdigit() else f"write {host or address}:15000.")
         line = http.client.HTTPConnection(host.removeprefix("[").removesuffix("]"), int(port), timeout=patience)
     try:
         line.request(method, path)

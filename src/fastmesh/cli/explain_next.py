@@ -36,8 +36,8 @@ def run(args: argparse.Namespace, loaded: Loaded, find: Finder, name: str) -> in
                            args.wait + PATIENCE)
         live_status, live = ask(address, "/config")
     except Unreachable as error:
-        print(f"fastmesh explain: {error}\n  to do: is the proxy running, and is this its admin.address? --admin names "
-              "another", file=sys.stderr)
+        print(f"fastmesh explain: {error}\n  to do: {error.hint} --admin names another",
+              file=sys.stderr)
         return 1
     if status != 200:
         print(f"fastmesh explain: {body[:300].decode('utf-8', 'replace').strip()}", file=sys.stderr)

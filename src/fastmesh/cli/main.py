@@ -24,6 +24,7 @@ _EPILOG = """\
 first steps:
   fastmesh check mesh.yaml            what is wrong with the file, all of it at once
   fastmesh run -c mesh.yaml           run it in the foreground
+  fastmesh new filter tenant-guard    begin a policy of your own, in Python
   curl 127.0.0.1:15000/ready          200 once every listener accepts
   curl 127.0.0.1:15000/metrics        for Prometheus
 
@@ -52,8 +53,8 @@ example:
 
 signals:
   SIGHUP             read the file again; a bad one changes nothing and is reported
-  SIGTERM, SIGINT    stop accepting, answer what is in flight (at most drain_timeout), exit 0;
-                     a second one ends at once
+  SIGTERM, SIGINT    stop accepting, answer what is in flight (at most drain_timeout), exit 0
+  a second SIGTERM   end at once
   SIGUSR1            open the access log again, after it was moved away
 
 The admin API, on 127.0.0.1:15000 unless the file says otherwise, does the same and shows more:
@@ -146,14 +147,76 @@ exit codes: 0 it was simulated; 1 the scenario is wrong; 2 the command line is w
 """
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Paragraphs are filled to the width of the terminal; indented lines stay lines."""
+
+    def __init__(self, prog: str) -> None:
+        from shutil import get_terminal_size
+
+        super().__init__(prog, max_help_position=32, width=max(60, min(100, get_terminal_size().columns) - 2))
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        # argparse forgets that commands are indented once more than their title, and would break the longest line.
+        names = [len(name) for name in action.choices or ()] if isinstance(action, argparse._SubParsersAction) else []
+        self._action_max_length = max([self._action_max_length, *(length + 4 for length in names)])
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        from itertools import groupby
+
+        parts: list[str] = []
+        for is_indented, group in groupby(text.strip("\n").split("\n"), lambda line: line == "" or line[0] == " "):
+            lines = list(group)
+            parts += [self._row(line, width) for line in lines] if is_indented else [_filled(" ".join(lines), width)]
+        return "\n".join(f"{indent}{part}" for part in parts)
+
+    def _row(self, line: str, width: int) -> str:
+        """What stands behind a gap in a line is a column of its own."""
+        gap = line.rfind("   ")
+        if len(line) <= width or gap <= 0:
+            return line
+        return _filled(line[gap + 3:], width, line[:gap + 3])
+
+
+def _filled(text: str, width: int, before: str = "") -> str:
+    import textwrap
+
+    return textwrap.fill(text, width, initial_indent=before, subsequent_indent=" " * len(before),
+                         break_on_hyphens=False, break_long_words=False)
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong with a command line and where to read on, and exits with 2."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+        super().__init__(**options, allow_abbrev=False, formatter_class=_Help)
 
     def error(self, message: str) -> NoReturn:
-        self.refuse(message, "")
+        self.refuse(*self._for_people(message))
+
+    def _for_people(self, message: str) -> tuple[str, str]:
+        """A message of argparse in the words of the other errors, and what to write instead."""
+        missing = message.removeprefix("the following arguments are required: ")
+        if missing != message:
+            one = "," not in missing
+            return f"{missing} {'is' if one else 'are'} missing", ""
+        name, _, rest = message.removeprefix("argument ").partition(": ")
+        found, _, choices = rest.partition(" (choose from ")
+        if choices and found.startswith("invalid choice: "):
+            # Some versions of Python put the choices in quotes.
+            words = [word.strip("'") for word in choices.removesuffix(")").split(", ")]
+            return self._wrong(name, found.removeprefix("invalid choice: "), ", ".join(words), words)
+        if rest.startswith("invalid ") and rest.endswith("'"):
+            value = rest.partition("value: ")[2]
+            return self._wrong(name, value, "a whole number" if "int value" in rest else "a number", [])
+        return message.removeprefix("argument "), ""
+
+    def _wrong(self, name: str, value: str, allowed: str, words: list[str]) -> tuple[str, str]:
+        from difflib import get_close_matches
+
+        close = get_close_matches(value.strip("'").lower(), words, 1) or (words if len(words) == 1 else [])
+        said = f"found {value} for {name}" if name.startswith("-") else f"found {value}"
+        return f"{said}, allowed: {allowed}", f"write {close[0]}" if close else ""
 
     def refuse(self, message: str, hint: str) -> NoReturn:
         """`hint` is what to write instead, if that is known."""
@@ -256,14 +319,14 @@ def parser() -> _Parser:
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 3600")
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: a number from 0.1 to 3600")
     return seconds
 
 
 def _wait(text: str) -> float:
     seconds = float(text)
     if not 0.1 <= seconds <= 300:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 300")
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: a number from 0.1 to 300")
     return seconds
 
 

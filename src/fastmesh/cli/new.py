@@ -80,14 +80,12 @@ def test_a_request_with_a_tenant_is_labelled(filter_kit):
 _README = """\
 # {name}
 
-A filter for [fastmesh](https://pypi.org/project/fastmesh/). Try it:
+A filter for fastmesh. In an environment in which fastmesh is installed:
 
     pip install -e '.[test]'
     pytest
-    fastmesh check mesh.yaml
-    fastmesh run -c mesh.yaml
 
-In a configuration:
+To see it in a proxy, in front of something on port 9000, write `mesh.yaml`:
 
 ```yaml
 filters:
@@ -102,6 +100,9 @@ listeners:
 clusters:
   - {{name: app, endpoints: [127.0.0.1:9000]}}
 ```
+
+    fastmesh check mesh.yaml
+    fastmesh run -c mesh.yaml
 """
 
 
@@ -109,16 +110,20 @@ def run(args: argparse.Namespace) -> int:
     """Writes the files, or says why not. Nothing that is there is overwritten."""
     name: str = args.name
     package = name.replace("-", "_").lower()
-    why = ""
+    why = hint = ""
     if not _NAME.fullmatch(name) or len(name) > 64:
-        why = f"found the name {name!r}, allowed: letters, digits, - and _, beginning with a letter"
+        why = f"found the name {name!r}, allowed: letters, digits, - and _, beginning with a letter, 64 at most"
+        better = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-0123456789")[:64]
+        hint = f"write {better}" if better else "write a name as tenant-guard"
     elif keyword.iskeyword(package) or package in sys.stdlib_module_names or package == "fastmesh":
-        why = f"the name {name!r} is that of a part of Python or of fastmesh; choose another"
+        why = f"the name {name!r} is that of a part of Python or of fastmesh"
+        hint = f"choose another, as {name}-guard"
     target = Path(args.dir) if args.dir else Path(name)
     if not why and target.exists() and (not target.is_dir() or any(target.iterdir())):
-        why = f"{target} is there already and not empty; choose another place with --dir"
+        why = f"{target} is there already and not empty"
+        hint = "choose another place with --dir, or another name"
     if why:
-        print(f"fastmesh new: {why}", file=sys.stderr)
+        print(f"fastmesh new: {why}\n  to do: {hint}", file=sys.stderr)
         return 1
     title = re.sub(r"[-_]", " ", name)
     words = {"name": name, "package": package, "cls": _class_name(name), "version": __version__,
@@ -132,7 +137,8 @@ def run(args: argparse.Namespace) -> int:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text.format(**words), encoding="utf-8")
     except OSError as error:
-        print(f"fastmesh new: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"fastmesh new: cannot write {error.filename}: {error.strerror}\n  to do: choose another place with "
+              "--dir", file=sys.stderr)
         return 1
     for path in files:
         print(target / path)

@@ -11,7 +11,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         sys.stdout.write(reference(args.key))
     except UnknownKey as unknown:
-        hint = f"write {' or '.join(unknown.close)}" if unknown.close else "write fastmesh reference, which prints all"
-        print(f"fastmesh reference: there is no key {args.key!r}\n  to do: {hint}", file=sys.stderr)
+        close = f"write {' or '.join(unknown.close)}; " if unknown.close else ""
+        print(f"fastmesh reference: there is no key {args.key!r}\n  to do: {close}fastmesh reference prints all of "
+              "them", file=sys.stderr)
         return 1
     return 0

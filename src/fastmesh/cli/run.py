@@ -21,7 +21,8 @@ def run(args: argparse.Namespace) -> int:
     # One that comes too early waits until control can answer; the first process of a container would never get it.
     signal.pthread_sigmask(signal.SIG_BLOCK, STARTING)
     if args.config == "-":
-        print("fastmesh run: the configuration must be a file, for it is read again at each reload", file=sys.stderr)
+        print("fastmesh run: found -, allowed: a file, for it is read again at each reload\n"
+              "  to do: write it to a file, and fastmesh run -c FILE", file=sys.stderr)
         return 2
     # Compiling may need any installed package: every directory that this process searches goes along. But not the
     # script's own directory, nor the current one.
@@ -33,7 +34,12 @@ def run(args: argparse.Namespace) -> int:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    os.execv(argv[0], argv)
+    try:
+        os.execv(argv[0], argv)
+    except OSError as error:
+        print(f"fastmesh run: cannot start {argv[0]}: {error.strerror}\n"
+              "  to do: install fastmesh where the user that it runs as may read and execute it", file=sys.stderr)
+        return 1
 
 
 def _hold_standard_descriptors() -> None:

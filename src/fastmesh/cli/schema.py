@@ -18,6 +18,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         Path(args.output).write_text(text, encoding="utf-8")
     except OSError as error:
-        print(f"fastmesh schema: cannot write {args.output}: {error.strerror}", file=sys.stderr)
+        print(f"fastmesh schema: cannot write {args.output}: {error.strerror}\n  to do: choose another place, or leave "
+              "-o out and write > FILE", file=sys.stderr)
         return 1
     return 0

@@ -13,7 +13,8 @@ from fastmesh.cli import admin_api
 from fastmesh.cli.admin_api import Unreachable
 
 HOME = "\x1b[H\x1b[J"       # to the first place of a cleared screen
-WIDTHS = (28, 18, 10, 9, 7, 9, 9)
+WIDTHS = (28, 18, 10, 9, 7, 9, 9)   # where there is room for them
+NARROWEST = 12                      # of a filter's name
 TITLES = ("FILTER", "PHASE", "CALLS/S", "\u00b5s/CALL", "CPU", "ERRORS", "OVERRUNS", "STATE")
 
 
@@ -73,7 +74,9 @@ def rows_between(before: dict[str, Any], after: dict[str, Any]) -> list[Row]:
 
 def table(rows: list[Row], height: int = 0, width: int = 0) -> str:
     """Lines of text, at most `height` by `width`; 0 is any."""
-    lines = [_line(TITLES), *(_line(row.cells()) for row in rows)]
+    cells = [TITLES, *(row.cells() for row in rows)]
+    widths, gap = _widths(cells, width)
+    lines = [_line(line, widths, gap) for line in cells]
     if not rows:
         lines.append("no filters: the live configuration names none")
     if height and len(lines) > height:
@@ -82,11 +85,22 @@ def table(rows: list[Row], height: int = 0, width: int = 0) -> str:
     return "\n".join(line[:width] if width else line for line in lines)
 
 
-def _line(cells: tuple[str, ...]) -> str:
+def _widths(lines: list[tuple[str, ...]], width: int) -> tuple[list[int], int]:
+    """Of the columns but the last, and of the gaps between them: on a narrow terminal as little as numbers and states
+    need, and what is left is for the names of filters."""
+    state = max(len(line[-1]) for line in lines)
+    if not width or sum(WIDTHS) + 2 * len(WIDTHS) + state <= width:
+        return list(WIDTHS), 2
+    name, *others = (max(len(line[column]) for line in lines) for column in range(len(WIDTHS)))
+    gap = 2 if min(name, NARROWEST) + sum(others) + 2 * len(WIDTHS) + state <= width else 1
+    return [min(name, max(NARROWEST, width - sum(others) - gap * len(WIDTHS) - state)), *others], gap
+
+
+def _line(cells: tuple[str, ...], widths: list[int], gap: int) -> str:
     # Names are on the left of their column, numbers on the right.
     parts = [_cut(cell, width).ljust(width) if column < 2 else cell.rjust(width)
-             for column, (cell, width) in enumerate(zip(cells, WIDTHS, strict=False))]
-    return "  ".join([*parts, cells[-1]]).rstrip()
+             for column, (cell, width) in enumerate(zip(cells, widths, strict=False))]
+    return (" " * gap).join([*parts, cells[-1]]).rstrip()
 
 
 def _cut(text: str, width: int) -> str:
@@ -112,8 +126,7 @@ def run(args: argparse.Namespace) -> int:
                 return 0
             before = after
     except Unreachable as error:
-        print(f"fastmesh filters top: {error}\n  to do: is the proxy running, and is this its admin.address?",
-              file=sys.stderr)
+        print(f"fastmesh filters top: {error}\n  to do: {error.hint}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0

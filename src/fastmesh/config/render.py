@@ -47,10 +47,11 @@ def _one(problem: Problem, colour: bool) -> str:
                        for character in problem.excerpt)
         lines.append(f"{paint(number + ' |', 'dim')} {text}")
         lines.append(f"{paint(' ' * 6 + ' |', 'dim')} {' ' * (problem.caret - 1)}{paint('^' * problem.width, 'caret')}")
-    anchor = paint(f"(fastmesh reference {problem.anchor})", "dim") if problem.anchor else ""
-    if problem.hint or anchor:
-        hint = f"to do: {_printable(problem.hint)}" if problem.hint else ""
-        lines.append("  " + "  ".join(part for part in (hint, anchor) if part))
+    anchor = f"fastmesh reference {problem.anchor}" if problem.anchor else ""
+    if problem.hint:
+        lines.append(f"  to do: {_printable(problem.hint)}" + (f"  {paint(f'({anchor})', 'dim')}" if anchor else ""))
+    elif anchor:
+        lines.append(f"  to do: see {anchor}")
     return "\n".join(lines) + "\n"
 
 

@@ -37,9 +37,9 @@ def anchor(path: Path) -> str:
     return ".".join(known)
 
 
-def section_at(path: Path) -> type[Section] | None:
-    """The model of the mapping at `path`."""
-    here: Any = Config
+def section_at(path: Path, root: type[Section] = Config) -> type[Section] | None:
+    """The model of the mapping at `path`, below that of the whole file."""
+    here: Any = root
     for step in path:
         here = _inner(here, step)
     if isinstance(here, tuple):

@@ -307,7 +307,8 @@ class SocketShelf:
         if error.errno == errno.EADDRINUSE:
             owners = owners_of_path(address["path"]) if address["family"] == 1 else owners_of_port(address["port"])
             others = [str(owner) for owner in owners if owner.control_pid != os.getpid() and owner.pid != os.getpid()]
-            return f"in use by {', '.join(others)}" if others else "in use by another process"
+            return (f"in use by {', '.join(others)}" if others else "in use by another process") + \
+                "; end that one, or choose another address"
         if error.errno == errno.EACCES and 0 < address["port"] < 1024:
             return "permission denied: ports below 1024 need root or CAP_NET_BIND_SERVICE"
         if error.errno == errno.EADDRNOTAVAIL:

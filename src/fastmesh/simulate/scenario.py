@@ -1,5 +1,6 @@
 """What is simulated: who asks how often, and how the endpoints behave."""
 
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -9,6 +10,7 @@ from fastmesh.config.cluster import MAX_WEIGHT, Cluster
 from fastmesh.config.fields import LIST, Choice, Count, Duration, Flag, Label, Parsed, Section, shown
 from fastmesh.config.hedge import Hedge
 from fastmesh.config.rate_limit import read_rate
+from fastmesh.config.report import path_text, section_at
 from fastmesh.config.retry import Retry
 from fastmesh.config.source import Source
 from fastmesh.config.yaml_tree import MapMark, Tree, compose
@@ -198,6 +200,12 @@ def read(source: Source, env: dict[str, str], balancer: str | None = None) -> Sc
                                        allowed="a mapping that begins with keys such as duration: and endpoints:"))
         raise ConfigError(problems)
     value: dict[str, Any] = dict(tree.value)
+    if "listeners" in value and "duration" not in value:
+        start, end = tree.mark.keys["listeners"] if isinstance(tree.mark, MapMark) else (tree.mark.start, tree.mark.end)
+        raise ConfigError([source.problem(
+            "this is a configuration of a proxy, which fastmesh run takes", start, end,
+            allowed="a scenario, with duration, rate and endpoints",
+            hint="write one as fastmesh simulate --help shows; its cluster may have the keys of a cluster there")])
     cluster = value.get("cluster") or {}
     if balancer is not None and isinstance(cluster, dict):
         value["cluster"] = {**cluster, "load_balancer": balancer}
@@ -217,14 +225,18 @@ def _problem(item: Any, tree: Tree) -> Problem:
     start, end = mark.start, mark.end
     wrong = item.get("ctx", {}).get("error")
     if isinstance(wrong, WrongValue):
-        return tree.source.problem(f"found {wrong.found}", start, end, found=wrong.found, allowed=wrong.allowed,
-                                   hint=wrong.hint)
+        return tree.source.problem(f"found {wrong.found}", start, end, path=path_text(path), found=wrong.found,
+                                   allowed=wrong.allowed, hint=wrong.hint)
     parent, taken = tree.find(path[:-1])
     if item["type"] == "extra_forbidden":
         if isinstance(parent, MapMark) and taken == len(path) - 1 and path[-1] in parent.keys:
             start, end = parent.keys[path[-1]]
-        return tree.source.problem(f"unknown key {shown(path[-1])}", start, end, hint="remove it")
+        section = section_at(path[:-1], Scenario)
+        known = list(section.model_fields) if section else []
+        close = get_close_matches(str(path[-1])[:100].replace("-", "_").lower(), known, 1)
+        return tree.source.problem(f"unknown key {shown(path[-1])}", start, end, path=path_text(path[:-1]),
+                                   allowed=", ".join(known), hint=f"write {close[0]}" if close else "remove it")
     if item["type"] == "missing":
         return tree.source.problem(f"the key {shown(path[-1])} is missing", parent.start, parent.end,
-                                   hint=f"add {path[-1]}")
+                                   path=path_text(path[:-1]), hint=f"add {path[-1]}")
     return tree.source.problem(str(item["msg"]), start, end)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bench import plots, report
 from bench.peers import PEERS
-from bench.results import FigureCard, PeerCard, Results, Sample, ScenarioCard
+from bench.results import FigureCard, PeerCard, Results, Row, Sample, ScenarioCard
 
 CARDS = [
     FigureCard("cpu_us", "CPU", "µs", 1, less_is_better=True, ratio=True, above_floor=True),
@@ -56,3 +56,18 @@ def test_pictures_are_written_and_shown_and_the_same_each_time(tmp_path: Path) -
     assert [path.read_bytes() for _, path in pictures] == first
     text = report.markdown(results, pictures)
     assert "![CPU per request](run-cpu.svg)" in text
+
+
+def panel(*medians: float, digits: int = 1) -> plots.Panel:
+    rows = [(PEERS_THERE[0], Row("s", 1, "nginx", "cpu_us", median, median, median)) for median in medians]
+    return plots.Panel("", "µs", digits, rows, None)
+
+
+def test_a_bar_far_longer_than_others_leaves_them_room() -> None:
+    assert plots.reach_of(panel(10, 20, 30)) == 30
+    assert plots.reach_of(panel(10, 12, 14, 1400)) == 6 * 13
+    assert plots.reach_of(panel(-0.2, 5, 6)) == 6
+
+
+def test_bars_of_nothing_have_no_length() -> None:
+    assert plots.reach_of(panel(0.0, 0.0001)) == 1.0

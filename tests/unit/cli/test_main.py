@@ -40,13 +40,33 @@ def test_a_wrong_command_line(arguments, capsys):
     (["run", "-c", "a", "--reactor", "epoll"], ["fastmesh run: it takes no --reactor epoll",
                                                 "  to do: see fastmesh run --help"]),
     (["run", "--conf", "a"], ["fastmesh run: it takes no --conf a", "  to do: see fastmesh run --help"]),
-    (["check"], ["fastmesh check: the following arguments are required: FILE", "  to do: see fastmesh check --help"]),
+    (["check"], ["fastmesh check: FILE is missing", "  to do: see fastmesh check --help"]),
+    (["new"], ["fastmesh new: filter, NAME are missing", "  to do: see fastmesh new --help"]),
+    (["check", "a", "--format", "jsn"], ["fastmesh check: found 'jsn' for --format, allowed: text, json",
+                                         "  to do: write json"]),
+    (["check", "a", "--format", "xyz"], ["fastmesh check: found 'xyz' for --format, allowed: text, json",
+                                         "  to do: see fastmesh check --help"]),
+    (["new", "fliter", "a"], ["fastmesh new: found 'fliter', allowed: filter", "  to do: write filter"]),
+    (["filters", "tp"], ["fastmesh filters: found 'tp', allowed: top", "  to do: write top"]),
     (["--nonsense"], ["fastmesh: it takes no --nonsense", "  to do: see fastmesh --help"]),
 ])
 def test_what_is_said_about_a_wrong_command_line(arguments, said, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
     assert capsys.readouterr().err.splitlines()[1:] == said
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["explain", "a", "--seed", "x"], "fastmesh explain: found 'x' for --seed, allowed: a whole number"),
+    (["explain", "a", "--wait", "0"], "fastmesh explain: --wait: found 0, allowed: a number from 0.1 to 300"),
+    (["filters", "top", "--interval", "x"], "fastmesh filters top: found 'x' for --interval, allowed: a number"),
+    (["filters", "top", "--interval", "0"],
+     "fastmesh filters top: --interval: found 0, allowed: a number from 0.1 to 3600"),
+    (["run", "-c"], "fastmesh run: -c/--config: expected one argument")])
+def test_what_is_said_about_a_wrong_value(arguments, said, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert capsys.readouterr().err.splitlines()[-2] == said
 
 
 def test_without_a_command_there_is_help(capsys):
@@ -57,14 +77,18 @@ def test_without_a_command_there_is_help(capsys):
     assert out == "" and err == parser().format_help()
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["reference"], ["schema"], ["filters"], ["filters", "top"],
-                                     ["version"]])
-def test_help(command, capsys):
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["explain"], ["new"], ["reference"], ["schema"],
+                                     ["filters"], ["filters", "top"], ["simulate"], ["version"]])
+def test_help(command, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
     with pytest.raises(SystemExit) as caught:
         main([*command, "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert text.startswith("usage: fastmesh") and all(len(line) <= 120 for line in text.splitlines())
+    assert text.startswith("usage: fastmesh")
+    # But for examples, which are to be copied.
+    assert [line for line in text.splitlines() if len(line) > width and not line.startswith("  fastmesh ")] == []
 
 
 def test_the_help_names_every_command_and_the_exit_codes():

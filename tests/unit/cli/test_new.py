@@ -57,9 +57,10 @@ def test_it_can_be_found_by_its_name(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "why"), [
-    ("1st", "found the name '1st', allowed: letters, digits, - and _, beginning with a letter"),
-    ("../up", "found the name '../up'"), ("a--b", "found the name 'a--b'"),
-    ("json", "the name 'json' is that of a part of Python or of fastmesh; choose another"),
+    ("1st", "found the name '1st', allowed: letters, digits, - and _, beginning with a letter, 64 at most\n"
+            "  to do: write st\n"),
+    ("../up", "found the name '../up'"), ("a--b", "found the name 'a--b'"), ("é", "found the name 'é'"),
+    ("json", "the name 'json' is that of a part of Python or of fastmesh\n  to do: choose another, as json-guard\n"),
     ("fastmesh", "the name 'fastmesh' is that of a part"), ("class", "the name 'class' is that of a part")])
 def test_names_that_make_no_package(name, why, tmp_path, capsys):
     assert main(["new", "filter", name, "--dir", str(tmp_path / "x")]) == 1
@@ -70,7 +71,8 @@ def test_names_that_make_no_package(name, why, tmp_path, capsys):
 def test_nothing_is_overwritten(tmp_path, capsys):
     (tmp_path / "mine").write_text("x")
     assert main(["new", "filter", "a", "--dir", str(tmp_path)]) == 1
-    assert "is there already and not empty; choose another place with --dir" in capsys.readouterr().err
+    assert "is there already and not empty\n  to do: choose another place with --dir" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert main(["new", "filter", "a", "--dir", str(tmp_path / "mine" / "b")]) == 1
-    assert "cannot write" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "cannot write" in told and "to do: choose another place" in told

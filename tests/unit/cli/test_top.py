@@ -54,6 +54,16 @@ def test_the_table_fits() -> None:
     assert table([]).splitlines()[1].startswith("no filters")
 
 
+@pytest.mark.parametrize("width", [80, 100, 120, 0])
+def test_errors_and_states_are_seen_at_any_width(width: int) -> None:
+    names = {"RequireTenant@a-listener-with-a-name": {"request": phase(1000, 1.0, 0.5, 12345, 3)}, "idle@web": {}}
+    after = reading(2.0, **names)
+    after["filters"][0]["state"] = "quarantined"
+    lines = table(rows_between(reading(1.0), after), 0, width).splitlines()
+    assert "RequireTenan" in lines[1] and lines[1].split()[-3:] == ["12,345", "3", "quarantined"]
+    assert lines[0].endswith("STATE") and (not width or max(map(len, lines)) <= width)
+
+
 def test_names_cannot_write_to_the_terminal() -> None:
     assert "\x1b" not in table(rows_between(reading(1.0), reading(2.0, **{"a\x1b[2J" + "x" * 90: {}})))
 
@@ -125,7 +135,8 @@ def test_answers_that_are_none(admin: Callable[..., str], capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(("address", "said"), [
-    ("127.0.0.1:1", "127.0.0.1:1 does not answer: Connection refused"), ("nonsense", "is no address"),
+    ("127.0.0.1:1", "127.0.0.1:1 does not answer: Connection refused"), ("nonsense", "write nonsense:15000"),
+    ("15000", "write 127.0.0.1:15000"),
     ("unix:/nowhere", "No such file"), ("127.0.0.1:99999999", "does not answer"),
 ])
 def test_nobody_is_there(capsys: pytest.CaptureFixture[str], address: str, said: str) -> None:

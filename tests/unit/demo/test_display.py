@@ -9,7 +9,8 @@ from demo.display import Display
 from demo.metrics import Figures
 
 ROWS = [("caller → [shop]", Figures(200, 1.0, 12345.6, 23456.7)),
-        ("[catalog] → catalog-1..3", Figures(200, 0.9987, 17.5, 24.9, 12345))]
+        ("[catalog] → catalog-1..3", Figures(200, 0.9987, 17.5, 24.9, 12345, retries=12345, hedges=1234, ejected=12,
+                                             degraded=1234))]
 INSTANCES = {name: [True, False, True] for name in ("shop", "catalog", "stock")}
 
 

@@ -35,3 +35,11 @@ def test_commands_are_shown():
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)\b", README))))
 def test_targets_exist(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+@pytest.mark.parametrize("example", ["filters/require_tenant.py", "config/filters.yaml"])
+def test_what_is_shown_is_the_example(example):
+    lines = (ROOT / "examples" / example).read_text().splitlines()
+    shown = [block.splitlines() for block in re.findall(r"^```(?:python|yaml)\n(.*?)^```", README, re.M | re.S)]
+    # All of it but what introduces it.
+    assert any(lines[-len(block):] == block for block in shown)

@@ -218,7 +218,12 @@ def test_the_door_refuses_what_makes_no_sense():
 @pytest.mark.parametrize(("text", "reason", "hint"), [
     ("[]", "1:1: found a list", ""),
     ("duration: 1s\nrate: 1\n", "1:1: the key 'endpoints' is missing", "add endpoints"),
-    ("duration: 1s\nrate: 1\nendpoints: [{time: {mean: 1ms}, wieght: 2}]\n", "3:33: unknown key 'wieght'", "remove it"),
+    ("duration: 1s\nrate: 1\nendpoints: [{time: {mean: 1ms}, wieght: 2}]\n", "3:33: unknown key 'wieght'",
+     "write weight"),
+    ("duration: 1s\nrate: 1\nendpoints: [{time: {mean: 1ms, colour: red}}]\n", "3:31: unknown key 'colour'",
+     "remove it"),
+    ("listeners: []\nclusters: []\n", "1:1: this is a configuration of a proxy",
+     "write one as fastmesh simulate --help shows; its cluster may have the keys of a cluster there"),
     ("duration: 1s\nrate: 0\nendpoints: [{time: {mean: 1ms}}]\n", "2:7: found '0'", ""),
     ("duration: 24h\nrate: 1000\nendpoints: [{time: {mean: 1ms}}]\n",
      "1:1: found 86,400,000 requests (rate x duration)", "make duration shorter, or rate lower"),
