@@ -1,5 +1,6 @@
 """Sidecars that start in a moment, for tests of something else than their start: see template.py."""
 
+import atexit
 import json
 import os
 import select
@@ -64,6 +65,10 @@ class Template:
                             [output.fileno(), errors.fileno(), its.fileno()])
         return Copy(told)
 
+    def end(self) -> None:
+        self._orders.close()
+        self._process.wait()
+
 
 _templates: list[Template] = []
 
@@ -72,4 +77,5 @@ def start(config: Path, output: IO[bytes], errors: IO[bytes]) -> Copy:
     """`fastmesh run -c config`, with these descriptors as its standard output and standard error."""
     if not _templates:
         _templates.append(Template())
+        atexit.register(_templates[0].end)
     return _templates[0].start(config, output, errors)
