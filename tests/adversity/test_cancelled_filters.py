@@ -1,34 +1,43 @@
 """Filters that wait in each phase for each thing that may be awaited, and are cancelled there: by a client that leaves,
 by their timeout. All other traffic of the same worker notices nothing."""
 
+import contextlib
 import socket
+import socketserver
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from adversity.test_bad_filters import Neighbour
 from integration.harness import Origin, Sidecar, cluster, free_port, until
 
-Start = Callable[..., Sidecar]
-
-FILTER = """
+FILTERS = """
 from fastmesh import Filter, Signal, sleep
 
 
-class Waits(Filter):
+class Base(Filter):
+    journal: str = ""
+
     def tell(self, word):
-        with open({journal!r}, "a") as journal:
+        with open(self.journal, "a") as journal:
             journal.write(word + "\\n")
 
-    async def pause(self):
+    async def awaited(self, what):
         self.tell("waits")
         try:
-            await {awaited}
+            await what
         except BaseException as error:
             self.tell(type(error).__name__)
             raise
+"""
+CLASS = """
+
+class {name}(Base):
+    async def pause(self):
+        await self.awaited({awaited})
 
 {phase}
 """
@@ -56,63 +65,117 @@ END = b"0\r\nx-sum: 1\r\n\r\n"
 
 
 class Talker:
-    """An upstream that answers each connection once, with a piece and, if told so, the end and a trailer."""
+    """An upstream that answers each request with a piece and, if told so, the end and a trailer."""
 
     def __init__(self, ends: bool) -> None:
-        self._answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n" + (END if ends else b"")
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        text = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n" + (END if ends else b"")
 
-    def _run(self) -> None:
-        held = []
-        while True:
-            one, _ = self._socket.accept()
-            held.append(one)
-            seen = b""
-            while b"\r\n0\r\n" not in seen and (piece := one.recv(65536)):
-                seen += piece
-            if not seen:
-                break       # `close` has called
-            one.sendall(self._answer)
-        for one in held:
-            one.close()
+        class Talk(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                seen = b""
+                with contextlib.suppress(ConnectionError):
+                    while piece := self.request.recv(65536):
+                        seen += piece
+                        if b"\r\n0\r\n" in seen:
+                            self.request.sendall(text)
+                            seen = b""
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Talk)
+        self._server.daemon_threads = True
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def close(self) -> None:
-        port = int(self.address.rsplit(":", 1)[1])
-        socket.create_connection(("127.0.0.1", port)).close()
-        self._thread.join()
-        self._socket.close()
+        self._server.shutdown()
+        self._server.server_close()
 
 
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """An upstream that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        yield f"127.0.0.1:{one.getsockname()[1]}"
+class Kind(NamedTuple):
+    """A filter that waits, and how long it may."""
+
+    phase: str
+    awaited: str
+    timeout: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.phase}-{self.awaited}-{self.timeout}"
+
+    @property
+    def class_name(self) -> str:
+        return self.name.title().replace("_", "").replace("-", "")
+
+    @property
+    def text(self) -> str:
+        shape = PIECES if self.awaited == "pieces" else STREAM if self.phase.endswith("_stream") else PLAIN
+        phase = shape.format(name=self.phase, arguments=ARGUMENTS[self.phase])
+        return CLASS.format(name=self.class_name, awaited=AWAITED.get(self.awaited, "sleep(60)"),
+                            phase=phase + (AGAIN if self.phase == "on_retry" else ""))
+
+    @property
+    def upstream(self) -> str:
+        """Where nothing listens, for phases that come of that."""
+        return "gone" if self.phase in ("on_upstream_error", "on_retry") else \
+            "unending" if self.awaited == "pieces" else "ending"
+
+
+WAITS = [(phase, "sleep") for phase in ARGUMENTS] + [
+    (phase, awaited) for phase in ("on_request", "on_response", "on_request_stream", "on_response_stream")
+    for awaited in ("signal", "mesh")]
+
+# When on_complete is called there is no client any more that could leave.
+LEFT = [*(one for one in WAITS if one[0] not in ("on_connection", "on_complete")), ("on_request_stream", "pieces"),
+        ("on_response_stream", "pieces")]
+KINDS = [*(Kind(*one, "60s") for one in LEFT), *(Kind("on_connection", one, "60s") for one in AWAITED),
+         Kind("on_connection", "sleep", "600ms"), *(Kind(*one, "300ms") for one in WAITS)]
+
+
+class Ward:
+    """A proxy with one worker, and a listener for each kind of filter. All tests of an engine go to it: what one of
+    them leaves behind is in the way of the next."""
+
+    def __init__(self, directory: Path, reactor: str) -> None:
+        (directory / "waits.py").write_text(FILTERS + "".join(kind.text for kind in KINDS))
+        self.directory = directory
+        self.origin, self.ending, self.unending = Origin(), Talker(True), Talker(False)
+        # It takes connections and never says a word.
+        self.silent = socket.create_server(("127.0.0.1", 0))
+        self.ports = {kind: free_port() for kind in KINDS}
+        self.well = free_port()
+        self.proxy = Sidecar(directory, {
+            "listeners": [
+                *({"name": kind.name, "address": f"127.0.0.1:{port}",
+                   "filters": [{"name": kind.name, "use": f"{directory}/waits.py:{kind.class_name}",
+                                "on_error": "closed", "timeout": kind.timeout,
+                                "journal": str(self.journal_of(kind))}],
+                   "routes": [{"match": {"prefix": "/"}, "cluster": kind.upstream}]}
+                  for kind, port in self.ports.items()),
+                {"name": "well", "address": f"127.0.0.1:{self.well}",
+                 "routes": [{"match": {"prefix": "/"}, "cluster": "well"}]}],
+            "clusters": [cluster("ending", self.ending.address), cluster("unending", self.unending.address),
+                         cluster("gone", f"127.0.0.1:{free_port()}"), cluster("well", self.origin.address),
+                         cluster("silent", f"127.0.0.1:{self.silent.getsockname()[1]}")]}, reactor, is_warm=True)
+        self.proxy.start()
+
+    def journal_of(self, kind: Kind) -> Path:
+        return self.directory / f"{kind.name}.journal"
+
+    def close(self) -> None:
+        status = self.proxy.stop()
+        for one in (self.origin, self.ending, self.unending, self.silent):
+            one.close()
+        assert status == 0, self.proxy.log
 
 
 class Case:
-    """One proxy with a listener for the filter and another for the neighbour."""
+    """One filter that waits, and what it says."""
 
-    def __init__(self, sidecar: Start, origin: Origin, silent: str, tmp_path: Path, phase: str, awaited: str,
-                 timeout: str, upstream: str) -> None:
-        self.journal = tmp_path / "journal"
-        self.journal.touch()
-        shape = PIECES if awaited == "pieces" else STREAM if phase.endswith("_stream") else PLAIN
-        text = shape.format(name=phase, arguments=ARGUMENTS[phase]) + (AGAIN if phase == "on_retry" else "")
-        path = tmp_path / "waits.py"
-        path.write_text(FILTER.format(journal=str(self.journal), phase=text, awaited=AWAITED.get(awaited, "sleep(60)")))
-        self.sick, self.well = free_port(), free_port()
-        self.proxy = sidecar({
-            "listeners": [
-                {"name": "sick", "address": f"127.0.0.1:{self.sick}",
-                 "filters": [{"use": f"{path}:Waits", "on_error": "closed", "timeout": timeout}],
-                 "routes": [{"match": {"prefix": "/"}, "cluster": "app"}]},
-                {"name": "well", "address": f"127.0.0.1:{self.well}",
-                 "routes": [{"match": {"prefix": "/"}, "cluster": "well"}]}],
-            "clusters": [cluster("app", upstream), cluster("well", origin.address), cluster("silent", silent)]})
+    def __init__(self, ward: Ward, kind: Kind) -> None:
+        self.kind = kind
+        self.proxy = ward.proxy
+        self.journal = ward.journal_of(kind)
+        self.journal.write_text("")
+        self.sick, self.well = ward.ports[kind], ward.well
         self.pid = self.proxy.workers()[0]["pid"]
 
     def words(self) -> list[str]:
@@ -125,46 +188,37 @@ class Case:
         return client
 
     def is_well(self) -> None:
+        """The worker is the same, and nothing is left in it of what has waited."""
+        until(lambda: active(self) == 0, "its place is free")
         assert self.proxy.workers()[0]["pid"] == self.pid and self.proxy.workers()[0]["state"] == "serving"
 
 
-def upstream_of(phase: str) -> str | None:
-    """Where nothing listens, for phases that come of that."""
-    return f"127.0.0.1:{free_port()}" if phase in ("on_upstream_error", "on_retry") else None
+@pytest.fixture(scope="module")
+def wards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Ward]]:
+    made: dict[str, Ward] = {}
+
+    def of(reactor: str) -> Ward:
+        if reactor not in made:
+            made[reactor] = Ward(tmp_path_factory.mktemp(reactor), reactor)
+        return made[reactor]
+
+    yield of
+    for ward in made.values():
+        ward.close()
 
 
 @pytest.fixture
-def begin(sidecar: Start, origin: Origin, silent: str, tmp_path: Path) -> Iterator[Callable[..., Case]]:
-    talkers: list[Talker] = []
-
-    def one(phase: str, awaited: str, timeout: str, ends: bool = True) -> Case:
-        upstream = upstream_of(phase)
-        if upstream is None:
-            talkers.append(Talker(ends))
-            upstream = talkers[-1].address
-        return Case(sidecar, origin, silent, tmp_path, phase, awaited, timeout, upstream)
-
-    yield one
-    for talker in talkers:
-        talker.close()
-
-
-WAITS = [(phase, "sleep") for phase in ARGUMENTS] + [
-    (phase, awaited) for phase in ("on_request", "on_response", "on_request_stream", "on_response_stream")
-    for awaited in ("signal", "mesh")]
-
+def begin(wards: Callable[[str], Ward], reactor: str) -> Callable[..., Case]:
+    return lambda *kind: Case(wards(reactor), Kind(*kind))
 
 def leave(client: socket.socket) -> None:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 
 
-# When on_complete is called there is no client any more that could leave.
-@pytest.mark.parametrize(("phase", "awaited"), [
-    *(one for one in WAITS if one[0] not in ("on_connection", "on_complete")), ("on_request_stream", "pieces"),
-    ("on_response_stream", "pieces")])
+@pytest.mark.parametrize(("phase", "awaited"), LEFT)
 def test_a_client_that_leaves(begin: Callable[..., Case], phase: str, awaited: str) -> None:
-    case = begin(phase, awaited, "60s", ends=awaited != "pieces")
+    case = begin(phase, awaited, "60s")
     with Neighbour(case.well).asks():
         client = case.asks(ends=(phase, awaited) != ("on_request_stream", "pieces"))
         leave(client)
@@ -174,7 +228,7 @@ def test_a_client_that_leaves(begin: Callable[..., Case], phase: str, awaited: s
 
 
 def active(case: Case) -> int:
-    return int(case.proxy.metrics()['fastmesh_listener_connections{listener="sick"}'])
+    return int(case.proxy.metrics()[f'fastmesh_listener_connections{{listener="{case.kind.name}"}}'])
 
 
 @pytest.mark.parametrize("awaited", ["sleep", "signal", "mesh"])

@@ -31,15 +31,16 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def sidecar(tmp_path: Path, reactor: str) -> Iterator[Callable[..., Sidecar]]:
+def sidecar(tmp_path: Path, reactor: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Sidecar]]:
     """Starts sidecars: `sidecar(config)`. Each must have drained with status 0 at the end of the test, unless the
-    test has ended it itself."""
+    test has ended it itself. Tests that are marked `cold` start the command itself."""
+    is_warm = request.node.get_closest_marker("cold") is None
     made: list[Sidecar] = []
 
     def start(config: dict[str, Any], wait: bool = True) -> Sidecar:
         directory = tmp_path / f"sidecar-{len(made)}"
         directory.mkdir()
-        one = Sidecar(directory, config, reactor)
+        one = Sidecar(directory, config, reactor, is_warm)
         made.append(one)
         return one.start(wait)
 

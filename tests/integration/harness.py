@@ -20,6 +20,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from effort import IS_LONG
+from integration import warm
+
 FASTMESH = Path(sys.executable).parent / "fastmesh"
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
@@ -55,12 +58,18 @@ def free_port() -> int:
     raise AssertionError("all ports of this process are in use")
 
 
-def until(condition: Callable[[], Any], what: str = "", seconds: float = 10.0) -> Any:
-    """The first true value of `condition`. Fails after `seconds`."""
-    end = monotonic() + seconds
+def until(condition: Callable[[], Any], what: str = "", seconds: float = 10.0, drives: bool = False) -> Any:
+    """The first true value of `condition`. Fails after `seconds`.
+
+    The longer it takes the less often it is looked for: what waits for seconds leaves the processor to others, and is
+    late by a twentieth at most. One that `drives` is called without end at the same pace: its calls are what makes it
+    come true.
+    """
+    begun = monotonic()
     while not (value := condition()):
-        assert monotonic() < end, f"not within {seconds:g} s: {what or condition}"
-        threading.Event().wait(0.005)
+        waited = monotonic() - begun
+        assert waited < seconds, f"not within {seconds:g} s: {what or condition}"
+        threading.Event().wait(0.005 if drives else min(max(0.005, waited / 20), 0.05))
     return value
 
 
@@ -163,16 +172,21 @@ def cluster(name: str, *endpoints: str, **more: Any) -> dict[str, Any]:
 
 
 class Sidecar:
-    """`fastmesh run` with a configuration of its own. Use it as a context manager, or start and stop it."""
+    """`fastmesh run` with a configuration of its own. Use it as a context manager, or start and stop it.
 
-    def __init__(self, directory: Path, config: dict[str, Any], reactor: str = "auto") -> None:
+    `is_warm`: where nothing but its configuration is its own, it may be a copy of a control process that has imported
+    all already. It is not the command, but all that comes behind it. `make test-long` starts the command always.
+    """
+
+    def __init__(self, directory: Path, config: dict[str, Any], reactor: str = "auto", is_warm: bool = False) -> None:
         self.directory = directory
+        self.is_warm = is_warm
         self.path = directory / "mesh.yaml"
         self.log_path = directory / "stderr.log"
         self.stdout_path = directory / "stdout.log"
         self.reactor = reactor
         self.admin_port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | warm.Copy | None = None
         self.env: dict[str, str] = {}
         self.wrapper: list[str] = []        # a command that runs the command after it
         self.options: list[str] = []        # of `fastmesh run`
@@ -191,9 +205,12 @@ class Sidecar:
 
     def start(self, wait: bool = True) -> "Sidecar":
         with self.log_path.open("ab") as errors, self.stdout_path.open("ab") as output:
-            self.process = subprocess.Popen([*self.wrapper, FASTMESH, "run", "-c", self.path, *self.options],
-                                            stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
-                                            env={**os.environ, **self.env})
+            if self.is_warm and not (IS_LONG or self.wrapper or self.options or self.env):
+                self.process = warm.start(self.path, output, errors)
+            else:
+                self.process = subprocess.Popen([*self.wrapper, FASTMESH, "run", "-c", self.path, *self.options],
+                                                stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                                                env={**os.environ, **self.env})
         if wait:
             until(self.is_ready, "sidecar ready", START_SECONDS)
         return self

@@ -55,7 +55,8 @@ def test_groups(sidecar: Callable[..., Sidecar], services: Make) -> None:
     # What is tried after the failed connect is of the second group.
     assert ask(port, "/").text == "b"
     assert metric(proxy, "group_picks_total", group="2") == 1
-    until(lambda: ask(port, "/").text == "b" and metric(proxy, "group_picks_total", group="2") > 5)
+    until(lambda: ask(port, "/").text == "b" and metric(proxy, "group_picks_total", group="2") > 5,
+          drives=True)
 
 
 def test_sessions(sidecar: Callable[..., Sidecar], services: Make) -> None:

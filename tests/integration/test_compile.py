@@ -25,6 +25,7 @@ from integration.harness import (
     until,
 )
 
+pytestmark = pytest.mark.cold
 Start = Callable[..., Sidecar]
 
 

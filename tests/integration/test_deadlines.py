@@ -53,7 +53,8 @@ def test_the_second_hop_has_what_the_first_has_left(tmp_path: Path) -> None:
                "clusters": [cluster("app", f"127.0.0.1:{origin.getsockname()[1]}")]}
         near = {"listeners": [http_listener(near_port, "next", timeouts={"request": "900ms"})],
                 "clusters": [cluster("next", f"127.0.0.1:{far_port}")]}
-        with Sidecar(tmp_path / "near", near), Sidecar(tmp_path / "far", far), ThreadPoolExecutor(1) as pool:
+        with (Sidecar(tmp_path / "near", near, is_warm=True), Sidecar(tmp_path / "far", far, is_warm=True),
+              ThreadPoolExecutor(1) as pool):
             answer = pool.submit(ask, near_port, "/")
             up, _ = origin.accept()
             with up:

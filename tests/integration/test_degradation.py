@@ -718,7 +718,7 @@ def test_filters_see_the_answer_that_goes_out(tmp_path: Path, use: str) -> None:
     config = {"listeners": [{**http_listener(port, "app"), "routes": routes}, broken],
               "clusters": [cluster("app", f"127.0.0.1:{dead}"), cluster("backup", server.address)]}
     try:
-        with Sidecar(tmp_path, config) as sidecar:
+        with Sidecar(tmp_path, config, is_warm=True) as sidecar:
             answer = ask(port, "/")
             assert (answer.status, answer.text, answer.headers["x-seen"]) == (200, "instead", "200")
             assert answer.headers["x-fastmesh-degraded"] == "response; reason=503"
@@ -742,7 +742,7 @@ def test_exhausted_is_counted(tmp_path: Path) -> None:
     port, dead = free_port(), free_port()
     config = {"listeners": [http_listener(port, "app", fallback=[{"stale": {}}])],
               "clusters": [cluster("app", f"127.0.0.1:{dead}")]}
-    with Sidecar(tmp_path, config) as sidecar:
+    with Sidecar(tmp_path, config, is_warm=True) as sidecar:
         assert ask(port, "/").status == 503
         found = sidecar.metrics()
         assert found['fastmesh_fallback_exhausted_total{cluster="app",reason="connect-failure"}'] == 1

@@ -78,7 +78,7 @@ class Mesh:
         self.told = directory / "told"
         (directory / "d.py").write_text(POLICY)
         self.tell(*found)
-        self.sidecar = Sidecar(directory, self.config(), reactor)
+        self.sidecar = Sidecar(directory, self.config(), reactor, is_warm=True)
 
     def config(self, use: str = "./d.py:Told", **more: Any) -> dict[str, Any]:
         endpoints = {"use": use, "path": str(self.told), "debounce": "10ms", **more}

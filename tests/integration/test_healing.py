@@ -102,7 +102,7 @@ def provoke(port: int, one: Sidecar, address: str) -> dict[str, Any]:
         ask(port, "/")
         found = state(one, address)
         return found if found["ejected"] else None
-    found: dict[str, Any] = until(is_out, f"{address} is ejected", 20)
+    found: dict[str, Any] = until(is_out, f"{address} is ejected", 20, drives=True)
     return found
 
 
@@ -148,7 +148,7 @@ def test_the_other_worker_sees_it_at_once(sidecar: Start, services: Callable[...
     bad.reply = fails
     before = bad.requests
     # One line alone makes the endpoint fail, so one worker alone.
-    until(lambda: lines[0].ask()[0] and bad.requests - before >= 6, "six failures")
+    until(lambda: lines[0].ask()[0] and bad.requests - before >= 6, "six failures", drives=True)
     assert bad.requests - before == 6
     assert state(one, bad.address)["ejected"]
     for line in lines:

@@ -161,7 +161,7 @@ class Mesh:
         self.filters.write_text(FILTERS)
         self.port, self.plain = free_port(), free_port()
         self.origin = origin
-        self.sidecar = Sidecar(directory, self.config(), reactor)
+        self.sidecar = Sidecar(directory, self.config(), reactor, is_warm=True)
 
     def config(self, use: str = "Probe", **settings: Any) -> dict[str, Any]:
         return {

@@ -24,6 +24,7 @@ from integration.harness import (
     until,
 )
 
+pytestmark = pytest.mark.cold
 Start = Callable[..., Sidecar]
 
 

@@ -115,9 +115,9 @@ def flap(one: Sidecar, port: int, bad: Service, times: int) -> list[dict[str, An
     """Ill until it is out, well until it is back, so many times. The events of it."""
     for n in range(times):
         bad.reply = fails
-        until(lambda n=n: ask(port, "/") and len(events(one, "ejected")) > n, f"ejection {n + 1}", 20)
+        until(lambda n=n: ask(port, "/") and len(events(one, "ejected")) > n, f"ejection {n + 1}", 20, drives=True)
         bad.reply = works
-        until(lambda n=n: ask(port, "/") and len(events(one, "recovered")) > n, f"recovery {n + 1}", 20)
+        until(lambda n=n: ask(port, "/") and len(events(one, "recovered")) > n, f"recovery {n + 1}", 20, drives=True)
     return events(one, "ejected")
 
 
@@ -141,6 +141,6 @@ def test_one_that_is_ill_now_and_then_is_forgiven(sidecar: Start, services: Call
     one = sidecar(config(port, [good.address, bad.address, other.address], base="100ms", max="10s", interval="200ms"))
     flap(one, port, bad, 1)
     back = time()
-    until(lambda: ask(port, "/") and time() > back + 1, "some windows are over")
+    until(lambda: ask(port, "/") and time() > back + 1, "some windows are over", drives=True)
     told = flap(one, port, bad, 2)
     assert [event["for_ms"] for event in told if event["reason"] == "gateway_errors"][1] == 100

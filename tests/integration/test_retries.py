@@ -158,7 +158,7 @@ def test_filters_see_the_rule(tmp_path: Path, use: str) -> None:
                 "attempts": 3, "on": [503], "per_try_timeout": "2s"})],
             "clusters": [cluster("app", f"127.0.0.1:{origin.port}")]}
     try:
-        with Sidecar(tmp_path, said), ThreadPoolExecutor(1) as pool:
+        with Sidecar(tmp_path, said, is_warm=True), ThreadPoolExecutor(1) as pool:
             answer = pool.submit(ask, port, "/")
             up = origin.accept()
             assert up.read_request().get("x-rule") == (
@@ -181,7 +181,8 @@ def test_two_sidecars_do_not_multiply(tmp_path: Path) -> None:
            "clusters": [cluster("app", f"127.0.0.1:{none}")]}
     near = {"listeners": [http_listener(near_port, "next", retry=rule)],
             "clusters": [cluster("next", f"127.0.0.1:{far_port}")]}
-    with Sidecar(tmp_path / "near", near) as first, Sidecar(tmp_path / "far", far) as second:
+    with (Sidecar(tmp_path / "near", near, is_warm=True) as first,
+          Sidecar(tmp_path / "far", far, is_warm=True) as second):
         assert ask(near_port, "/").status == 503
         assert of(first, 'fastmesh_cluster_retries_total{cluster="next"}') == 2
         assert of(second, 'fastmesh_cluster_retries_total{cluster="app"}') == 2

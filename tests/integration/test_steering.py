@@ -113,7 +113,7 @@ def config(port: int, origins: list[Origin], *filters: dict[str, Any], workers: 
 def test_a_user_sees_one_version(tmp_path: Path, origins: list[Origin], use: str) -> None:
     (tmp_path / "filters.py").write_text(FILTERS)
     port = free_port()
-    with Sidecar(tmp_path, config(port, origins, {"use": f"./filters.py:{use}"}, workers=2)) as sidecar:
+    with Sidecar(tmp_path, config(port, origins, {"use": f"./filters.py:{use}"}, workers=2), is_warm=True) as sidecar:
         def versions() -> list[bool]:
             return [ask(port, "/version", headers={"x-user": f"user-{i}"}).text == "next" for i in range(60)]
 
@@ -135,7 +135,7 @@ def test_another_endpoint_answers(tmp_path: Path, origins: list[Origin], does: s
     (tmp_path / "filters.py").write_text(FILTERS)
     a, b, _ = origins
     port = free_port()
-    with Sidecar(tmp_path, config(port, origins, {"use": f"./filters.py:{use}"})) as sidecar:
+    with Sidecar(tmp_path, config(port, origins, {"use": f"./filters.py:{use}"}), is_warm=True) as sidecar:
         a.does = does
         for _ in range(4):
             answer = ask(port, "/", "PUT", body=b"once or twice")
@@ -151,7 +151,7 @@ def test_what_is_not_tried_again(tmp_path: Path, origins: list[Origin]) -> None:
     (tmp_path / "filters.py").write_text(FILTERS)
     a, b, _ = origins
     port = free_port()
-    with Sidecar(tmp_path, config(port, origins, {"use": "./filters.py:Tries"})) as sidecar:
+    with Sidecar(tmp_path, config(port, origins, {"use": "./filters.py:Tries"}), is_warm=True) as sidecar:
         a.does = b.does = "refuses"
         assert ask(port, "/once").status == 503 and a.requests + b.requests == 1
         assert ask(port, "/", "POST", body=b"x").status == 503 and a.requests + b.requests == 2
@@ -166,7 +166,7 @@ def test_an_upstream_that_fails_altogether_is_not_asked_three_times_as_often(
     (tmp_path / "filters.py").write_text(FILTERS)
     a, b, _ = origins
     port = free_port()
-    with Sidecar(tmp_path, config(port, origins, {"use": "./filters.py:Tries"})) as sidecar:
+    with Sidecar(tmp_path, config(port, origins, {"use": "./filters.py:Tries"}), is_warm=True) as sidecar:
         a.does = b.does = "hangs up"
         for _ in range(200):
             assert ask(port, "/hasty").status == 503
@@ -183,7 +183,7 @@ def test_an_upstream_says_when_it_is_to_be_asked_again(
     a, b, _ = origins
     a.does, a.retry_after = "refuses", asked
     port = free_port()
-    with Sidecar(tmp_path, config(port, origins, {"use": f"./filters.py:{use}"})) as sidecar:
+    with Sidecar(tmp_path, config(port, origins, {"use": f"./filters.py:{use}"}), is_warm=True) as sidecar:
         statuses = set()
         while a.requests == 0:
             statuses.add(ask(port, "/patient").status)
