@@ -56,6 +56,8 @@ BARS = (
         80),
     Bar("p99 beside another route's filter ÷ p99 without it", "filters-neighbour", (NEIGHBOUR_ISOLATED,),
         "fastmesh-uring", "times", 1.2),
+    Bar("ms until the proxy of an author's test has answered", "filter-proxy", (0, 1), "fastmesh-uring", "ready_ms",
+        1000),
     Bar("MiB by which memory grows over many filtered requests", "memory-filtered", (0,), "fastmesh-uring",
         "growth_mib", 0.5),
     Bar("MiB for a slow reader of 1 GiB", "memory-slow-reader", (0,), "fastmesh-uring", "growth_mib", 2),

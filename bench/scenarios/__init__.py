@@ -1,6 +1,7 @@
 """What is measured, in the order it is played.  TLS, HTTP/2 and gRPC will be further files here."""
 
 from bench.scenarios.echoes import Echoes
+from bench.scenarios.filter_proxy import FilterProxy
 from bench.scenarios.filters_neighbour import FiltersNeighbour
 from bench.scenarios.filters_rate import FiltersRate
 from bench.scenarios.h1_access_log import H1AccessLog
@@ -39,6 +40,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     H1Filters(),
     FiltersRate(),
     FiltersNeighbour(),
+    FilterProxy(),
     H1TwoHops(),
     H1Failing(),
     TcpMessages("down", "origin to client"),

@@ -151,6 +151,7 @@ class Neighbour:
                 status = repr(error)
             self.longest = max(self.longest, monotonic() - began)
             self.statuses[status] = self.statuses.get(status, 0) + 1
+            self._is_over.wait(0.002)       # else it keeps a core busy
 
     @contextmanager
     def asks(self) -> Iterator[None]:

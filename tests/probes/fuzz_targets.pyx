@@ -281,3 +281,14 @@ def run(str name, bytes content):
         raise KeyError(name)
     cdef const char *why = target(content, len(content))
     return None if why is NULL else why.decode()
+
+
+def refusal(bytes content):
+    """Why a snapshot is not taken; None when it is."""
+    cdef char why[256]
+    cdef void *live = live_new()
+    cdef snapshot_t *s = snapshot_decode(content, len(content), rows, ROWS, live, why, sizeof(why))
+    if s is not NULL:
+        snapshot_put(s)
+    live_free(live)
+    return None if s is not NULL else why.decode()
