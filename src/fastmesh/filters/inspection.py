@@ -250,7 +250,7 @@ class _Look:
     def tell(self, path: Path, cls: type, bad: list[BadClass]) -> None:
         """What is wrong with a class, at the first place that names it."""
         for problem in bad if cls not in self.seen else ():
-            self.find.add((*path, "use"), problem.said_of(cls), allowed=problem.allowed, hint=problem.hint)
+            self.find.add((*path, "use"), problem.said_of(cls), allowed=problem.allowed, hint=problem.hint_of(cls))
         self.seen.add(cls)
 
     def lasting(self, bad: list[BadClass], cls: type, name: str, longest: int) -> int | None:
@@ -303,7 +303,7 @@ class _Look:
             bad = BadClass(f"{cls.__name__} is marked security, and {says} lets requests through when it fails",
                            "closed", "write on_error: closed; add allow_fail_open: true if that is meant",
                            "on_error")
-            self.find.add(at, bad.reason if written else bad.said_of(cls), allowed=bad.allowed, hint=bad.hint)
+            self.find.add(at, bad.reason if written else bad.said_of(cls), allowed=bad.allowed, hint=bad.hint_of(cls))
 
     # --- where it stands ---
 

@@ -38,6 +38,10 @@ class BadClass(NamedTuple):
         place = place_in_source(cls, self.name)
         return f"{place}: {self.reason}" if place else self.reason
 
+    def hint_of(self, cls: type) -> str:
+        """What to do, where the sentence alone leaves that open: the configuration is not what is wrong."""
+        return self.hint or f"change {cls.__name__}.{self.name}" if self.name else self.hint
+
 
 def phases_of(cls: type[Filter]) -> tuple[dict[str, str], list[BadClass]]:
     """The phases of a class with their kinds, and what is wrong with them."""

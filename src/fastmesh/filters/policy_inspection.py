@@ -83,7 +83,7 @@ class PolicyLook:
         if is_new:
             seen[cls] = [*self._wrong_with(cls), *bad_settings_of(cls, settings, bad_settings, keys, kind.noun), *bad]
             for problem in seen[cls]:
-                find.add((*path, "use"), problem.said_of(cls), allowed=problem.allowed, hint=problem.hint)
+                find.add((*path, "use"), problem.said_of(cls), allowed=problem.allowed, hint=problem.hint_of(cls))
         if seen[cls] or len(find.problems) > before:
             return None
         return PolicyFound(loaded, values, frozenset(setting.name for setting in settings if setting.is_secret),

@@ -153,8 +153,11 @@ def test_fail_open_is_allowed_on_purpose(directory):
 
 
 def test_what_a_class_says_wrong(directory):
-    found = [said.removeprefix("mesh.yaml:2:18: filters[0].use: ")
-             for said, _ in problems(directory, one("./f.py:Decided"))]
+    wrong = problems(directory, one("./f.py:Decided"))
+    assert [to_do for _, to_do in wrong] == [
+        "write 2s", "change Decided.body_limit", "change Decided.timeout", "change Decided.budget_per_second",
+        "change Decided.on_error", "change Decided.limit"]
+    found = [said.removeprefix("mesh.yaml:2:18: filters[0].use: ") for said, _ in wrong]
     assert found == [
         "f.py:33:5: Decided.budget is '2', allowed: a number with one of ms, s, m, h",
         "f.py:34:5: Decided.body_limit is 7, allowed: text with a unit",
