@@ -1,12 +1,12 @@
 """The sets that one policy yields, one after the other: mostly what it yielded before, which is neither parsed nor
 packed again."""
 
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import msgpack
 
 from fastmesh._core.net.addr_text import told
+from fastmesh._core.snapshot.plain_set import pack_plain
 from fastmesh.config.balancing import MAX_ENDPOINTS
 from fastmesh.config.cluster import MAX_WEIGHT
 from fastmesh.filters.endpoint_set import WrongSet, pack_set, read_set
@@ -30,40 +30,29 @@ class _Row(NamedTuple):
 
 
 class EndpointSets:
-    """Keeps of the last good set what was yielded and what it became: never more than one set. One or the other of the
-    two dicts is empty."""
+    """Keeps of the last good set what was yielded and what it became: never more than one set. Of one that is plain
+    that is its bytes and its mark; of another, its rows."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, bytes] = {}  # of a set of plain addresses: each, and what it is packed
-        self._rows: dict[Any, _Row] = {}    # of another: what `_written` makes of an endpoint → the endpoint
+        self._mark: int | None = None       # what plain sets of the same endpoints have in common
+        self._rows: dict[Any, _Row] = {}    # what `_written` makes of an endpoint → the endpoint
         self._packed = pack_set(())
 
     def take(self, yielded: object) -> tuple[bytes, int]:
         """The set as `pack_set` packs it, in any order, and how many endpoints it has. Raises WrongSet, as `read_set`
-        does; then the set before stays the one to compare with."""
+        does; then the set before stays the one to compare with. The same endpoints again are the same bytes."""
         if not isinstance(yielded, (list, tuple, set, frozenset)) or len(yielded) > MAX_ENDPOINTS:
             return self._anew(yielded)
-        if yielded and set(map(type, yielded)) == {str} and self._take_texts(yielded):
-            return self._packed, len(yielded)
-        return self._take_any(yielded)
+        items = tuple(yielded)
+        plain = pack_plain(items)
+        if plain is None:
+            return self._take_any(items)
+        packed, mark = plain
+        if mark != self._mark:
+            self._packed, self._mark, self._rows = packed, mark, {}
+        return self._packed, len(items)
 
-    def _take_texts(self, yielded: Collection[str]) -> bool:
-        """Of addresses that are written in their one form no two are the same. False when one is not."""
-        known = self._texts
-        packed = list(map(known.get, yielded))
-        if None in packed:
-            packed = [told(text) if there is None else there for text, there in zip(yielded, packed, strict=True)]
-            if None in packed:
-                return False
-        elif len(known) == len(packed):     # the same set: in the order that it had
-            return len(set(yielded)) == len(packed)
-        texts: dict[str, Any] = dict(zip(yielded, packed, strict=True))
-        if len(texts) < len(packed):
-            return False
-        self._keep(b"".join(texts.values()), texts, {})
-        return True
-
-    def _take_any(self, yielded: Collection[Any]) -> tuple[bytes, int]:
+    def _take_any(self, yielded: tuple[Any, ...]) -> tuple[bytes, int]:
         known = self._rows
         rows: dict[Any, _Row] = {}
         is_new = False
@@ -81,19 +70,17 @@ class EndpointSets:
             rows[written] = row
         if len(rows) < len(yielded):
             return self._anew(yielded)
-        if is_new or self._texts or len(rows) < len(known):
+        if is_new or self._mark is not None or len(rows) < len(known):
             if len({row.address for row in rows.values()}) < len(rows):
                 return self._anew(yielded)
-            self._keep(b"".join([row.packed for row in rows.values()]), {}, rows)
+            head = msgpack.Packer().pack_array_header(len(rows))
+            self._packed = b"".join([head, *[row.packed for row in rows.values()]])
+            self._mark, self._rows = None, rows
         return self._packed, len(rows)
-
-    def _keep(self, packed: bytes, texts: dict[str, bytes], rows: dict[Any, _Row]) -> None:
-        self._packed = msgpack.Packer().pack_array_header(len(texts) + len(rows)) + packed
-        self._texts, self._rows = texts, rows
 
     def _anew(self, yielded: object) -> tuple[bytes, int]:
         members = read_set(yielded)
-        self._texts, self._rows = {}, {}
+        self._mark, self._rows = None, {}
         self._packed = pack_set(members)
         return self._packed, len(members)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import types
@@ -171,6 +172,9 @@ class DiscoveryProcess(HostProcess):
         except CannotStart as error:
             self.tell({"op": "failed", "text": str(error)[-TEXT_MOST:]})
             return 1
+        # What is there by now stays: a large set need not wait until somebody has looked through all of it.
+        gc.collect()
+        gc.freeze()
         self.tell({"op": "ready", "pid": os.getpid()})
         tasks = [self.loop.create_task(policy.run()) for policy in self.policies]
         await self.end.wait()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmesh._core.net.addr_text import told
+from fastmesh._core.snapshot.plain_set import pack_plain
 from fastmesh.filters import endpoint_sets
 from fastmesh.filters.endpoint_set import WrongSet, pack_set, read_set, read_told, unpack_set
 from fastmesh.filters.endpoint_sets import EndpointSets
@@ -65,9 +66,36 @@ def test_plain_addresses_are_not_read_in_python_at_all(monkeypatch):
     taken = EndpointSets()
     monkeypatch.setattr(endpoint_sets, "read_set", None)
     for yielded in (["10.0.0.1:80", "[2001:db8::1]:65535"], ["10.0.0.1:80", ("10.0.0.2:80", 7)],
-                    [{"address": "10.0.0.1:80"}, {"address": "10.0.0.2:80", "weight": 2}]):
-        packed, _ = taken.take(yielded)
+                    [["10.0.0.1:80", 127], ("10.0.0.2:80", 128), ("10.0.0.3:80", 2**31)],
+                    [{"address": "10.0.0.1:80"}, {"address": "10.0.0.2:80", "weight": 2}],
+                    [f"10.0.{k >> 8}.{k & 255}:80" for k in range(1000)], []):
+        packed, count = taken.take(yielded)
         assert sorted(unpack_set(packed)) == sorted(unpack_set(pack_set(read_set(yielded))))
+        assert count == len(yielded)
+        # The same endpoints are the same bytes, whatever their order and their form.
+        assert taken.take(yielded[::-1]) == (packed, count)
+        assert taken.take([dict(zip(("address", "weight"), one, strict=True)) if type(one) is tuple else one
+                           for one in yielded]) == (packed, count)
+
+
+def test_another_weight_or_address_is_another_set():
+    taken = EndpointSets()
+    seen = [taken.take(yielded)[0] for yielded in (
+        [("10.0.0.1:80", 1), ("10.0.0.2:80", 2)], [("10.0.0.1:80", 2), ("10.0.0.2:80", 1)],
+        ["10.0.0.1:80", "10.0.0.2:80"], ["10.0.0.1:80", "10.0.0.3:80"], ["10.0.0.1:80"], [])]
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize("yielded", [
+    ["10.0.0.1:80", "10.0.0.1:80"], [("10.0.0.1:80", 1), ("10.0.0.1:80", 2)], ["10.0.0.1:80", {"address": "10.0.0.1:80"}],
+    [("10.0.0.1:80", 0)], [("10.0.0.1:80", 2**31 + 1)], [("10.0.0.1:80", 2**80)], [("10.0.0.1:80", -1)],
+    [("10.0.0.1:80", True)], [("10.0.0.1:80", None)], [("10.0.0.1:80",)], [("10.0.0.1:80", 1, 1)], [{}],
+    [{"address": None}], [{"address": "10.0.0.1:80", "weight": None}], [{"weight": 1}],
+    [{"address": "10.0.0.1:80", "metadata": {}}], [{"address": "10.0.0.1:80", "zone": "a"}], [b"10.0.0.1:80"], [None],
+    ["10.0.0.1"], [""], ["10.0.0.1:80\0"], ["1" * 100 + ".0.0.1:80"], ["unix:/a"],
+])
+def test_what_is_not_plain_is_left_to_python(yielded):
+    assert pack_plain(tuple(yielded)) is None
 
 
 PIECES = st.sampled_from(["0", "1", "9", "10", "01", "255", "256", "65535", "65536", ".", ":", "::", "[", "]", "f", "F",

@@ -14,6 +14,7 @@ from fastmesh._core.mem.hash cimport hash_bytes
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.addr_text cimport addr_plain
+from fastmesh._core.snapshot.pack cimport put_array, put_bytes, put_uint
 from fastmesh._core.snapshot.unpack cimport unpack_array, unpack_bytes, unpack_t, unpack_uint
 import os
 
@@ -355,53 +356,6 @@ cdef void sort(entry_t *entries, uint32_t n) noexcept nogil:
 
 
 # --- writing ---
-
-cdef inline uint8_t *put_uint(uint8_t *p, uint64_t v) noexcept nogil:
-    cdef uint32_t size
-    cdef uint32_t i
-    if v < 0x80:
-        p[0] = <uint8_t>v
-        return p + 1
-    size = 1 if v <= 0xFF else 2 if v <= 0xFFFF else 4 if v >> 32 == 0 else 8
-    p[0] = 0xCC if size == 1 else 0xCD if size == 2 else 0xCE if size == 4 else 0xCF
-    for i in range(size):
-        p[1 + i] = <uint8_t>(v >> (8 * (size - 1 - i)))
-    return p + 1 + size
-
-
-cdef inline uint8_t *put_bytes(uint8_t *p, span_t s, bint as_text) noexcept nogil:
-    if as_text and s.len < 32:
-        p[0] = <uint8_t>(0xA0 | s.len)
-        p += 1
-    elif s.len <= 0xFF:
-        p[0] = 0xD9 if as_text else 0xC4
-        p[1] = <uint8_t>s.len
-        p += 2
-    else:
-        p[0] = 0xDA if as_text else 0xC5
-        p[1] = <uint8_t>(s.len >> 8)
-        p[2] = <uint8_t>s.len
-        p += 3
-    memcpy(p, s.ptr, s.len)
-    return p + s.len
-
-
-cdef uint8_t *put_array(uint8_t *p, uint32_t n) noexcept nogil:
-    if n < 16:
-        p[0] = <uint8_t>(0x90 | n)
-        return p + 1
-    if n <= 0xFFFF:
-        p[0] = 0xDC
-        p[1] = <uint8_t>(n >> 8)
-        p[2] = <uint8_t>n
-        return p + 3
-    p[0] = 0xDD
-    p[1] = <uint8_t>(n >> 24)
-    p[2] = <uint8_t>(n >> 16)
-    p[3] = <uint8_t>(n >> 8)
-    p[4] = <uint8_t>n
-    return p + 5
-
 
 cdef uint8_t *put_entry(const turn_t *t, const entry_t *e, uint8_t *p) noexcept nogil:
     cdef const said_t *s
