@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from effort import TIMES, tries
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from playbook.hosted import HostedPlay
 from playbook.play import Client, Incomplete, Play, take_message
@@ -297,6 +297,11 @@ def filter_of(plan: dict[str, Any], forms: tuple[str, str], services: dict[str, 
        answer=st.sampled_from(["plain", "chunked", "close", "500", "reset", "none"]), cut=st.integers(1, 130),
        leaves=st.booleans(), at=st.sampled_from(["listener", "route", "cluster"]), shadow=st.booleans(),
        body_limit=st.sampled_from([8, 65_536]), changes_body=st.booleans(), failures=st.sampled_from([0, 0, 2]))
+# Found by long runs.
+@example(plans=[({"on_request": ([], 0, 8)}, ("chunk", "chunk"))], on_error="open", requests=["chunked", "broken"],
+         answer="plain", cut=1, leaves=False, at="listener", shadow=False, body_limit=8, changes_body=False, failures=0)
+@example(plans=[({"on_request_chunk": ([], 0, 5)}, ("stream", "chunk"))], on_error="open", requests=["broken"],
+         answer="plain", cut=1, leaves=False, at="listener", shadow=False, body_limit=8, changes_body=False, failures=0)
 def test_anything(manners: str, where: str, plans: list[tuple[dict[str, Any], tuple[str, str]]], on_error: str,
                   requests: list[str], answer: str, cut: int, leaves: bool, at: str, shadow: bool, body_limit: int,
                   changes_body: bool, failures: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from time import monotonic
 from typing import Any
 
@@ -166,13 +166,19 @@ class Calls(PhaseCalls):
         try:
             arguments = (request, pieces) if call.phase == "on_request_stream" else (request, request.response, pieces)
             made = call.filter.calls[call.phase](*arguments)
-            async with contextlib.aclosing(made):
-                async for piece in made:
-                    if not isinstance(piece, bytes | bytearray | memoryview):
-                        raise TypeError(f"yielded a {type(piece).__name__}: bytes are allowed")
-                    whole = bytes(piece)
-                    for at in range(0, len(whole), PIECE_MOST):
-                        await self._turn(call, (GAVE, call.number, whole[at:at + PIECE_MOST]))
+            try:
+                async with contextlib.aclosing(made):
+                    async for piece in made:
+                        if not isinstance(piece, bytes | bytearray | memoryview):
+                            raise TypeError(f"yielded a {type(piece).__name__}: bytes are allowed")
+                        whole = bytes(piece)
+                        for at in range(0, len(whole), PIECE_MOST):
+                            await self._turn(call, (GAVE, call.number, whole[at:at + PIECE_MOST]))
+            finally:
+                # Else whatever an error's traceback holds stays until the collector of garbage and the loop have come
+                # by. A task of the filter's own may be reading them still.
+                with contextlib.suppress(RuntimeError):
+                    await pieces.aclose()
         except BaseException as error:
             self.fail_late(call, error)
             if isinstance(error, asyncio.CancelledError):
@@ -180,7 +186,7 @@ class Calls(PhaseCalls):
             return
         self.finish_late(call)
 
-    async def _pieces(self, call: Call) -> AsyncIterator[bytes]:
+    async def _pieces(self, call: Call) -> AsyncGenerator[bytes, None]:
         while True:
             piece = await self._turn(call, (WANTS, call.number))
             if piece is None:
