@@ -14,9 +14,10 @@ TIMES = int(os.environ.get("TEST_LONG") or 1)
 
 # What no engine has a part in: filters and their hosts, and all that the control process does.
 ABOVE_ENGINES = re.compile(r"tests/(?:playbook/test_(?:isolated_filters|filters|filter_\w+|steering|retry_after)"
-                           r"|integration/test_(?:admin|balancing_metrics|breakers|builtin_filters|cors|demo|discovery|explain_next"
-                           r"|filter_\w+|flapping|found_groups|healers|healing|health_checks|isolated|label_metrics"
-                           r"|lifecycle|load_balancers|overload|rate_limits|reload|start|steering|subsets|workers)"
+                           r"|integration/test_(?:admin|balancing_metrics|breakers|builtin_filters|cors|demo"
+                           r"|discovery(?:_order)?|explain_next|filter_\w+|flapping|found_groups|healers|healing"
+                           r"|health_checks|isolated|label_metrics|lifecycle|load_balancers|overload|rate_limits"
+                           r"|reload|route_metrics|start|steering|subsets|workers)"
                            r"|adversity/test_bad_filters)\.py::")
 # Minutes of a made-up world: nothing in them changes but with the balancers and what the documents say.
 SIMULATED = re.compile(r"tests/unit/(?:simulate/test_(?:overload|simulation)\.py::"

@@ -54,6 +54,18 @@ def test_a_preflight_and_its_request(mesh: Mesh) -> None:
         "cors_preflight": 1, "cors_refused": 1, "cors_other_origin": 1}
 
 
+def test_a_service_in_a_private_network(mesh: Mesh) -> None:
+    asks = (f"origin: {A}", "access-control-request-method: PUT", "access-control-request-private-network: true")
+    origin = mesh.origin()
+    configure(mesh, origin)
+    answer = mesh.connect().ask("/", "OPTIONS", *asks)
+    assert (answer.status, answer.get("access-control-allow-private-network")) == (204, None)
+    configure(mesh, origin, cors={"allow_origins": [A], "allow_methods": ["PUT"], "allow_private_network": True})
+    answer = mesh.connect().ask("/", "OPTIONS", *asks)
+    assert (answer.status, answer.get("access-control-allow-private-network")) == (204, "true")
+    assert mesh.connect().ask("/", "OPTIONS", *asks[:2]).get("access-control-allow-private-network") is None
+
+
 def test_an_options_that_no_route_takes_is_404(mesh: Mesh) -> None:
     configure(mesh, mesh.origin())
     assert mesh.connect().ask("/", "OPTIONS").status == 404

@@ -23,6 +23,7 @@ from fastmesh._core.play.stage import left
 from fastmesh._core.worker import DRAINED, SnapshotRefused, Worker
 from fastmesh.filters.filter import Filter
 from fastmesh.observe.families import RETRIED_FOR
+from fastmesh.snapshot.endpoint import note_of
 from probes import mem_probe, wire
 from probes.playbook import END, CompletionKernel, Kernel, Socket
 
@@ -296,13 +297,18 @@ class Play:
                  "avoid_max": "30s", "pending_timeout": 0, "max_cluster_connections": 0, "max_retries": 0,
                  "max_endpoint_requests": 0, "reserve": 0}
         assert settings.keys() <= known.keys(), settings
-        old = self.clusters.get(name, {"endpoints": [], **known})
+        old = self.clusters.get(name, {"endpoints": [], "metadata": {}, "fallback": 0, **known})
         self.clusters[name] = {**old, **settings, "lb": lb}
         return self
 
     def endpoints(self, *names: str, cluster: str = "x") -> "Play":
         """Their addresses follow from their first letters: "a" is 10.0.0.1:80."""
         self.clusters[cluster]["endpoints"] = list(names)
+        return self
+
+    def splits(self, cluster: str = "x", fallback: str = "any", **metadata: dict[str, str]) -> "Play":
+        """The cluster has a subset for each set of names that its endpoints have."""
+        self.clusters[cluster].update(metadata=metadata, fallback=("any", "none").index(fallback))
         return self
 
     def listener(self, **limits: Any) -> "Play":
@@ -406,8 +412,8 @@ class Play:
         self.version += 1
         clusters = []
         for i, (name, c) in enumerate(self.clusters.items()):
-            members = [wire.endpoint(self.rows.setdefault((name, e), len(self.rows)), ip=ip_of(e), text=e)
-                       for e in c["endpoints"]]
+            members = [wire.endpoint(self.rows.setdefault((name, e), len(self.rows)), ip=ip_of(e), text=e,
+                                     note=note_of(c["metadata"].get(e, {}).items())) for e in c["endpoints"]]
             settings = [ns(c[key]) if isinstance(c[key], str) else c[key] for key in CLUSTER]
             clusters.append([i, name, c["lb"], *settings, members, self.chain("cluster"), None, None, None, 0,
                              [c["max_cluster_connections"], c["max_retries"], c["max_endpoint_requests"],
@@ -431,7 +437,13 @@ class Play:
                            for i in range(len(listeners)) for at in range(len(routes))
                            if self.mirrors and not self.is_gone and not self.is_tcp],
                           [[], [], [], [], []] if self.is_gone or self.is_tcp else self.retries(len(routes)),
-                          self.fallbacks(len(routes)), self.origins(len(routes)), [[], []]])
+                          self.fallbacks(len(routes)), self.origins(len(routes)), self.subsets(), []])
+
+    def subsets(self) -> list[Any]:
+        names = {name: dict.fromkeys(tuple(sorted(words)) for words in c["metadata"].values())
+                 for name, c in self.clusters.items()}
+        return [[[i, [list(one) for one in names[name]], c["fallback"], [], 256]
+                 for i, (name, c) in enumerate(self.clusters.items()) if names[name]], []]
 
     def fallbacks(self, n_routes: int) -> list[Any]:
         if self.is_gone or self.is_tcp or not self.chain_of_steps:

@@ -15,8 +15,8 @@ SAID = ("access-control-allow-origin", "access-control-allow-credentials", "acce
 
 
 def rule(*origins: list[Any], any_: bool = False, methods: str = "GET, PUT", headers: str = "", expose: str = "",
-         max_age: int = 600, credentials: bool = False) -> list[Any]:
-    return [any_, list(origins), methods, headers, expose, max_age, credentials]
+         max_age: int = 600, credentials: bool = False, private: bool = False) -> list[Any]:
+    return [any_, list(origins), methods, headers, expose, max_age, credentials, private]
 
 
 def ask(play: Play, method: str = "GET", path: str = "/", *fields: str) -> None:
@@ -127,6 +127,30 @@ def test_whatever_is_asked_for(play: Play) -> None:
     for asked in ("x-a: <b>", "é", "x" * 5000):
         preflight(play, "PUT", f"access-control-request-headers: {asked}")
         assert "allow-headers" not in said(play.expect_answer(204))
+
+
+PRIVATE = "access-control-allow-private-network"
+
+
+@pytest.mark.parametrize(("allows", "fields", "told"), [
+    (True, ("access-control-request-private-network: true",), "true"), (True, (), None),
+    (True, ("Access-Control-Request-Private-Network: false",), None),
+    (True, ("access-control-request-private-network:",), None),
+    (False, ("access-control-request-private-network: true",), None)])
+def test_a_page_of_the_open_network(play: Play, allows: bool, fields: tuple[str, ...], told: str | None) -> None:
+    play.cors(rule([EXACT, APP, "", -1], headers="x-a", private=allows))
+    preflight(play, "PUT", *fields)
+    answer = play.expect_answer(204)
+    assert answer[PRIVATE] == told and said(answer)["allow-headers"] == "x-a"
+    preflight(play, "PUT", *fields, origin="https://other.test")
+    assert play.expect_answer(403)[PRIVATE] is None
+
+
+def test_what_an_upstream_says_of_private_networks_is_taken_away(page: Play) -> None:
+    ask(page, "GET", "/", f"origin: {APP}")
+    page.connect("a").expect_request()
+    page.answers("a", 200, b"hi", ["access-control-allow-private-network: true"])
+    assert page.expect_answer(200, b"hi")[PRIVATE] is None
 
 
 def test_it_is_matched_as_what_it_asks_about(play: Play) -> None:

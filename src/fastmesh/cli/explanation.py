@@ -20,6 +20,7 @@ from fastmesh.cli.explained.request import Request, Unclear
 from fastmesh.cli.explained.subset import Chosen, asked_text, subset_lines
 from fastmesh.config.checks import Finder
 from fastmesh.config.cluster import Cluster
+from fastmesh.config.counted import counted_name
 from fastmesh.config.fields import Section
 from fastmesh.config.listener import Listener
 from fastmesh.config.load import Loaded
@@ -145,6 +146,10 @@ class Explanation:
         route = self.listener.routes[at]
         path = (*self.path, "routes", at)
         yield from self.file.policies(route.policies)
+        counted = counted_name(self.config, self.listener, at)
+        if counted and self.config.metrics.routes != "named":
+            yield (f'counted as fastmesh_route_requests_total{{listener="{self.listener.name}",route="{counted}"}} '
+                   f"({self.place(('metrics', 'routes'))})")
         if self.config.metrics.labels:
             yield (f"counted by {', '.join(self.config.metrics.labels)}, as filters label it "
                    f"({self.place(('metrics', 'labels'))}), at most {self.config.metrics.values:,} values of each")

@@ -112,5 +112,8 @@ class Cors(Section):
     allow_credentials: Annotated[Flag, Field(
         description="Whether cookies and passwords of the visitor may be sent along. Not together with the origin `*`, "
                     "with which any page could act as its visitor.")] = False
+    allow_private_network: Annotated[Flag, Field(
+        description="Whether a page of the open network may ask for this in a private one: what a preflight with "
+                    "`access-control-request-private-network` is told.")] = False
     max_age: Annotated[int, Duration("0", "24h"), Field(
         description="How long a browser may remember the answer to a preflight.")] = parse_duration("10m")

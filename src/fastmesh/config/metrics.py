@@ -5,11 +5,12 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from fastmesh.config.fields import Count, Parsed, Section, shown
+from fastmesh.config.fields import Choice, Count, Parsed, Section, shown
 from fastmesh.errors import WrongValue
 
 MAX_LABELS = 4
 MAX_VALUES = 1000
+ROUTES = ("named", "all", "none")
 # Those that the rows have anyway, and the bucket of a histogram.
 TAKEN = ("listener", "route", "cluster", "code_class", "le")
 _PATTERN = "[a-zA-Z_][a-zA-Z0-9_]{0,63}"
@@ -27,8 +28,8 @@ def _label(value: object) -> str:
 
 
 class Metrics(Section):
-    """Counts requests by labels that filters set, besides listener, route and cluster. See
-    [metrics](metrics.md#requests-by-labels-of-filters)."""
+    """What requests are counted by, besides listener and cluster: by their [route](metrics.md#requests-by-route), and
+    by [labels that filters set](metrics.md#requests-by-labels-of-filters)."""
 
     labels: Annotated[list[Annotated[str, Parsed(
         _label, "label", {"type": "string", "pattern": f"^{_PATTERN}$", "examples": ["tenant"]})]], Field(
@@ -37,6 +38,11 @@ class Metrics(Section):
     values: Annotated[int, Count(1, MAX_VALUES), Field(
         description="Values of each label that a worker tells apart. Further ones are counted as `other`, and that is "
                     "counted and told once.")] = 100
+    routes: Annotated[str, Choice(*ROUTES), Field(
+        description="Which routes' requests are counted by themselves: `named`, those that have a `name`; `all`, where "
+                    "the others are `route-N` by their place, which is another route's when the list changes; or "
+                    "`none`. Routes of a listener with the same name are counted together. There is room for 4,096.")
+    ] = "named"
 
     @field_validator("labels")
     @classmethod

@@ -7,6 +7,7 @@ from fastmesh.config.address import Address
 from fastmesh.config.automaton import Automaton
 from fastmesh.config.checks import Finder
 from fastmesh.config.cluster import Cluster
+from fastmesh.config.counted import MAX_COUNTED, counted_routes
 from fastmesh.config.fields import SHARE_ALL
 from fastmesh.config.listener import Listener
 from fastmesh.config.log_format import absent_operators
@@ -38,6 +39,7 @@ def warnings_of(config: Config, tree: Tree) -> list[Problem]:
     _unused_filters(find, config)
     _unused_limits(find, config)
     _unset_labels(find, config)
+    _uncounted(find, config)
     _unused_policies(find, config)
     _endpoints(find, config)
     for i, listener in enumerate(config.listeners):
@@ -112,6 +114,14 @@ def _unused_filters(find: Finder, config: Config) -> None:
             _warn(find, ("listeners", i, "cluster"),
                   f"the filters of the cluster '{listener.cluster}' are not asked about connections",
                   "they see requests; name filters with on_connection at the listener")
+
+
+def _uncounted(find: Finder, config: Config) -> None:
+    names = list(counted_routes(config))
+    if len(names) > MAX_COUNTED:
+        _warn(find, ("metrics", "routes"), f"{len(names):,} routes are to be counted by themselves, and there is room "
+              f"for {MAX_COUNTED:,}: the others are in no fastmesh_route_requests_total",
+              "name those alone that are to be told apart, and give the same name to those that are not")
 
 
 def _unused_limits(find: Finder, config: Config) -> None:

@@ -92,6 +92,7 @@ class Snapshot:
     discovery_size: int = 0     # of what stands behind the filters: policies, for their host
     discoveries: tuple[DiscoverySpec, ...] = ()
     limit_names: dict[int, str] = field(default_factory=dict)
+    route_names: dict[int, str] = field(default_factory=dict)   # "listener route"
     heal_size: int = 0      # of what stands behind those: healing policies, for their processes
     cluster_limits: dict[int, dict[str, int]] = field(default_factory=dict)     # row → limits there are
     reserve: tuple[bytes, int] = (b"", 0)   # rows of endpoints: those of which have gone, and the next free one
@@ -152,6 +153,7 @@ def from_answer(answer: dict[str, Any]) -> Snapshot:
         discovery_size=len(discovery),
         discoveries=tuple(DiscoverySpec(**spec) for spec in answer["discoveries"]),
         limit_names=answer["names"]["rate_limits"],
+        route_names=answer["names"]["routes"],
         heal_size=len(answer["healers"]),
         cluster_limits=answer["names"]["cluster_limits"],
         reserve=tuple(answer["reserve"]),

@@ -506,6 +506,7 @@ class Supervisor:
             listeners=live.listener_names if live else {}, clusters=live.cluster_names if live else {},
             filters=live.filter_names if live else {},
             rate_limits=live.limit_names if live else {},
+            routes=live.route_names if live else {},
             cluster_limits=live.cluster_limits if live else {},
             health=self.health,
             addresses={spec.id: spec.address["text"] for spec in specs},

@@ -224,6 +224,10 @@ HEALTH_CHECKS = Family("fastmesh_health_checks_total", "counter",
 CHECKED_ENDPOINTS = Family("fastmesh_cluster_endpoints_checked", "gauge",
                            "Endpoints of clusters with a health check, by state: `healthy`, `unhealthy`, or "
                            "`unchecked`, of which nothing is known yet.", ("cluster", "state"))
+ROUTE_REQUESTS = Family("fastmesh_route_requests_total", "counter",
+                        "Requests that a route took, by how they ended: `2xx` and so on, or `none`, when the client "
+                        "left before there was an answer.", ("listener", "route", "code_class"))
+
 FALLBACK = Family("fastmesh_fallback_total", "counter",
                   "Requests that a step of their route's fallback answered in place of the cluster, by the kind of the "
                   "step and the reason.", ("cluster", "step", "reason"))
@@ -441,6 +445,11 @@ GROUPS: tuple[tuple[str, str, tuple[Family, ...]], ...] = (
      " declared: at most 200 sets of them for each metric and 2,048 in all, per worker; what comes beyond is "
      "counted under `other`. Such labels may be taken from requests.",
      (*FILTER_PHASES.values(), *FILTERS.values(), FILTER_OVERFLOW)),
+    ("Requests by route",
+     "Of routes with a name, or as [`metrics.routes`](configuration.md#metrics-routes) says. A request counts when it "
+     "is over, whoever answered it; one that no route took, or that a filter or rate limit of the listener answered "
+     "before, is in none. Classes that never were have no row. Durations by route are in the access log, and in the "
+     "metrics of the next section where filters give labels.", (ROUTE_REQUESTS,)),
     ("Requests by labels of filters",
      "Where [`metrics.labels`](configuration.md#metrics-labels) names labels that filters set in `request.labels`. "
      "Each name is one more label of the first two, with the value that the request had when it was over, an isolated "

@@ -77,6 +77,7 @@ class Scene:
     filters: dict[int, str] = field(default_factory=dict)       # row → name, of those there are now
     discoveries: list[DiscoveryFigures] = field(default_factory=list)
     rate_limits: dict[int, str] = field(default_factory=dict)   # likewise
+    routes: dict[int, str] = field(default_factory=dict)        # likewise, "listener route"
     cluster_limits: dict[int, dict[str, int]] = field(default_factory=dict)     # of clusters, those there are
     health: HealthFile | None = None
     checks: CheckFigures | None = None
@@ -124,6 +125,7 @@ def _lines(scene: Scene) -> Iterator[str]:
     yield from _limits(scene)
     yield from _filters(scene)
     yield from _filter_metrics(scene)
+    yield from _routes(scene)
     yield from _labelled(scene)
     yield from _discoveries(scene)
     for name, value in scene.stats.globals().items():
@@ -362,6 +364,15 @@ def _checks(scene: Scene) -> Iterator[str]:
                          (families.CHECKED_ENDPOINTS, scene.checks.states)):
         yield from _simple(family, [(labels_text(family.labels, (cluster, key)), value)
                                     for cluster, values in sorted(rows.items()) for key, value in values.items()])
+
+
+def _routes(scene: Scene) -> Iterator[str]:
+    values: Values = []
+    for row, name in sorted(scene.routes.items(), key=lambda item: item[1]):
+        for how, count in zip(CLASSES, scene.stats.route(row), strict=True):
+            if count:
+                values.append((labels_text(families.ROUTE_REQUESTS.labels, (*name.split(" ", 1), how)), count))
+    yield from _simple(families.ROUTE_REQUESTS, values)
 
 
 def _limits(scene: Scene) -> Iterator[str]:

@@ -37,6 +37,7 @@ from fastmesh._core.resil.breaker import LIMITS
 
 WORD = 8
 PAGE = 4096
+HUNDREDS = 6             # of statuses, with none at all
 IN_USE = 1 << 63
 SERIES_WORDS = LAYOUT["series_stride"] // WORD
 SERIES_BYTES = LAYOUT["series_rows"] * LAYOUT["series_stride"]
@@ -240,6 +241,10 @@ class StatsFile:
         row = min(row, LAYOUT["limit_rows"] - 1)
         return self.words(LAYOUT["limits"] + row * LAYOUT["limit_stride"], len(LIMIT_COLUMNS))
 
+    def route(self, row: int) -> list[int]:
+        """Requests that a route took, by the hundred of their answer; the first had none."""
+        return self.words(LAYOUT["routes"] + row * LAYOUT["route_stride"], HUNDREDS)
+
     def fallback(self, cluster_row: int) -> list[int]:
         """What answered in place of a cluster, step by step and reason by reason, and then how often nothing could."""
         row = min(cluster_row, LAYOUT["cluster_rows"] - 1)
@@ -338,8 +343,8 @@ class StatsShelf:
         return file
 
     def forget_rows(self, rows: dict[str, list[int]]) -> None:
-        """`{"listeners": […], "clusters": […], "endpoints": […], "filters": […], "limits": […]}`: rows that get another
-        owner begin at zero."""
+        """`{"listeners": […], "clusters": […], "endpoints": […], "filters": […], "limits": […],
+        "routes": […]}`: rows that get another owner begin at zero."""
         for kind, numbers in rows.items():
             for row in numbers:
                 for file in self.files:
@@ -404,6 +409,9 @@ class StatsShelf:
 
     def limit(self, row: int) -> dict[str, int]:
         return dict(zip(LIMIT_COLUMNS, _sum(f.limit(row) for f in self.files), strict=False))
+
+    def route(self, row: int) -> list[int]:
+        return _sum(f.route(row) for f in self.files)
 
     def overflowed(self, row: int) -> dict[str, int]:
         """Limit → requests that it refused."""

@@ -24,6 +24,7 @@ from fastmesh.snapshot.chains import Chains
 from fastmesh.snapshot.checks import checks_bits, checks_record
 from fastmesh.snapshot.conditions import conditions, network
 from fastmesh.snapshot.cors import cors
+from fastmesh.snapshot.counted import counted
 from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.endpoint import TEXT, described, note_of
 from fastmesh.snapshot.fallbacks import fallbacks
@@ -88,6 +89,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         fallbacks(config, numbers.indexes, chains),
         shared,
         subsets(config, numbers.indexes),
+        counted(config, registry),
     ]
     return msgpack.packb(snapshot), registry
 
@@ -138,7 +140,9 @@ def describe(config: Config, registry: Registry, open_files: int = 0, chains: Ch
                   "clusters": {number: name for name, number in clusters.items()},
                   "filters": chains.rows if chains is not None else {},
                   "rate_limits": {number: name for name, number in registry.limits.live.items()},
-                  "cluster_limits": {clusters[cluster.name]: breaker_limits(cluster) for cluster in config.clusters}},
+                  "cluster_limits": {clusters[cluster.name]: breaker_limits(cluster) for cluster in config.clusters},
+                  "routes": {number: name for name, number in registry.routes.live.items()
+                             if number != registry.routes.overflow}},
         "filters": chains.blob() if chains is not None else b"",
         "isolated": chains.isolated() if chains is not None else None,
         "discovery": discoveries.blob() if discoveries is not None else b"",

@@ -38,7 +38,7 @@ def _rule(rule: Cors, patterns: Patterns) -> list[Any]:
     is_any = any(origin.exact == ANY for origin in rule.allow_origins)
     return [is_any, [] if is_any else [_one(origin, patterns) for origin in rule.allow_origins],
             ", ".join(rule.allow_methods), ", ".join(rule.allow_headers), ", ".join(rule.expose_headers),
-            rule.max_age // _SECOND, rule.allow_credentials]
+            rule.max_age // _SECOND, rule.allow_credentials, rule.allow_private_network]
 
 
 def _one(origin: Origin, patterns: Patterns) -> list[Any]:

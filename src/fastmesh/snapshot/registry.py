@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from fastmesh.snapshot.wire import CLUSTER_ROWS, ENDPOINT_ROWS, FILTER_ROWS, LIMIT_ROWS, LISTENER_ROWS
+from fastmesh.snapshot.wire import CLUSTER_ROWS, ENDPOINT_ROWS, FILTER_ROWS, LIMIT_ROWS, LISTENER_ROWS, ROUTE_ROWS
 
 
 class Numbers:
@@ -88,6 +88,7 @@ class Registry:
         # No row is for what does not fit: a configuration has at most FILTER_ROWS filters.
         self.filters = Numbers(FILTER_ROWS + 1)
         self.limits = Numbers(LIMIT_ROWS + 1)
+        self.routes = Numbers(ROUTE_ROWS + 1)       # what does not fit is not counted
 
     @classmethod
     def from_dict(cls, value: dict[str, Any] | None) -> "Registry":
@@ -113,7 +114,7 @@ class Registry:
 
     def _kinds(self) -> dict[str, Numbers]:
         return {"listeners": self.listeners, "clusters": self.clusters, "endpoints": self.endpoints,
-                "filters": self.filters, "limits": self.limits}
+                "filters": self.filters, "limits": self.limits, "routes": self.routes}
 
 
 def endpoint_key(cluster: str, endpoint: str) -> str:

@@ -6,7 +6,7 @@ clusters are places in the snapshot's list of clusters, -1 for none. A change of
 FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
-                 retries, fallbacks, cors, subsets]
+                 retries, fallbacks, cors, subsets, counted]
     settings  = [max_connections (0 = no limit), log_ops or nil, patterns, overload, metric_labels]
     overload  = nil (nothing is looked at), or [memory in bytes, lag, retry_after in seconds, header,
                  reset_at in millionths of the memory (0 = never)]
@@ -93,14 +93,16 @@ FORMAT.
     use       = [slot, name, before_filters]    a policy: its place in the list of rules
 
     cors      = [[rule, …], [[listener, route, rule], …]]    places
-    rule      = [any, [origin, …], methods, headers, expose, max_age in seconds, credentials]    lists as they are
-                 written out; "*": whatever is asked for
+    rule      = [any, [origin, …], methods, headers, expose, max_age in seconds, credentials, private_network]    lists
+                 as they are written out; "*": whatever is asked for
     origin    = [kind, text, domain, pattern]   kind: ORIGIN_* of _core/route/cors_rule; pattern: a place or -1
 
     subsets   = [[[cluster, [[name, …], …], fallback, [name, value, …], max], …], [[listener, route, part, words], …]]
                                                 by what clusters are split, and who is for which part; fallback: 0 any,
                                                 1 none, 2 default; part: a place in the split, or -1; names ascend
     words     = [[name, header, has_value, value], …]    header: "", or the one whose value it is, where there is one
+
+    counted   = [[listener, route, row], …]     places; requests of the route are counted there
 
 A route's timeout and stream_idle are final: the listener's default has been applied, and 0 is no limit. Log lines
 end where their pieces end; the worker adds the line break. `max_pending` and `max_requests` are
@@ -141,6 +143,7 @@ CLUSTER_ROWS = 16_384
 ENDPOINT_ROWS = 131_072
 FILTER_ROWS = 256           # each is one filter's: there are never more
 LIMIT_ROWS = 256            # likewise of rate limits
+ROUTE_ROWS = 4_096          # likewise; what has none is not counted
 
 
 class AddressRecord(TypedDict):
@@ -267,6 +270,7 @@ class NamesRecord(TypedDict):
     filters: dict[int, str]
     rate_limits: dict[int, str]
     cluster_limits: dict[int, dict[str, int]]       # those there are, by the keys of the configuration
+    routes: dict[int, str]                          # "listener route", of those that are counted
 
 
 class CompileRequest(TypedDict):

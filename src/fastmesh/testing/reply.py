@@ -69,6 +69,8 @@ class Reply:
     """What filters have left in `request.state`."""
     cluster: str | None
     """The cluster that was chosen for it, by the route or by filters."""
+    subset: dict[str, str] | None
+    """The subset of the cluster that it went to; None: it had all endpoints."""
     retry: Retry | None
     """How often it was to be tried, as `request.retry` had it at the end."""
     outcome: Outcome | None
@@ -99,6 +101,7 @@ class Reply:
         self.labels = {}
         self.state = {}
         self.cluster = None
+        self.subset = None
         self.retry = None
         self.outcome = None
         self.errors = []

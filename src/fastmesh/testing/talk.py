@@ -26,7 +26,7 @@ class Talk:
         except Incomplete:
             return None
         self.unread = self.unread[n:]
-        return Asked(message, self.cluster.name, self.line.peer)
+        return Asked(message, self.cluster.name, self.line.peer, self.cluster.metadata_of(self.line.peer))
 
 
 def feed(line: Line, pieces: list[bytes]) -> None:

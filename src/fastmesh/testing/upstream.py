@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
+from fastmesh.config.subset import FALLBACKS
 from fastmesh.testing.message import Fields, FieldsLike, Message, body_of, pairs_of, write
 
 FAILURES = ("connect_failure", "connect_timeout", "reset", "protocol", "cut", "silence")
@@ -30,8 +31,10 @@ class Asked:
     """Name of the cluster that was asked."""
     endpoint: str
     """Its address."""
+    metadata: dict[str, str]
+    """What the configuration says of it, where the kit's cluster has subsets."""
 
-    def __init__(self, message: Message, cluster: str, endpoint: str) -> None:
+    def __init__(self, message: Message, cluster: str, endpoint: str, metadata: dict[str, str]) -> None:
         """For the kit."""
         self.method, self.target, _ = message.line.split(" ", 2)
         self.headers = message.headers
@@ -40,6 +43,7 @@ class Asked:
         self.is_chunked = message.is_chunked
         self.cluster = cluster
         self.endpoint = endpoint
+        self.metadata = metadata
 
     @property
     def path(self) -> str:
@@ -112,6 +116,8 @@ class Cluster:
     """Their addresses."""
     weights: list[int]
     """Those of the configuration."""
+    metadata: list[dict[str, str]]
+    """Of each endpoint; empty without subsets."""
     requests: list[Asked]
     """All that it was asked, in order; also by filters."""
 
@@ -119,6 +125,7 @@ class Cluster:
         """For the kit."""
         self.name = name
         self.number = number
+        self.fallback = 0
         self.has([1] * endpoints)
         self.requests = []
         self._always: Answers | str = lambda asked: Answer()
@@ -128,6 +135,23 @@ class Cluster:
         """For the kit, which has to tell the worker: an endpoint for each of these weights."""
         self.weights = list(weights)
         self.endpoints = [f"10.0.{self.number}.{i + 1}:80" for i in range(len(self.weights))]
+        self.metadata = [{} for _ in self.weights]
+
+    def splits(self, metadata: Iterable[Mapping[str, str]], fallback: str) -> None:
+        """For the kit, which has to tell the worker: an endpoint with each of these, and subsets by their names."""
+        if fallback not in FALLBACKS[:2]:
+            raise ValueError(f"fallback={fallback!r}: allowed are {' and '.join(FALLBACKS[:2])}")
+        found = [dict(one) for one in metadata]
+        self.has([1] * len(found))
+        self.metadata, self.fallback = found, FALLBACKS.index(fallback)
+
+    def selectors(self) -> list[list[str]]:
+        """For the kit: the names by which it is split, each set of them once."""
+        return [sorted(names) for names in dict.fromkeys(frozenset(one) for one in self.metadata if one)]
+
+    def metadata_of(self, endpoint: str) -> dict[str, str]:
+        """For the kit: what is said of an endpoint, by its address."""
+        return self.metadata[self.endpoints.index(endpoint)] if endpoint in self.endpoints else {}
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name}, asked {len(self.requests)} times>"

@@ -11,9 +11,11 @@ from pydantic_core import ErrorDetails
 
 from fastmesh.config.filter import FilterMatch
 from fastmesh.config.match import PATHS
+from fastmesh.config.subset import MAX_SUBSETS
 from fastmesh.snapshot import wire
 from fastmesh.snapshot.chains import match_record
 from fastmesh.snapshot.conditions import Patterns
+from fastmesh.snapshot.endpoint import note_of
 from fastmesh.snapshot.fallbacks import USE, named_by
 from fastmesh.testing.upstream import Cluster
 from fastmesh.units import parse_duration
@@ -73,10 +75,10 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     records = []
     for cluster in known:
         members = []
-        for address, weight in zip(cluster.endpoints, cluster.weights, strict=True):
+        for address, weight, metadata in zip(cluster.endpoints, cluster.weights, cluster.metadata, strict=True):
             host, _, port = address.partition(":")
             ip = bytes(int(part) for part in host.split("."))
-            members.append([next(rows), 4, int(port), ip, weight, address, None])
+            members.append([next(rows), 4, int(port), ip, weight, address, note_of(metadata.items())])
         policy = policies.get(cluster.name)
         records.append([
             cluster.number, cluster.name, wire.LOAD_BALANCERS[policy.pick_by if policy else "round_robin"], SECOND,
@@ -87,7 +89,9 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
     packed: bytes = msgpack.packb(
         [wire.MAGIC, wire.FORMAT, version, [0, None, rules.patterns, None, None], [listener], records,
          [rules.written, chains], [[], []], [], [], [[], [], [], [], []],
-         _fallbacks(steps, len(listener_routes)), [[], []], [[], []]])
+         _fallbacks(steps, len(listener_routes)), [[], []],
+         [[[numbers[cluster.name], selectors, cluster.fallback, [], MAX_SUBSETS] for cluster in known
+           if (selectors := cluster.selectors())], []], []])
     return packed
 
 

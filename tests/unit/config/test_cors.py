@@ -32,20 +32,22 @@ def records(text: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(("rule", "record"), [
-    ("{}", [False, [], "GET, HEAD, POST", "", "", 600, False]),
+    ("{}", [False, [], "GET, HEAD, POST", "", "", 600, False, False]),
     ("{allow_origins: [HTTPS://App.Example.com]}",
-     [False, [[0, "https://app.example.com", "", -1]], "GET, HEAD, POST", "", "", 600, False]),
+     [False, [[0, "https://app.example.com", "", -1]], "GET, HEAD, POST", "", "", 600, False, False]),
     ("{allow_origins: ['https://*.example.com:8443', 'null', 'http://[::1]:3000', 'http://localhost:3000', "
      "'chrome-extension://abcdef']}",
      [False, [[1, "https://", ".example.com:8443", -1], [0, "null", "", -1], [0, "http://[::1]:3000", "", -1],
               [0, "http://localhost:3000", "", -1], [0, "chrome-extension://abcdef", "", -1]],
-      "GET, HEAD, POST", "", "", 600, False]),
+      "GET, HEAD, POST", "", "", 600, False, False]),
     ("{allow_origins: [{regex: 'https://pr-[0-9]+[.]example[.]com'}, {exact: 'https://a.test'}]}",
-     [False, [[2, "", "", 0], [0, "https://a.test", "", -1]], "GET, HEAD, POST", "", "", 600, False]),
+     [False, [[2, "", "", 0], [0, "https://a.test", "", -1]], "GET, HEAD, POST", "", "", 600, False, False]),
     ("{allow_origins: ['*'], allow_methods: ['*'], allow_headers: ['*'], expose_headers: [X-Id, etag], max_age: 1h}",
-     [True, [], "*", "*", "x-id, etag", 3600, False]),
+     [True, [], "*", "*", "x-id, etag", 3600, False, False]),
     ("{allow_origins: [https://a.test], allow_methods: [PUT], allow_headers: [X-A, x-b], allow_credentials: true, "
-     "max_age: 0}", [False, [[0, "https://a.test", "", -1]], "PUT", "x-a, x-b", "", 0, True])])
+     "max_age: 0}", [False, [[0, "https://a.test", "", -1]], "PUT", "x-a, x-b", "", 0, True, False]),
+    ("{allow_origins: [https://a.test], allow_private_network: true}",
+     [False, [[0, "https://a.test", "", -1]], "GET, HEAD, POST", "", "", 600, False, True])])
 def test_what_is_written(rule: str, record: list[object]) -> None:
     assert records(written(rule)) == [[record], [[0, 0, 0]]]
 

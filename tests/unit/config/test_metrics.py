@@ -30,7 +30,7 @@ def test_what_is_written(metrics: str, labels: list[str], values: int) -> None:
     assert (found.config.metrics.labels, found.config.metrics.values) == (labels, values)
     snapshot = msgpack.unpackb(compile(found.config, 1, Registry(), 64)[0])
     assert snapshot[1] == FORMAT and snapshot[3][4] == ([labels, values] if labels else None)
-    assert as_written(found.config)["metrics"] == {"labels": labels, "values": values}
+    assert as_written(found.config)["metrics"] == {"labels": labels, "values": values, "routes": "named"}
 
 
 @pytest.mark.parametrize(("metrics", "said", "hint"), [
@@ -45,6 +45,7 @@ def test_what_is_written(metrics: str, labels: list[str], values: int) -> None:
     ("{labels: [a, b, a]}", "f:1:19: metrics.labels: found a twice, allowed: each label once", ""),
     ("{labels: [a, b, c, d, e]}", "metrics.labels: ", ""), ("{values: 0}", "metrics.values: found '0'", ""),
     ("{values: 1001}", "metrics.values: found '1001', allowed: a whole number from 1 to 1000", ""),
+    ("{routes: some}", "found 'some', allowed: named, all or none", ""),
     ("{label: [a]}", "unknown key 'label'", "write labels")])
 def test_what_is_refused(metrics: str, said: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -268,6 +268,8 @@ def test_every_metric_is_in_the_text_and_in_the_table(shelf: StatsShelf) -> None
     put(shelf.files[0], LAYOUT["balances"], *range(1, len(BALANCE_COLUMNS) + 1 + LAYOUT["balance_groups"]))
     scene.discoveries = [DiscoveryFigures("app", 0, 0, {"raised": 0}, 0.0)]
     scene.rate_limits = {0: "per-client"}
+    scene.routes = {1: "web api"}
+    put(shelf.files[0], LAYOUT["routes"] + LAYOUT["route_stride"], 1, 0, 2)
     scene.checks = CheckFigures({"app": {"passed": 5}}, {"app": {"healthy": 1}})
     scene.heals = {"app": {"done": 1}}
     scene.health = HealthFile()
@@ -314,6 +316,26 @@ def test_how_endpoints_were_chosen(shelf: StatsShelf) -> None:
     shelf.files[0].is_taken = False
     assert text()['panic_groups{cluster="app"}'] == "1" and text()['panics_total{cluster="app"}'] == "10"
     shelf.forget_rows({"clusters": [0]})
+    assert text() == {}
+
+
+def test_requests_by_route_are_summed(shelf: StatsShelf) -> None:
+    for file in shelf.files:
+        put(file, LAYOUT["routes"] + 7 * LAYOUT["route_stride"], 1, 0, 20, 0, 3)
+        put(file, LAYOUT["routes"] + 8 * LAYOUT["route_stride"], 0, 0, 5)
+    scene = scene_of(shelf)
+    scene.routes = {7: "web api", 8: 'web a"b'}
+
+    def text() -> dict[str, float]:
+        return {line: value for line, value in parse("".join(exposition(scene))).items() if "route_requests" in line}
+    name = "fastmesh_route_requests_total"
+    assert text() == {
+        f'{name}{{listener="web",route="api",code_class="none"}}': 2,
+        f'{name}{{listener="web",route="api",code_class="2xx"}}': 40,
+        f'{name}{{listener="web",route="api",code_class="4xx"}}': 6,
+        f'{name}{{listener="web",route="a\\"b",code_class="2xx"}}': 10}
+    shelf.forget_rows({"routes": [7]})
+    scene.routes = {7: "web other", 9: "web never"}
     assert text() == {}
 
 

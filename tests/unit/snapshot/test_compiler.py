@@ -9,6 +9,7 @@ import pytest
 from fastmesh.config.load import load_text
 from fastmesh.snapshot.compiler import compile, describe, max_connections
 from fastmesh.snapshot.registry import Registry
+from fastmesh.snapshot.wire import ROUTE_ROWS
 
 S = 1_000_000_000
 TEXT = """\
@@ -78,7 +79,44 @@ def test_every_place():
            [2, 1, 0, "/run/é".encode(), 1, "unix:/run/é", None]], -1, None, None,
           [0, 2, 0, 1, S, 0, 5, 100, 850_000, 3, 50, 2500, 50_000_000, 9, S, 2 * S, 0, 500_000, 0, 0], 0,
           [10_000, 500, 0, 0, None, None]]],
-        [[], []], [[], []], [], [], [[], [], [], [], []], [[], []], [[], []], [[], []]]
+        [[], []], [[], []], [], [], [[], [], [], [], []], [[], []], [[], []], [[], []], [[0, 0, 0]]]
+
+
+ROUTES = """
+metrics: {metrics}
+listeners:
+  - {{name: a, address: 127.0.0.1:1, routes: [{{name: x, match: {{prefix: /x}}, response: {{status: 204}}}},
+      {{match: {{prefix: /y}}, response: {{status: 204}}}},
+      {{name: x, match: {{prefix: /}}, response: {{status: 204}}}}]}}
+  - {{name: b, address: 127.0.0.1:2, routes: [{{name: x, match: {{prefix: /}}, response: {{status: 204}}}}]}}
+"""
+
+
+@pytest.mark.parametrize(("metrics", "counted"), [
+    ("{}", [[0, 0, 0], [0, 2, 0], [1, 0, 1]]), ("{routes: named}", [[0, 0, 0], [0, 2, 0], [1, 0, 1]]),
+    ("{routes: all}", [[0, 0, 0], [0, 2, 0], [0, 1, 1], [1, 0, 2]]), ("{routes: none}", [])])
+def test_routes_are_counted_by_name(metrics, counted):
+    assert snapshot(ROUTES.format(metrics=metrics))[14] == counted
+
+
+def test_routes_keep_their_rows():
+    registry = Registry()
+    snapshot(ROUTES.format(metrics="{}"), registry=registry)
+    text = ROUTES.format(metrics="{}").replace("name: x, match: {prefix: /x}", "name: new, match: {prefix: /x}")
+    assert snapshot(text, 2, registry)[14] == [[0, 0, 2], [0, 2, 0], [1, 0, 1]]
+    assert registry.routes.live == {"a new": 2, "a x": 0, "b x": 1}
+
+
+def test_what_does_not_fit_is_not_counted_and_that_is_said():
+    routes = "".join(f"      - {{name: r{i}, match: {{prefix: /{i}}}, response: {{status: 204}}}}\n"
+                     for i in range(ROUTE_ROWS + 3))
+    text = f"listeners:\n  - name: a\n    address: 127.0.0.1:1\n    routes:\n{routes}"
+    loaded = load_text(text, "f", {})
+    found = msgpack.unpackb(compile(loaded.config, 1, Registry(), 1024)[0])[14]
+    assert len(found) == ROUTE_ROWS and {row for _, _, row in found} == set(range(ROUTE_ROWS))
+    (warning,) = [one for one in loaded.warnings if "counted" in one.reason]
+    assert warning.reason.startswith("4,099 routes are to be counted by themselves, and there is room for 4,096")
+    assert load_text("metrics: {routes: none}\n" + text, "f", {}).warnings == []
 
 
 def test_the_access_log_is_compiled():

@@ -58,7 +58,7 @@ def test_a_good_file(file):
     assert result["names"] == {"listeners": {0: "web", 1: "db"}, "clusters": {0: "app"}, "filters": {},
                                "rate_limits": {}, "cluster_limits": {0: {
                                    "max_requests": 10_000, "max_pending": 1024, "max_cluster_connections": 10_000,
-                                   "max_retries": 500}}}
+                                   "max_retries": 500}}, "routes": {}}
     assert result["filters"] == b"" and result["files"] == []
     process = result["process"]
     assert 1 <= process.pop("workers") <= len(os.sched_getaffinity(0))

@@ -7,7 +7,7 @@ pages are touched only when used: a sparse file costs what it counts.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    STATS_LAYOUT = 5
+    STATS_LAYOUT = 6
     STATS_LISTENERS = 1024
     STATS_CLUSTERS = 16384
     STATS_ENDPOINTS = 131072
@@ -29,6 +29,7 @@ cdef enum:
     STATS_LABEL_ROWS = 4096       # requests by the labels that filters give them
     STATS_LABEL_TEXT = 928        # bytes of the names and values of one row
     STATS_LABEL_NAME = 64         # of a label's name
+    STATS_ROUTES = 4096
 
 # Phases of filters, in the order of FILTER_PHASES in counter.pyx. Chunk, whole and stream kinds of a body count as one.
 cdef enum:
@@ -300,6 +301,11 @@ ctypedef struct labelled_t:
     label_head_t head
     label_row_t rows[4096]
 
+# Requests that one route took.
+ctypedef struct route_row_t:
+    uint64_t requests[6]          # by hundred of the answer: [0] none
+    uint64_t reserved[2]
+
 cdef enum:
     METRIC_COUNTER = 1
     METRIC_GAUGE = 2
@@ -337,6 +343,7 @@ ctypedef struct stats_t:
     fallback_row_t fallbacks[16384]
     labelled_t labelled
     balance_row_t balances[16384]
+    route_row_t routes[4096]
 
 # Envoy's response flags, a bit each; the names are in counter.pyx, in this order.
 cdef enum:

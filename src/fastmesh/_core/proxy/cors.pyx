@@ -15,7 +15,7 @@ from fastmesh._core.route.cors_rule cimport ORIGIN_EXACT, cors_find, cors_origin
 
 cdef enum:
     PREFIX = 15               # bytes of "access-control-"
-    NAMES = 6
+    NAMES = 7
     LINES_MAX = 131072
     OWN = 384                 # room for names and line ends
 
@@ -24,11 +24,11 @@ cdef extern from *:
     """
     static const char *const fm_cors_names[] = {"access-control-allow-origin", "access-control-allow-credentials",
         "access-control-expose-headers", "access-control-allow-methods", "access-control-allow-headers",
-        "access-control-max-age"};
-    static const unsigned char fm_cors_lens[] = {27, 32, 29, 28, 28, 22};
+        "access-control-max-age", "access-control-allow-private-network"};
+    static const unsigned char fm_cors_lens[] = {27, 32, 29, 28, 28, 22, 36};
     """
-    const char *const fm_cors_names[6]
-    const unsigned char fm_cors_lens[6]
+    const char *const fm_cors_names[7]
+    const unsigned char fm_cors_lens[7]
 
 # One at a time: a worker has one thread.
 cdef uint8_t lines_room[LINES_MAX]

@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from fastmesh._core.http.edit cimport head_find
 from fastmesh._core.http.msg cimport msg_value
 from fastmesh._core.mem.counter cimport G_CORS_PREFLIGHT, G_CORS_REFUSED
-from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.mem.span cimport span_eq, span_of, span_t
 from fastmesh._core.proxy.cors cimport cors_knows, cors_line
 from fastmesh._core.proxy.emit cimport put_bytes, put_number
 from fastmesh._core.proxy.local cimport local_answer, local_give
@@ -21,6 +21,12 @@ cdef enum:
 cdef uint8_t lines[2 * CORS_LIST_MAX + OWN]
 
 
+cdef bint _is_from_outside(const msg_t *m) noexcept nogil:
+    """A page of the open network asks for what the browser found in a private one (Private Network Access)."""
+    cdef int at = head_find(m, <const uint8_t *>b"access-control-request-private-network", 38, 0)
+    return at >= 0 and span_eq(msg_value(m, at), span_of(<const uint8_t *>b"true", 4))
+
+
 cdef span_t _granted(const cors_rule_t *r, const msg_t *m) noexcept nogil:
     cdef int at = head_find(m, <const uint8_t *>b"access-control-request-headers", 30, 0)
     cdef span_t headers = r.headers
@@ -34,6 +40,8 @@ cdef span_t _granted(const cors_rule_t *r, const msg_t *m) noexcept nogil:
     to = put_bytes(to, b"access-control-max-age: ", 24)
     to = put_number(to, r.max_age_s)
     to = put_bytes(to, b"\r\n", 2)
+    if r.allows_private and _is_from_outside(m):
+        to = put_bytes(to, b"access-control-allow-private-network: true\r\n", 44)
     return span_of(lines, <uint32_t>(to - lines))
 
 

@@ -40,6 +40,7 @@ from fastmesh._core.proxy.outcome cimport outcome_of_silence, outcome_of_tunnel
 from fastmesh._core.proxy.pacing cimport pacing_drop, pacing_on_drained
 from fastmesh._core.proxy.pacing_up cimport pacing_up_drop, pacing_up_is_behind, pacing_up_on_drained
 from fastmesh._core.proxy.route_acts cimport route_acts_location, route_acts_request, route_acts_response
+from fastmesh._core.proxy.route_count cimport route_count
 from fastmesh._core.proxy.relay cimport (
     RELAY_BROKEN, RELAY_BROKEN_UP, RELAY_IDLE, RELAY_STANDS, relay_free, relay_has_heard, relay_new, relay_t)
 from fastmesh._core.proxy.request_key cimport request_key_find, request_key_home, request_key_stick
@@ -473,7 +474,6 @@ cdef void stream_put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
 cdef void _put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
     cdef proxy_t *p = s.proxy
     cdef uint64_t took = s.first_ns - s.sent_ns if s.first_ns > s.sent_ns else 0
-    cdef uint64_t now
     s.status = m.status
     if s.replay is not NULL or s.bits & S_KEEP_REPLAY:
         _forget_replay(s)
@@ -488,8 +488,7 @@ cdef void _put_answer_head(stream_t *s, msg_t *m) noexcept nogil:
         _tunnel(s)
         return
     s.down_ops.head(s, m, m.framing)
-    now = reactor_clock(s.proxy.reactor)
-    s.proxy_ns += now - p.reactor.now_ns
+    s.proxy_ns += reactor_clock(s.proxy.reactor) - p.reactor.now_ns
     times_observe(&p.stats.clusters[s.cluster.id], s.proxy_ns, took)
 
 
@@ -734,10 +733,10 @@ cdef void stream_end(stream_t *s) noexcept nogil:
     elif s.bits & S_TCP:
         row = _series(s, SERIES_TCP, 0)
         row.closed += 1
-        if not s.bits & S_TUNNEL:
-            row.count += 1
+        row.count += not s.bits & S_TUNNEL
     else:
         series_observe(_series(s, SERIES_HTTP, s.status), now - s.start_ns, s.received, s.sent)
+        route_count(s)
         if s.snap.metric_labels.n != 0:
             label_count_put(s, now)
     if s.snap.n_log_ops != 0 and not s.bits & S_CALL:

@@ -27,6 +27,7 @@ ctypedef struct cors_rule_t:
     bint has_credentials      # cookies and passwords may be sent along
     bint any_method           # the lists are what is asked for
     bint any_header
+    bint allows_private       # pages of the open network may ask what is in a private one
     uint32_t max_age_s
     uint32_t n
     cors_origin_t *origins

@@ -74,6 +74,7 @@ ctypedef struct route_t:
     uint32_t cors             # index + 1 into snapshot_t.cors_rules; 0 = what the upstream says of origins is passed on
     uint64_t stream_idle_ns   # of an exchange in which nothing moves; 0 = no limit
     uint32_t subset           # of `cluster`: index + 1 into snapshot_t.subset_rules; 0 = none is asked for
+    uint32_t counted          # its row in shared memory, + 1; 0 = its requests are not counted
 
 # What a route and a request differ in, in the order in which it is looked at.
 cdef enum miss_t:

@@ -33,8 +33,9 @@ cdef bint _take_origin(take_t *t, const snapshot_t *s, cors_origin_t *o) noexcep
 cdef bint _take_rule(take_t *t, snapshot_t *s, cors_rule_t *r) noexcept nogil:
     cdef uint8_t is_any = 0
     cdef uint8_t has_credentials = 0
+    cdef uint8_t allows_private = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 7) and take_bool(t, b"any", &is_any) and
+    if not (take_record(t, NULL, 8) and take_bool(t, b"any", &is_any) and
             take_list(t, b"origins", 5, CORS_ORIGINS_MAX, &r.n)):
         return False
     r.is_any = is_any
@@ -48,11 +49,13 @@ cdef bint _take_rule(take_t *t, snapshot_t *s, cors_rule_t *r) noexcept nogil:
     if not (take_text(t, b"methods", 0, CORS_LIST_MAX, &r.methods) and
             take_text(t, b"headers", 0, CORS_LIST_MAX, &r.headers) and
             take_text(t, b"expose", 0, CORS_LIST_MAX, &r.expose) and
-            take_u32(t, b"max_age", 0, DAY_S, &r.max_age_s) and take_bool(t, b"credentials", &has_credentials)):
+            take_u32(t, b"max_age", 0, DAY_S, &r.max_age_s) and take_bool(t, b"credentials", &has_credentials) and
+            take_bool(t, b"private_network", &allows_private)):
         return False
     if is_any and has_credentials:
         return take_refuse(t, b"credentials", b"must not be, as any origin may read")
     r.has_credentials = has_credentials
+    r.allows_private = allows_private
     r.any_method = r.methods.len == 1 and r.methods.ptr[0] == c'*'
     r.any_header = r.headers.len == 1 and r.headers.ptr[0] == c'*'
     return True

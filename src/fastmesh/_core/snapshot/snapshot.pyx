@@ -28,6 +28,7 @@ from fastmesh._core.route.route_table cimport route_build, route_t, route_table_
 from fastmesh._core.route.route_split cimport split_t
 from fastmesh._core.snapshot.balancing cimport decode_balancing
 from fastmesh._core.snapshot.cors_rules cimport cors_decode
+from fastmesh._core.snapshot.counted cimport counted_decode
 from fastmesh._core.snapshot.fallbacks cimport fallbacks_decode
 from fastmesh._core.snapshot.injections cimport injections_decode
 from fastmesh._core.snapshot.leaving cimport leaving_add
@@ -633,7 +634,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     cdef uint64_t format = 0
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 14) and take_borrowed(t, b"magic", 0, U32_MAX, &magic)):
+    if not (take_record(t, NULL, 15) and take_borrowed(t, b"magic", 0, U32_MAX, &magic)):
         return False
     if magic.len != 4 or memcmp(magic.ptr, b"fmsn", 4) != 0:
         return take_refuse(t, b"magic", b"this is not a snapshot")
@@ -663,7 +664,7 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
     if not (decode_filters(d) and limits_decode(t, s, decode_match, d) and
             injections_decode(t, s, decode_match, d) and mirrors_decode(t, s, decode_match, d) and
             retries_decode(t, s) and fallbacks_decode(t, s) and cors_decode(t, s) and
-            subsets_decode(t, s)):
+            subsets_decode(t, s) and counted_decode(t, s)):
         return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")

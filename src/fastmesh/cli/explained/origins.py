@@ -20,6 +20,7 @@ def origin_lines(file: File, path: Path, listener: Listener, route: Route, reque
     at: Path = (*path[:2], "cors") if route.cors is None else (*path, "cors")
     whose = listed([origin.exact or f"{{regex: {origin.regex}}}" for origin in rule.allow_origins]) or "no other origin"
     also = ", with credentials" if rule.allow_credentials else ""
+    also += ", from the open network too" if rule.allow_private_network else ""
     headers = f"; headers {listed(rule.allow_headers)}" if rule.allow_headers else ""
     yield (f"cors ({file.place(at)}): pages of {whose} may read the answer{also}; methods {listed(rule.allow_methods)}"
            f"{headers}; remembered for {format_duration(rule.max_age)}")

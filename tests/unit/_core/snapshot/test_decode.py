@@ -506,7 +506,7 @@ def test_not_a_snapshot_at_all():
     assert refusal(b"") == "the data ends here"
     assert refusal(b"GET / HTTP/1.1\r\n") == "found a number, must be an array"
     assert refusal(pack({})) == "found a map, must be an array"
-    assert refusal(pack([])) == "found an array of 0, must be of 14"
+    assert refusal(pack([])) == "found an array of 0, must be of 15"
 
 
 def test_more_after_the_end():
@@ -516,8 +516,8 @@ def test_more_after_the_end():
 def test_a_count_that_the_rest_cannot_hold():
     """A few bytes cannot make the decoder take gigabytes."""
     head = pack(["fmsn", 6, 1, [0, None, [], None, None]])[1:]
-    assert refusal(b"\x9e" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
-    assert refusal(b"\x9e" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
+    assert refusal(b"\x9f" + head + b"\xdd\x00\x0f\xff\xff") == "listeners: the data ends here"
+    assert refusal(b"\x9f" + head + b"\xdd\x00\x00\xff\xff" + b"\x90" * 80_000) == (
         "listeners: the data ends before the array does")
 
 
@@ -601,16 +601,16 @@ def test_mutations(seed):
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
     assert refusal(pack(value))
-    for place in range(3, 14):
+    for place in range(3, 15):
         parts: list[Any] = ["fmsn", 6, 1, [0, None, [], None, None], [], [], [[], []], [[], []], [], [],
-                            [[], [], [], [], []], [[], []], [[], []], [[], []]]
+                            [[], [], [], [], []], [[], []], [[], []], [[], []], []]
         parts[place] = value
         with registry() as r:
             try:
                 Snapshot(pack(parts), r).close()
             except ValueError as refused:
                 parts_of = ["settings", "listeners", "clusters", "filters", "rate_limits", "faults", "mirrors",
-                            "retries", "fallbacks", "cors", "subsets"]
+                            "retries", "fallbacks", "cors", "subsets", "counted"]
                 assert str(refused).startswith(parts_of[place - 3])
 
 
