@@ -25,7 +25,6 @@ from integration.harness import (
     until,
 )
 
-pytestmark = pytest.mark.cold
 Start = Callable[..., Sidecar]
 
 

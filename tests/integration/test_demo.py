@@ -106,7 +106,7 @@ def test_a_sidecar_that_ends_is_a_failure(tmp_path: Path) -> None:
 
 def test_two_at_once(tmp_path: Path) -> None:
     """In one folder and on one machine: each finds files and ports of its own."""
-    both = [demo(tmp_path, "--seconds", "0.5") for _ in range(2)]
+    both = [demo(tmp_path, "--seconds", "0.1") for _ in range(2)]
     for process in both:
         output, _ = process.communicate(timeout=100)
         assert process.returncode == 0, output

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from integration.harness import Callers, Origin, Sidecar, ask, cluster, free_port, http_listener, is_alive, until
 
-pytestmark = pytest.mark.cold
 Start = Callable[..., Sidecar]
 
 

@@ -235,7 +235,7 @@ def test_each_failure(sidecar: Start, tmp_path: Path, raw: Origin, origin: Serve
 
 def test_one_that_fails_leaves_it_to_the_next(sidecar: Start, tmp_path: Path) -> None:
     place = Place(sidecar, tmp_path, [
-        to("/", "none", step("Does", timeout="200ms", name="does", quarantine={"failures": 0}), LAST)])
+        to("/", "none", step("Does", timeout="500ms", name="does", quarantine={"failures": 0}), LAST)])
 
     def do(what: str) -> str:
         return ask(place.port, "/", headers={"x-do": what}).text

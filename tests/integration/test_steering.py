@@ -56,6 +56,7 @@ class Origin:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 65536        # else the body is a packet of its own, and waits for the head to be acknowledged
 
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0))) or origin.name.encode()
@@ -82,7 +83,7 @@ class Origin:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.thread = Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self.thread = Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
         self.address = f"127.0.0.1:{self.server.server_address[1]}"
 

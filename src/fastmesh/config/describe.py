@@ -41,6 +41,11 @@ def is_mapping(annotation: Any) -> bool:
 def places() -> Iterator[Place]:
     """Every section, the outer before the inner, in the order of the keys. One that stands at several places comes
     once: as that of the top level, else as the first. The path of one that stands in place of a list ends in `{}`."""
+    return iter(_places())
+
+
+@functools.cache
+def _places() -> tuple[Place, ...]:
     outer = {section_of(field.annotation)[0] for field in Config.model_fields.values()}
     seen: set[type[Section]] = set()
 
@@ -54,7 +59,7 @@ def places() -> Iterator[Place]:
                     path = f"{place.path}.{key}".lstrip(".") + ("[]" if is_list else "{}" if len(found) > 1 else "")
                     yield from walk(Place(path, inner, is_list))
 
-    return walk(Place("", Config, False))
+    return tuple(walk(Place("", Config, False)))
 
 
 def homes() -> Iterator[Place]:

@@ -70,7 +70,7 @@ def test_soup(text):
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=tries(200), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_bytes(tmp_path, raw):
     path = tmp_path / "mesh.yaml"
     path.write_bytes(raw)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ ENDPOINTS = ADDRESSES | st.tuples(ADDRESSES, WEIGHTS) | st.tuples(ADDRESSES, WEI
     {"address": ADDRESSES}, optional={"weight": WEIGHTS, "metadata": METADATA}) | st.none()
 
 
-@settings(max_examples=200)
+@settings(max_examples=tries(200))
 @given(st.lists(st.lists(ENDPOINTS, max_size=4) | st.lists(ADDRESSES, max_size=4), max_size=6))
 def test_each_is_what_it_would_be_as_the_first(sets):
     taken = EndpointSets()
@@ -103,7 +104,7 @@ PIECES = st.sampled_from(["0", "1", "9", "10", "01", "255", "256", "65535", "655
                           "\0", "ü", "٣"])
 
 
-@settings(max_examples=500)
+@settings(max_examples=tries(500))
 @given(st.lists(PIECES, max_size=9).map("".join), st.integers(-1, 300))
 def test_what_is_read_without_python_is_what_python_reads(text, weight):
     found = told(text, weight)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from effort import tries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -288,14 +289,14 @@ TOLD = st.lists(st.tuples(
                        ("ü", "ü"), ("a", "1", "a", "2")])]).map(lambda row: row[:2] if not row[2] else row), max_size=6)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TOLD, max_size=6))
 def test_both_ways_lead_to_the_same(live, sets):
     for said in sets:
         live.revise(api=msgpack.packb(said), app=msgpack.packb(said[:2]))
 
 
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(1000), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TOLD, st.data())
 def test_bytes_that_are_no_set_or_no_snapshot(live, said, data):
     """Nothing but an answer, whatever it is: in a build with a sanitizer nothing is read beside them."""

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -637,7 +638,7 @@ def test_processes_killed_at_any_moment_leave_whole_tables(fd):
             begun.add()
             i += 1
 
-    for round_ in range(60):
+    for round_ in range(tries(60)):
         before = begun.value
         pid = in_child(churn)
         while begun.value < before + 50 + 7 * round_:       # it is in the middle of its work

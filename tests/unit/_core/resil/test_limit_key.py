@@ -161,7 +161,7 @@ def test_digests_depend_on_the_seed_of_the_memory() -> None:
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='&=+%#;,"\\ '), max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=6), st.data())
 def test_escapes_of_a_query_change_no_key(pairs: list[tuple[str, str]], data: st.DataObject) -> None:
     def written(text: str) -> str:

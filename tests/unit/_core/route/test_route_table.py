@@ -341,7 +341,7 @@ def test_index_scan_and_model_agree(routes, heads, peer):
             assert s.route(head, scan=True) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.lists(ROUTES, min_size=5, max_size=20), st.binary(max_size=40), st.binary(max_size=300))
 def test_any_bytes_as_path_and_authority(routes, path, authority):
     """The codec lets less through than this; index and scan agree on it anyway."""

@@ -6,6 +6,7 @@ from time import process_time
 from typing import Any
 
 import pytest
+from effort import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -596,7 +597,7 @@ def test_mutations(seed):
     assert 500 < taken < 19_500
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers(-2**63, 2**64 - 1) | st.text() | st.binary() | st.floats(),
                     lambda inner: st.lists(inner, max_size=14), max_leaves=60))
 def test_any_msgpack(value):
