@@ -171,6 +171,11 @@ def cluster(name: str, *endpoints: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "endpoints": list(endpoints), **more}
 
 
+def config_of(port: int, origin: Origin, **more: Any) -> dict[str, Any]:
+    """One listener, and one cluster of one endpoint."""
+    return {"listeners": [http_listener(port, "app")], "clusters": [cluster("app", origin.address)], **more}
+
+
 class Sidecar:
     """`fastmesh run` with a configuration of its own. Use it as a context manager, or start and stop it.
 

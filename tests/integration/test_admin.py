@@ -7,15 +7,10 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from integration.harness import Origin, Sidecar, ask, cluster, free_port, http_listener, until
+from integration.harness import Origin, Sidecar, ask, cluster, config_of, free_port, http_listener, until
 
 Start = Callable[..., Sidecar]
-
-
-def config_of(port: int, origin: Origin, **more: Any) -> dict[str, Any]:
-    return {"listeners": [http_listener(port, "app")], "clusters": [cluster("app", origin.address)], **more}
 
 
 def test_ready_means_that_every_listener_accepts(sidecar: Start, origin: Origin) -> None:

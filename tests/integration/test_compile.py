@@ -19,8 +19,8 @@ from integration.harness import (
     ask,
     children,
     cluster,
+    config_of,
     free_port,
-    http_listener,
     is_alive,
     until,
 )
@@ -32,10 +32,6 @@ Start = Callable[..., Sidecar]
 def reactor() -> str:
     """Either engine: nothing here is a worker's doing."""
     return "auto"
-
-
-def config_of(port: int, origin: Origin, **more: Any) -> dict[str, Any]:
-    return {"listeners": [http_listener(port, "app")], "clusters": [cluster("app", origin.address)], **more}
 
 
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(

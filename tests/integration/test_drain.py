@@ -7,16 +7,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import pytest
-from integration.harness import Callers, Origin, Sidecar, ask, cluster, free_port, http_listener, is_alive, until
+from integration.harness import Callers, Origin, Sidecar, ask, config_of, free_port, is_alive, until
 
 Start = Callable[..., Sidecar]
-
-
-def config_of(port: int, origin: Origin, **more: Any) -> dict[str, Any]:
-    return {"listeners": [http_listener(port, "app")], "clusters": [cluster("app", origin.address)], **more}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

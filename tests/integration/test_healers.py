@@ -9,7 +9,7 @@ import pytest
 from integration.harness import Sidecar, ask, children, free_port, until
 from integration.service import Service
 from integration.test_healing import events
-from integration.test_health_checks import config, is_sick, is_well, services, wait_health  # noqa: F401
+from integration.test_health_checks import config, is_sick, is_well, wait_health
 
 Start = Callable[..., Sidecar]
 POLICY = '''
@@ -52,7 +52,7 @@ class Writes(Healer):
 
 
 @pytest.fixture
-def healed(sidecar: Start, services: Callable[..., list[Service]], tmp_path: Path) -> Callable[..., Any]:  # noqa: F811
+def healed(sidecar: Start, services: Callable[..., list[Service]], tmp_path: Path) -> Callable[..., Any]:
     """A sidecar with a policy, one endpoint that is found dead, and the file that the policy writes."""
     (tmp_path / "heal.py").write_text(POLICY)
     said = tmp_path / "said"

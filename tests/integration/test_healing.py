@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,6 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 print(server.server_address[1], flush=True)
 server.serve_forever()
 """
-
-
-@pytest.fixture
-def services() -> Iterator[Callable[..., list[Service]]]:
-    made: list[Service] = []
-
-    def make(*names: str) -> list[Service]:
-        made.extend(Service(name) for name in names)
-        return made[-len(names):]
-
-    yield make
-    for service in made:
-        service.close()
 
 
 def fails(_: BaseHTTPRequestHandler) -> Reply:

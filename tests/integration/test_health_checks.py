@@ -11,26 +11,12 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import pytest
 from integration.harness import Sidecar, ask, free_port, until
 from integration.mesh import elapse
 from integration.service import Reply, Service
 from integration.test_healing import Line, events, state
 
 Start = Callable[..., Sidecar]
-
-
-@pytest.fixture
-def services() -> Iterator[Callable[..., list[Service]]]:
-    made: list[Service] = []
-
-    def make(*names: str) -> list[Service]:
-        made.extend(Service(name) for name in names)
-        return made[-len(names):]
-
-    yield make
-    for service in made:
-        service.close()
 
 
 def config(port: int, endpoints: list[Any] | dict[str, Any], workers: int = 1, outlier: dict[str, Any] | None = None,

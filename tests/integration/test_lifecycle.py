@@ -12,24 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.harness import (
-    Origin,
-    Sidecar,
-    ask,
-    children,
-    cluster,
-    free_port,
-    http_listener,
-    is_alive,
-    until,
-)
+from integration.harness import Origin, Sidecar, ask, children, config_of, free_port, http_listener, is_alive, until
 
 pytestmark = pytest.mark.cold
 Start = Callable[..., Sidecar]
-
-
-def config_of(port: int, origin: Origin, **more: Any) -> dict[str, Any]:
-    return {"listeners": [http_listener(port, "app")], "clusters": [cluster("app", origin.address)], **more}
 
 
 def status_of(pid: int) -> dict[str, str]:

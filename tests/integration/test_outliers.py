@@ -8,9 +8,8 @@ from typing import Any
 
 from integration.harness import Sidecar, ask, free_port, until
 from integration.service import Reply, Service
-from integration.test_healing import config, events, fails, provoke, services, state, works
+from integration.test_healing import config, events, fails, provoke, state, works
 
-__all__ = ["services"]
 Start = Callable[..., Sidecar]
 # What is counted in a row is not looked at.
 NOTHING_IN_A_ROW = {"server_errors": 0, "gateway_errors": 0, "connect_failures": 0, "timeouts": 0}

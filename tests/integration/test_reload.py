@@ -16,6 +16,7 @@ from integration.harness import (
     ask,
     children,
     cluster,
+    config_of,
     free_port,
     http_listener,
     origins,
@@ -23,10 +24,6 @@ from integration.harness import (
 )
 
 Start = Callable[..., Sidecar]
-
-
-def config_of(port: int, origin: Origin, **more: Any) -> dict[str, Any]:
-    return {"listeners": [http_listener(port, "app")], "clusters": [cluster("app", origin.address)], **more}
 
 
 def test_a_good_file_is_live_when_the_api_answers(sidecar: Start) -> None:

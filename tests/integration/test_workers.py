@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import pytest
 from integration.harness import (
@@ -17,7 +16,7 @@ from integration.harness import (
     Sidecar,
     ask,
     children,
-    cluster,
+    config_of,
     free_port,
     http_listener,
     is_alive,
@@ -25,10 +24,6 @@ from integration.harness import (
 )
 
 Start = Callable[..., Sidecar]
-
-
-def config_of(port: int, origin: Origin, **more: Any) -> dict[str, Any]:
-    return {"listeners": [http_listener(port, "app")], "clusters": [cluster("app", origin.address)], **more}
 
 
 def test_workers_are_what_the_api_says(sidecar: Start, origin: Origin, reactor: str) -> None:

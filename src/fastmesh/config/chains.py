@@ -3,14 +3,22 @@
 As the other checks, it works on what the file says, so that it finds everything in one go.
 """
 
-import difflib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fastmesh.config.checks import Finder, check_match, map_of, maps_of, measure_of, text_of
+from fastmesh.config.checks import (
+    Finder,
+    check_match,
+    check_names,
+    check_references,
+    map_of,
+    maps_of,
+    measure_of,
+    text_of,
+)
 from fastmesh.config.fields import shown
 from fastmesh.config.filter import MAX_CHAIN, MAX_FILTERS
-from fastmesh.config.report import Path, path_text
+from fastmesh.config.report import Path
 from fastmesh.config.yaml_tree import Tree, Value
 from fastmesh.errors import Problem
 from fastmesh.units import format_duration, parse_duration
@@ -121,34 +129,20 @@ def _named(find: Finder, root: dict[str, Value]) -> None:
 
 
 def _names(find: Finder, root: dict[str, Value], chains: list[Chain]) -> None:
-    seen: dict[str, Path] = {}
     places: list[tuple[Path, dict[str, Value]]] = [(("filters", i), item) for i, item in maps_of(root, "filters")]
     steps: dict[int, tuple[Path, dict[str, Value]]] = {}     # one that several have taken over from a policy is one
     for path, item in fallbacks_of(root):
         steps.setdefault(id(item), (path, item))
-    for path, item in [*places, *_in_place(chains), *balancers_of(root), *steps.values()]:
-        name = text_of(item, "name")
-        if name is None:
-            continue
-        if name in seen:
-            find.add((*path, "name"), f"the name {shown(name)} is taken by {path_text(seen[name])} on line "
-                     f"{find.line((*seen[name], 'name'))}", hint="give each of the filters a name of its own; to use "
-                                                                 "one twice, write its name alone")
-        else:
-            seen[name] = path
+    check_names(find, [*places, *_in_place(chains), *balancers_of(root), *steps.values()],
+                "give each of the filters a name of its own; to use one twice, write its name alone")
 
 
 def _chain(find: Finder, chain: Chain, named: dict[str, dict[str, Value]], is_known: bool) -> None:
-    seen: dict[str, int] = {}
+    check_references(find, chain.path, chain.items, "filter", named if is_known else None, lambda name: (
+        f"name it at the top level, as filters: [{{name: {name}, use: …}}], or write a filter in place, as "
+        f"{{use: {name}}}"))
     for i, item in enumerate(chain.items):
         path = (*chain.path, i)
-        if isinstance(item, str):
-            if item in seen:
-                find.add(path, f"the filter {shown(item)} is there twice, first on line "
-                         f"{find.line((*chain.path, seen[item]))}", hint="remove one of them")
-            seen.setdefault(item, i)
-            if item not in named and is_known:
-                _unknown(find, path, item, named)
         use = named.get(item) if isinstance(item, str) else item
         if chain.is_tcp and isinstance(use, dict):
             for key in _NEEDS_REQUEST:
@@ -157,18 +151,6 @@ def _chain(find: Finder, chain: Chain, named: dict[str, dict[str, Value]], is_kn
                     find.add(at, f"a connection has no {key} to match", allowed="a match with share alone",
                              hint="a tcp listener sees no requests; remove it, or write protocol: http",
                              key=at is not path)
-
-
-def _unknown(find: Finder, path: Path, name: str, named: dict[str, dict[str, Value]]) -> None:
-    close: list[str] = []
-    if find.suggestions:
-        find.suggestions -= 1
-        close = difflib.get_close_matches(name[:127], named, 1, 0.5)
-    hint = f"write {close[0]}" if close else (
-        f"name it at the top level, as filters: [{{name: {name[:60]}, use: …}}], or write a filter in place, as "
-        f"{{use: {name[:60]}}}")
-    some = ", ".join(list(named)[:8]) + (f" and {len(named) - 8:,} more" if len(named) > 8 else "")
-    find.add(path, f"there is no filter {shown(name)}", allowed=some, hint=hint)
 
 
 def _balancer(find: Finder, path: Path, item: dict[str, Value]) -> None:

@@ -7,7 +7,7 @@ a value that does not parse has been reported by its field.
 
 import contextlib
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from fastmesh.config.address import Address, parse_address
@@ -58,6 +58,17 @@ class Finder:
             reason, start, end, path=path_text(path), allowed=allowed, hint=hint, severity=severity,
             anchor=anchor(path)))
 
+    def unknown(self, path: Path, noun: str, name: str, known: Collection[str], hint: str, *,
+                key: bool = False) -> None:
+        """There is nothing of that name among those that are known; `hint` says what to do when none is like it."""
+        close: list[str] = []
+        if known and self.suggestions:
+            self.suggestions -= 1
+            close = difflib.get_close_matches(name[:127], known, 1, 0.5)
+        some = ", ".join(list(known)[:8]) + (f" and {len(known) - 8:,} more" if len(known) > 8 else "")
+        self.add(path, f"there is no {noun} {shown(name)}", allowed=some, hint=f"write {close[0]}" if close else hint,
+                 key=key)
+
     def place(self, path: Path) -> str:
         """`file:line:column: listeners[0].filters[1].use`."""
         mark, _ = self.tree.find(path)
@@ -78,8 +89,9 @@ def check(tree: Tree) -> list[Problem]:
     """Every error between the parts of the file."""
     find = Finder(tree)
     root = map_of(tree.value)
-    _names(find, root, "listeners")
-    _names(find, root, "clusters")
+    for key in ("listeners", "clusters"):
+        check_names(find, (((key, i), item) for i, item in maps_of(root, key)),
+                    f"give each of the {key} a name of its own")
     clusters: Clusters = dict.fromkeys(
         name for _, item in maps_of(root, "clusters") if (name := text_of(item, "name")) is not None)
     if isinstance(root.get("clusters"), dict):
@@ -132,20 +144,6 @@ def _address(value: Value) -> Address | None:
 
 
 # --- names and addresses ------------------------------------------------------
-
-def _names(find: Finder, root: dict[str, Value], key: str) -> None:
-    seen: dict[str, int] = {}
-    for i, item in maps_of(root, key):
-        name = text_of(item, "name")
-        if name is None:
-            continue
-        if name in seen:
-            first: Path = (key, seen[name], "name")
-            find.add((key, i, "name"), f"the name {shown(name)} is taken by {path_text(first[:2])} on line "
-                                       f"{find.line(first)}", hint=f"give each of the {key} a name of its own")
-        else:
-            seen[name] = i
-
 
 def _addresses(find: Finder, root: dict[str, Value]) -> None:
     """Two that listen on one address."""
@@ -366,17 +364,38 @@ def _value_match(find: Finder, path: Path, value: dict[str, Value]) -> None:
 def check_reference(find: Finder, path: Path, name: Value, clusters: Clusters, *, key: bool = False) -> None:
     if clusters is None or not isinstance(name, str) or name in clusters:
         return
-    if not clusters:
-        find.add(path, f"there is no cluster {shown(name)}", hint="add it to clusters, where there is none yet",
-                 key=key)
-        return
-    close: list[str] = []
-    if find.suggestions:
-        find.suggestions -= 1
-        close = difflib.get_close_matches(name[:127], clusters, 1, 0.5)
-    some = ", ".join(list(clusters)[:8]) + (f" and {len(clusters) - 8:,} more" if len(clusters) > 8 else "")
-    find.add(path, f"there is no cluster {shown(name)}", allowed=some, hint=f"write {close[0]}" if close else "",
-             key=key)
+    find.unknown(path, "cluster", name, clusters,
+                 "" if clusters else "add it to clusters, where there is none yet", key=key)
+
+
+def check_names(find: Finder, named: Iterable[tuple[Path, dict[str, Value]]], hint: str) -> None:
+    """Each has a name of its own, or none."""
+    seen: dict[str, Path] = {}
+    for path, item in named:
+        name = text_of(item, "name")
+        if name is None:
+            continue
+        if name in seen:
+            find.add((*path, "name"), f"the name {shown(name)} is taken by {path_text(seen[name])} on line "
+                     f"{find.line((*seen[name], 'name'))}", hint=hint)
+        else:
+            seen[name] = path
+
+
+def check_references(find: Finder, path: Path, items: Sequence[Value], noun: str, known: Collection[str] | None,
+                     hint: Callable[[str], str]) -> None:
+    """Names in a list, among what is written in place: each is known, and stands there once. `known`: None when they
+    cannot be read; `hint` is told the name."""
+    seen: dict[str, int] = {}
+    for i, item in enumerate(items):
+        if not isinstance(item, str):
+            continue
+        if item in seen:
+            find.add((*path, i), f"the {noun} {shown(item)} is there twice, first on line "
+                     f"{find.line((*path, seen[item]))}", hint="remove one of them")
+        seen.setdefault(item, i)
+        if known is not None and item not in known:
+            find.unknown((*path, i), noun, item, known, hint(item[:60]))
 
 
 def _tables(find: Finder, root: dict[str, Value]) -> None:

@@ -3,14 +3,13 @@
 As the other checks, it works on what the file says, so that it finds everything in one go.
 """
 
-import difflib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fastmesh.config.checks import Finder, check_match, map_of, maps_of, text_of
+from fastmesh.config.checks import Finder, check_match, check_names, check_references, map_of, maps_of, text_of
 from fastmesh.config.fields import shown
 from fastmesh.config.rate_limit import DEFAULT_KEYS, MAX_KEYS, MAX_LIMITS, MAX_NAME, MAX_ON_WAY
-from fastmesh.config.report import Path, path_text
+from fastmesh.config.report import Path
 from fastmesh.config.yaml_tree import Tree, Value
 from fastmesh.errors import Problem, WrongValue
 from fastmesh.units import MAX_DURATION, format_duration, parse_rate
@@ -69,20 +68,11 @@ def _top(find: Finder, root: dict[str, Value]) -> None:
 
 
 def _names(find: Finder, whole: list[tuple[Path, dict[str, Value]]]) -> None:
-    seen: dict[str, Path] = {}
     for path, item in whole:
-        name = text_of(item, "name")
-        if name is None:
-            continue
-        if len(name) > MAX_NAME:
+        if len(name := text_of(item, "name") or "") > MAX_NAME:
             find.add((*path, "name"), f"the name has {len(name)} characters", allowed=f"at most {MAX_NAME}")
-        if name in seen:
-            find.add((*path, "name"), f"the name {shown(name)} is taken by {path_text(seen[name])} on line "
-                     f"{find.line((*seen[name], 'name'))}", hint="give each rate limit a name of its own; to use one "
-                                                                 "twice, name it at the top level and write its name "
-                                                                 "alone")
-        else:
-            seen[name] = path
+    check_names(find, whole, "give each rate limit a name of its own; to use one twice, name it at the top level and "
+                             "write its name alone")
 
 
 def _limit(find: Finder, path: Path, item: dict[str, Value]) -> None:
@@ -113,16 +103,10 @@ def _limit(find: Finder, path: Path, item: dict[str, Value]) -> None:
 
 
 def _references(find: Finder, each: _List, named: dict[str, dict[str, Value]], is_known: bool) -> None:
-    seen: dict[str, int] = {}
+    check_references(find, each.path, each.items, "rate limit", named if is_known else None, lambda name: (
+        f"name it at the top level, as rate_limits: [{{name: {name}, rate: 100/s}}], or write the limit in place"))
     for i, item in enumerate(each.items):
         path = (*each.path, i)
-        if isinstance(item, str):
-            if item in seen:
-                find.add(path, f"the rate limit {shown(item)} is there twice, first on line "
-                         f"{find.line((*each.path, seen[item]))}", hint="remove one of them")
-            seen.setdefault(item, i)
-            if item not in named and is_known:
-                _unknown(find, path, item, named)
         limit = named.get(item) if isinstance(item, str) else item
         key = map_of(limit).get("key")
         if not each.is_listener or not isinstance(key, list):
@@ -133,17 +117,6 @@ def _references(find: Finder, each: _List, named: dict[str, dict[str, Value]], i
                 at = path if isinstance(item, str) else (*path, "key", k)
                 find.add(at, f"the key has {shown(part)}, and at a listener {_AFTER_ROUTING[word]}",
                          hint="put the limit at the routes")
-
-
-def _unknown(find: Finder, path: Path, name: str, named: dict[str, dict[str, Value]]) -> None:
-    close: list[str] = []
-    if find.suggestions:
-        find.suggestions -= 1
-        close = difflib.get_close_matches(name[:127], named, 1, 0.5)
-    hint = f"write {close[0]}" if close else (
-        f"name it at the top level, as rate_limits: [{{name: {name[:60]}, rate: 100/s}}], or write the limit in place")
-    some = ", ".join(list(named)[:8]) + (f" and {len(named) - 8:,} more" if len(named) > 8 else "")
-    find.add(path, f"there is no rate limit {shown(name)}", allowed=some, hint=hint)
 
 
 def _places(find: Finder, root: dict[str, Value]) -> None:

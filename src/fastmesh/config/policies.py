@@ -1,7 +1,6 @@
 """Takes over what policies say, before anything else looks at the file: from here on a listener, route or cluster has
 the keys of its policies as if they stood in it, each with the place of the policy's line."""
 
-import difflib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -37,7 +36,8 @@ def take_policies(tree: Tree) -> list[Problem]:
             if not isinstance(name, str):
                 continue        # told by the field
             if name not in named:
-                _unknown(find, at, name, named)
+                find.unknown(at, "policy", name, named,
+                             f"name it at the top level, as policies: [{{name: {name[:60]}, …}}]")
                 continue
             source: Path = (_KEY, named[name].at, part)
             if part in named[name].policy:
@@ -81,15 +81,6 @@ def _users(root: dict[str, Value]) -> Iterator[tuple[str, Path, dict[str, Value]
             yield "routes", ("listeners", i, "routes", j), route
     for i, cluster in maps_of(root, "clusters"):
         yield "clusters", ("clusters", i), cluster
-
-
-def _unknown(find: Finder, at: Path, name: str, named: dict[str, _Named]) -> None:
-    close: list[str] = []
-    if find.suggestions:
-        find.suggestions -= 1
-        close = difflib.get_close_matches(name[:100], named, 1, 0.6)
-    hint = f"write {close[0]}" if close else "name it at the top level, as policies: [{name: " + name[:60] + ", …}]"
-    find.add(at, f"there is no policy {shown(name)}", allowed=", ".join(list(named)[:20]), hint=hint)
 
 
 def _take(tree: Tree, user: dict[str, Value], mark: MapMark, shared: Value, source: Path,

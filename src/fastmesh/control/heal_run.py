@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from fastmesh.control.checkup import Verdict
 from fastmesh.control.host import ENTRY, LINE_FD
-from fastmesh.control.process import Child
+from fastmesh.control.process import Child, line_pair
 from fastmesh.control.snapshot import Snapshot
 from fastmesh.observe.health import Change
 from fastmesh.worker.packet import arrived
@@ -32,17 +32,11 @@ class HealRun:
             "kind": change.kind, "cluster": cluster, "endpoint": endpoint, "reason": change.reason, "why": change.why,
             "times": change.times, "seconds": round(change.seconds, 3)})
         at = snapshot.size + snapshot.filters_size + snapshot.discovery_size
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        try:
+        with line_pair() as (ours, theirs):
             self._child = Child.spawn(
                 [sys.executable, "-I", "-c", ENTRY.format(MODULE), ":".join(paths), str(at), str(snapshot.heal_size),
                  str(place), event, str(os.getpid())],
                 {LINE_FD: theirs.fileno(), POLICIES_FD: snapshot.fd}, self._died, os.environ)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
         self._line: socket.socket | None = ours
         self._loop.add_reader(ours.fileno(), self._read)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 
 from fastmesh.control.patience import within
-from fastmesh.control.process import Child
+from fastmesh.control.process import Child, line_pair
 from fastmesh.control.sight import sight_of
 from fastmesh.worker.packet import BadPacket, Message, receive
 
@@ -49,19 +49,15 @@ class Host:
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.death: asyncio.Future[None] = self._loop.create_future()
         pulse = os.memfd_create("fastmesh-pulse", os.MFD_CLOEXEC)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         try:
             os.ftruncate(pulse, PULSE_BYTES)
             self._pulse = mmap.mmap(pulse, PULSE_BYTES, prot=mmap.PROT_READ)
-            self._child = Child.spawn(
-                [sys.executable, "-I", "-c", ENTRY.format(module), ":".join(paths), *map(str, arguments),
-                 str(os.getpid())],
-                {LINE_FD: theirs.fileno(), PULSE_FD: pulse, **fds}, self._died, os.environ)
-        except OSError:
-            ours.close()
-            raise
+            with line_pair() as (ours, theirs):
+                self._child = Child.spawn(
+                    [sys.executable, "-I", "-c", ENTRY.format(module), ":".join(paths), *map(str, arguments),
+                     str(os.getpid())],
+                    {LINE_FD: theirs.fileno(), PULSE_FD: pulse, **fds}, self._died, os.environ)
         finally:
-            theirs.close()
             os.close(pulse)
         self._line: socket.socket | None = ours
         self._loop.add_reader(ours.fileno(), self._read)

@@ -10,10 +10,12 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import ClassVar, NoReturn, Self
 
@@ -26,6 +28,19 @@ STDERR = 2
 # Signals that are blocked from the first line of `fastmesh run` until the control process can answer them, and again
 # from the moment on at which it no longer can.
 STARTING = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+
+
+@contextmanager
+def line_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a line to a child that is started meanwhile: ours is closed only when it is not, theirs always."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    try:
+        yield ours, theirs
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
 
 
 def package_paths(*packages: str) -> list[str]:

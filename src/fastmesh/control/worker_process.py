@@ -12,7 +12,7 @@ from typing import Any
 from fastmesh.control.filter_hosts import FilterHosts
 from fastmesh.control.host import HostFailed
 from fastmesh.control.patience import within
-from fastmesh.control.process import Child, command, worker_environment
+from fastmesh.control.process import Child, command, line_pair, worker_environment
 from fastmesh.control.snapshot import ListenerSpec, Snapshot
 from fastmesh.observe.journal import Journal
 from fastmesh.observe.stats import StatsFile
@@ -68,18 +68,12 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self.hello: asyncio.Future[None] = self._loop.create_future()
         self.death: asyncio.Future[None] = self._loop.create_future()     # or given up
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        # The worker's own end is non-blocking too; the flag belongs to each end apart.
-        fds = {3: theirs.fileno(), 4: stats.fd, **({5: shared_fd} if shared_fd >= 0 else {}),
-               **({6: health_fd} if health_fd >= 0 else {})}
-        try:
+        with line_pair() as (ours, theirs):
+            # The worker's own end is non-blocking too; the flag belongs to each end apart.
+            fds = {3: theirs.fileno(), 4: stats.fd, **({5: shared_fd} if shared_fd >= 0 else {}),
+                   **({6: health_fd} if health_fd >= 0 else {})}
             self._child = Child.spawn(command(entry, paths, slot, engine, orphan_grace_ms, os.getpid()),
                                       fds, self._died, worker_environment())
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
         self._line: socket.socket | None = ours
         self._loop.add_reader(ours.fileno(), self._read)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,35 +11,29 @@ from weakref import WeakMethod
 
 from pydantic import ValidationError
 
-from fastmesh._core.filter.chain import Slot, Table
+from fastmesh._core.filter.chain import Table
 from fastmesh._core.filter.view import Outcome, Request
 from fastmesh._core.filter.wait import Cancelled
-from fastmesh._core.mem.metric import MetricTable
 from fastmesh._core.play.numbers import set_numbers
-from fastmesh._core.play.stage import Line, Stage, is_turning
+from fastmesh._core.play.stage import Stage, is_turning
 from fastmesh._core.worker import Worker
 from fastmesh.config.fallback import MAX_STEPS, FallbackStep
 from fastmesh.filters.balancer import LoadBalancer
 from fastmesh.filters.fallback import Fallback
 from fastmesh.filters.filter import Filter
-from fastmesh.filters.making import complete, put, secrets_of
-from fastmesh.filters.mesh import Mesh
-from fastmesh.filters.metrics import Metrics
-from fastmesh.filters.phases import answer_of, phases_of, questions_of
 from fastmesh.snapshot.wire import WEIGHING
 from fastmesh.testing.cuts import cut_answer, cuts, essence, same
-from fastmesh.testing.message import FieldsLike, Incomplete, pairs_of, read, request_line, write
+from fastmesh.testing.lineup import Lineup
+from fastmesh.testing.message import FieldsLike, pairs_of, request_line, write
 from fastmesh.testing.reply import LogLine, Reply, Report, Sent
 from fastmesh.testing.request import Parts, sent
-from fastmesh.testing.talk import Talk, feed
-from fastmesh.testing.upstream import Answer, Asked, Cluster
-from fastmesh.testing.wiring import PLACES, SECOND, Fall, Match, Policy, Route, Rules, snapshot
+from fastmesh.testing.traffic import Traffic
+from fastmesh.testing.upstream import Cluster
+from fastmesh.testing.wiring import PLACES, SECOND, Fall, Match, Policy, Route, snapshot
 from fastmesh.testing.wiring import quarantine as quarantine_of
-from fastmesh.testing.witness import UnhurriedReporter, Witness
+from fastmesh.testing.witness import Witness
 from fastmesh.units import parse_duration, parse_size
 
-PATIENCE = 600 * SECOND         # of the kit's clock, for an answer that is waited for
-TURNS_MOST = 1_000_000          # of one settling: beyond it, something turns in circles
 SPLIT_MOST = 1 << 16            # bytes of a body that is cut everywhere
 NO_BUDGET = 3600 * SECOND
 BATCH = 100                     # exchanges measured together
@@ -93,30 +86,20 @@ class Kit:
         self.raises = raises
         self.log = []
         self.reports = []
-        self._clusters: dict[str, Cluster] = {}
         self._routes: list[Route] = []
-        self._slots: list[Slot] = []
-        self._rules = Rules()
-        self._chains: dict[str, list[int]] = {place: [] for place in PLACES}
         self._policies: dict[str, Policy] = {}
         self._steps: list[Fall] = []                # the fallback of all routes
         self._pretended: dict[tuple[str, str], dict[str, Any]] = {}     # cluster, endpoint → its numbers
         self._table: Table | None = None
-        self._made: list[Filter | LoadBalancer | Fallback] = []
         self._unraised: list[BaseException] = []    # raised by filters, not yet in the test
-        self._open: list[Reply] = []
-        self._by_port: dict[int, Reply] = {}
-        self._asked_as: dict[str, Asked] = {}       # x-request-id → the request as an upstream saw it
-        self._talks: list[Talk] = []
-        self._due: list[tuple[int, Line, list[bytes]]] = []
-        self._metrics = MetricTable()
-        self._loop: asyncio.AbstractEventLoop | None = None     # of isolated filters
-        self._ports = 40_000
         self._version = 0
         self._is_stale = True                       # the worker does not have this configuration
         self._stage = Stage()
         self._worker: Worker | None = self._stage.hire()
-        self._add(Witness(_weakly(self._on_complete)), "listener", {"budget_ns": NO_BUDGET})
+        self._traffic = Traffic(self._stage)
+        self._clusters = self._traffic.clusters
+        self._lineup = Lineup(say=_weakly(self._say), report=_weakly(self._report), on_error=_weakly(self._on_error))
+        self._lineup.add(Witness(_weakly(self._on_complete)), "listener", {"budget_ns": NO_BUDGET})
         self.upstream = self.cluster("upstream")
         try:
             self.use(*filters, at=at, on_error=on_error, match=match, body_limit=body_limit, timeout=timeout,
@@ -152,7 +135,7 @@ class Kit:
                 "quarantine": quarantine_of(quarantine)}
             if settings["on_error"] not in ("closed", "open", "skip"):
                 raise ValueError(f"on_error={settings['on_error']!r}: allowed are closed, open and skip")
-            self._add(made, at, settings, match)
+            self._lineup.add(made, at, settings, match)
         self._is_stale = True
         return self
 
@@ -192,8 +175,9 @@ class Kit:
         if cluster in self._policies:
             raise ValueError(f"the cluster {cluster!r} is balanced already")
         self.cluster(cluster, endpoints=endpoints, weights=weights)
-        self._policies[cluster] = Policy(len(self._slots), parse_duration(interval or type(made).interval), pick_by)
-        self._add(made, "", {
+        self._policies[cluster] = Policy(len(self._lineup.slots), parse_duration(interval or type(made).interval),
+                                         pick_by)
+        self._lineup.add(made, "", {
             "on_error": policy, "budget_ns": parse_duration(budget) if budget else NO_BUDGET,
             "shadow": mode == "shadow", "quarantine": quarantine_of(quarantine)})
         self._is_stale = True
@@ -220,10 +204,11 @@ class Kit:
             raise ValueError(f"on={list(on)!r}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
         if len(self._steps) >= MAX_STEPS:
             raise ValueError(f"a fallback has at most {MAX_STEPS} steps")
-        self._add(made, "", {"timeout_ns": parse_duration(timeout),
-                             "budget_ns": parse_duration(budget) if budget else NO_BUDGET,
-                             "quarantine": quarantine_of(quarantine)})
-        self._steps.append(Fall(len(self._slots) - 1, self._slots[-1].name, type(made).before_filters, named))
+        self._lineup.add(made, "", {
+            "timeout_ns": parse_duration(timeout), "budget_ns": parse_duration(budget) if budget else NO_BUDGET,
+            "quarantine": quarantine_of(quarantine)})
+        slots = self._lineup.slots
+        self._steps.append(Fall(len(slots) - 1, slots[-1].name, type(made).before_filters, named))
         self._is_stale = True
         return self
 
@@ -269,7 +254,7 @@ class Kit:
     @property
     def filters(self) -> list[Filter]:
         """The instances, in the order in which they were given."""
-        return [made for made in self._made if isinstance(made, Filter)]
+        return [made for made in self._lineup.made if isinstance(made, Filter)]
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -386,10 +371,7 @@ class Kit:
         __tracebackhide__ = True
         self._ready()
         self._tell_numbers()
-        until = self._stage.now_ns + round(seconds * SECOND)
-        self._settle()
-        while self._stage.now_ns < until:
-            self._wait(until - self._stage.now_ns)
+        self._traffic.pass_time(round(seconds * SECOND))
         self._raise()
 
     # --- what filters say of themselves --------------------------------------------------------------------------
@@ -398,7 +380,7 @@ class Kit:
         """The value of a metric that a filter has declared, by the name that it used, under these labels; of a
         histogram how many values it has seen. `filter` is the filter's name, needed where several have such a one."""
         found = []
-        for made in self._made:
+        for made in self._lineup.made:
             if filter is not None and made.name != filter:
                 continue
             for full, (_, metric) in made.metrics._declared.items():
@@ -406,7 +388,7 @@ class Kit:
                 if name in (own, own.removesuffix("_total"), full):
                     found.append(metric)
         if len(found) != 1:
-            known = [full for made in self._made for full in made.metrics._declared]
+            known = [full for made in self._lineup.made for full in made.metrics._declared]
             raise KeyError(f"{len(found)} metrics are called {name!r}; declared are {', '.join(known) or 'none'}")
         cell: Any = found[0].labels(**labels)
         return float(cell.count if hasattr(cell, "count") else cell.value)
@@ -454,7 +436,7 @@ class Kit:
         return best / 1e9
 
     def _spent(self) -> int:
-        return sum(self._stage.spent(row)[1] for row in range(1, len(self._slots)))
+        return sum(self._stage.spent(row)[1] for row in range(1, len(self._lineup.slots)))
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -464,26 +446,19 @@ class Kit:
         if self._worker is None:
             return
         try:
-            if self._slots and not self._is_stale:
+            if self._lineup.slots and not self._is_stale:
                 self._leave()
         finally:
             self._shut()
 
     def _leave(self) -> None:
         worker = self._ready()
-        for reply in self._open:
-            reply._line.reset()
-        self._settle()
-        for talk in self._talks:
-            talk.line.reset()
-        self._due.clear()
+        self._traffic.leave()
         # What may still wait is what on_complete waits for: it has its time.
         until = self._stage.now_ns + 60 * SECOND
         while self._stage.now_ns < until and (self._waiting() or any(_in_use(worker).values())):
-            self._wait(until - self._stage.now_ns)
-            for line in self._stage.connects:
-                line.connected(is_refused=True)
-            self._stage.connects.clear()
+            self._traffic.wait(until - self._stage.now_ns)
+            self._traffic.refuse()
         waiting, left = self._waiting(), _in_use(worker)
         if waiting:
             raise Leftover(f"coroutines wait although everybody has left: {', '.join(waiting)}")
@@ -491,7 +466,7 @@ class Kit:
             raise Leftover(f"the worker still holds {', '.join(f'{n} {what}' for what, n in left.items() if n)}")
 
     def _waiting(self) -> list[str]:
-        return [slot.name for row, slot in enumerate(self._slots) if self._stage.spent(row)[4]]
+        return [slot.name for row, slot in enumerate(self._lineup.slots) if self._stage.spent(row)[4]]
 
     def abandon(self) -> None:
         """Ends it and asks nothing: for a test that has failed."""
@@ -505,13 +480,8 @@ class Kit:
             return
         worker.close()
         self._table = None
-        self._open.clear()
-        self._by_port.clear()
-        for made in self._made:
-            made.stop()
-            made.metrics.close()
-        if self._loop is not None:
-            self._loop.close()
+        self._traffic.forget()
+        self._lineup.stop()
 
     def __enter__(self) -> Kit:
         return self
@@ -524,89 +494,36 @@ class Kit:
             self._shut()
 
     def __repr__(self) -> str:
-        return f"<Kit {', '.join(slot.name for slot in self._slots[1:]) or 'without filters'}>"
+        return f"<Kit {', '.join(slot.name for slot in self._lineup.slots[1:]) or 'without filters'}>"
 
-    # --- filters -------------------------------------------------------------------------------------------------
-
-    def _add(self, made: Filter | LoadBalancer | Fallback, at: str, settings: dict[str, Any],
-             match: Match | None = None) -> None:
-        cls: type[Any] = type(made)
-        if len(self._slots) >= 64:
-            raise ValueError("a kit takes at most 63 filters")
-        if isinstance(made, Witness):
-            phases, name = {"on_complete": "def"}, "witness"
-        else:
-            phases, bad = (questions_of(cls) if isinstance(made, LoadBalancer) else
-                           answer_of(cls) if isinstance(made, Fallback) else phases_of(cls))
-            if bad:
-                raise TypeError("; ".join(f"{one.reason}: allowed is {one.allowed}; {one.hint}" for one in bad))
-            if "on_connection" in phases and at != "listener":
-                raise ValueError(f"{cls.__name__} has on_connection, which only a listener has: say at=\"listener\"")
-            name = self._name(cls.__name__)
-            complete(made)
-            self._furnish(made, name)
-        calls = {phase: getattr(made, phase) for phase in phases}
-        if getattr(cls, "isolated", False):
-            self._loop = self._loop or asyncio.new_event_loop()
-            calls = {phase: _on_loop(self._loop, call) if phases[phase] == "async" else call
-                     for phase, call in calls.items()}
-        report = _weakly(self._report)
-        slot = Slot(made, calls, row=len(self._slots), name=name,
-                    report=lambda what, phase, text: report(Report(what, name, phase, text)), **settings)
-        slot.witness = _weakly(self._on_error)
-        self._rules.add(match)
-        if at:
-            self._chains[at].append(len(self._slots))
-        self._slots.append(slot)
-        if name != "witness":
-            try:
-                made.start()
-            except BaseException:
-                made.metrics.close()
-                raise
-            self._made.append(made)
-
-    def _furnish(self, made: Filter | LoadBalancer | Fallback, name: str) -> None:
-        put(made, "name", name)
-        put(made, "log", UnhurriedReporter(name, _weakly(self._say), secrets_of(made)))
-        put(made, "mesh", Mesh())
-        metrics = Metrics(name)
-        metrics._table = self._metrics      # each kit counts from nothing
-        put(made, "metrics", metrics)
-
-    def _name(self, wanted: str) -> str:
-        taken = {slot.name for slot in self._slots}
-        name, number = wanted, 2
-        while name in taken:
-            name, number = f"{wanted}.{number}", number + 1
-        return name
+    # --- what filters say ----------------------------------------------------------------------------------------
 
     def _on_complete(self, request: Request, outcome: Outcome) -> None:
         """Keeps what is gone when the phase is over."""
-        reply = self._by_port.get(request.connection.port)
+        reply = self._traffic.at_port(request.connection.port)
         if reply is not None:
             reply.outcome = outcome
             reply.labels = dict(request.labels)
             reply.state = dict(request.state)
             reply.cluster = request.cluster
             reply.retry = request.retry
-            reply.upstream = self._asked_as.get(request.id, reply.upstream)
+            reply.upstream = self._traffic.asked_as(request.id) or reply.upstream
 
     def _say(self, event: dict[str, Any]) -> None:
         line = LogLine(event["level"], event["filter"], event["text"])
         self.log.append(line)
-        for reply in self._open[-1:]:
+        for reply in self._traffic.open[-1:]:
             reply.log.append(line)
 
     def _report(self, report: Report) -> None:
         self.reports.append(report)
-        for reply in self._open[-1:]:
+        for reply in self._traffic.open[-1:]:
             reply.reports.append(report)
 
     def _on_error(self, phase: str, error: BaseException) -> None:
         if isinstance(error, Cancelled):
             return
-        for reply in self._open[-1:]:
+        for reply in self._traffic.open[-1:]:
             reply.errors.append(error)
         self._unraised.append(error)
 
@@ -627,10 +544,10 @@ class Kit:
         if self._is_stale:
             self._is_stale = False
             self._version += 1
-            self._table = Table(self._slots)
+            self._table = Table(self._lineup.slots)
             self._worker.apply(
-                snapshot(self._version, self._clusters.values(), self._routes, self._rules, self._chains,
-                         self._policies, self._steps), self._table)
+                snapshot(self._version, self._clusters.values(), self._routes, self._lineup.rules,
+                         self._lineup.chains, self._policies, self._steps), self._table)
         self._worker.take_filters_over()
         return self._worker
 
@@ -645,127 +562,17 @@ class Kit:
         __tracebackhide__ = True
         self._ready()
         self._tell_numbers()
-        for talk in self._talks:
-            if talk.cluster.will_fail:
-                talk.line.end()     # a failure of a connection that was used before is not held against the endpoint
-        self._settle()
-        self._ports = self._ports + 1 if self._ports < 65_535 else 40_001
-        self._stage.door.visit(f"[{sent.peer}]:{self._ports}" if ":" in sent.peer else f"{sent.peer}:{self._ports}")
-        while not self._stage.guests:
-            self._stage.turn()
-            if not self._stage.guests and not self._stage.is_busy:
-                raise RuntimeError(f"nobody was accepted: is {sent.peer!r} an IP address?")
-        reply = Reply(self, sent, self._stage.guests.pop())
-        reply._begun_ns = self._stage.now_ns
-        self._open.append(reply)
-        self._by_port[self._ports] = reply
-        for piece in sent.pieces:
-            reply._line.feed(piece)
-        self._settle()
+        reply = Reply(self, sent, self._traffic.visit(sent.peer))
+        self._traffic.begin(reply)
         return reply
 
     def _finish(self, reply: Reply) -> Reply:
         __tracebackhide__ = True
-        until = self._stage.now_ns + PATIENCE
-        while not reply.is_complete:
-            if self._stage.now_ns >= until:
-                reply._line.reset()
-                self._settle()
-                self._raise()
-                reply._whole()
-            self._wait(until - self._stage.now_ns)
+        is_answered = self._traffic.finish(reply)
         self._raise()
+        if not is_answered:
+            reply._whole()
         return reply
-
-    def _wait(self, most_ns: int) -> None:
-        """Until the next thing that is due, at most so long."""
-        for due, _, _ in self._due:
-            most_ns = min(most_ns, max(0, due - self._stage.now_ns))
-        self._stage.wait(most_ns)
-        now = self._stage.now_ns
-        for late in [late for late in self._due if late[0] <= now]:
-            self._due.remove(late)
-            feed(late[1], late[2])
-        self._settle()
-
-    def _settle(self) -> None:
-        """Turns until nothing more happens without time passing."""
-        for _ in range(TURNS_MOST):
-            self._stage.turn()
-            if not self._serve() and not self._stage.is_busy:
-                return
-        raise RuntimeError(f"{TURNS_MOST} turns of the worker, and it has not come to rest")
-
-    def _serve(self) -> bool:
-        """What upstreams and clients do about what they have got. True when one of them did something."""
-        moved = False
-        for line in self._stage.connects:
-            cluster = next((c for c in self._clusters.values() if line.peer in c.endpoints), None)
-            what = cluster.connects() if cluster is not None else "connect_failure"
-            if what != "connect_timeout":
-                line.connected(is_refused=bool(what))
-                moved = True
-            if cluster is not None and not what:
-                self._talks.append(Talk(line, cluster))
-        self._stage.connects.clear()
-        for talk in list(self._talks):
-            asked = talk.listen()
-            if asked is not None:
-                moved = True
-                self._take_request(talk, asked)
-            if talk.line.is_closed:
-                self._talks.remove(talk)
-        for reply in list(self._open):
-            if self._hear(reply):
-                moved = True
-        return moved
-
-    def _take_request(self, talk: Talk, asked: Asked) -> None:
-        for reply in self._open[-1:]:
-            reply.requests.append(asked)
-            reply.upstream = asked
-        name = asked.headers.get("x-request-id")
-        if name is not None:
-            self._asked_as[name] = asked
-        what = talk.cluster.asked(asked)
-        if isinstance(what, Answer):
-            pieces = what.pieces(asked.method)
-            if what.after > 0:
-                self._due.append((self._stage.now_ns + round(what.after * SECOND), talk.line, pieces))
-            else:
-                feed(talk.line, pieces)
-        elif what == "reset":
-            talk.line.reset()
-        elif what == "protocol":
-            talk.line.feed(b"what is this?\r\n\r\n")
-        elif what == "cut":
-            talk.line.feed(b"HTTP/1.1 200 Answer\r\ncontent-length: 10\r\n\r\nhalf")
-            talk.line.end()
-
-    def _hear(self, reply: Reply) -> bool:
-        """Reads what the client has got. True when the exchange is over by that."""
-        line = reply._line
-        reply._received += line.take()
-        while reply._answer is None and reply._received:
-            try:
-                message, n = read(reply._received, is_over=line.is_closed or line.is_shut,
-                                  to_head=reply.sent.method == "HEAD")
-            except Incomplete:
-                break
-            if message.status >= 200:
-                reply._answer = message
-                reply._ended_ns = self._stage.now_ns
-                line.end()
-            else:
-                reply.interim.append(message)
-                reply._received = reply._received[n:]
-        if line.is_closed:
-            self._open.remove(reply)
-            self._by_port = {port: other for port, other in self._by_port.items() if other is not reply}
-            if not self._open:
-                self._asked_as.clear()
-            return True
-        return False
 
 
 def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -778,10 +585,6 @@ def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
             bound(*args)
 
     return call
-
-
-def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args: loop.run_until_complete(call(*args))
 
 
 def _flat(filters: Iterable[Given | Sequence[Given]]) -> Iterator[Given]:

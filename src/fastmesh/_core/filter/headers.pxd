@@ -23,5 +23,9 @@ cdef class OwnHead(View):
 
 
 cdef str text_of(const unsigned char *p, Py_ssize_t n)
+# Raises what a refusal of http/edit means to an author. `value`: None when it is the name that was refused.
 cdef int raise_edit(int rc, object name, object value) except -1
+# Errors, to be raised.
+cdef object not_a_name(object name)
+cdef object not_a_value(object name, object value)
 cdef Headers headers_of(View owner)

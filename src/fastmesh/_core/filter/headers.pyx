@@ -6,6 +6,7 @@ from fastmesh._core.http.edit cimport EDIT_OWN, EDIT_REFUSED, head_add, head_dro
 from fastmesh._core.http.msg cimport FIELD_DROP, MSG_DROPS
 from fastmesh._core.mem.fault cimport FM_ELIMIT
 from fastmesh._core.mem.span cimport span_of
+from fastmesh._core.filter.field_map import FieldMap, fields_equal
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object s, Py_ssize_t *n) except NULL
@@ -45,6 +46,14 @@ cdef int raise_edit(int rc, object name, object value) except -1:
     return 0
 
 
+cdef object not_a_name(object name):
+    return TypeError(f"a header name is a str, not {type(name).__name__}")
+
+
+cdef object not_a_value(object name, object value):
+    return HeaderError(f"the value of header {name!r} is a {type(value).__name__}: str, bytes and numbers are allowed")
+
+
 cdef bint _is_token(object name):
     if not isinstance(name, str) or not 0 < len(name) <= 1024 or not name.isascii():
         return False
@@ -58,7 +67,7 @@ cdef const uint8_t *_name(object name, uint32_t *n) except NULL:
     cdef Py_ssize_t size
     cdef const char *p
     if not PyUnicode_Check(name):
-        raise TypeError(f"a header name is a str, not {type(name).__name__}")
+        raise not_a_name(name)
     p = PyUnicode_AsUTF8AndSize(name, &size)
     n[0] = <uint32_t>size if size < 65536 else 65536
     return <const uint8_t *>p
@@ -124,8 +133,7 @@ cdef class Headers:
             v = PyBytes_AS_STRING(kept)
             size = PyBytes_GET_SIZE(kept)
         else:
-            raise HeaderError(f"the value of header {name!r} is a {type(value).__name__}: str, bytes and numbers are "
-                              "allowed")
+            raise not_a_value(name, value)
         if size > 65535:
             raise_edit(FM_ELIMIT, name, value)
         return raise_edit(head_add(h, p, n, span_of(<const uint8_t *>v, <uint32_t>size)), name, value)
@@ -265,76 +273,21 @@ cdef class Headers:
                               text_of(m.base + m.fields[i].value_off, m.fields[i].value_len)))
         return found
 
-    def copy(self):
-        """A plain dictionary, names in lower case, that may be kept; fields that stand several times are joined
-        with a comma."""
-        cdef dict made = {}
-        for name, value in self.fields():
-            name = name.lower()
-            made[name] = f"{made[name]}, {value}" if name in made else value
-        return made
-
     def keys(self):
         """list[str]. Each name once, in lower case, in the order of the fields."""
         return self._names()
 
-    def values(self):
-        """list[str]. The first value of each name."""
-        return [self[name] for name in self._names()]
-
-    def items(self):
-        """list[tuple[str, str]]. Each name with its first value."""
-        return [(name, self[name]) for name in self._names()]
-
-    def setdefault(self, key, default=None, /):
-        """The first value of the name, which is set to `default` when there is none."""
-        found = self.get(key)
-        if found is None:
-            self[key] = default
-            found = self[key]
-        return found
-
-    def pop(self, key, /, *default):
-        """The first value of the name, all fields of which are taken away; `default` when there is none."""
-        if len(default) > 1:
-            raise TypeError("pop takes a key and at most one default")
-        found = self.get(key)
-        if found is None:
-            if default:
-                return default[0]
-            raise KeyError(key)
-        self._drop(key)
-        return found
-
-    def popitem(self):
-        """The last name and its first value; all fields of it are taken away."""
-        names = self._names()
-        if not names:
-            raise KeyError("there are no headers")
-        name = names.pop()
-        return name, self.pop(name)
-
-    def clear(self):
-        """Take every field away but those that are the proxy's own."""
-        for name in self._names():
-            try:
-                self._drop(name)
-            except HeaderError:
-                pass        # those that are the proxy's own stay
-
-    def update(self, other=(), /, **more):
-        """One field of each name that is given, in place of what there was. Raises HeaderError."""
-        for name, value in (other.items() if hasattr(other, "items") else other):
-            self[name] = value
-        for name, value in more.items():
-            self[name] = value
+    copy = FieldMap.copy
+    values = FieldMap.values
+    items = FieldMap.items
+    setdefault = FieldMap.setdefault
+    pop = FieldMap.pop
+    popitem = FieldMap.popitem
+    clear = FieldMap.clear
+    update = FieldMap.update
 
     def __eq__(self, other):
-        if isinstance(other, Headers):
-            return self.copy() == other.copy()
-        if hasattr(other, "items"):
-            return self.copy() == {name.lower(): value for name, value in other.items()}
-        return NotImplemented
+        return fields_equal(self, other, isinstance(other, Headers))
 
     def __repr__(self):
         try:

@@ -10,7 +10,11 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint32_t
 from fastmesh._core.hosted.heard cimport heard_array, heard_skip, heard_t, heard_text, heard_value
-from fastmesh._core.filter.headers import HeaderError, ViewClosed
+from fastmesh._core.filter.headers cimport not_a_name, not_a_value, raise_edit
+from fastmesh._core.http.edit cimport EDIT_OWN, EDIT_REFUSED
+from fastmesh._core.mem.fault cimport FM_ELIMIT
+from fastmesh._core.filter.field_map import FieldMap, fields_equal
+from fastmesh._core.filter.headers import ViewClosed
 
 cimport cython
 
@@ -72,23 +76,13 @@ cdef bint _is_plain(object value) noexcept:
     return True
 
 
-cdef object _not_a_name(object name):
-    return TypeError(f"a header name is a str, not {type(name).__name__}")
-
-
-cdef object _does_not_fit(object name):
-    return HeaderError(f"header {name!r} does not fit: a head has at most 64 KiB and 264 fields")
-
-
 cdef int _check_name(object name) except -1:
     if type(name) is not str:
-        raise _not_a_name(name)
+        raise not_a_name(name)
     if not NAME.fullmatch(name):
-        raise HeaderError(f"{name!r} is no header name: letters, digits and !#$%&'*+-.^_`|~ are allowed, 1024 at "
-                          "most")
+        raise_edit(EDIT_REFUSED, name, None)
     if name.lower() in OWN:
-        raise HeaderError(f"header {name!r} is the proxy's own: it says how this one connection carries the "
-                          "message. Bodies are changed in body phases, lengths follow by themselves")
+        raise_edit(EDIT_OWN, name, None)
     return 0
 
 
@@ -204,7 +198,7 @@ cdef class Headers:
 
     cdef list _found(self, object name):
         if type(name) is not str:
-            raise _not_a_name(name)
+            raise not_a_name(name)
         lower = name.lower()
         return [value for known_as, _, value in self._all() if known_as == lower]
 
@@ -216,7 +210,7 @@ cdef class Headers:
 
     def get(self, name, default=None):
         if type(name) is not str:
-            raise _not_a_name(name)
+            raise not_a_name(name)
         self._look()
         if self.pairs is None:
             if self.late is None:
@@ -254,29 +248,21 @@ cdef class Headers:
     def keys(self):
         return list(dict.fromkeys([lower for lower, _, _ in self._all()]))
 
-    def values(self):
-        return [self[name] for name in self.keys()]
-
-    def items(self):
-        return [(name, self[name]) for name in self.keys()]
-
     def fields(self):
         """Names as they were written, and values, each field by itself."""
         return [(name, text_of(value)) for _, name, value in self._all()]
 
-    def copy(self):
-        """A plain dictionary that may be kept: names in lower case, several values joined with a comma."""
-        cdef dict made = {}
-        for lower, _, value in self._all():
-            made[lower] = f"{made[lower]}, {text_of(value)}" if lower in made else text_of(value)
-        return made
+    copy = FieldMap.copy
+    values = FieldMap.values
+    items = FieldMap.items
+    setdefault = FieldMap.setdefault
+    pop = FieldMap.pop
+    popitem = FieldMap.popitem
+    clear = FieldMap.clear
+    update = FieldMap.update
 
     def __eq__(self, other):
-        if isinstance(other, Headers):
-            return self.copy() == other.copy()
-        if isinstance(other, Mapping):
-            return self.copy() == {name.lower(): value for name, value in other.items()}
-        return NotImplemented
+        return fields_equal(self, other, isinstance(other, Headers))
 
     def __repr__(self):
         try:
@@ -299,14 +285,12 @@ cdef class Headers:
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             raw = str(value).encode()
         else:
-            raise HeaderError(f"the value of header {name!r} is a {type(value).__name__}: str, bytes and numbers are "
-                              "allowed")
+            raise not_a_value(name, value)
         if len(raw) > VALUE_MOST:
-            raise _does_not_fit(name)
+            raise_edit(FM_ELIMIT, name, None)
         _check_name(name)
         if UNFIT.search(raw):
-            raise HeaderError(f"the value {value!r} of header {name!r} cannot be sent: line breaks, NUL and other "
-                              "control characters are not allowed")
+            raise_edit(EDIT_REFUSED, name, value)
         raw = raw.strip(b" \t")
         self._make_room(name, len(raw))
         if len(known) < KNOWN_MOST:
@@ -334,7 +318,7 @@ cdef class Headers:
         if self.size < 0:
             self._measure()
         if self.count >= FIELDS_MOST or self.size + len(name) + more + 4 > BYTES_MOST:
-            raise _does_not_fit(name)
+            raise_edit(FM_ELIMIT, name, None)
         return 0
 
     cdef int _tell(self, int which, object name, object value) except -1:
@@ -391,39 +375,3 @@ cdef class Headers:
         self.pairs = [field for field in self.pairs if field[0] != lower]
         self.count = len(self.pairs)
         return self.count < before
-
-    def setdefault(self, name, default):
-        found = self.get(name)
-        if found is None:
-            self[name] = default
-            found = self[name]
-        return found
-
-    def pop(self, name, *default):
-        if len(default) > 1:
-            raise TypeError("pop takes a name and at most one default")
-        found = self.get(name)
-        if found is None:
-            if default:
-                return default[0]
-            raise KeyError(name)
-        self._drop(name)
-        return found
-
-    def popitem(self):
-        names = self.keys()
-        if not names:
-            raise KeyError("there are no headers")
-        name = names.pop()
-        return name, self.pop(name)
-
-    def clear(self):
-        for name in self.keys():
-            if name not in OWN:     # those that are the proxy's own stay
-                self._drop(name)
-
-    def update(self, other=(), **more):
-        for name, value in (other.items() if hasattr(other, "items") else other):
-            self[name] = value
-        for name, value in more.items():
-            self[name] = value

@@ -2,7 +2,6 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strlen
 from fastmesh._core.http.body cimport BODY_DONE, BODY_OPEN, body_init, body_step
-from fastmesh._core.http.chunked cimport chunked_put_size
 from fastmesh._core.http.h1 cimport (
     H1_AGAIN, H1_EFIELDS, H1_EHEAD, H1_EURI, H1_EVERSION, h1_copy_fields, h1_parse_request, h1_parse_trailers,
     h1_reason)
@@ -34,6 +33,7 @@ from fastmesh._core.proxy.mux cimport (
     S_CLIENT_ASKED, S_CLOSE_DOWN, S_HTTP10, S_REQUEST_DONE, S_TUNNEL, S_UPGRADE, S_WANT_BODY, down_ops_t, proxy_t,
     stream_t)
 from fastmesh._core.proxy.overload cimport overload_ends_connections
+from fastmesh._core.proxy.payload cimport payload_end, payload_put
 from fastmesh._core.proxy.relay cimport relay_on_ready, relay_t
 from fastmesh._core.proxy.routing cimport routing_begin
 from fastmesh._core.proxy.request_key cimport request_key_room, request_key_tell
@@ -45,7 +45,6 @@ from fastmesh._core.resil.fallback_rule cimport STEP_STALE
 
 cdef enum:
     BULK = 65536
-    SMALL_COPY = 2048
     LOCAL_PIECE = 65536       # a fixed response is copied in pieces of at most this
 
 
@@ -583,29 +582,8 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t fields, sp
 
 cdef bint _body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
     cdef down_t *d = s.down
-    cdef uint8_t *at
-    cdef uint8_t *to
-    cdef bint chunked = (s.bits & S_CHUNK_DOWN) != 0
     s.proxy.stats.globals[G_BYTES_SENT] += n
-    if n <= SMALL_COPY:
-        at = d.x.ops.reserve(&d.x, n + 24)
-        to = at
-        if chunked:
-            to += chunked_put_size(to, n)
-        memcpy(to, p, n)
-        to += n
-        if chunked:
-            to = put_bytes(to, b"\r\n", 2)
-        d.x.ops.commit(&d.x, at, <uint32_t>(to - at))
-    else:
-        if chunked:
-            at = d.x.ops.reserve(&d.x, 24)
-            d.x.ops.commit(&d.x, at, chunked_put_size(at, n))
-        d.x.ops.put(&d.x, p, n, blk)
-        if chunked:
-            at = d.x.ops.reserve(&d.x, 2)
-            memcpy(at, b"\r\n", 2)
-            d.x.ops.commit(&d.x, at, 2)
+    payload_put(&d.x, p, n, blk, (s.bits & S_CHUNK_DOWN) != 0)
     if d.x.io.out_bytes > d.x.io.out_mark:
         if not d.x.io.out_over:
             d.x.io.out_over = 1
@@ -631,16 +609,9 @@ cdef void _linger(down_t *d) noexcept nogil:
 cdef void _end(stream_t *s, msg_t *trailers) noexcept nogil:
     cdef down_t *d = s.down
     cdef proxy_t *p = s.proxy
-    cdef uint8_t *at
-    cdef uint8_t *to
     cdef uint32_t bits
     if s.bits & S_CHUNK_DOWN:
-        at = d.x.ops.reserve(&d.x, (trailers.len if trailers is not NULL else 0) + 8)
-        to = put_bytes(at, b"0\r\n", 3)
-        if trailers is not NULL:
-            to += h1_copy_fields(to, trailers)
-        to = put_bytes(to, b"\r\n", 2)
-        d.x.ops.commit(&d.x, at, <uint32_t>(to - at))
+        payload_end(&d.x, trailers)
     bits = s.bits
     d.stream = NULL
     stream_end(s)

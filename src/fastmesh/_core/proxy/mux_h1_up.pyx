@@ -2,7 +2,6 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memchr, memcpy
 from fastmesh._core.http.body cimport BODY_DONE, BODY_OPEN, body_init, body_step
-from fastmesh._core.http.chunked cimport chunked_put_size
 from fastmesh._core.http.h1 cimport H1_AGAIN, h1_copy_fields, h1_limits_t, h1_parse_response, h1_parse_trailers
 from fastmesh._core.http.msg cimport (
     FIELD_DROP, FIELD_MERGED, FIELD_OURS, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, MSG_CLOSE, MSG_FIELDS_CAP, MSG_LINE,
@@ -25,6 +24,7 @@ from fastmesh._core.proxy.hedge cimport hedge_is_told
 from fastmesh._core.proxy.mux cimport (
     FILTER_GO, FILTER_HELD, S_CHUNK_UP, S_CLOSE_UP, S_HOLD_OUT, S_TCP, S_TUNNEL, S_UPGRADE, S_UP_PAUSED, down_t,
     proxy_t, stream_t, up_ops_t)
+from fastmesh._core.proxy.payload cimport payload_end, payload_put
 from fastmesh._core.proxy.stream cimport (
     stream_on_answer_body, stream_on_answer_end, stream_on_interim, stream_on_upstream_drained, stream_wire_room)
 from fastmesh._core.proxy.mux_h1_beside cimport mux_h1_beside_ops
@@ -36,7 +36,6 @@ cdef extern from "field_name.h" nogil:
 
 cdef enum:
     BULK = 65536              # a body longer than this is received in large blocks
-    SMALL_COPY = 2048         # shorter pieces are copied behind their chunk size: one piece instead of three
     INTERIM_MAX = 16          # 1xx answers to one request
     LOOKALIKES = (1 << HEADER_X_FORWARDED_FOR | 1 << HEADER_X_FORWARDED_PROTO | 1 << HEADER_X_FORWARDED_HOST |
                   1 << HEADER_X_REQUEST_ID | 1 << HEADER_CONTENT_LENGTH | 1 << HEADER_TRANSFER_ENCODING)
@@ -216,29 +215,9 @@ cdef void _head(stream_t *s) noexcept nogil:
     s.up.x.ops.put(&s.up.x, s.wire, s.wire_len, s.wire_blk)
 
 
-cdef bint put_payload(up_t *up, const uint8_t *p, uint32_t n, block_t *blk, bint chunked) noexcept nogil:
-    cdef uint8_t *to
-    cdef uint8_t *at
+cdef bint _put(up_t *up, const uint8_t *p, uint32_t n, block_t *blk, bint chunked) noexcept nogil:
     up.row.bytes_sent += n
-    if n <= SMALL_COPY:
-        at = up.x.ops.reserve(&up.x, n + 24)
-        to = at
-        if chunked:
-            to += chunked_put_size(to, n)
-        memcpy(to, p, n)
-        to += n
-        if chunked:
-            to = put_bytes(to, b"\r\n", 2)
-        up.x.ops.commit(&up.x, at, <uint32_t>(to - at))
-    else:
-        if chunked:
-            at = up.x.ops.reserve(&up.x, 24)
-            up.x.ops.commit(&up.x, at, chunked_put_size(at, n))
-        up.x.ops.put(&up.x, p, n, blk)
-        if chunked:
-            at = up.x.ops.reserve(&up.x, 2)
-            memcpy(at, b"\r\n", 2)
-            up.x.ops.commit(&up.x, at, 2)
+    payload_put(&up.x, p, n, blk, chunked)
     if up.x.io.out_bytes > up.x.io.out_mark:
         up.x.io.out_over = 1
         return True
@@ -246,20 +225,12 @@ cdef bint put_payload(up_t *up, const uint8_t *p, uint32_t n, block_t *blk, bint
 
 
 cdef bint _body(stream_t *s, const uint8_t *p, uint32_t n, block_t *blk) noexcept nogil:
-    return put_payload(s.up, p, n, blk, (s.bits & S_CHUNK_UP) != 0)
+    return _put(s.up, p, n, blk, (s.bits & S_CHUNK_UP) != 0)
 
 
 cdef void _end(stream_t *s, msg_t *trailers) noexcept nogil:
-    cdef uint8_t *at
-    cdef uint8_t *to
-    if not s.bits & S_CHUNK_UP:
-        return
-    at = s.up.x.ops.reserve(&s.up.x, (trailers.len if trailers is not NULL else 0) + 8)
-    to = put_bytes(at, b"0\r\n", 3)
-    if trailers is not NULL:
-        to += h1_copy_fields(to, trailers)
-    to = put_bytes(to, b"\r\n", 2)
-    s.up.x.ops.commit(&s.up.x, at, <uint32_t>(to - at))
+    if s.bits & S_CHUNK_UP:
+        payload_end(&s.up.x, trailers)
 
 
 cdef void _again(stream_t *s, up_t *up, uint32_t attempt) noexcept nogil:
@@ -267,7 +238,6 @@ cdef void _again(stream_t *s, up_t *up, uint32_t attempt) noexcept nogil:
     cdef block_t *blk = block_new(&s.proxy.reactor.blocks, BLOCK_SMALL if s.wire_len <= BLOCK_SMALL else
                                   (BLOCK_LARGE if s.wire_len <= BLOCK_LARGE else s.wire_len))
     cdef uint8_t *kept = s.wire
-    cdef uint8_t *at
     memcpy(blk.bytes, kept, s.wire_len)
     s.wire = blk.bytes
     deadline_tell(s)
@@ -278,11 +248,9 @@ cdef void _again(stream_t *s, up_t *up, uint32_t attempt) noexcept nogil:
     up.x.ops.put(&up.x, blk.bytes, s.wire_len, blk)
     block_put(blk)
     if s.replay_len != 0:
-        put_payload(up, s.replay.bytes, s.replay_len, s.replay, (s.bits & S_CHUNK_UP) != 0)
+        _put(up, s.replay.bytes, s.replay_len, s.replay, (s.bits & S_CHUNK_UP) != 0)
     if s.bits & S_CHUNK_UP:
-        at = up.x.ops.reserve(&up.x, 8)
-        memcpy(at, b"0\r\n\r\n", 5)
-        up.x.ops.commit(&up.x, at, 5)
+        payload_end(&up.x, NULL)
 
 
 cdef void _read(stream_t *s, bint on) noexcept nogil:

@@ -1,7 +1,7 @@
 """Answers whose bodies go to the client no faster than a fault of the route says.
 
 What has come too early is kept, and no more of the answer is read until it has gone: at most what one read brings, and
-what a filter makes of that. Pieces of a twentieth of a second follow each other by a timer.
+what a filter makes of that. How it goes on is proxy/pace's.
 """
 from libc.stdint cimport uint32_t
 from fastmesh._core.proxy.mux cimport stream_t

@@ -1,17 +1,18 @@
 """See cors_rules.pxd. The layout is written down in fastmesh/snapshot/wire.py."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdio cimport snprintf
 from fastmesh._core.mem.arena cimport arena_array
 from fastmesh._core.route.cors_rule cimport (
     CORS_LIST_MAX, CORS_ORIGIN_LEN, CORS_ORIGINS_MAX, ORIGIN_BELOW, ORIGIN_PATTERN, cors_origin_t, cors_rule_t)
 from fastmesh._core.route.route_table cimport route_t
+from fastmesh._core.snapshot.route_place cimport take_listener_place
+from fastmesh._core.snapshot.snapshot cimport listener_t
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_bool, take_enter, take_index, take_leave, take_list, take_record, take_refuse, take_text, take_u8,
-    take_u32)
+    take_at, take_bool, take_enter, take_entry, take_index, take_leave, take_list, take_record, take_refuse, take_text,
+    take_u8, take_u32)
+from fastmesh._core.snapshot.take_each cimport take_each, take_uses
+from fastmesh._core.snapshot.take_route cimport pattern_at
 
 cdef enum:
-    TEXT = 160                # room for one sentence
-    U32_MAX = 0xFFFFFFFF
     DAY_S = 86400
 
 
@@ -24,13 +25,11 @@ cdef bint _take_origin(take_t *t, const snapshot_t *s, cors_origin_t *o) noexcep
         return False
     if o.kind != ORIGIN_PATTERN:
         return place < 0 or take_refuse(t, b"pattern", b"must be -1, as the origin is none")
-    if not 0 <= place < s.n_patterns:
-        return take_refuse(t, b"pattern", b"must be the place of a pattern")
-    o.pattern = &s.patterns[place]
-    return True
+    return pattern_at(t, b"pattern", s.patterns, s.n_patterns, place, &o.pattern)
 
 
-cdef bint _take_rule(take_t *t, snapshot_t *s, cors_rule_t *r) noexcept nogil:
+cdef bint _take_rule(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    cdef cors_rule_t *r = &s.cors_rules[number]
     cdef uint8_t is_any = 0
     cdef uint8_t has_credentials = 0
     cdef uint8_t allows_private = 0
@@ -61,56 +60,31 @@ cdef bint _take_rule(take_t *t, snapshot_t *s, cors_rule_t *r) noexcept nogil:
     return True
 
 
-cdef bint _take_use(take_t *t, snapshot_t *s) noexcept nogil:
-    cdef char text[TEXT]
-    cdef uint32_t listener = 0
+cdef bint _take_use(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    cdef listener_t *l = NULL
+    cdef route_t *route
     cdef uint32_t place = 0
     cdef uint32_t rule = 0
-    cdef route_t *route
-    if not (take_record(t, NULL, 3) and take_u32(t, b"listener", 0, U32_MAX, &listener) and
-            take_u32(t, b"route", 0, U32_MAX, &place)):
+    if not (take_record(t, NULL, 3) and take_listener_place(t, s, &l) and
+            take_entry(t, b"route", l.routes.n, b"routes", &place) and
+            take_entry(t, b"rule", s.n_cors_rules, b"rules", &rule)):
         return False
-    if listener >= s.n_listeners:
-        snprintf(text, TEXT, b"found %u, but there are %u listeners", listener, s.n_listeners)
-        return take_refuse(t, b"listener", text)
-    if place >= s.listeners[listener].routes.n:
-        snprintf(text, TEXT, b"found %u, but there are %u routes", place, s.listeners[listener].routes.n)
-        return take_refuse(t, b"route", text)
-    if not take_u32(t, b"rule", 0, U32_MAX, &rule):
-        return False
-    if rule >= s.n_cors_rules:
-        snprintf(text, TEXT, b"found %u, but there are %u rules", rule, s.n_cors_rules)
-        return take_refuse(t, b"rule", text)
-    route = &s.listeners[listener].routes.routes[place]
+    route = &l.routes.routes[place]
     if route.cors != 0:
         return take_refuse(t, NULL, b"this route has its rule already")
     route.cors = rule + 1
-    s.listeners[listener].has_cors = 1
+    l.has_cors = 1
     return True
 
 
 cdef bint cors_decode(take_t *t, snapshot_t *s) noexcept nogil:
-    cdef uint32_t n = 0
-    cdef uint32_t i
     if not take_record(t, b"cors", 2):
         return False
     take_enter(t, b"cors")
     if not take_list(t, b"rules", 8, 1 << 20, &s.n_cors_rules):
         return False
     s.cors_rules = <cors_rule_t *>arena_array(s.arena, s.n_cors_rules, sizeof(cors_rule_t))
-    take_enter(t, b"rules")
-    for i in range(s.n_cors_rules):
-        take_at(t, i)
-        if not _take_rule(t, s, &s.cors_rules[i]):
-            return False
-    take_leave(t)
-    if not take_list(t, b"uses", 4, 1 << 20, &n):
+    if not (take_each(t, s, b"rules", s.n_cors_rules, _take_rule) and take_uses(t, s, b"uses", 4, _take_use)):
         return False
-    take_enter(t, b"uses")
-    for i in range(n):
-        take_at(t, i)
-        if not _take_use(t, s):
-            return False
-    take_leave(t)
     take_leave(t)
     return True

@@ -1,20 +1,17 @@
 """See hedges.pxd. The layout is written down in fastmesh/snapshot/wire.py."""
 from libc.stdint cimport uint32_t
-from libc.stdio cimport snprintf
 from fastmesh._core.mem.arena cimport arena_array
 from fastmesh._core.resil.budget cimport BUDGET_COST, BUDGET_RATE_MOST
 from fastmesh._core.resil.hedge_rule cimport HEDGE_ATTEMPTS_MOST, HEDGE_PART_ALL, hedge_rule_t
 from fastmesh._core.route.route_table cimport route_t
 from fastmesh._core.snapshot.route_place cimport take_route_place
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_bool, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_u8, take_u32)
-
-cdef enum:
-    TEXT = 160                # room for one sentence
-    U32_MAX = 0xFFFFFFFF
+    take_bool, take_duration, take_entry, take_list, take_record, take_refuse, take_u8, take_u32)
+from fastmesh._core.snapshot.take_each cimport take_each, take_uses
 
 
-cdef bint _take_rule(take_t *t, hedge_rule_t *r) noexcept nogil:
+cdef bint _take_rule(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    cdef hedge_rule_t *r = &s.hedges[number]
     if not (take_record(t, NULL, 9) and take_u8(t, b"attempts", HEDGE_ATTEMPTS_MOST, &r.attempts)):
         return False
     if r.attempts < 2:
@@ -30,16 +27,12 @@ cdef bint _take_rule(take_t *t, hedge_rule_t *r) noexcept nogil:
     return True
 
 
-cdef bint _take_use(take_t *t, snapshot_t *s) noexcept nogil:
-    cdef char text[TEXT]
+cdef bint _take_use(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
     cdef route_t *route = NULL
     cdef uint32_t rule = 0
     if not (take_record(t, NULL, 3) and take_route_place(t, s, &route) and
-            take_u32(t, b"rule", 0, U32_MAX, &rule)):
+            take_entry(t, b"rule", s.n_hedges, b"rules", &rule)):
         return False
-    if rule >= s.n_hedges:
-        snprintf(text, TEXT, b"found %u, but there are %u rules", rule, s.n_hedges)
-        return take_refuse(t, b"rule", text)
     if route.hedge != 0:
         return take_refuse(t, NULL, b"this route has its rule already")
     route.hedge = rule + 1
@@ -47,24 +40,7 @@ cdef bint _take_use(take_t *t, snapshot_t *s) noexcept nogil:
 
 
 cdef bint hedges_decode(take_t *t, snapshot_t *s) noexcept nogil:
-    cdef uint32_t n = 0
-    cdef uint32_t i
-    if not take_list(t, b"hedges", 10, 1 << 20, &n):
+    if not take_list(t, b"hedges", 10, 1 << 20, &s.n_hedges):
         return False
-    s.hedges = <hedge_rule_t *>arena_array(s.arena, n, sizeof(hedge_rule_t))
-    s.n_hedges = n
-    take_enter(t, b"hedges")
-    for i in range(n):
-        take_at(t, i)
-        if not _take_rule(t, &s.hedges[i]):
-            return False
-    take_leave(t)
-    if not take_list(t, b"hedge_uses", 4, 1 << 20, &n):
-        return False
-    take_enter(t, b"hedge_uses")
-    for i in range(n):
-        take_at(t, i)
-        if not _take_use(t, s):
-            return False
-    take_leave(t)
-    return True
+    s.hedges = <hedge_rule_t *>arena_array(s.arena, s.n_hedges, sizeof(hedge_rule_t))
+    return take_each(t, s, b"hedges", s.n_hedges, _take_rule) and take_uses(t, s, b"hedge_uses", 4, _take_use)

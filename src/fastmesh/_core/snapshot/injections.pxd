@@ -1,8 +1,6 @@
 """Injected faults in a snapshot: the lists of them that routes have."""
-from fastmesh._core.route.route_table cimport route_table_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_t
 from fastmesh._core.snapshot.take cimport take_t
 
-# After listeners: lists name their routes. `take_match` decodes the match of one fault.
-cdef bint injections_decode(take_t *t, snapshot_t *s, bint (*take_match)(void *, route_table_t **) noexcept nogil,
-                            void *decoder) noexcept nogil
+# After listeners: lists name their routes.
+cdef bint injections_decode(take_t *t, snapshot_t *s) noexcept nogil

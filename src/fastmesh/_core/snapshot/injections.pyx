@@ -8,6 +8,8 @@ from fastmesh._core.route.route_table cimport route_t
 from fastmesh._core.snapshot.route_place cimport take_route_place
 from fastmesh._core.snapshot.take cimport (
     take_at, take_bool, take_duration, take_enter, take_leave, take_list, take_record, take_refuse, take_u32)
+from fastmesh._core.snapshot.take_each cimport take_each
+from fastmesh._core.snapshot.take_match cimport take_match
 
 cdef enum:
     U32_MAX = 0xFFFFFFFF
@@ -15,11 +17,10 @@ cdef enum:
     GRPC_MOST = 16            # UNAUTHENTICATED
 
 
-cdef bint _take_injection(take_t *t, injection_t *one, bint (*take_match)(void *, route_table_t **) noexcept nogil,
-                          void *decoder) noexcept nogil:
+cdef bint _take_injection(take_t *t, const snapshot_t *s, injection_t *one) noexcept nogil:
     cdef uint32_t status = 0
     cdef uint32_t grpc = 0
-    if not (take_record(t, NULL, 9) and take_match(decoder, &one.match) and
+    if not (take_record(t, NULL, 9) and take_match(t, s, &one.match) and
             take_u32(t, b"share", 0, INJECTION_SHARE_ALL, &one.share) and
             take_duration(t, b"delay", &one.delay_ns) and take_u32(t, b"status", 0, 599, &status)):
         return False
@@ -41,8 +42,7 @@ cdef const char *_details(arena_t *arena, const route_t *route, uint32_t place) 
     return text
 
 
-cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
-                     bint (*take_match)(void *, route_table_t **) noexcept nogil, void *decoder) noexcept nogil:
+cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
     cdef injection_list_t *k = &s.injection_lists[number]
     cdef route_t *route = NULL
     cdef uint32_t i
@@ -56,7 +56,7 @@ cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
     take_enter(t, b"faults")
     for i in range(k.n):
         take_at(t, i)
-        if not _take_injection(t, &k.injections[i], take_match, decoder):
+        if not _take_injection(t, s, &k.injections[i]):
             return False
         if k.injections[i].status != 0 or k.injections[i].grpc != 0 or k.injections[i].is_asked:
             k.injections[i].details = _details(s.arena, route, i)
@@ -65,18 +65,8 @@ cdef bint _take_list(take_t *t, snapshot_t *s, uint32_t number,
     return True
 
 
-cdef bint injections_decode(take_t *t, snapshot_t *s, bint (*take_match)(void *, route_table_t **) noexcept nogil,
-                            void *decoder) noexcept nogil:
-    cdef uint32_t n = 0
-    cdef uint32_t i
-    if not take_list(t, b"faults", 4, 1 << 20, &n):
+cdef bint injections_decode(take_t *t, snapshot_t *s) noexcept nogil:
+    if not take_list(t, b"faults", 4, 1 << 20, &s.n_injection_lists):
         return False
-    s.injection_lists = <injection_list_t *>arena_array(s.arena, n, sizeof(injection_list_t))
-    s.n_injection_lists = n
-    take_enter(t, b"faults")
-    for i in range(n):
-        take_at(t, i)
-        if not _take_list(t, s, i, take_match, decoder):
-            return False
-    take_leave(t)
-    return True
+    s.injection_lists = <injection_list_t *>arena_array(s.arena, s.n_injection_lists, sizeof(injection_list_t))
+    return take_each(t, s, b"faults", s.n_injection_lists, _take_list)

@@ -10,10 +10,13 @@ from fastmesh._core.resil.limit_key cimport (
 from fastmesh._core.resil.rate_limit cimport (
     LIMIT_LOCAL, LIMIT_NAME_MAX, LIMITS_MAX, limit_list_t, limit_ops_of, rate_limit_t)
 from fastmesh._core.route.route_table cimport ROUTE_PREFIX
-from fastmesh._core.snapshot.snapshot cimport PROTOCOL_TCP, SHARE_ALL, listener_t
+from fastmesh._core.snapshot.route_place cimport take_listener_place
+from fastmesh._core.snapshot.snapshot cimport SHARE_ALL, listener_t
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_bool, take_bytes, take_enter, take_index, take_leave, take_list, take_record, take_refuse, take_text,
-    take_u8, take_u32, take_uint)
+    take_at, take_bool, take_bytes, take_enter, take_entry, take_index, take_leave, take_list, take_record, take_refuse,
+    take_text, take_u8, take_u32, take_uint)
+from fastmesh._core.snapshot.take_each cimport take_each
+from fastmesh._core.snapshot.take_match cimport take_match
 
 cdef enum:
     TEXT = 160                # room for one sentence
@@ -52,19 +55,19 @@ cdef bint _take_key(take_t *t, rate_limit_t *l, arena_t *arena) noexcept nogil:
     return True
 
 
-cdef bint _take_limit(take_t *t, rate_limit_t *l, arena_t *arena,
-                      bint (*take_match)(void *, route_table_t **) noexcept nogil, void *decoder) noexcept nogil:
+cdef bint _take_limit(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    cdef rate_limit_t *l = &s.rate_limits[number]
     cdef uint8_t kind = 0
     cdef uint32_t status = 0
     if not (take_record(t, NULL, 16) and take_bytes(t, b"name", 1, LIMIT_NAME_MAX, &l.name) and
             take_u32(t, b"row", 0, STATS_LIMITS - 1, &l.row) and take_u8(t, b"kind", LIMIT_LOCAL, &kind) and
             take_uint(t, b"token", 1, <uint64_t>1 << 60, &l.token_ns) and
             take_uint(t, b"burst", l.token_ns, <uint64_t>1 << 60, &l.burst_ns) and
-            take_u32(t, b"keys", 1, KEYS_MAX, &l.keys) and _take_key(t, l, arena) and take_match(decoder, &l.match) and
+            take_u32(t, b"keys", 1, KEYS_MAX, &l.keys) and _take_key(t, l, s.arena) and take_match(t, s, &l.match) and
             take_u32(t, b"share", 0, SHARE_ALL, &l.share) and take_u32(t, b"status", 400, 599, &status) and
             take_bool(t, b"dry_run", &l.is_dry_run) and take_bool(t, b"skips_missing", &l.skips_missing) and
             take_bool(t, b"shown", &l.is_shown) and take_text(t, b"policy", 1, VALUE_TEXT, &l.policy) and
-            _take_string(t, b"details", arena, &l.details) and _take_string(t, b"why", arena, &l.why)):
+            _take_string(t, b"details", s.arena, &l.details) and _take_string(t, b"why", s.arena, &l.why)):
         return False
     l.status = <uint16_t>status
     l.ops = limit_ops_of(kind)
@@ -82,7 +85,6 @@ cdef bint _looks_at_path(const rate_limit_t *l) noexcept nogil:
 
 
 cdef bint _take_items(take_t *t, snapshot_t *s, limit_list_t *k) noexcept nogil:
-    cdef char text[TEXT]
     cdef uint32_t place = 0
     cdef uint32_t i
     if not take_list(t, b"limits", 1, LIMITS_MAX, &k.n):
@@ -91,11 +93,8 @@ cdef bint _take_items(take_t *t, snapshot_t *s, limit_list_t *k) noexcept nogil:
     take_enter(t, b"limits")
     for i in range(k.n):
         take_at(t, i)
-        if not take_u32(t, NULL, 0, 0xFFFFFFFF, &place):
+        if not take_entry(t, NULL, s.n_rate_limits, b"limits", &place):
             return False
-        if place >= s.n_rate_limits:
-            snprintf(text, TEXT, b"found %u, but there are %u limits", place, s.n_rate_limits)
-            return take_refuse(t, NULL, text)
         k.limits[i] = &s.rate_limits[place]
         k.needs_path |= _looks_at_path(k.limits[i])
     take_leave(t)
@@ -105,21 +104,12 @@ cdef bint _take_items(take_t *t, snapshot_t *s, limit_list_t *k) noexcept nogil:
 cdef bint _take_use(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
     cdef char text[TEXT]
     cdef limit_list_t *k = &s.limit_lists[number]
-    cdef listener_t *l
+    cdef listener_t *l = NULL
     cdef uint32_t *list_of
     cdef uint32_t before = 0
-    cdef uint32_t at = 0
     cdef uint32_t i
     cdef int64_t route = -1
-    if not (take_record(t, NULL, 3) and take_u32(t, b"listener", 0, 0xFFFFFFFF, &at)):
-        return False
-    if at >= s.n_listeners:
-        snprintf(text, TEXT, b"found %u, but there are %u listeners", at, s.n_listeners)
-        return take_refuse(t, b"listener", text)
-    l = &s.listeners[at]
-    if l.protocol == PROTOCOL_TCP:
-        return take_refuse(t, b"listener", b"its protocol is tcp, which has no requests to limit")
-    if not take_index(t, b"route", &route):
+    if not (take_record(t, NULL, 3) and take_listener_place(t, s, &l) and take_index(t, b"route", &route)):
         return False
     if route >= 0 and route >= l.routes.n:
         snprintf(text, TEXT, b"found %lld, but there are %u routes", <long long>route, l.routes.n)
@@ -144,32 +134,18 @@ cdef bint _take_use(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
     return True
 
 
-cdef bint limits_decode(take_t *t, snapshot_t *s, bint (*take_match)(void *, route_table_t **) noexcept nogil,
-                        void *decoder) noexcept nogil:
-    cdef uint32_t n = 0
-    cdef uint32_t i
+cdef bint limits_decode(take_t *t, snapshot_t *s) noexcept nogil:
     if not take_record(t, b"rate_limits", 2):
         return False
     take_enter(t, b"rate_limits")
-    if not take_list(t, b"limits", 20, STATS_LIMITS, &n):
+    if not take_list(t, b"limits", 20, STATS_LIMITS, &s.n_rate_limits):
         return False
-    s.rate_limits = <rate_limit_t *>arena_array(s.arena, n, sizeof(rate_limit_t))
-    s.n_rate_limits = n
-    take_enter(t, b"limits")
-    for i in range(n):
-        take_at(t, i)
-        if not _take_limit(t, &s.rate_limits[i], s.arena, take_match, decoder):
-            return False
-    take_leave(t)
-    if not take_list(t, b"uses", 4, 1 << 20, &n):
+    s.rate_limits = <rate_limit_t *>arena_array(s.arena, s.n_rate_limits, sizeof(rate_limit_t))
+    if not (take_each(t, s, b"limits", s.n_rate_limits, _take_limit) and
+            take_list(t, b"uses", 4, 1 << 20, &s.n_limit_lists)):
         return False
-    s.limit_lists = <limit_list_t *>arena_array(s.arena, n, sizeof(limit_list_t))
-    s.n_limit_lists = n
-    take_enter(t, b"uses")
-    for i in range(n):
-        take_at(t, i)
-        if not _take_use(t, s, i):
-            return False
-    take_leave(t)
+    s.limit_lists = <limit_list_t *>arena_array(s.arena, s.n_limit_lists, sizeof(limit_list_t))
+    if not take_each(t, s, b"uses", s.n_limit_lists, _take_use):
+        return False
     take_leave(t)
     return True

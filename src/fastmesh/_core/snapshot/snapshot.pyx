@@ -24,7 +24,7 @@ from fastmesh._core.lb.endpoint cimport (
 from fastmesh._core.lb.use cimport endpoint_claim, endpoint_warm, endpoint_warm_since
 from fastmesh._core.resil.budget cimport BUDGET_RATE, BUDGET_SHARE
 from fastmesh._core.route.pattern cimport pattern_t
-from fastmesh._core.route.route_table cimport route_build, route_t, route_table_t
+from fastmesh._core.route.route_table cimport route_build, route_t
 from fastmesh._core.route.route_split cimport split_t
 from fastmesh._core.snapshot.balancing cimport decode_balancing
 from fastmesh._core.snapshot.cors_rules cimport cors_decode
@@ -39,9 +39,12 @@ from fastmesh._core.snapshot.live cimport (
 from fastmesh._core.snapshot.retries cimport retries_decode
 from fastmesh._core.snapshot.subsets cimport subsets_decode
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_bool, take_borrowed, take_bytes, take_duration, take_enter, take_index, take_leave, take_list,
-    take_place, take_record, take_refuse, take_t, take_text, take_token, take_u8, take_u32, take_uint)
+    take_at, take_bool, take_borrowed, take_bytes, take_duration, take_enter, take_entry, take_index, take_leave,
+    take_list, take_place, take_record, take_refuse, take_t, take_text, take_texts, take_token, take_u8, take_u32,
+    take_uint)
 from fastmesh._core.snapshot.take_breakers cimport take_breakers
+from fastmesh._core.snapshot.take_each cimport take_each
+from fastmesh._core.snapshot.take_match cimport take_match
 from fastmesh._core.snapshot.take_metric_labels cimport take_metric_labels
 from fastmesh._core.snapshot.take_outlier cimport take_outlier
 from fastmesh._core.snapshot.take_pressure cimport take_pressure
@@ -83,48 +86,34 @@ cdef void (*on_free)(void *) noexcept nogil     # of `filters`; NULL until it is
 
 # --- settings ---
 
-cdef bint decode_log_ops(decode_t *d) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef log_op_t *op
-    cdef uint32_t n = 0
-    cdef uint32_t i
+cdef bint _take_log_op(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    cdef log_op_t *op = &s.log_ops[number]
+    if not (take_record(t, NULL, 3) and take_u8(t, b"field", LOG_FIELD_MAX, &op.field) and
+            take_u8(t, b"quote", 1, &op.quote)):
+        return False
+    if op.field == LOG_REQUEST_HEADER or op.field == LOG_RESPONSE_HEADER:
+        return take_token(t, b"text", True, &op.text)
+    return take_bytes(t, b"text", 0, 65536, &op.text)
+
+
+cdef bint decode_log_ops(take_t *t, snapshot_t *s) noexcept nogil:
     if unpack_nil(&t.u):
         return True
-    if not take_list(t, b"log_ops", 4, 4096, &n):
+    if not take_list(t, b"log_ops", 4, 4096, &s.n_log_ops):
         return False
-    d.s.log_ops = <log_op_t *>arena_array(d.s.arena, n, sizeof(log_op_t))
-    d.s.n_log_ops = n
-    take_enter(t, b"log_ops")
-    for i in range(n):
-        take_at(t, i)
-        op = &d.s.log_ops[i]
-        if not (take_record(t, NULL, 3) and take_u8(t, b"field", LOG_FIELD_MAX, &op.field) and
-                take_u8(t, b"quote", 1, &op.quote)):
-            return False
-        if op.field == LOG_REQUEST_HEADER or op.field == LOG_RESPONSE_HEADER:
-            if not take_token(t, b"text", True, &op.text):
-                return False
-        elif not take_bytes(t, b"text", 0, 65536, &op.text):
-            return False
-    take_leave(t)
-    return True
+    s.log_ops = <log_op_t *>arena_array(s.arena, s.n_log_ops, sizeof(log_op_t))
+    return take_each(t, s, b"log_ops", s.n_log_ops, _take_log_op)
 
 
-cdef bint decode_patterns(decode_t *d) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef uint32_t n = 0
-    cdef uint32_t i
-    if not take_list(t, b"patterns", 256, 1 << 20, &n):
+cdef bint _take_pattern(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    return take_pattern(t, s.arena, &s.patterns[number])
+
+
+cdef bint decode_patterns(take_t *t, snapshot_t *s) noexcept nogil:
+    if not take_list(t, b"patterns", 256, 1 << 20, &s.n_patterns):
         return False
-    d.s.patterns = <pattern_t *>arena_array(d.s.arena, n, sizeof(pattern_t))
-    d.s.n_patterns = n
-    take_enter(t, b"patterns")
-    for i in range(n):
-        take_at(t, i)
-        if not take_pattern(t, d.s.arena, &d.s.patterns[i]):
-            return False
-    take_leave(t)
-    return True
+    s.patterns = <pattern_t *>arena_array(s.arena, s.n_patterns, sizeof(pattern_t))
+    return take_each(t, s, b"patterns", s.n_patterns, _take_pattern)
 
 
 cdef bint decode_settings(decode_t *d) noexcept nogil:
@@ -132,8 +121,8 @@ cdef bint decode_settings(decode_t *d) noexcept nogil:
     if not take_record(t, b"settings", 5):
         return False
     take_enter(t, b"settings")
-    if not (take_u32(t, b"max_connections", 0, U32_MAX, &d.s.max_connections) and decode_log_ops(d) and
-            decode_patterns(d) and take_pressure(t, &d.s.pressure) and
+    if not (take_u32(t, b"max_connections", 0, U32_MAX, &d.s.max_connections) and decode_log_ops(t, d.s) and
+            decode_patterns(t, d.s) and take_pressure(t, &d.s.pressure) and
             take_metric_labels(t, &d.s.metric_labels)):
         return False
     take_leave(t)
@@ -264,7 +253,6 @@ cdef bint decode_note(decode_t *d, cluster_t *c, const endpoint_t *e) noexcept n
     cdef take_t *t = &d.t
     cdef endpoint_note_t *note
     cdef uint32_t n = 0
-    cdef uint32_t i
     if unpack_nil(&t.u):
         return True
     note = <endpoint_note_t *>arena_array(d.s.arena, 1, sizeof(endpoint_note_t))
@@ -282,12 +270,8 @@ cdef bint decode_note(decode_t *d, cluster_t *c, const endpoint_t *e) noexcept n
         return take_refuse(t, b"metadata", b"a name without a value")
     note.n = n // 2
     note.words = <span_t *>arena_array(d.s.arena, n, sizeof(span_t))
-    take_enter(t, b"metadata")
-    for i in range(n):
-        take_at(t, i)
-        if not take_text(t, NULL, 0, NOTE_MAX, &note.words[i]):
-            return False
-    take_leave(t)
+    if not take_texts(t, b"metadata", n, 0, NOTE_MAX, note.words):
+        return False
     take_leave(t)
     return True
 
@@ -395,90 +379,40 @@ cdef bint decode_cluster(decode_t *d, cluster_t *c) noexcept nogil:
 
 # --- filters ---
 
-cdef bint decode_match(void *decoder, route_table_t **table) noexcept nogil:
-    """A table of one route that leads nowhere, or nil for every request."""
-    cdef decode_t *d = <decode_t *>decoder
-    cdef take_t *t = &d.t
-    cdef route_t *r
-    if unpack_nil(&t.u):
-        return True
-    table[0] = <route_table_t *>arena_array(d.s.arena, 1, sizeof(route_table_t))
-    table[0].routes = r = <route_t *>arena_array(d.s.arena, 1, sizeof(route_t))
-    table[0].n = 1
-    take_enter(t, b"match")
-    if not take_route(t, d.s.arena, d.s.patterns, d.s.n_patterns, r):
-        return False
-    if r.cluster >= 0:
-        return take_refuse(t, b"cluster", b"must be -1, as this is no route")
-    if r.split is not NULL:
-        return take_refuse(t, b"split", b"must be nil, as this is no route")
-    if r.chain >= 0:
-        return take_refuse(t, b"chain", b"must be -1, as this is no route")
-    if route_build(table[0], d.s.arena) != FM_OK:
-        return take_refuse(t, NULL, b"too many combinations of hosts and paths, must be at most 1048576")
-    take_leave(t)
-    return True
+cdef bint _take_rule(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    cdef filter_rule_t *rule = &s.rules[number]
+    return (take_record(t, NULL, 2) and take_match(t, s, &rule.match) and
+            take_u32(t, b"share", 0, SHARE_ALL, &rule.share))
 
 
-cdef bint decode_rule(decode_t *d, filter_rule_t *rule) noexcept nogil:
-    return (take_record(&d.t, NULL, 2) and decode_match(d, &rule.match) and
-            take_u32(&d.t, b"share", 0, SHARE_ALL, &rule.share))
-
-
-cdef bint decode_rules(decode_t *d) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef uint32_t n = 0
-    cdef uint32_t i
-    if not take_list(t, b"rules", 3, FILTER_SLOTS_MAX, &n):
-        return False
-    d.s.rules = <filter_rule_t *>arena_array(d.s.arena, n, sizeof(filter_rule_t))
-    d.s.n_rules = n
-    take_enter(t, b"rules")
-    for i in range(n):
-        take_at(t, i)
-        if not decode_rule(d, &d.s.rules[i]):
-            return False
-    take_leave(t)
-    return True
-
-
-cdef bint decode_slots(decode_t *d, filter_chain_t *chain) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef char text[TEXT]
+cdef bint _take_chain(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    cdef filter_chain_t *chain = &s.chains[number]
     cdef uint32_t slot = 0
     cdef uint32_t n = 0
     cdef uint32_t i
     if not take_list(t, NULL, 1, FILTER_CHAIN_MAX, &n):
         return False
-    chain.slots = <uint16_t *>arena_array(d.s.arena, n, sizeof(uint16_t))
+    chain.slots = <uint16_t *>arena_array(s.arena, n, sizeof(uint16_t))
     chain.n = <uint16_t>n
     for i in range(n):
-        if not take_u32(t, NULL, 0, U32_MAX, &slot):
+        if not take_entry(t, NULL, s.n_rules, b"rules", &slot):
             return False
-        if slot >= d.s.n_rules:
-            snprintf(text, TEXT, b"found %u, but there are %u rules", slot, d.s.n_rules)
-            return take_refuse(t, NULL, text)
         chain.slots[i] = <uint16_t>slot
     return True
 
 
-cdef bint decode_filters(decode_t *d) noexcept nogil:
-    cdef take_t *t = &d.t
-    cdef uint32_t n = 0
-    cdef uint32_t i
+cdef bint filters_decode(take_t *t, snapshot_t *s) noexcept nogil:
     if not take_record(t, b"filters", 2):
         return False
     take_enter(t, b"filters")
-    if not (decode_rules(d) and take_list(t, b"chains", 1, 1 << 20, &n)):
+    if not take_list(t, b"rules", 3, FILTER_SLOTS_MAX, &s.n_rules):
         return False
-    d.s.chains = <filter_chain_t *>arena_array(d.s.arena, n, sizeof(filter_chain_t))
-    d.s.n_chains = n
-    take_enter(t, b"chains")
-    for i in range(n):
-        take_at(t, i)
-        if not decode_slots(d, &d.s.chains[i]):
-            return False
-    take_leave(t)
+    s.rules = <filter_rule_t *>arena_array(s.arena, s.n_rules, sizeof(filter_rule_t))
+    if not (take_each(t, s, b"rules", s.n_rules, _take_rule) and take_list(t, b"chains", 1, 1 << 20, &s.n_chains)):
+        return False
+    s.chains = <filter_chain_t *>arena_array(s.arena, s.n_chains, sizeof(filter_chain_t))
+    if not take_each(t, s, b"chains", s.n_chains, _take_chain):
+        return False
     take_leave(t)
     return True
 
@@ -661,10 +595,9 @@ cdef bint decode_all(decode_t *d) noexcept nogil:
         if not decode_cluster(d, &s.clusters[i]):
             return False
     take_leave(t)
-    if not (decode_filters(d) and limits_decode(t, s, decode_match, d) and
-            injections_decode(t, s, decode_match, d) and mirrors_decode(t, s, decode_match, d) and
-            retries_decode(t, s) and fallbacks_decode(t, s) and cors_decode(t, s) and
-            subsets_decode(t, s) and counted_decode(t, s)):
+    if not (filters_decode(t, s) and limits_decode(t, s) and injections_decode(t, s) and mirrors_decode(t, s) and
+            retries_decode(t, s) and fallbacks_decode(t, s) and cors_decode(t, s) and subsets_decode(t, s) and
+            counted_decode(t, s)):
         return False
     if t.u.p != t.u.end:
         return take_refuse(t, NULL, b"there is more after the end of the snapshot")

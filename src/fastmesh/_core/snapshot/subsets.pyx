@@ -12,8 +12,9 @@ from fastmesh._core.route.route_table cimport route_t
 from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX, subset_rule_t, subset_word_t
 from fastmesh._core.snapshot.route_place cimport take_route_place
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_bool, take_enter, take_index, take_leave, take_list, take_record, take_refuse, take_t, take_text,
-    take_u8, take_u32)
+    take_at, take_bool, take_enter, take_entry, take_index, take_leave, take_list, take_record, take_refuse, take_t,
+    take_text, take_u8, take_u32)
+from fastmesh._core.snapshot.take_each cimport take_each, take_uses
 
 cdef enum:
     TEXT = 160                # room for one sentence
@@ -67,18 +68,14 @@ cdef bint _take_pairs(take_t *t, snapshot_t *s, subset_pair_t **pairs, uint32_t 
     return True
 
 
-cdef bint _take_split(take_t *t, snapshot_t *s) noexcept nogil:
+cdef bint _take_split(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
     """By what one cluster is split."""
-    cdef char text[TEXT]
     cdef cluster_t *c
     cdef subsets_t *v
     cdef uint32_t at = 0
     cdef uint32_t i
-    if not (take_record(t, NULL, 5) and take_u32(t, b"cluster", 0, 0xFFFFFFFF, &at)):
+    if not (take_record(t, NULL, 5) and take_entry(t, b"cluster", s.n_clusters, b"clusters", &at)):
         return False
-    if at >= s.n_clusters:
-        snprintf(text, TEXT, b"found %u, but there are %u clusters", at, s.n_clusters)
-        return take_refuse(t, b"cluster", text)
     c = &s.clusters[at]
     if c.subsets is not NULL:
         return take_refuse(t, b"cluster", b"this cluster has its subsets already")
@@ -156,28 +153,14 @@ cdef bint _take_use(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
 
 
 cdef bint subsets_decode(take_t *t, snapshot_t *s) noexcept nogil:
-    cdef uint32_t n = 0
-    cdef uint32_t i
     if not take_record(t, b"subsets", 2):
         return False
     take_enter(t, b"subsets")
-    if not take_list(t, b"clusters", 6, 1 << 20, &n):
+    if not (take_uses(t, s, b"clusters", 6, _take_split) and
+            take_list(t, b"uses", 5, 1 << 20, &s.n_subset_rules)):
         return False
-    take_enter(t, b"clusters")
-    for i in range(n):
-        take_at(t, i)
-        if not _take_split(t, s):
-            return False
-    take_leave(t)
-    if not take_list(t, b"uses", 5, 1 << 20, &n):
+    s.subset_rules = <subset_rule_t *>arena_array(s.arena, s.n_subset_rules, sizeof(subset_rule_t))
+    if not take_each(t, s, b"uses", s.n_subset_rules, _take_use):
         return False
-    s.subset_rules = <subset_rule_t *>arena_array(s.arena, n, sizeof(subset_rule_t))
-    s.n_subset_rules = n
-    take_enter(t, b"uses")
-    for i in range(n):
-        take_at(t, i)
-        if not _take_use(t, s, i):
-            return False
-    take_leave(t)
     take_leave(t)
     return True

@@ -37,6 +37,8 @@ cdef bint take_index(take_t *t, const char *name, int64_t *v) noexcept nogil
 # The same for a table that is read later: what is larger than any table is its largest number.
 cdef bint take_place(take_t *t, const char *name, int32_t *v) noexcept nogil
 cdef bint take_int(take_t *t, const char *name, int64_t *v) noexcept nogil
+# The place of one of n entries that have been read: `nouns`, for the refusal.
+cdef bint take_entry(take_t *t, const char *name, uint32_t n, const char *nouns, uint32_t *place) noexcept nogil
 # A copy in the arena.
 cdef bint take_bytes(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil
 # As it lies in what is read, and as long as that.
@@ -49,6 +51,9 @@ cdef bint take_token(take_t *t, const char *name, bint is_lower, span_t *s) noex
 cdef bint take_record(take_t *t, const char *name, uint32_t n) noexcept nogil
 # An array of up to `most` values, each of at least `bytes_each` bytes.
 cdef bint take_list(take_t *t, const char *name, uint32_t bytes_each, uint32_t most, uint32_t *n) noexcept nogil
+# What is in a list of n texts, or tokens in lower case, whose head has been read; `s` has room for n.
+cdef bint take_texts(take_t *t, const char *name, uint32_t n, uint32_t least, uint32_t most, span_t *s) noexcept nogil
+cdef bint take_tokens(take_t *t, const char *name, uint32_t n, span_t *s) noexcept nogil
 
 # Steps into a list or record that has a name, and out again.
 cdef void take_enter(take_t *t, const char *name) noexcept nogil

@@ -118,6 +118,16 @@ cdef bint take_int(take_t *t, const char *name, int64_t *v) noexcept nogil:
     return True if code == FM_OK else refuse_kind(t, name, code, b"a number")
 
 
+cdef bint take_entry(take_t *t, const char *name, uint32_t n, const char *nouns, uint32_t *place) noexcept nogil:
+    cdef char text[TEXT]
+    if not take_u32(t, name, 0, 0xFFFFFFFF, place):
+        return False
+    if place[0] >= n:
+        snprintf(text, TEXT, b"found %u, but there are %u %s", place[0], n, nouns)
+        return take_refuse(t, name, text)
+    return True
+
+
 cdef bint take_bytes(take_t *t, const char *name, uint32_t least, uint32_t most, span_t *s) noexcept nogil:
     if not take_borrowed(t, name, least, most, s):
         return False
@@ -193,4 +203,26 @@ cdef bint take_list(take_t *t, const char *name, uint32_t bytes_each, uint32_t m
     # Before anybody allocates for it: a short text cannot make a large table.
     if <uint64_t>n[0] * bytes_each > <uint64_t>(t.u.end - t.u.p):
         return take_refuse(t, name, b"the data ends before the array does")
+    return True
+
+
+cdef bint take_texts(take_t *t, const char *name, uint32_t n, uint32_t least, uint32_t most, span_t *s) noexcept nogil:
+    cdef uint32_t i
+    take_enter(t, name)
+    for i in range(n):
+        take_at(t, i)
+        if not take_text(t, NULL, least, most, &s[i]):
+            return False
+    take_leave(t)
+    return True
+
+
+cdef bint take_tokens(take_t *t, const char *name, uint32_t n, span_t *s) noexcept nogil:
+    cdef uint32_t i
+    take_enter(t, name)
+    for i in range(n):
+        take_at(t, i)
+        if not take_token(t, NULL, True, &s[i]):
+            return False
+    take_leave(t)
     return True

@@ -6,8 +6,8 @@ from fastmesh._core.route.acts cimport (
 from fastmesh._core.route.capture cimport CAPTURE_PARTS_MAX, capture_part_t, capture_piece_t
 from fastmesh._core.route.route_table cimport ROUTE_HOST_MAX
 from fastmesh._core.snapshot.take cimport (
-    take_at, take_bool, take_enter, take_leave, take_list, take_place, take_record, take_refuse, take_t, take_text,
-    take_token, take_u8, take_u32)
+    take_at, take_bool, take_bytes, take_enter, take_leave, take_list, take_place, take_record, take_refuse, take_t,
+    take_text, take_token, take_u8, take_u32)
 from fastmesh._core.snapshot.unpack cimport unpack_nil
 
 cdef enum:
@@ -77,26 +77,39 @@ cdef bint take_change(take_t *t, arena_t *arena, const pattern_t *patterns, uint
     return True
 
 
-cdef bint take_pieces(take_t *t, arena_t *arena, edit_t *e, bint *has_id) noexcept nogil:
+cdef bint take_pieces(take_t *t, arena_t *arena, const char *name, uint32_t most, bint has_lines, piece_t **pieces,
+                      uint32_t *count) noexcept nogil:
+    cdef piece_t *piece
+    cdef uint32_t i
+    if not take_list(t, name, 3, PIECES_MAX, count):
+        return False
+    pieces[0] = <piece_t *>arena_array(arena, count[0], sizeof(piece_t))
+    take_enter(t, name)
+    for i in range(count[0]):
+        take_at(t, i)
+        piece = &pieces[0][i]
+        if not (take_record(t, NULL, 2) and take_u8(t, b"field", FIELD_MAX, &piece.field)):
+            return False
+        if piece.field == FIELD_REQUEST_HEADER:
+            if not take_token(t, b"text", True, &piece.text):
+                return False
+        elif has_lines:
+            if not take_bytes(t, b"text", 0, most, &piece.text):
+                return False
+        elif not take_text(t, b"text", 0, most, &piece.text):
+            return False
+    take_leave(t)
+    return True
+
+
+cdef bint _take_value(take_t *t, arena_t *arena, edit_t *e, bint *has_id) noexcept nogil:
     cdef uint32_t n = 0
     cdef uint32_t i
-    if not take_list(t, b"pieces", 3, PIECES_MAX, &n):
+    if not take_pieces(t, arena, b"pieces", VALUE_MAX, False, &e.pieces, &n):
         return False
-    e.pieces = <piece_t *>arena_array(arena, n, sizeof(piece_t))
     e.n = <uint16_t>n
-    take_enter(t, b"pieces")
     for i in range(n):
-        take_at(t, i)
-        if not (take_record(t, NULL, 2) and take_u8(t, b"field", FIELD_MAX, &e.pieces[i].field)):
-            return False
-        if e.pieces[i].field == FIELD_REQUEST_HEADER:
-            if not take_token(t, b"text", True, &e.pieces[i].text):
-                return False
-        elif not take_text(t, b"text", 0, VALUE_MAX, &e.pieces[i].text):
-            return False
-        if e.pieces[i].field == FIELD_REQUEST_ID:
-            has_id[0] = True
-    take_leave(t)
+        has_id[0] |= e.pieces[i].field == FIELD_REQUEST_ID
     return True
 
 
@@ -113,7 +126,7 @@ cdef bint take_edits(take_t *t, arena_t *arena, const char *name, edits_t *list_
         take_at(t, i)
         e = &list_.edits[i]
         if not (take_record(t, NULL, 3) and take_u8(t, b"op", EDIT_ADD, &e.op) and
-                take_token(t, b"name", True, &e.name) and take_pieces(t, arena, e, &list_.has_id)):
+                take_token(t, b"name", True, &e.name) and _take_value(t, arena, e, &list_.has_id)):
             return False
         if e.op == EDIT_REMOVE and e.n != 0:
             return take_refuse(t, b"pieces", b"must be empty, as it is removed")

@@ -3,8 +3,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.arena cimport arena_alloc
 from fastmesh._core.resil.adaptive cimport adaptive_t
 from fastmesh._core.resil.admission cimport admission_t
-from fastmesh._core.snapshot.take cimport (
-    take_at, take_enter, take_leave, take_list, take_record, take_refuse, take_u32)
+from fastmesh._core.snapshot.take cimport take_enter, take_leave, take_record, take_refuse, take_u32
+from fastmesh._core.snapshot.take_statuses cimport take_statuses
 from fastmesh._core.snapshot.unpack cimport unpack_nil
 
 cdef enum:
@@ -46,9 +46,6 @@ cdef bint _take_admission(take_t *t, arena_t *arena, cluster_t *c) noexcept nogi
     cdef uint32_t wanted = 0
     cdef uint32_t most = 0
     cdef uint32_t aggression = 0
-    cdef uint32_t status = 0
-    cdef uint32_t n = 0
-    cdef uint32_t i
     if unpack_nil(&t.u):
         return True
     if not take_record(t, b"admission", 5):
@@ -57,15 +54,8 @@ cdef bint _take_admission(take_t *t, arena_t *arena, cluster_t *c) noexcept nogi
     take_enter(t, b"admission")
     if not (take_u32(t, b"wanted", 10000, MILLION, &wanted) and take_u32(t, b"most", 0, MILLION, &most) and
             take_u32(t, b"aggression", 100, 100000, &aggression) and take_u32(t, b"least", 1, U32_MAX, &a.least) and
-            take_list(t, b"failures", 1, 200, &n)):
+            take_statuses(t, b"failures", 400, 599, a.failures)):
         return False
-    take_enter(t, b"failures")
-    for i in range(n):
-        take_at(t, i)
-        if not take_u32(t, NULL, 400, 599, &status):
-            return False
-        a.failures[(status - 400) // 64] |= <uint64_t>1 << ((status - 400) % 64)
-    take_leave(t)
     a.wanted = wanted / 1e6
     a.most = most / 1e6
     a.aggression = aggression / 1e3

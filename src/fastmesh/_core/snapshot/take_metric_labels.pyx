@@ -1,14 +1,11 @@
 """See take_metric_labels.pxd."""
-from libc.stdint cimport uint32_t
 from fastmesh._core.mem.counter cimport STATS_LABEL_NAME
 from fastmesh._core.mem.label_table cimport LABEL_VALUES_MOST, LABELS_MOST
-from fastmesh._core.snapshot.take cimport (
-    take_at, take_enter, take_leave, take_list, take_record, take_t, take_text, take_u32)
+from fastmesh._core.snapshot.take cimport take_enter, take_leave, take_list, take_record, take_t, take_texts, take_u32
 from fastmesh._core.snapshot.unpack cimport unpack_nil
 
 
 cdef bint take_metric_labels(take_t *t, metric_labels_t *m) noexcept nogil:
-    cdef uint32_t i
     if unpack_nil(&t.u):
         return True
     if not take_record(t, b"metric_labels", 2):
@@ -16,13 +13,8 @@ cdef bint take_metric_labels(take_t *t, metric_labels_t *m) noexcept nogil:
     take_enter(t, b"metric_labels")
     if not take_list(t, b"names", 2, LABELS_MOST, &m.n):
         return False
-    take_enter(t, b"names")
-    for i in range(m.n):
-        take_at(t, i)
-        if not take_text(t, NULL, 1, STATS_LABEL_NAME, &m.names[i]):
-            return False
-    take_leave(t)
-    if not take_u32(t, b"values", 1, LABEL_VALUES_MOST, &m.most):
+    if not (take_texts(t, b"names", m.n, 1, STATS_LABEL_NAME, m.names) and
+            take_u32(t, b"values", 1, LABEL_VALUES_MOST, &m.most)):
         return False
     take_leave(t)
     return True
