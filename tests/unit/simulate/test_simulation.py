@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from fastmesh._core.play.balancer import ANSWERED, Balancer
-from fastmesh.cli.simulate import Progress
 from fastmesh.config.source import Source
 from fastmesh.errors import ConfigError
 from fastmesh.simulate.result import Result
@@ -210,7 +209,7 @@ def test_the_door_refuses_what_makes_no_sense():
             call()
     with pytest.raises(ValueError, match="eight"):
         b.pick(1, None, (0,) * 9)
-    with pytest.raises(ValueError, match="must be of 12"):
+    with pytest.raises(ValueError, match="found an array of 1, must be of"):
         b.replace(pack(["nope"]))
     with pytest.raises(IndexError):
         Balancer(pack(snapshot()), 0, 1).pick(1)
@@ -221,7 +220,7 @@ def test_the_door_refuses_what_makes_no_sense():
     ("duration: 1s\nrate: 1\n", "1:1: the key 'endpoints' is missing", "add endpoints"),
     ("duration: 1s\nrate: 1\nendpoints: [{time: {mean: 1ms}, wieght: 2}]\n", "3:33: unknown key 'wieght'",
      "write weight"),
-    ("duration: 1s\nrate: 1\nendpoints: [{time: {mean: 1ms, colour: red}}]\n", "3:31: unknown key 'colour'",
+    ("duration: 1s\nrate: 1\nendpoints: [{time: {mean: 1ms, colour: red}}]\n", "3:32: unknown key 'colour'",
      "remove it"),
     ("listeners: []\nclusters: []\n", "1:1: this is a configuration of a proxy",
      "write one as fastmesh simulate --help shows; its cluster may have the keys of a cluster there"),
@@ -439,34 +438,3 @@ def test_nobody_checks_health_in_a_simulation() -> None:
             "cluster: {health_check: {tcp: {}}}\n")
     with pytest.raises(ConfigError, match="health_check"):
         read(Source("s.yaml", text), {})
-
-
-def test_it_says_how_far_it_is(monkeypatch, capsys):
-    heard: list[float] = []
-    text = "duration: 20s\nrate: 1000\nendpoints: [{time: {mean: 1ms}}]\n"
-    silent = Simulation(read(Source("s", text), {})).run()
-    assert Simulation(read(Source("s", text), {})).run(heard.append).table() == silent.table()
-    assert len(heard) >= 4 and heard == sorted(heard) and 0 < heard[0] < heard[-1] < 1
-
-    clock = iter(range(100))
-    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setenv("TERM", "xterm")
-    progress = Progress("simulating random")
-    for share in (0.25, 0.5):
-        progress(share)
-    progress.end()
-    assert capsys.readouterr().err == (
-        "\r\x1b[Ksimulating random: 25%, about 3 s left\r\x1b[Ksimulating random: 50%, about 2 s left\r\x1b[K")
-    monkeypatch.setenv("TERM", "dumb")
-    progress = Progress("simulating random")
-    progress(0.5)
-    progress.end()
-    assert capsys.readouterr().err == ""
-
-
-def test_it_fits_a_screen_of_80_columns():
-    result = Simulation(read(Source("s", "duration: 5s\nrate: 100\nendpoints: [{time: {mean: 1ms}}]\n"), {})).run()
-    wide, narrow = result.table(), result.table(80)
-    assert max(map(len, wide.splitlines())) > 80 >= max(map(len, narrow.splitlines()))
-    assert sorted(wide.split()) == sorted(narrow.split()) and result.table(120) == wide
