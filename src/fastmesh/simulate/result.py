@@ -87,26 +87,28 @@ class Result(NamedTuple):
         asked = sum(each.times.count for each in self.parts)
         return part.times.count / asked if asked else 0.0
 
-    def table(self) -> str:
-        """For people."""
+    def table(self, columns: int = 0) -> str:
+        """For people, on a screen with so many columns; 0 is any."""
         endpoints = sum(part.endpoints for part in self.parts)
         lines = [f"{self.balancer}: {self.whole.count:,} requests in {format_duration(self.duration_ns)}, "
                  f"{self.callers:,} {'caller' if self.callers == 1 else 'callers'}, {endpoints:,} endpoints"]
         width = max(len("all"), *(len(part.name) for part in self.parts))
-        lines.append(f"  {'':{width}}  {'endpoints':>9}  {'share':>7}  {'p50':>9}  {'p90':>9}  {'p99':>9}  {'p99.9':>9}"
-                     f"  {'failed':>8}")
+        gap = " " if 0 < columns < width + 76 else "  "
+        lines.append(gap.join([f"  {'':{width}}", "endpoints", "  share", *(f"{name:>9}" for name in (
+            "p50", "p90", "p99", "p99.9")), "  failed"]))
         rows = [("all", endpoints, 1.0, self.whole)]
         rows += [(part.name, part.endpoints, self.share(part), part.times) for part in self.parts]
         for name, count, share, times in rows:
-            percentiles = "".join(f"  {_shown(times.percentile(p)):>9}" for p in (50, 90, 99, 99.9))
-            lines.append(f"  {name:{width}}  {count:>9,}  {share:>7.2%}{percentiles}  {times.failed_share:>8.2%}")
+            percentiles = (f"{_shown(times.percentile(p)):>9}" for p in (50, 90, 99, 99.9))
+            lines.append(gap.join([f"  {name:{width}}", f"{count:>9,}", f"{share:>7.2%}", *percentiles,
+                                   f"{times.failed_share:>8.2%}"]))
         refused = f"; refused: {self.refused / max(1, self.whole.count):.2%}" if self.refused else ""
         limited = f"; beyond the rate limit: {self.limited / max(1, self.whole.count):.2%}" if self.limited else ""
         over = f", {self.unaffordable:,} more were beyond the budget" if self.unaffordable else ""
         lines.append(f"  attempts per request: {self.attempts / max(1, self.whole.count):.3f}{over}{refused}{limited}")
-        return "\n".join([*lines, *self._drawing()]) + "\n"
+        return "\n".join([*lines, *self._drawing(columns)]) + "\n"
 
-    def _drawing(self) -> list[str]:
+    def _drawing(self, columns: int) -> list[str]:
         """What became of requests by when they began, warm-up included, and how many attempts there were."""
         rows = [
             ("p50", [each.times.percentile(50) for each in self.slices], _shown),
@@ -119,7 +121,9 @@ class Result(NamedTuple):
         for name, values, show in rows:
             known = [value for value in values if not math.isnan(value)]
             if known:
-                lines.append(f"  {name:>8}  {_blocks(values)}  {show(min(known))} to {show(max(known))}")
+                drawn, reach = _blocks(values), f"{show(min(known))} to {show(max(known))}"
+                line = f"  {name:>8}  {drawn}  {reach}"
+                lines += [line] if not columns or len(line) <= columns else [f"  {name:>8}  {reach}", f"{'':12}{drawn}"]
         return lines
 
     def to_dict(self) -> dict[str, Any]:

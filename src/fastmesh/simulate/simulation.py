@@ -9,7 +9,7 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from fastmesh._core.play.balancer import (
@@ -35,6 +35,7 @@ from fastmesh.snapshot.hedges import hedge_record
 _SECOND = 1_000_000_000
 # The clock does not begin at 0, which balancers take for "never".
 _START = 1_000 * _SECOND
+TOLD_EVERY = 4_096      # requests, between two words about how far it is
 _TRIED_MOST = 8
 _UNAVAILABLE = 503
 
@@ -185,9 +186,10 @@ class Simulation:
         self._refused = 0
         self._limited = 0
 
-    def run(self) -> Result:
-        """Until every request has ended."""
+    def run(self, tell: Callable[[float], None] | None = None) -> Result:
+        """Until every request has ended. `tell` hears now and then which share of the time has passed."""
         scenario = self.scenario
+        begun = 0
         joins = sorted({group.joins for group in scenario.endpoints if group.joins})
         now_ns = _START
         while True:
@@ -203,6 +205,9 @@ class Simulation:
             while self._events and self._events[0].at_ns <= now_ns:
                 self._event(heapq.heappop(self._events))
             self._begin(now_ns, next(self._keys))
+            begun += 1
+            if tell is not None and begun % TOLD_EVERY == 0:
+                tell((now_ns - _START) / scenario.duration)
         while self._events:
             self._event(heapq.heappop(self._events))
         return Result(cluster_of(scenario, 0).load_balancer.pick_by, scenario.duration, scenario.callers, self._whole,
