@@ -275,6 +275,17 @@ def test_a_new_endpoint_begins_with_little(mesh: Mesh, services: Callable[..., l
     assert shares(mesh, 100) == {"old": 50, "new": 50}
 
 
+@pytest.mark.parametrize("balancer", ["round_robin", "random", "least_request", "peak_ewma"])
+def test_the_lightest_beside_the_heaviest(mesh: Mesh, services: Callable[..., list[Service]], balancer: str) -> None:
+    """By the weights one request of two thousand millions is for the lighter one, and it is there when it is alone."""
+    light, heavy = services("light", "heavy")
+    weights = [{"address": light.address, "weight": 1}, {"address": heavy.address, "weight": 2**31}]
+    use(mesh, *weights, load_balancer=balancer)
+    assert shares(mesh, 200) == {"heavy": 200}
+    use(mesh, weights[0], load_balancer=balancer)
+    assert shares(mesh, 5) == {"light": 5}
+
+
 def test_a_lower_priority_waits_until_the_higher_is_gone(mesh: Mesh, services: Callable[..., list[Service]]) -> None:
     one, two, spare = services("one", "two", "spare")
     use(mesh, {"address": spare.address, "priority": 1}, one, two)

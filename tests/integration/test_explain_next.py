@@ -238,6 +238,16 @@ def nobody(name: str) -> dict[str, Any]:
     return cluster(name, f"127.0.0.1:{free_port()}", avoid={"base": "1ms", "max": "1ms"}, outlier={"enabled": False})
 
 
+def explained_next(one: Sidecar, cause: Callable[[], Answer]) -> str:
+    """What `fastmesh explain --next` says of what `cause` asks."""
+    running = subprocess.Popen([FASTMESH, "explain", one.path, "--next", "GET", "/", "--wait", "10"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until(lambda: cause() and running.poll() is not None)
+    shown, errors = running.communicate()
+    assert running.returncode == 0, errors
+    return shown
+
+
 def steps_of(said: dict[str, Any]) -> list[str]:
     return [step["what"] for step in said["steps"]]
 
@@ -278,11 +288,7 @@ def test_each_step_of_a_fallback_is_told(sidecar: Start, origin: Origin) -> None
     assert (second["step"], second["name"]) == (1, "third")
     assert first["why"] == second["why"] == "the upstream refused the connection"
     assert (said["first_cluster"], said["cluster"], said["flags"]) == ("app", "third", "UF,URX,FB")
-    running = subprocess.Popen([FASTMESH, "explain", one.path, "--next", "GET", "/", "--wait", "10"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until(lambda: ask(port, "/") and running.poll() is not None)
-    shown, errors = running.communicate()
-    assert running.returncode == 0, errors
+    shown = explained_next(one, lambda: ask(port, "/"))
     # The rules are those of the route's own cluster.
     assert re.search(r"^cluster app \(", shown, re.M) and not re.search(r"^cluster third \(", shown, re.M)
     assert re.search(r"^ +[\d.]+ ms  step 1 of the fallback: cluster third \(connect-failure: .+\)$", shown, re.M)
@@ -303,6 +309,79 @@ def test_an_answer_of_a_fallback_and_its_end(sidecar: Start, origin: Origin) -> 
     one.reload(routed(port, nobody("app"), fallback=[{"stale": {"max_age": "1h"}}]))
     said = account_of(one, "path=/", lambda: ask(port, "/")).json
     assert steps_of(said) == ["picked", "failed", "answered here"]
+
+
+def test_faults_and_mirrors_are_told_of(sidecar: Start, origin: Origin) -> None:
+    port = free_port()
+    other = Origin("other")
+    try:
+        one = sidecar(routed(
+            port, cluster("app", origin.address), cluster("copy", other.address),
+            faults=[{"delay": "30ms"}, {"bandwidth": "1MiB/s"}, {"match": {"prefix": "/never"}, "delay": "9s"}],
+            mirrors=[{"cluster": "copy"}, {"cluster": "copy", "match": {"prefix": "/never"}}]))
+        said = account_of(one, "path=/", lambda: ask(port, "/")).json
+        assert steps_of(said) == ["slowed", "delayed", "copied", "picked", "sent", "answered"]
+        slowed, delayed, copied, picked, *_ = said["steps"]
+        assert slowed["why"] == "the body of the answer has 1048576 bytes a second"
+        assert delayed["for_ms"] == 30 and picked["ms"] - delayed["ms"] >= 29 and copied["cluster"] == "copy"
+        shown = explained_next(one, lambda: ask(port, "/"))
+        for line in (r"the body of the answer has 1048576 bytes a second, by a fault of the route",
+                     r"held back for 30 ms, by a fault of the route", r"a copy goes to copy"):
+            assert re.search(rf"^ +[\d.]+ ms  {line}$", shown, re.M), (line, shown)
+        # Of one with a body there is a copy when it is whole; and of one that is too large there is none.
+        said = account_of(one, "path=/&method=POST", lambda: ask(port, "/", "POST", body=b"x")).json
+        assert steps_of(said).count("copied") == 1
+        said = account_of(one, "path=/&method=POST", lambda: ask(port, "/", "POST", body=b"x" * 70_000)).json
+        assert [step["why"] for step in said["steps"] if step["what"] == "not copied"] == [
+            "copy: its body is larger than what is kept"]
+        assert "copied" not in steps_of(said)
+    finally:
+        other.close()
+
+
+STEERS = """
+from fastmesh import Filter, Retry
+
+
+class Steers(Filter):
+    def on_route(self, request):
+        request.cluster = "next"
+        request.subset = {"version": "v2"}
+        request.timeout = 2
+        request.retry = Retry(attempts=3)
+
+
+class Apart(Steers):
+    isolated = True
+
+
+class Looks(Filter):
+    def on_request(self, request):
+        pass
+"""
+
+
+@pytest.mark.parametrize("use", ["Steers", "Apart"])
+def test_what_filters_do_is_told(sidecar: Start, origin: Origin, tmp_path: Path, use: str) -> None:
+    port = free_port()
+    (tmp_path / "steers.py").write_text(STEERS)
+    following = {"name": "next", "endpoints": [{"address": origin.address, "metadata": {"version": "v2"}}],
+                 "subsets": {"selectors": [{"keys": ["version"]}]}}
+    config = routed(port, nobody("app"), following,
+                    filters=[{"use": f"{tmp_path}/steers.py:{use}", "name": "steers"},
+                             {"use": f"{tmp_path}/steers.py:Steers", "name": "shadow", "mode": "shadow"}])
+    config["listeners"][0]["filters"] = [
+        {"use": f"{tmp_path}/steers.py:Looks", "name": "looks"},
+        {"use": f"{tmp_path}/steers.py:Looks", "name": "others", "match": {"prefix": "/never"}}]
+    one = sidecar(config)
+    said = account_of(one, "path=/", lambda: ask(port, "/")).json
+    assert steps_of(said) == ["steered", "picked", "sent", "answered", "filters"]
+    assert said["steps"][0]["filter"] == "steers: cluster next, subset version=v2, timeout 2 s, 3 attempts"
+    assert said["steps"][4]["asked"] == "looks, steers, shadow" and said["cluster"] == "next"
+    shown = explained_next(one, lambda: ask(port, "/"))
+    assert re.search(r"^ +[\d.]+ ms  by the filter steers: cluster next, subset version=v2, timeout 2 s, 3 attempts$",
+                     shown, re.M), shown
+    assert re.search(r"^ +[\d.]+ ms  filters that were asked: looks, steers, shadow$", shown, re.M), shown
 
 
 def test_an_answer_that_is_cut(sidecar: Start) -> None:

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import pytest
 from integration.harness import FASTMESH, Sidecar, ask, free_port, until
 from integration.mesh import Mesh
 from integration.service import Reply, Service
@@ -264,6 +265,50 @@ class Chooser(Filter):
     def on_request(self, request):
         request.headers["x-version"] = "v2" if request.headers.get("x-user") == "ada" else "v1"
 '''
+
+
+SENDERS = '''
+from fastmesh import Filter
+
+
+class Sends(Filter):
+    """Ada to the second version, and whoever is lost to one that there is not."""
+
+    def on_route(self, request):
+        user = request.headers.get("x-user")
+        if user is not None:
+            request.subset = {"version": {"ada": "v2", "lost": "v9"}.get(user, "v1")}
+            request.labels["asked"] = request.subset["version"]
+
+    def on_response(self, request, response):
+        response.headers["x-subset"] = repr(request.subset)
+
+
+class Isolated(Sends):
+    isolated = True
+'''
+
+
+@pytest.mark.parametrize("use", ["Sends", "Isolated"])
+def test_a_filter_says_which(sidecar: Callable[..., Sidecar], services: Make, tmp_path: Path, use: str) -> None:
+    port = free_port()
+    a, b = services("a", "b")
+    (tmp_path / "send.py").write_text(SENDERS)
+    config = canary(port, [one(a, V1), one(b, V2)])
+    config["filters"] = [{"name": "send", "use": f"{tmp_path}/send.py:{use}"}]
+    config["listeners"][0]["filters"] = ["send"]
+    proxy = sidecar(config)
+
+    def asked_as(user: str, **more: str) -> set[tuple[str, str | None]]:
+        answers = [ask(port, "/", headers={"x-user": user, **more}) for _ in range(5)]
+        return {(answer.text, answer.headers.get("x-subset")) for answer in answers}
+
+    assert asked_as("ada") == {("b", repr(V2))} and asked_as("bob") == {("a", repr(V1))}
+    # It says so behind the route, which asks for what a header says; and the cluster has a default.
+    assert asked_as("ada", **{"x-version": "v1"}) == {("b", repr(V2))}
+    assert asked_as("lost") == {("a", repr(V1))}
+    assert metric(proxy, "subset_requests_total", chosen="subset") == 15
+    assert metric(proxy, "subset_requests_total", chosen="default") == 5
 
 
 def test_a_filter_chooses_by_the_header(sidecar: Callable[..., Sidecar], services: Make, tmp_path: Path) -> None:

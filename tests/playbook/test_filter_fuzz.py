@@ -52,6 +52,11 @@ ACTS: list[Callable[..., Any]] = [
     lambda r, a, n, v, p, s: setattr(r, "host", v),
     lambda r, a, n, v, p, s: setattr(r, "cluster", v),
     lambda r, a, n, v, p, s: setattr(r, "cluster", "x"),
+    lambda r, a, n, v, p, s: setattr(r, "subset", {"version": v}),
+    lambda r, a, n, v, p, s: setattr(r, "subset", {n: "v1", "version": n}),
+    lambda r, a, n, v, p, s: setattr(r, "subset", {"version": "v2", "stage": "beta"}),
+    lambda r, a, n, v, p, s: setattr(r, "subset", v),
+    lambda r, a, n, v, p, s: (setattr(r, "subset", None), setattr(r, "cluster", "x")),
     lambda r, a, n, v, p, s: setattr(r, "timeout", v),
     lambda r, a, n, v, p, s: r.split({"x": 1, n: 0}, by=v),
     lambda r, a, n, v, p, s: r.split({"x": v}, by=n),
@@ -62,7 +67,8 @@ ACTS: list[Callable[..., Any]] = [
     lambda r, a, n, v, p, s: setattr(r, "retry", v),
     lambda r, a, n, v, p, s: kept.append((r, r.headers, r.retry)),
     lambda r, a, n, v, p, s: (r.path, r.query, r.target, r.host, r.scheme, r.id, r.cookies, r.params, r.method),
-    lambda r, a, n, v, p, s: (r.peer, r.connection, r.listener, r.route, r.cluster, r.endpoint, r.attempts, r.elapsed),
+    lambda r, a, n, v, p, s: (r.peer, r.connection, r.listener, r.route, r.cluster, r.endpoint, r.attempts, r.elapsed,
+                              r.subset),
     lambda r, a, n, v, p, s: r.labels.__setitem__(n, v),
     lambda r, a, n, v, p, s: r.labels.__delitem__(n),
     lambda r, a, n, v, p, s: r.state.__setitem__(n, r),
@@ -311,6 +317,7 @@ def test_anything(manners: str, where: str, plans: list[tuple[dict[str, Any], tu
     made = []
     try:
         play.endpoints("a", "b").logged((27, ""))
+        play.splits(a={"version": "v1"}, b={"version": "v2", "stage": "beta"})
         play.filter(tally, at="listener")
         for i, (plan, forms) in enumerate(plans):
             name = f"any-{i}"
@@ -381,21 +388,28 @@ def converse(play: Play, requests: list[str], answer: str, cut: int, leaves: boo
             client.sends(unsent.pop(0))
         if seen == 1 and leaves and not client.is_closed:
             client.resets()
-        for _ in range(10):
-            if play.fresh() is None:
-                break
-            play.connect()
-        for up in play.upstreams():
-            if up.is_closed or not up.unseen:
-                continue
-            got = up.expect()
-            assert got.count(b" HTTP/1.1\r\n") <= 1, got
-            if b" HTTP/1.1\r\n" in got:
-                seen += 1
-                answers(up, answer, got.startswith(b"HEAD "))
+        seen += serve(play, answer)
         play.pass_time("12ms")
     else:
         raise AssertionError([unanswered(*each) for each in asked])
+
+
+def serve(play: Play, answer: str) -> int:
+    """What upstreams do about what they have got. How many requests that was."""
+    seen = 0
+    for _ in range(10):
+        if play.fresh() is None:
+            break
+        play.connect()
+    for up in play.upstreams():
+        if up.is_closed or not up.unseen:
+            continue
+        got = up.expect()
+        assert got.count(b" HTTP/1.1\r\n") <= 1, got
+        if b" HTTP/1.1\r\n" in got:
+            seen += 1
+            answers(up, answer, got.startswith(b"HEAD "))
+    return seen
 
 
 def unanswered(client: Client, kinds: list[str]) -> tuple[str, bytes] | None:

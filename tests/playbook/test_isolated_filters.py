@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from playbook import conftest, test_filter_bodies, test_filter_calls, test_filters, test_steering
+from playbook import conftest, test_filter_bodies, test_filter_calls, test_filter_subsets, test_filters, test_steering
 from playbook.hosted import HostedPlay
 
 from fastmesh import Filter, Outcome, Request, Response
@@ -28,7 +28,8 @@ OTHERWISE = {(test_filter_bodies, "test_a_generator_without_end_is_stopped"),
              (test_steering, "test_a_piece_that_a_filter_gives_between_two_attempts"),
              (test_steering, "test_large_pieces_between_two_attempts")}
 
-globals().update({name: test for module in (test_filters, test_filter_bodies, test_filter_calls, test_steering)
+globals().update({name: test for module in (test_filters, test_filter_bodies, test_filter_calls, test_filter_subsets,
+                                            test_steering)
                   for name, test in vars(module).items()
                   if name.startswith("test_") and (module, name) not in OTHERWISE})
 

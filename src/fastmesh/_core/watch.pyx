@@ -16,7 +16,8 @@ from fastmesh._core.proxy.degraded cimport DEGRADED_TEXT, degraded_text
 from fastmesh._core.proxy.limit_fields cimport LIMIT_NAMES, limit_names
 from fastmesh._core.proxy.mux cimport (
     STEP_AGAIN, STEP_ALONE, STEP_ANSWERED, STEP_BESIDE, STEP_BESIDE_LOST, STEP_BESIDE_WON, STEP_CUT, STEP_EXHAUSTED,
-    STEP_FAILED, STEP_FALLBACK, STEP_LOCAL, STEP_PICKED, STEP_SENT, stream_t, watch_ops_t)
+    STEP_FAILED, STEP_FALLBACK, STEP_LOCAL, STEP_PICKED, STEP_SENT, STEP_DELAYED, STEP_SLOWED, STEP_COPIED,
+    STEP_NOT_COPIED, STEP_STEERED, STEP_ASKED, stream_t, watch_ops_t)
 from fastmesh._core.route.decision cimport decision_t
 from fastmesh._core.route.route_table cimport asker_t, route_miss, route_table_t
 
@@ -34,7 +35,10 @@ cdef enum:
 STEPS = {STEP_PICKED: "picked", STEP_SENT: "sent", STEP_FAILED: "failed", STEP_ANSWERED: "answered",
          STEP_AGAIN: "again", STEP_LOCAL: "answered here", STEP_BESIDE: "beside", STEP_ALONE: "alone",
          STEP_BESIDE_LOST: "lost", STEP_BESIDE_WON: "won", STEP_CUT: "cut", STEP_FALLBACK: "fallback",
-         STEP_EXHAUSTED: "exhausted"}
+         STEP_EXHAUSTED: "exhausted", STEP_DELAYED: "delayed", STEP_SLOWED: "slowed", STEP_COPIED: "copied",
+         STEP_NOT_COPIED: "not copied", STEP_STEERED: "steered", STEP_ASKED: "filters"}
+# What the text of a step is; of all others, why.
+SAID = {STEP_BESIDE: "rule", STEP_COPIED: "cluster", STEP_STEERED: "filter", STEP_ASKED: "asked"}
 
 
 cdef str _text(span_t s):
@@ -257,9 +261,9 @@ cdef void _step_beside(stream_t *s, int what, const endpoint_t *e, uint64_t afte
     if e is not NULL:
         more["endpoint"] = _text(e.text)
     if after_ns != 0:
-        more["after_ms"] = round(after_ns / 1e6, 3)
+        more["for_ms" if what == STEP_DELAYED else "after_ms"] = round(after_ns / 1e6, 3)
     if text is not NULL:
-        more["rule" if what == STEP_BESIDE else "why"] = _words(text)
+        more[SAID.get(what, "why")] = _words(text)
     (<Account>s.account).step(s, STEPS[what], more)
 
 

@@ -24,6 +24,12 @@ _BESIDE = {"beside": "sent to {0} as well, after {1:.3f} ms ({2})", "alone": "no
            "lost": "the attempt at {0} is over after {1:.3f} ms: {3}", "won": "the answer is that of {0}, {1:.3f} ms "
            "after it was asked as well"}
 
+# Of what the rules of the route and its filters have done to it.
+_OF_RULES = {
+    "delayed": "held back for {for_ms:g} ms, by a fault of the route", "slowed": "{why}, by a fault of the route",
+    "copied": "a copy goes to {cluster}", "not copied": "no copy goes to {why}", "steered": "by the filter {filter}",
+    "filters": "filters that were asked: {asked}"}
+
 
 def run(args: argparse.Namespace, loaded: Loaded, find: Finder, name: str) -> int:
     """0 when a request came, 1 when none did, or the proxy cannot be asked."""
@@ -136,6 +142,8 @@ def _step(step: dict[str, Any]) -> str:
         said = f"step {step['step']} of the fallback: {step['kind']}{name}{age} ({step['reason']}: {step['why']})"
     elif what == "exhausted":
         said = "no step of the fallback could answer"
+    elif what in _OF_RULES:
+        said = _OF_RULES[what].format(**step)
     elif what in _BESIDE:
         said = _BESIDE[what].format(step.get("endpoint", "another endpoint"), step.get("after_ms", 0.0),
                                     step.get("rule", ""), step.get("why", ""))

@@ -93,8 +93,9 @@ class Filter:
         and filters behind this one are not asked. `on_complete` follows in any case."""
 
     def on_route(self, request: Request) -> Response | Awaitable[Response | None] | None:
-        """The route is known and nothing is sent yet; `request.cluster`, `request.timeout` and `request.retry` may be
-        changed. Not called for a filter of a cluster, nor where the route gives a fixed answer."""
+        """The route is known and nothing is sent yet; `request.cluster`, `request.subset`, `request.timeout` and
+        `request.retry` may be changed. Not called for a filter of a cluster, nor where the route gives a fixed
+        answer."""
 
     def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> (
             bytes | Response | Awaitable[bytes | Response | None] | None):

@@ -44,6 +44,7 @@ UNLABEL = 8
 STATUS = 9
 SPLIT = 10      # value: [[cluster, weight], …], key
 RETRY = 11      # value: as retry_told has it, or nil
+SUBSET = 12     # value: [name, value, …], or nil
 
 # On what.
 REQUEST = 0

@@ -139,16 +139,21 @@ class Kit:
         self._is_stale = True
         return self
 
-    def cluster(self, name: str, *, endpoints: int | None = None, weights: Sequence[int] = ()) -> Cluster:
+    def cluster(self, name: str, *, endpoints: int | None = None, weights: Sequence[int] = (),
+                subsets: Sequence[Mapping[str, str]] = (), fallback: str = "any") -> Cluster:
         """The cluster of this name, made when there is none: for routes, for filters that choose it, and for calls of
-        `self.mesh`. It has one endpoint, unless `endpoints` says how many or `weights` has one for each; said of a
-        cluster that is there, it has those from then on."""
+        `self.mesh`. It has one endpoint, unless `endpoints` says how many, or `weights` or `subsets` has one for each;
+        said of a cluster that is there, it has those from then on. Of `subsets` each is the metadata of an endpoint,
+        and their names are those by which `request.subset` may ask; `fallback` is "any" or "none"."""
         found = self._clusters.get(name)
         if found is None:
             found = self._clusters[name] = Cluster(name, len(self._clusters))
             self._is_stale = True
         if weights or endpoints is not None:
             found.has(weights or [1] * (endpoints or 0))
+            self._is_stale = True
+        if subsets:
+            found.splits(subsets, fallback)
             self._is_stale = True
         return found
 
@@ -505,7 +510,7 @@ class Kit:
             reply.outcome = outcome
             reply.labels = dict(request.labels)
             reply.state = dict(request.state)
-            reply.cluster = request.cluster
+            reply.cluster, reply.subset = request.cluster, request.subset
             reply.retry = request.retry
             reply.upstream = self._traffic.asked_as(request.id) or reply.upstream
 

@@ -47,6 +47,7 @@ from fastmesh.filters.protocol import (
     SET,
     SPLIT,
     STATUS,
+    SUBSET,
     TEXT_MOST,
     TIMEOUT,
     TRAILERS,
@@ -422,6 +423,10 @@ class StandIn:
             if value is not None and type(value) is not list:
                 raise self.host.nonsense("no retry")
             request.retry = None if value is None else retry_heard(value)
+        elif which == SUBSET:
+            if value is not None and (type(value) is not list or len(value) % 2):
+                raise self.host.nonsense("no subset")
+            request.subset = None if value is None else dict(zip(value[::2], value[1::2], strict=True))
         elif which == LABEL:
             request.labels[name] = value
         elif which == UNLABEL:

@@ -40,6 +40,13 @@ def test_label_tenant():
     assert run(make(CLASSES["LabelTenant"])).labels == {"tenant": "nobody"}
 
 
+def test_testers(filter_kit):
+    kit = filter_kit(CLASSES["Testers"](users=("ada",)))
+    kit.cluster("upstream", subsets=[{"version": "v1"}, {"version": "v2"}])
+    found = [kit.get("/", headers={"x-user": "ada"}).upstream.metadata["version"] for _ in range(4)]
+    assert found == ["v2"] * 4 and kit.get("/", headers={"x-user": "bob"}).subset is None
+
+
 def test_timing(filter_kit):
     said = re.search(r"-H '([\w-]+): 1' .*\n(server-timing): HeaderRules;dur=", PAGE)
     timing = filter_kit(CLASSES["HeaderRules"]).get("/", headers={said[1]: "1"}).headers[said[2]]

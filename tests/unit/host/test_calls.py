@@ -15,7 +15,7 @@ from fastmesh.host.calls import Calls
 from fastmesh.host.outcome import Outcome
 
 HEAD = ["GET", "/a", "b=c", None, "x", "http", "1.1", None, 0, False, ["x-a", "1"], ["127.0.0.1", 1, "web", 1]]
-FACTS = ["web/route-0", "app", None, None, 0, 0.001, None, None]
+FACTS = ["web/route-0", "app", None, None, 0, 0.001, None, None, None]
 ANSWER = [200, False, None, ["x-b", "2"]]
 
 

@@ -15,7 +15,7 @@ from fastmesh.filters.filter import Filter
 from fastmesh.filters.protocol import CALL, DONE, FAILED, PHASES
 from fastmesh.host.calls import Calls
 
-FACTS = ["web/route-0", "app", None, None, 0, 0.001, None, None]
+FACTS = ["web/route-0", "app", None, None, 0, 0.001, None, None, None]
 
 
 class Does(Filter):

@@ -22,7 +22,7 @@ PLAIN = (st.none() | st.booleans() | st.integers(-2**63, 2**64 - 1) | st.floats(
          | st.binary())
 VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 HEAD = ["GET", "/a", "", None, "x", "http", "1.1", None, 0, False, ["x-a", "1"], ["127.0.0.1", 1, "web", 1]]
-FACTS = ["web/route-0", "app", None, None, 0, 0.001, None, None]
+FACTS = ["web/route-0", "app", None, None, 0, 0.001, None, None, None]
 
 
 class Looks(Filter):
@@ -32,7 +32,7 @@ class Looks(Filter):
         request.headers["x-seen"] = repr((
             request.method, request.target, request.headers.fields(), request.connection, request.route,
             request.cluster, request.timeout, request.retry, request.endpoint, request.attempts, request.labels,
-            request.id, request.content_length, request.is_upgrade, request.cookies, request.params))
+            request.subset, request.id, request.content_length, request.is_upgrade, request.cookies, request.params))
 
 
 def calls() -> tuple[Calls, list[bytes]]:
@@ -116,7 +116,7 @@ def test_a_head_or_facts_that_are_none_fail_the_phase_and_no_more(place: int) ->
     made, said = calls()
     for wrong in (HEAD[:place], [*HEAD[:place], [[[]]], *HEAD[place + 1:]], {}, 7):
         made.take(msgpack.packb([*CALLED[:5], wrong, *CALLED[6:]]))
-    for wrong in (FACTS[:place % 8], {}, 7):
+    for wrong in (FACTS[:place % 9], {}, 7):
         made.take(msgpack.packb([*CALLED[:6], wrong, *CALLED[7:]]))
     made.take(msgpack.packb(CALLED))
     assert msgpack.unpackb(said[-1])[0] == DONE and made.running == {}

@@ -25,6 +25,7 @@ from fastmesh._core.filter.headers cimport OwnHead, headers_of
 from fastmesh._core.filter.pipe cimport Pipe, pipe_new
 from fastmesh._core.filter.shadow cimport Shadow
 from fastmesh._core.filter.facts cimport error_of
+from fastmesh._core.filter.told cimport told_steered
 from fastmesh._core.filter.view cimport Request, Response, response_of
 from fastmesh._core.filter.wait cimport TASK_HELD, Task
 from fastmesh._core.http.edit cimport head_drop_own, head_set_target
@@ -252,6 +253,8 @@ cdef inline void _sign(Request r, slot_t *c) noexcept:
     """The timeout that it may have set is known as its own."""
     if r.s is not NULL and r.s.route is not NULL and r.s.timeout_by is NULL:
         r.s.timeout_by = <const char *>(<Slot>c.owner).timed
+    if r.steered != 0 and r.s is not NULL:
+        told_steered(r, c)
 
 
 cdef void _hold(Request r, int at, Lane lane) noexcept:

@@ -5,6 +5,7 @@ from fastmesh._core.filter.chain cimport Slot, Table, slot_begin, slot_end, slot
 from fastmesh._core.filter.enlist cimport TAP_COMPLETE
 from fastmesh._core.filter.flow cimport flow_forget
 from fastmesh._core.filter.facts cimport Outcome, outcome_of
+from fastmesh._core.filter.told cimport told_asked
 from fastmesh._core.filter.view cimport Labels, Request
 from fastmesh._core.filter.wait cimport TASK_HELD, Task
 from fastmesh._core.io.reactor cimport reactor_clock
@@ -78,6 +79,9 @@ cdef void ending_complete(stream_t *s) noexcept nogil:
     if s.taps & TAP_COMPLETE:
         with gil:
             _completed(<Request>s.run)
+    if s.account is not NULL:
+        with gil:
+            told_asked(<Request>s.run)
 
 
 cdef void _completed(Request r) noexcept:
@@ -146,6 +150,7 @@ cdef void ending_release(stream_t *s) noexcept nogil:
             s.late_count = NULL
             r.late = None
         s.retry = NULL
+        s.subset = NULL
         if r.response is not None and r.response.h is NULL:
             r.response.m = NULL
         r.s = NULL
@@ -159,6 +164,7 @@ cdef void ending_release(stream_t *s) noexcept nogil:
         r._trailers_in = None
         r._trailers_out = None
         r._retry = None
+        r._subset = None
         r.degraded = None
         Py_DECREF(r)
 

@@ -2,11 +2,13 @@
 from libc.stdint cimport uint16_t, uint64_t
 from fastmesh._core.filter.chain cimport slot_t
 from fastmesh._core.filter.retry_rule cimport Retry
+from fastmesh._core.filter.subset_asked cimport SubsetAsked
 from fastmesh._core.filter.view cimport Labels, Request, Response
 from fastmesh._core.http.edit cimport head_t
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.lb.cluster cimport cluster_t
 from fastmesh._core.resil.retry cimport retry_t
+from fastmesh._core.route.subset_rule cimport subset_rule_t
 
 
 cdef class Shadow:
@@ -22,6 +24,8 @@ cdef class Shadow:
     cdef const char *timeout_by
     cdef const retry_t *retry
     cdef Retry rule
+    cdef const subset_rule_t *subset
+    cdef SubsetAsked asked
     cdef object state
     cdef Labels labels
     cdef Response response

@@ -19,6 +19,7 @@ cdef class Shadow:
         self.cluster, self.timeout_ns = r.s.cluster, r.s.timeout_ns
         self.timeout_by = r.s.timeout_by
         self.retry, self.rule = r.s.retry, r._retry
+        self.subset, self.asked = r.s.subset, r._subset
         self.state, self.labels = r._state, r._labels
         r._state = dict(r._state) if r._state is not None else None
         r._labels = None
@@ -48,6 +49,9 @@ cdef class Shadow:
             if r.s.retry is not self.retry:
                 would.append("try it again by another rule")
             r.s.retry = self.retry
+            if r.s.subset is not self.subset:
+                would.append("send it to another subset")
+            r.s.subset = self.subset
             r.s.labels = NULL
             r.s.labels_len = 0
             if self.labels is not None:
@@ -55,6 +59,7 @@ cdef class Shadow:
                 r.s.labels_len = self.labels.size
         r._state, r._labels = self.state, self.labels
         r._retry = self.rule
+        r._subset = self.asked
         if self.response is not None:
             if self.response.h is not NULL:
                 if self.response.h.m.bits & (MSG_EDITED | MSG_LINE):

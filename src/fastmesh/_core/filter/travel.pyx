@@ -274,7 +274,7 @@ cdef int _head(Request r, tuple needs) except -1:
 cdef int _facts(Request r) except -1:
     """What may be another in each phase."""
     cdef stream_t *s = r.s
-    _byte(0x98)
+    _byte(0x99)
     if s.route is NULL:
         _byte(NIL)
     else:
@@ -300,6 +300,19 @@ cdef int _facts(Request r) except -1:
     else:
         _packed(pack(r._labels.words))
     _rule(r)
+    _subset(r)
+    return 0
+
+
+cdef int _subset(Request r) except -1:
+    cdef stream_t *s = r.s
+    if s.cluster is NULL or (s.cluster.subsets is NULL and s.cluster.whole is NULL):
+        _byte(NIL)
+        return 0
+    try:
+        _packed(pack(r.subset))
+    except ViewClosed:
+        _byte(NIL)
     return 0
 
 

@@ -8,12 +8,20 @@ from fastmesh._core.filter.chain cimport Table, slot_t
 from fastmesh._core.filter.facts cimport Connection, UpstreamError
 from fastmesh._core.filter.headers cimport Headers, OwnHead, View
 from fastmesh._core.filter.retry_rule cimport Retry
+from fastmesh._core.filter.subset_asked cimport SubsetAsked
 from fastmesh._core.filter.wait cimport Task
 from fastmesh._core.http.edit cimport head_t
 from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport down_t, stream_t
 from fastmesh._core.snapshot.snapshot cimport snapshot_t
+
+cdef enum:
+    # Request.steered
+    STEERED_CLUSTER = 1
+    STEERED_SUBSET = 2
+    STEERED_TIMEOUT = 4
+    STEERED_RETRY = 8
 
 
 cdef class Request(View):
@@ -54,8 +62,10 @@ cdef class Request(View):
     cdef Task task_degraded       # the policy of a fallback, which thinks about an answer
     cdef Response degraded        # what it has answered
     cdef const char *answered_by  # details of an answer that a filter has given; its slot's
+    cdef SubsetAsked _subset      # that a filter has set: the stream points into it
+    cdef uint8_t steered      # what a filter has set, and was not told of to who watches
     cdef stream_t *alive(self) except NULL
-    cdef stream_t *steered(self, str what) except NULL
+    cdef stream_t *goes(self, str what) except NULL
     cdef void touch(self) noexcept
     cdef str sent_id(self)
     cdef int read_again(self) except -1

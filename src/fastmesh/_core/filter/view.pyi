@@ -169,6 +169,12 @@ class Request:
     cluster: str | None
     """The cluster that answers, once the route is known. May be set from then on, until the request is sent; of several
     filters that do so, the last one has decided."""
+    subset: dict[str, str] | None
+    """Which subset of the cluster the request is for, by names and values of the endpoints' metadata: as the route has
+    it, or who set it last. Once it is sent, that of the subset it went to, which the cluster's `fallback` may have
+    chosen. None: all endpoints. May be set as `cluster`, and after it, for it holds for the cluster that there is by
+    then. A subset without endpoints is no error: `fallback` says where the request goes. Raises ValueError where the
+    cluster has no subsets, or none by these names."""
     timeout: float | None
     """Seconds from the request received to the answer sent; None is no limit. May be set as `cluster`."""
     retry: Retry | None

@@ -5,11 +5,13 @@ from fastmesh._core.filter import facts
 from fastmesh._core.filter import headers as headers_module
 from fastmesh._core.filter.facts import Outcome  # no-cython-lint
 from fastmesh._core.filter.headers import HeaderError, ViewClosed, cookies_of  # no-cython-lint
+from fastmesh._core.filter.subset_asked import subset_words
 from fastmesh._core.filter.answer cimport answer_body, answer_is_bodiless, answer_status
 from fastmesh._core.filter.facts cimport connection_of
 from fastmesh._core.filter.headers cimport headers_of, text_of
 from fastmesh._core.filter.retry_rule cimport Retry, retry_by_settings, retry_never, retry_of_route
 from fastmesh._core.filter.split cimport cluster_place, split_choose
+from fastmesh._core.filter.subset_asked cimport SubsetAsked, subset_asked, subset_needs_head, subset_told
 from fastmesh._core.filter.wait import Cancelled, FilterTimeout, Signal, Sleep, Wait  # no-cython-lint
 from fastmesh._core.filter.chain cimport STAGES_MAX, Slot
 from fastmesh._core.http.edit cimport head_add_own, head_copy, head_empty, head_free, head_set_target
@@ -136,7 +138,7 @@ cdef class Request(View):
                                "on_request_body, not in " + PHASE_WORDS[self.phase])
         return self.h
 
-    cdef stream_t *steered(self, str what) except NULL:
+    cdef stream_t *goes(self, str what) except NULL:
         """Where the request goes can still be changed."""
         cdef stream_t *s = self.alive()
         if s.route is NULL:
@@ -312,8 +314,9 @@ cdef class Request(View):
 
     @cluster.setter
     def cluster(self, str name not None):
-        cdef stream_t *s = self.steered("the cluster")
+        cdef stream_t *s = self.goes("the cluster")
         s.cluster = &s.snap.clusters[cluster_place(s.snap, name.encode())]
+        self.steered |= STEERED_CLUSTER
 
     def split(self, weights, by=None):
         """Choose one of several clusters by weight, set `cluster` to it, and return its name::
@@ -329,9 +332,31 @@ cdef class Request(View):
         `cluster` reads is always a name. Raises ValueError for a cluster that there is not, a weight below 0,
         or nothing above 0; may be called where `cluster` may be set.
         """
-        cdef stream_t *s = self.steered("the cluster")
+        cdef stream_t *s = self.goes("the cluster")
         s.cluster = split_choose(s, weights, by)
+        self.steered |= STEERED_CLUSTER
         return s.cluster.name.ptr[:s.cluster.name.len].decode()
+
+    @property
+    def subset(self):
+        """dict[str, str] | None. Which subset of the cluster the request is for, by names and values of the endpoints'
+        metadata: as the route has it, or who set it last. Once it is sent, that of the subset it went to, which the
+        cluster's `fallback` may have chosen. None: all endpoints. May be set as `cluster`, and after it, for it holds
+        for the cluster that there is by then. A subset without endpoints is no error: `fallback` says where the request
+        goes. Raises ValueError where the cluster has no subsets, or none by these names."""
+        cdef stream_t *s = self.alive()
+        return subset_told(s, self.look() if subset_needs_head(s) else NULL)
+
+    @subset.setter
+    def subset(self, words):
+        cdef stream_t *s = self.goes("the subset")
+        cdef SubsetAsked asked = None
+        words = subset_words(words)
+        if words is not None:
+            asked = subset_asked(s, words)
+        s.subset = &asked.rule if asked is not None else NULL
+        self._subset = asked
+        self.steered |= STEERED_SUBSET
 
     @property
     def timeout(self):
@@ -352,6 +377,7 @@ cdef class Request(View):
                              "limit")
         s.timeout_ns = <uint64_t>(value * 1e9)
         s.timeout_by = NULL     # whoever is asked now
+        self.steered |= STEERED_TIMEOUT
         if seconds is not None and s.timeout_ns == 0:
             s.timeout_ns = 1
 
@@ -372,11 +398,12 @@ cdef class Request(View):
 
     @retry.setter
     def retry(self, rule):
-        cdef stream_t *s = self.steered("retry")
+        cdef stream_t *s = self.goes("retry")
         if rule is not None and not isinstance(rule, Retry):
             raise TypeError(f"retry = {rule!r}: a Retry is allowed, or None for a single attempt")
         self._retry = rule
         s.retry = retry_never() if rule is None else &self._retry.c
+        self.steered |= STEERED_RETRY
 
     @property
     def endpoint(self):

@@ -72,7 +72,7 @@ cdef class Request(Owner):
     cdef bytes facts_message
     cdef heard_t facts_came
     cdef uint64_t facts_at_ns
-    cdef object route_name, cluster_name, limit, rule, endpoint_name
+    cdef object route_name, cluster_name, limit, rule, endpoint_name, asked_subset
     cdef uint64_t n_attempts
     cdef double since
     cdef object words         # Labels
@@ -88,6 +88,7 @@ cdef class Request(Owner):
     cdef Call phase_of(self, uint32_t phases, str why_not)
     cdef Call _edited(self)
     cdef Call _steered(self, str what)
+    cdef int _moved(self, object cluster) except -1
 
 
 cdef class Response(Owner):

@@ -56,6 +56,7 @@ class Request(Owner):
     query: str
     host: str
     cluster: str | None
+    subset: dict[str, str] | None
     retry: Retry | None
     timeout: float | None
     @property

@@ -16,6 +16,7 @@ from fastmesh._core.hosted.heard cimport (
 from fastmesh._core.filter.headers import ViewClosed, cookies_of
 from fastmesh._core.filter.retry_rule import Retry, retry_heard, retry_told
 from fastmesh._core.filter.split import choose
+from fastmesh._core.filter.subset_asked import subset_words
 
 cimport cython
 
@@ -44,6 +45,7 @@ cdef enum:
     STATUS = 9
     SPLIT = 10
     RETRY = 11
+    SUBSET = 12
     TO_REQUEST = 0
     TO_RESPONSE = 1
     TO_TRAILERS = 2
@@ -180,7 +182,7 @@ cdef class Request(Owner):
         if self.facts_message is None:
             return 0
         h = self.facts_came
-        if heard_array(&h) != 8:
+        if heard_array(&h) != 9:
             raise ValueError("facts that are none")
         self.route_name = heard_value(&h)
         self.cluster_name = heard_value(&h)
@@ -190,6 +192,7 @@ cdef class Request(Owner):
         self.since = heard_value(&h)
         words = heard_value(&h)
         self.rule = heard_value(&h)
+        self.asked_subset = heard_value(&h)
         if words is not None:
             if self.words is None:
                 self.words = Labels(self, words)
@@ -438,7 +441,7 @@ cdef class Request(Owner):
         if not isinstance(name, str):
             raise TypeError(f"the name of a cluster is a str, not {type(name).__name__}")
         call.edit(CLUSTER, TO_REQUEST, "", name)
-        self.cluster_name = name
+        self._moved(name)
 
     def split(self, weights, by=None):
         cdef Call call = self._steered("the cluster")
@@ -446,8 +449,28 @@ cdef class Request(Owner):
         key = os.urandom(8) if by is None else by
         chosen = choose(weights, key)
         call.edit(SPLIT, TO_REQUEST, "", ([list(pair) for pair in weights.items()], key))
-        self.cluster_name = chosen
+        self._moved(chosen)
         return chosen
+
+    cdef int _moved(self, object cluster) except -1:
+        if cluster != self.cluster_name:
+            self.asked_subset = None        # it was the other cluster's
+        self.cluster_name = cluster
+        return 0
+
+    @property
+    def subset(self):
+        self.alive()
+        self.learn()
+        return None if self.asked_subset is None else dict(self.asked_subset)
+
+    @subset.setter
+    def subset(self, words):
+        cdef Call call = self._steered("the subset")
+        # The worker knows which there are.
+        words = subset_words(words)
+        call.edit(SUBSET, TO_REQUEST, "", None if words is None else [word for pair in words.items() for word in pair])
+        self.asked_subset = words
 
     @property
     def retry(self):

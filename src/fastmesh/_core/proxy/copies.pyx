@@ -1,14 +1,20 @@
 """See copies.pxd."""
+from libc.stdint cimport uint64_t
+from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 from fastmesh._core.http.msg cimport FRAME_NONE, msg_span
 from fastmesh._core.mem.block cimport BLOCK_LARGE, block_new, block_put, block_t
 from fastmesh._core.mem.counter cimport G_MIRROR_DROPPED
 from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.mem.rng cimport rng_below
-from fastmesh._core.mem.span cimport span_of
-from fastmesh._core.proxy.mux cimport REPLAY_MAX, S_UPGRADE
+from fastmesh._core.mem.span cimport span_of, span_t
+from fastmesh._core.proxy.mux cimport REPLAY_MAX, S_UPGRADE, STEP_COPIED, STEP_NOT_COPIED
 from fastmesh._core.route.mirror_rule cimport mirror_list_t, mirror_rule_t
 from fastmesh._core.route.route_table cimport ROUTE_SHARE_ALL, asker_t, route_find
+
+cdef enum:
+    NAME_MAX = 255            # bytes of a cluster's
+    TEXT = 320                # that, and why there is no copy
 
 # Which mirrors get a request whose body is still coming.
 ctypedef struct copies_t:
@@ -17,6 +23,28 @@ ctypedef struct copies_t:
     block_t *body                     # REPLAY_MAX bytes; NULL = there is none yet
     uint32_t body_len
     bint is_too_large
+
+
+cdef void _tell(stream_t *s, const mirror_rule_t *rule, const char *why_not) noexcept nogil:
+    cdef char text[TEXT]
+    cdef span_t name = s.snap.clusters[rule.cluster].name
+    cdef int most = <int>(name.len if name.len < NAME_MAX else NAME_MAX)
+    if why_not is NULL:
+        snprintf(text, TEXT, b"%.*s", most, <const char *>name.ptr)
+    else:
+        snprintf(text, TEXT, b"%.*s: %s", most, <const char *>name.ptr, why_not)
+    s.proxy.watch_ops.beside(s, STEP_COPIED if why_not is NULL else STEP_NOT_COPIED, NULL, 0, text)
+
+
+cdef void _copy(stream_t *s, const mirror_rule_t *rule, block_t *body, uint32_t body_len) noexcept nogil:
+    cdef uint64_t before = s.proxy.stats.globals[G_MIRROR_DROPPED]
+    s.proxy.copy(s, rule, body, body_len)
+    if s.account is NULL:
+        return
+    if s.proxy.stats.globals[G_MIRROR_DROPPED] == before:
+        _tell(s, rule, NULL)
+    else:
+        _tell(s, rule, b"too many copies are under way")
 
 
 cdef void copies_begin(stream_t *s, const msg_t *m, span_t path) noexcept nogil:
@@ -44,7 +72,7 @@ cdef void copies_begin(stream_t *s, const msg_t *m, span_t path) noexcept nogil:
         return
     if s.framing == FRAME_NONE:
         for i in range(n):
-            s.proxy.copy(s, rules[i], NULL, 0)
+            _copy(s, rules[i], NULL, 0)
         return
     c = <copies_t *>raw_zeroed(sizeof(copies_t))
     c.n = n
@@ -73,14 +101,21 @@ cdef void copies_send(stream_t *s) noexcept nogil:
     cdef uint32_t i
     if not c.is_too_large:
         for i in range(c.n):
-            s.proxy.copy(s, c.rules[i], c.body, c.body_len)
+            _copy(s, c.rules[i], c.body, c.body_len)
         c.n = 0
     copies_forget(s)
 
 
 cdef void copies_forget(stream_t *s) noexcept nogil:
     cdef copies_t *c = <copies_t *>s.copies
+    cdef uint32_t i
     s.copies = NULL
+    if s.account is not NULL:
+        for i in range(c.n):
+            if c.is_too_large:
+                _tell(s, c.rules[i], b"its body is larger than what is kept")
+            else:
+                _tell(s, c.rules[i], b"it ended before it was whole")
     s.proxy.stats.globals[G_MIRROR_DROPPED] += c.n
     if c.body is not NULL:
         block_put(c.body)

@@ -9,7 +9,7 @@ from fastmesh._core.mem.counter cimport (
 from fastmesh._core.mem.span cimport span_ieq, span_of
 from fastmesh._core.proxy.hedge cimport hedge_drop
 from fastmesh._core.proxy.local cimport local_answer, local_refuse_with
-from fastmesh._core.proxy.mux cimport S_PAUSED, proxy_t
+from fastmesh._core.proxy.mux cimport S_PAUSED, STEP_DELAYED, STEP_SLOWED, proxy_t
 from fastmesh._core.proxy.pacing cimport pacing_begin
 from fastmesh._core.proxy.pacing_up cimport pacing_up_begin
 from fastmesh._core.resil.injection cimport injected_t, injection_draw, injection_release
@@ -17,6 +17,7 @@ from fastmesh._core.resil.injection cimport injected_t, injection_draw, injectio
 cdef enum:
     GRPC_TYPE = 16            # bytes of "application/grpc"
     GRPC_LINES = 96
+    SLOWED_TEXT = 64
 
 cdef const char *WHY = b"the route answers so on purpose: it has a fault"
 
@@ -24,6 +25,13 @@ cdef const char *WHY = b"the route answers so on purpose: it has a fault"
 cdef inline bint _is_grpc(const msg_t *m) noexcept nogil:
     cdef span_t kind = msg_value(m, m.at[HEADER_CONTENT_TYPE])
     return kind.len >= GRPC_TYPE and span_ieq(span_of(kind.ptr, GRPC_TYPE), span_of(b"application/grpc", GRPC_TYPE))
+
+
+cdef void _tell_slowed(stream_t *s, const char *body, uint32_t bandwidth) noexcept nogil:
+    cdef char text[SLOWED_TEXT]
+    if s.account is not NULL:
+        snprintf(text, SLOWED_TEXT, b"the body of %s has %u bytes a second", body, bandwidth)
+        s.proxy.watch_ops.beside(s, STEP_SLOWED, NULL, 0, text)
 
 
 cdef bint injecting_holds(stream_t *s, const msg_t *m, span_t path) noexcept nogil:
@@ -43,6 +51,7 @@ cdef bint injecting_holds(stream_t *s, const msg_t *m, span_t path) noexcept nog
         p.stats.globals[G_FAULT_SLOWED] += 1
         s.flags |= FLAG_DI
         pacing_begin(s, drawn.bandwidth)
+        _tell_slowed(s, b"the answer", drawn.bandwidth)
     if drawn.bandwidth_up != 0 and drawn.status == 0 and s.framing != FRAME_NONE:
         p.stats.globals[G_FAULT_SLOWED_REQUESTS] += 1
         s.flags |= FLAG_DI
@@ -50,10 +59,13 @@ cdef bint injecting_holds(stream_t *s, const msg_t *m, span_t path) noexcept nog
         if s.hedge is not NULL:
             hedge_drop(s)
         pacing_up_begin(s, drawn.bandwidth_up)
+        _tell_slowed(s, b"the request", drawn.bandwidth_up)
     if drawn.delay_ns == 0:
         return False
     p.stats.globals[G_FAULT_DELAYED] += 1
     s.flags |= FLAG_DI
+    if s.account is not NULL:
+        p.watch_ops.beside(s, STEP_DELAYED, NULL, drawn.delay_ns, NULL)
     # As before an attempt that waits: the pause ends by try_timer.
     s.bits |= S_PAUSED
     timer_arm(&p.reactor.wheel, &s.try_timer, p.reactor.now_ns + drawn.delay_ns)

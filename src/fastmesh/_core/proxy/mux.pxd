@@ -113,6 +113,12 @@ cdef enum:
     STEP_CUT = 10             # an answer that has begun cannot be finished
     STEP_FALLBACK = 11        # a step of the route's chain takes it
     STEP_EXHAUSTED = 12       # a chain was begun, and no step of it could answer
+    STEP_DELAYED = 13         # by a fault of the route
+    STEP_SLOWED = 14          # its body, or that of its answer, likewise
+    STEP_COPIED = 15          # a mirror gets a copy
+    STEP_NOT_COPIED = 16      # it was to get one
+    STEP_STEERED = 17         # a filter says where it goes
+    STEP_ASKED = 18           # which filters have seen it
 
     TRIED_MAX = 8
     HEAD_INLINE = 1024
@@ -186,8 +192,8 @@ ctypedef struct watch_ops_t:
     void (*routed)(stream_t *s, const msg_t *m, const asker_t *who, const decision_t *d) noexcept nogil
     void (*step)(stream_t *s, int what, const char *text) noexcept nogil
     void (*ended)(stream_t *s, uint64_t now_ns) noexcept nogil     # s.account is given back
-    # Of an attempt that is not the stream's own: STEP_BESIDE and behind it. `e`: its endpoint, or NULL; `after_ns`: how
-    # long the stream's own, or it, was under way; `text`: why.
+    # Of what is not the stream's own attempt: STEP_BESIDE and the next, STEP_DELAYED and behind it. `e`: an endpoint, or
+    # NULL; `after_ns`: how long an attempt was under way, or a delay is; `text`: why, or what.
     void (*beside)(stream_t *s, int what, const endpoint_t *e, uint64_t after_ns, const char *text) noexcept nogil
 
 ctypedef struct door_t:       # a listening socket
