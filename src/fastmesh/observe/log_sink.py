@@ -21,7 +21,7 @@ LONGEST_LINE = 262144   # more than a worker writes as one line
 SAFE_PIECE = 4096       # bytes written at a time to a descriptor that may block (PIPE_BUF)
 SHORTEST_NAP = 0.01     # seconds between two looks while lines come fast
 LONGEST_NAP = 0.1       # while they do not: a full-speed burst fills a ring of 1 MiB in about this time
-STUCK_NAP = 0.25        # a reader that takes nothing is asked again this often
+STUCK_NAP = 0.25        # a reader that takes nothing, or a file that cannot be opened, is tried again this often
 REOPEN_AFTER = 1.0      # seconds after a failure to open or write the file
 
 
@@ -80,7 +80,14 @@ class LogSink:
                 nap = SHORTEST_NAP
             else:
                 nap = min(max(nap, SHORTEST_NAP) * 1.5, LONGEST_NAP) if moved == 0 else min(nap, LONGEST_NAP / 2)
-            if waiter.poll(nap * 1000):
+            # A reader that is only slow goes on at its own pace: it is given more as soon as it has taken something.
+            full = self._fd if moved < 0 else -1
+            if full >= 0:
+                waiter.register(full, select.POLLOUT)
+            ready = waiter.poll(nap * 1000)
+            if full >= 0:
+                waiter.unregister(full)
+            if any(fd == self._wake for fd, _ in ready):
                 os.eventfd_read(self._wake)
         self._close()
 

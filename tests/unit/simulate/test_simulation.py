@@ -112,7 +112,7 @@ def slow_ones(balancer: str) -> Result:
     """One in twenty of a thousand endpoints is ten times as slow."""
     return run({"name": "good", "count": 950, "time": {"mean": "10ms"}},
                {"name": "slow", "count": 50, "time": {"mean": "100ms"}},
-               balancer=balancer, rate=5000, duration="30s", warm_up="10s", callers=2)
+               balancer=balancer, rate=5000, duration="15s", warm_up="5s", callers=2)
 
 
 def test_response_times_find_the_slow_ones_where_load_does_not():

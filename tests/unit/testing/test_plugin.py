@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["pytester"]
+OTHERS = ("benchmark", "hypothesispytest", "timeout", "xdist", "xdist.looponfail")
 
 TENANTS = '''
 from fastmesh import Filter, Request, Response
@@ -36,8 +37,8 @@ class Keeps(Filter):
 @pytest.fixture(autouse=True)
 def written(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(tenants=TENANTS)
-    # Nothing of this project's own configuration.
-    pytester.makeini("[pytest]\naddopts = -p no:cacheprovider")
+    # Nothing of this project's own configuration, and no plugin that its own tests need.
+    pytester.makeini("[pytest]\naddopts = -p no:cacheprovider " + " ".join(f"-p no:{name}" for name in OTHERS))
 
 
 def test_a_kit(pytester: pytest.Pytester) -> None:
