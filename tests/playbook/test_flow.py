@@ -16,14 +16,20 @@ def chunk(piece):
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-@pytest.mark.parametrize("buffer", [4096, 65_536, 200_000])
-@pytest.mark.parametrize("chunked", [False, True])
-def test_answer_faster_than_its_reader(play, buffer, chunked):
+def unread(play, buffer=4096):
+    """A client that has asked and does not read, and the upstream that is asked."""
     play.endpoints("a").listener(buffer_bytes=buffer)
     client = play.client()
     client.sends(GET)
     up = play.connect("a")
     client.stops_reading(0)
+    return client, up
+
+
+@pytest.mark.parametrize("buffer", [4096, 65_536, 200_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_answer_faster_than_its_reader(play, buffer, chunked):
+    client, up = unread(play, buffer)
     up.sends(CHUNK_HEAD if chunked else HEAD)
     for piece in PIECES:
         up.sends(chunk(piece) if chunked else piece)
@@ -44,11 +50,7 @@ def test_answer_faster_than_its_reader(play, buffer, chunked):
 
 
 def test_reading_resumes_at_half_of_the_mark(play):
-    play.endpoints("a").listener(buffer_bytes=40_000)
-    client = play.client()
-    client.sends(GET)
-    up = play.connect("a")
-    client.stops_reading(0)
+    client, up = unread(play, 40_000)
     up.sends(HEAD, *PIECES[:3])
     queued = client.socket.queued
     assert queued > 40_000 and not up.socket.is_receiving
@@ -60,11 +62,7 @@ def test_reading_resumes_at_half_of_the_mark(play):
 
 def test_bytes_that_come_after_the_pause_are_kept(play):
     """A receive that was under way ends when it ends: its bytes belong to the answer."""
-    play.endpoints("a").listener(buffer_bytes=4096)
-    client = play.client()
-    client.sends(GET)
-    up = play.connect("a")
-    client.stops_reading(0)
+    client, up = unread(play)
     with play.batch():
         up.sends(CHUNK_HEAD)
         for piece in PIECES[:5]:
@@ -76,12 +74,8 @@ def test_bytes_that_come_after_the_pause_are_kept(play):
 
 @pytest.mark.parametrize("missed", [0, 1, 3])
 def test_receive_that_cannot_be_called_off_at_once(play, missed):
-    play.endpoints("a").listener(buffer_bytes=4096)
+    client, up = unread(play)
     play.stage.cancels_missed = missed
-    client = play.client()
-    client.sends(GET)
-    up = play.connect("a")
-    client.stops_reading(0)
     with play.batch():
         up.sends(CHUNK_HEAD, chunk(PIECES[0]))
     with play.batch():
@@ -95,11 +89,7 @@ def test_receive_that_cannot_be_called_off_at_once(play, missed):
 
 
 def test_end_of_the_upstream_stands_behind_what_is_not_read_yet(play):
-    play.endpoints("a").listener(buffer_bytes=4096)
-    client = play.client()
-    client.sends(GET)
-    up = play.connect("a")
-    client.stops_reading(0)
+    client, up = unread(play)
     up.sends(b"HTTP/1.1 200 OK\r\n\r\n", *PIECES[:10])
     up.closes()
     while client.socket.queued:
@@ -110,11 +100,7 @@ def test_end_of_the_upstream_stands_behind_what_is_not_read_yet(play):
 
 
 def test_upstream_that_breaks_while_it_is_not_read(play):
-    play.endpoints("a").listener(buffer_bytes=4096)
-    client = play.client()
-    client.sends(GET)
-    up = play.connect("a")
-    client.stops_reading(0)
+    client, up = unread(play)
     up.sends(HEAD, *PIECES[:5])
     up.resets()
     client.reads()
@@ -124,11 +110,7 @@ def test_upstream_that_breaks_while_it_is_not_read(play):
 
 def test_whole_answer_of_an_upstream_that_breaks_while_it_is_not_read(play):
     """What arrived before the break is the client's."""
-    play.endpoints("a").listener(buffer_bytes=4096)
-    client = play.client()
-    client.sends(GET)
-    up = play.connect("a")
-    client.stops_reading(0)
+    client, up = unread(play)
     with play.batch():
         up.sends(HEAD, *PIECES)
         up.resets()

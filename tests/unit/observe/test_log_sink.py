@@ -68,6 +68,15 @@ def sink_of(path: Path | str, rings: list[Ring], warnings: list[str]) -> LogSink
     return LogSink(str(path), lambda: [r.file for r in rings], warnings.append)
 
 
+def piped(pipe: Path, rings: list[Ring], warnings: list[str]) -> tuple[LogSink, int]:
+    """One that has begun to write to a pipe, and the descriptor of its reader."""
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    sink = sink_of(pipe, rings, warnings)
+    sink.start()
+    return sink, reader
+
+
 def test_lines_of_all_rings_arrive_whole_and_in_order(tmp_path: Path, rings: list[Ring], warnings: list[str]) -> None:
     sink = sink_of(tmp_path / "log", rings, warnings)
     sink.start()
@@ -87,11 +96,7 @@ def test_lines_of_all_rings_arrive_whole_and_in_order(tmp_path: Path, rings: lis
 
 
 def test_a_reader_that_hangs_costs_lines_only(tmp_path: Path, rings: list[Ring], warnings: list[str]) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    sink = sink_of(pipe, rings, warnings)
-    sink.start()
+    sink, reader = piped(tmp_path / "pipe", rings, warnings)
     ring = rings[0]
     line = b"y" * 999 + b"\n"
     begun = monotonic()
@@ -110,11 +115,7 @@ def test_a_reader_that_hangs_costs_lines_only(tmp_path: Path, rings: list[Ring],
 
 
 def test_stopping_does_not_wait_for_a_reader_that_hangs(tmp_path: Path, rings: list[Ring], warnings: list[str]) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    sink = sink_of(pipe, rings, warnings)
-    sink.start()
+    sink, reader = piped(tmp_path / "pipe", rings, warnings)
     for _ in range(900):
         rings[0].put(b"z" * 999 + b"\n")
     begun = monotonic()
@@ -195,11 +196,7 @@ def test_a_full_disk_costs_only_what_finds_no_room_in_the_ring(
 
 
 def test_another_reader_begins_with_a_whole_line(tmp_path: Path, rings: list[Ring], warnings: list[str]) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    sink = sink_of(pipe, rings, warnings)
-    sink.start()
+    sink, reader = piped(tmp_path / "pipe", rings, warnings)
     line = b"y" * 99_999 + b"\n"
     for _ in range(3):
         rings[0].put(line)      # one alone is more than the pipe takes
@@ -207,7 +204,7 @@ def test_another_reader_begins_with_a_whole_line(tmp_path: Path, rings: list[Rin
     assert os.read(reader, 4096) == b"y" * 4096
     os.close(reader)
     until(lambda: warnings)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     rest = b""
     while rest.count(b"\n") < 2:
         try:
@@ -221,17 +218,13 @@ def test_another_reader_begins_with_a_whole_line(tmp_path: Path, rings: list[Rin
 
 
 def test_a_reader_that_leaves_is_no_end(tmp_path: Path, rings: list[Ring], warnings: list[str]) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    sink = sink_of(pipe, rings, warnings)
-    sink.start()
+    sink, reader = piped(tmp_path / "pipe", rings, warnings)
     rings[0].put(b"one\n")
     until(lambda: rings[0].is_empty)
     os.close(reader)
     rings[0].put(b"kept\n")
     until(lambda: warnings)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     until(lambda: len(warnings) == 2)
     rings[0].put(b"two\n")
     until(lambda: rings[0].is_empty)
