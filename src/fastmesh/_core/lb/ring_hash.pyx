@@ -1,8 +1,9 @@
 """One key, one endpoint: the next on a ring of hashes (Karger 1997; the many points of each endpoint are ketama's).
 
 An endpoint that goes gives its keys to the owners of the next points and moves no others; one that comes takes its
-share from all. The ring is sorted into as many drawers as it has points, by the upper bits of their hashes, so that a
-pick looks into one drawer, which holds one point on average, instead of searching.
+share from all. The ring is sorted into drawers, by the upper bits of their hashes, so that a pick looks into one drawer,
+which holds a few points that lie side by side, instead of searching. With one for each point they would fill as much
+memory as the points, and most picks would wait for a second line of it.
 """
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
@@ -18,6 +19,7 @@ cdef enum:
     POINTS_MAX = 1 << 19      # of a ring, but for one more of each endpoint
     WALK_MAX = 64             # points that a pick passes by, before it looks at endpoints instead
     BREATH_MASK = 1023        # of points between two looks at the clock
+    DRAWER_POINTS = 4         # at most, on the average
 
 ctypedef struct point_t:
     uint32_t hash
@@ -99,7 +101,7 @@ cdef int build(cluster_t *c) noexcept nogil:
     r.total = total_weight(c)
     for i in range(c.n):
         r.n += points_of(c, &c.endpoints[i], r.total)
-    while (<uint32_t>1 << bits) < r.n and bits < 26:
+    while (<uint32_t>DRAWER_POINTS << bits) < r.n and bits < 26:
         bits += 1
     r.shift = 32 - bits
     r.points = <point_t *>heap_array(r.n, sizeof(point_t))
