@@ -116,8 +116,6 @@ cdef span_t cors_lines(span_t fields) noexcept nogil:
 
 
 cdef uint32_t cors_room(const stream_t *s) noexcept nogil:
-    if s.route is NULL or s.route.cors == 0:
-        return 0
     return OWN + s.origin.len + _rule(s).expose.len
 
 
@@ -145,10 +143,7 @@ cdef bint _varies(const msg_t *m) noexcept nogil:
 
 
 cdef uint8_t *cors_put(const stream_t *s, const msg_t *m, uint8_t *to) noexcept nogil:
-    cdef const cors_rule_t *r
-    if s.route is NULL or s.route.cors == 0:
-        return to
-    r = _rule(s)
+    cdef const cors_rule_t *r = _rule(s)
     if not r.is_any and (m is NULL or not _varies(m)):
         to = put_bytes(to, b"vary: Origin\r\n", 14)
     if s.origin.len == 0:

@@ -178,17 +178,10 @@ cdef void _tell(stream_t *s, uint32_t at, uint64_t value, uint32_t width, const 
 
 
 cdef void deadline_tell(stream_t *s) noexcept nogil:
-    cdef uint64_t ms
-    if s.deadline_fields == 0:
-        return
-    ms = _left_ms(s)
+    cdef uint64_t ms = _left_ms(s)
     _tell(s, s.deadline_at[0], ms, DIGITS, NULL)
     _tell(s, s.deadline_at[2], ms, DIGITS, NULL)
     if ms <= GRPC_MOST:
         _tell(s, s.deadline_at[1], ms, GRPC_DIGITS + 1, b"m")
     else:
         _tell(s, s.deadline_at[1], ms // 1000, GRPC_DIGITS + 1, b"S")
-
-
-cdef bint deadline_is_over(const stream_t *s) noexcept nogil:
-    return s.deadline_ns != 0 and s.proxy.reactor.now_ns >= s.deadline_ns

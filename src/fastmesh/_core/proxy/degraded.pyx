@@ -1,4 +1,5 @@
 """See degraded.pxd."""
+from libc.stdint cimport uint32_t
 from libc.string cimport strlen
 from fastmesh._core.mem.counter cimport FLAG_FB
 from fastmesh._core.mem.span cimport span_of
@@ -16,7 +17,6 @@ cdef extern from *:
 
 cdef enum:
     NAME_MAX = 255
-    LINE = 24                 # bytes of the header's name and of the line's end
 
 
 cdef inline uint8_t *_put(uint8_t *to, const char *text) noexcept nogil:
@@ -43,10 +43,6 @@ cdef span_t degraded_text(const stream_t *s, char *room) noexcept nogil:
         to = put_bytes(to, b"; name=", 7)
         to = put_span(to, name)
     return span_of(<uint8_t *>room, <uint32_t>(to - <uint8_t *>room))
-
-
-cdef uint32_t degraded_room(const stream_t *s) noexcept nogil:
-    return DEGRADED_TEXT + LINE if s.degraded != 0 else 0
 
 
 cdef uint8_t *degraded_put(const stream_t *s, uint8_t *to) noexcept nogil:

@@ -22,7 +22,7 @@ from fastmesh._core.mem.inbox cimport inbox_add, inbox_attach, inbox_clear, inbo
 from fastmesh._core.mem.span cimport span_ieq, span_of, span_t
 from fastmesh._core.net.xprt cimport xprt_t
 from fastmesh._core.proxy.cors cimport cors_put, cors_room
-from fastmesh._core.proxy.degraded cimport degraded_put, degraded_room
+from fastmesh._core.proxy.degraded cimport DEGRADED_ROOM, degraded_put
 from fastmesh._core.proxy.down cimport (
     down_close, down_close_sent, down_is_moving, down_on_closed, down_refresh, down_reset, down_wait)
 from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_span
@@ -453,15 +453,30 @@ cdef inline uint8_t *_ending(stream_t *s, uint8_t *to) noexcept nogil:
     return put_bytes(to, b"\r\n", 2)
 
 
-cdef inline uint32_t _limits_room(const stream_t *s) noexcept nogil:
-    return limit_fields_room(s) if s.n_drawn != 0 else 0
+cdef inline bint _tells_of_cors(const stream_t *s) noexcept nogil:
+    return s.route is not NULL and s.route.cors != 0
+
+
+cdef inline bint _tells_of_key(const stream_t *s) noexcept nogil:
+    return s.told is not NULL or s.cluster.names is not NULL
+
+
+cdef inline uint32_t _rare_room(const stream_t *s) noexcept nogil:
+    """Of what few answers tell."""
+    cdef uint32_t room = 0
+    if s.n_drawn != 0:
+        room += limit_fields_room(s)
+    if s.degraded != 0:
+        room += DEGRADED_ROOM
+    if _tells_of_cors(s):
+        room += cors_room(s)
+    return room
 
 
 cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
     cdef down_t *d = s.down
     cdef uint8_t *at = d.x.ops.reserve(
-        &d.x, m.len + s.listener.via.len + _limits_room(s) + request_key_room(s) +
-        degraded_room(s) + cors_room(s) + 256)
+        &d.x, m.len + s.listener.via.len + _rare_room(s) + (request_key_room(s) if _tells_of_key(s) else 0) + 256)
     cdef uint8_t *to = at
     cdef span_t value
     if m.minor == 1 and not m.bits & MSG_LINE:
@@ -506,11 +521,12 @@ cdef void _head(stream_t *s, msg_t *m, int framing) noexcept nogil:
         to = put_bytes(to, b"\r\n", 2)
     if s.n_drawn != 0:
         to = limit_fields_put(s, to)
-    if s.told is not NULL or s.cluster.names is not NULL:
+    if _tells_of_key(s):
         to = request_key_tell(s, to)
     if s.degraded != 0:
         to = degraded_put(s, to)
-    to = cors_put(s, m, to)
+    if _tells_of_cors(s):
+        to = cors_put(s, m, to)
     to = _ending(s, to)
     d.x.ops.commit(&d.x, at, <uint32_t>(to - at))
 
@@ -540,8 +556,7 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t fields, sp
         # Something to read for who looks at it with curl.
         body = span_of(<const uint8_t *>reason, n_reason)
         content_type = span_of(b"text/plain; charset=utf-8", 25)
-    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + fields.len + _limits_room(s) + degraded_room(s) +
-                          cors_room(s) + 256)
+    at = d.x.ops.reserve(&d.x, n_reason + content_type.len + fields.len + _rare_room(s) + 256)
     to = put_bytes(at, b"HTTP/1.1 ", 9)
     to = put_number(to, <uint64_t>status)
     to = put_bytes(to, b" ", 1)
@@ -556,7 +571,8 @@ cdef void _local(stream_t *s, int status, span_t content_type, span_t fields, sp
         to = limit_fields_put(s, to)
     if s.degraded != 0:
         to = degraded_put(s, to)
-    to = cors_put(s, NULL, to)
+    if _tells_of_cors(s):
+        to = cors_put(s, NULL, to)
     if not bare:
         if content_type.len != 0:
             to = put_bytes(to, b"content-type: ", 14)

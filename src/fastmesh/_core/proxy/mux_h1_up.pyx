@@ -128,7 +128,8 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
         _drop_field(m, HEADER_FORWARDED)
         _drop_lookalikes(m)
     keep_id = _is_believed(m, HEADER_X_REQUEST_ID, d.is_trusted)
-    deadline_take_fields(s, m)
+    if s.deadline_fields != 0 or s.listener.deadline_sends:
+        deadline_take_fields(s, m)
     is_marked = (((s.retry is not NULL and s.retry.is_told) or (s.hedge is not NULL and hedge_is_told(s))) and
                  attempt_mark_take(s, m))
     to = stream_wire_room(s, m.len + path.len + s.listener.via.len + m.authority_len + m.target_len +
@@ -208,7 +209,8 @@ cdef void _prepare(stream_t *s, msg_t *m, span_t path) noexcept nogil:
 
 
 cdef void _head(stream_t *s) noexcept nogil:
-    deadline_tell(s)
+    if s.deadline_fields != 0:
+        deadline_tell(s)
     if s.mark_at != 0:
         attempt_mark_tell(s, s.attempts - s.retried_reused)
     s.up.row.bytes_sent += s.wire_len
@@ -240,7 +242,8 @@ cdef void _again(stream_t *s, up_t *up, uint32_t attempt) noexcept nogil:
     cdef uint8_t *kept = s.wire
     memcpy(blk.bytes, kept, s.wire_len)
     s.wire = blk.bytes
-    deadline_tell(s)
+    if s.deadline_fields != 0:
+        deadline_tell(s)
     if s.mark_at != 0:
         attempt_mark_tell(s, attempt)
     s.wire = kept
