@@ -34,7 +34,7 @@ class Asked:
     metadata: dict[str, str]
     """What the configuration says of it, where the kit's cluster has subsets."""
 
-    def __init__(self, message: Message, cluster: str, endpoint: str, metadata: dict[str, str]) -> None:
+    def __init__(self, message: Message, cluster: str, endpoint: str, metadata: dict[str, str] | None = None) -> None:
         """For the kit."""
         self.method, self.target, _ = message.line.split(" ", 2)
         self.headers = message.headers
@@ -43,7 +43,7 @@ class Asked:
         self.is_chunked = message.is_chunked
         self.cluster = cluster
         self.endpoint = endpoint
-        self.metadata = metadata
+        self.metadata = metadata or {}
 
     @property
     def path(self) -> str:

@@ -40,8 +40,8 @@ def test_label_tenant():
     assert run(make(CLASSES["LabelTenant"])).labels == {"tenant": "nobody"}
 
 
-def test_testers(filter_kit):
-    kit = filter_kit(CLASSES["Testers"](users=("ada",)))
+def test_insiders(filter_kit):
+    kit = filter_kit(CLASSES["Insiders"](users=("ada",)))
     kit.cluster("upstream", subsets=[{"version": "v1"}, {"version": "v2"}])
     found = [kit.get("/", headers={"x-user": "ada"}).upstream.metadata["version"] for _ in range(4)]
     assert found == ["v2"] * 4 and kit.get("/", headers={"x-user": "bob"}).subset is None

@@ -155,4 +155,4 @@ def test_the_page_about_testing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(tenants=filters, **{f"test_page_{i}": text for i, text in enumerate(tests)})
     result = pytester.runpytest_subprocess("-W", "error")
     result.assert_outcomes(passed=sum(text.count("def test_") for text in tests))
-    assert len(tests) == page.count("```python") - 1 == 6
+    assert len(tests) == page.count("```python") - 1 == 7

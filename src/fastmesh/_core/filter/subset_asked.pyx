@@ -6,7 +6,7 @@ from fastmesh._core.filter.headers cimport text_of
 from fastmesh._core.lb.subset cimport (
     SUBSET_KEYS_MAX, subset_pair_t, subset_pairs, subset_selector_t, subsets_selector, subsets_t)
 from fastmesh._core.mem.span cimport span_of, span_t
-from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX, subset_word_value
+from fastmesh._core.route.subset_rule cimport subset_word_value
 
 
 cdef inline str _text(span_t s):

@@ -37,7 +37,6 @@ cdef void told_steered(Request r, slot_t *c) noexcept:
 
 cdef void told_asked(Request r) noexcept:
     cdef bytes text
-    cdef int i
     if r.s.account is NULL or r.entered == 0:
         return
     try:

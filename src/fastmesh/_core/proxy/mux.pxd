@@ -192,8 +192,8 @@ ctypedef struct watch_ops_t:
     void (*routed)(stream_t *s, const msg_t *m, const asker_t *who, const decision_t *d) noexcept nogil
     void (*step)(stream_t *s, int what, const char *text) noexcept nogil
     void (*ended)(stream_t *s, uint64_t now_ns) noexcept nogil     # s.account is given back
-    # Of what is not the stream's own attempt: STEP_BESIDE and the next, STEP_DELAYED and behind it. `e`: an endpoint, or
-    # NULL; `after_ns`: how long an attempt was under way, or a delay is; `text`: why, or what.
+    # Of what is not the stream's own attempt: STEP_BESIDE and the next, STEP_DELAYED and behind it. `e`: an endpoint,
+    # or NULL; `after_ns`: how long an attempt was under way, or a delay is; `text`: why, or what.
     void (*beside)(stream_t *s, int what, const endpoint_t *e, uint64_t after_ns, const char *text) noexcept nogil
 
 ctypedef struct door_t:       # a listening socket
