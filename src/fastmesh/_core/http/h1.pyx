@@ -12,14 +12,15 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from fastmesh._core.http.hop cimport HOP_KEPT, hop_read_connection, hop_read_te
+from fastmesh._core.http.method cimport method_named
 from fastmesh._core.http.msg cimport (
     FIELD_DROP, FRAME_CHUNKED, FRAME_CLOSE, FRAME_LENGTH, FRAME_NONE, MSG_CLOSE, MSG_DROPS, MSG_EXPECT_CONTINUE,
     MSG_FIELDS_ROOM, MSG_HAS_LENGTH, field_t, msg_fail, msg_t, msg_value_is)
 from fastmesh._core.http.token cimport (
     HEADER_CONNECTION, HEADER_CONTENT_LENGTH, HEADER_EXPECT, HEADER_HOST, HEADER_HTTP2_SETTINGS, HEADER_KEEP_ALIVE,
     HEADER_NONE, HEADER_PROXY_AUTHENTICATE, HEADER_PROXY_AUTHORIZATION, HEADER_PROXY_CONNECTION, HEADER_TE,
-    HEADER_TRAILER, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE, METHOD_CONNECT, METHOD_DELETE, METHOD_GET,
-    METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST, METHOD_PUT, METHOD_TRACE)
+    HEADER_TRAILER, HEADER_TRANSFER_ENCODING, HEADER_UPGRADE, METHOD_CONNECT, METHOD_GET, METHOD_HEAD,
+    METHOD_OPTIONS)
 
 cdef extern from "scan.h" nogil:
     enum:
@@ -466,34 +467,6 @@ cdef int _other_target(msg_t *m, const uint8_t *t, uint32_t n) noexcept nogil:
     return 0
 
 
-cdef int _method_id(const uint8_t *p, uint32_t n) noexcept nogil:
-    """Methods are case-sensitive (RFC 9110 section 9.1)."""
-    if n == 3:
-        if memcmp(p, b"GET", 3) == 0:
-            return METHOD_GET
-        if memcmp(p, b"PUT", 3) == 0:
-            return METHOD_PUT
-    elif n == 4:
-        if memcmp(p, b"POST", 4) == 0:
-            return METHOD_POST
-        if memcmp(p, b"HEAD", 4) == 0:
-            return METHOD_HEAD
-    elif n == 5:
-        if memcmp(p, b"PATCH", 5) == 0:
-            return METHOD_PATCH
-        if memcmp(p, b"TRACE", 5) == 0:
-            return METHOD_TRACE
-    elif n == 6:
-        if memcmp(p, b"DELETE", 6) == 0:
-            return METHOD_DELETE
-    elif n == 7:
-        if memcmp(p, b"OPTIONS", 7) == 0:
-            return METHOD_OPTIONS
-        if memcmp(p, b"CONNECT", 7) == 0:
-            return METHOD_CONNECT
-    return METHOD_OTHER
-
-
 cdef int _request_line(msg_t *m, const walk_t *w, const uint8_t *line, const h1_limits_t *limits) noexcept nogil:
     """Returns the offset of the first field line, or a fault."""
     cdef const uint8_t *base = w.base
@@ -514,7 +487,7 @@ cdef int _request_line(msg_t *m, const walk_t *w, const uint8_t *line, const h1_
             if e[0] == c'\r' and e + 1 == end:
                 return _short_line(m, w, line, limits)
             return msg_fail(m, H1_EBAD, b"the method is not followed by a space and a target")
-        m.method = <uint8_t>_method_id(line, <uint32_t>(e - line))
+        m.method = <uint8_t>method_named(line, <uint32_t>(e - line))
     m.method_off = <uint16_t>(line - base)
     m.method_len = <uint16_t>(e - line)
     t = e + 1

@@ -3,6 +3,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from fastmesh._core.mem.segment cimport word_add, word_get, word_set
+from fastmesh._core.mem.streak cimport streaks_end
 
 cdef extern from "<sys/mman.h>" nogil:
     int MAP_NORESERVE
@@ -63,15 +64,7 @@ cdef void health_come_back(health_t *h, cluster_health_t *c, uint64_t cluster_ro
                            uint64_t endpoint_row, uint64_t now_ns) noexcept nogil:
     cdef health_event_t event
     e.healthy_ns = now_ns
-    # Nothing is written where nothing was: the line stays with all workers.
-    if e.server_errors != 0:
-        word_set(&e.server_errors, 0)
-    if e.gateway_errors != 0:
-        word_set(&e.gateway_errors, 0)
-    if e.connect_failures != 0:
-        word_set(&e.connect_failures, 0)
-    if e.timeouts != 0:
-        word_set(&e.timeouts, 0)
+    streaks_end(e)
     word_set(&e.until_ns, 0)
     word_set(&e.probe_ns, 0)
     word_set(&c.full_until_ns, 0)

@@ -20,24 +20,23 @@ cdef inline void _leave(down_t *d) noexcept nogil:
         d.proxy.filters.left(d)
 
 
-cdef void down_close(down_t *d) noexcept nogil:
-    if d.gone:
-        return
+cdef void _let_go(down_t *d) noexcept nogil:
     d.gone = 1
     _leave(d)
     timer_unlink(&d.proxy.reactor.wheel, &d.timer)
     inbox_clear(&d.inbox)
-    io_close(&d.x.io)
+
+
+cdef void down_close(down_t *d) noexcept nogil:
+    if not d.gone:
+        _let_go(d)
+        io_close(&d.x.io)
 
 
 cdef void down_reset(down_t *d) noexcept nogil:
-    if d.gone:
-        return
-    d.gone = 1
-    _leave(d)
-    timer_unlink(&d.proxy.reactor.wheel, &d.timer)
-    inbox_clear(&d.inbox)
-    io_reset(&d.x.io)
+    if not d.gone:
+        _let_go(d)
+        io_reset(&d.x.io)
 
 
 cdef void down_close_sent(down_t *d) noexcept nogil:

@@ -8,6 +8,7 @@ from fastmesh._core.mem.health cimport (
     health_event_t, health_tell, word_cas)
 from fastmesh._core.mem.rng cimport rng_below, rng_next
 from fastmesh._core.mem.segment cimport word_add, word_get, word_set
+from fastmesh._core.mem.streak cimport streaks_end
 from fastmesh._core.lb.endpoint cimport endpoint_use_t
 from fastmesh._core.lb.use cimport endpoint_health, endpoint_use
 from fastmesh._core.lb.settings cimport outlier_t
@@ -66,18 +67,6 @@ cdef void _tell(cluster_t *c, const endpoint_t *e, const endpoint_health_t *h, u
     health_tell(c.shared, &event)
 
 
-cdef inline void _forgive(endpoint_health_t *h) noexcept nogil:
-    """Nothing is written where nothing was: the line stays with all workers."""
-    if h.server_errors != 0:
-        word_set(&h.server_errors, 0)
-    if h.gateway_errors != 0:
-        word_set(&h.gateway_errors, 0)
-    if h.connect_failures != 0:
-        word_set(&h.connect_failures, 0)
-    if h.timeouts != 0:
-        word_set(&h.timeouts, 0)
-
-
 # --- out and in again ------------------------------------------------------------------------------------------------
 
 cdef uint64_t _duration(const cluster_t *c, uint64_t times, uint64_t *rng) noexcept nogil:
@@ -115,7 +104,7 @@ cdef void _put_out(cluster_t *c, const endpoint_t *e, endpoint_health_t *h, cons
     h.reason = why.reason
     if why.reason != BY_PROBE:
         h.since_ns = now_ns
-    _forgive(h)
+    streaks_end(h)
     word_set(&h.until_ns, now_ns + time if now_ns + time != 0 else 1)
     word_set(&h.probe_ns, 0)
     word_add(&c.health.ejections[why.reason], 1)
@@ -130,7 +119,7 @@ cdef void _eject(cluster_t *c, const endpoint_t *e, endpoint_health_t *h, const 
     if word_get(&h.until_ns) != 0:
         return
     if c.outlier.enforce < MILLION and rng_below(rng, MILLION) >= c.outlier.enforce:
-        _forgive(h)
+        streaks_end(h)
         if _is_ahead(h.watched_ns, 2 * c.outlier.most_ns, now_ns):
             return
         h.watched_ns = now_ns + _duration(c, 1, rng)
@@ -138,7 +127,7 @@ cdef void _eject(cluster_t *c, const endpoint_t *e, endpoint_health_t *h, const 
         _tell(c, e, h, EVENT_WATCHED, why, h.watched_ns - now_ns, now_ns)
         return
     if _is_ahead(word_get(&c.health.full_until_ns), FULL_NS, now_ns) or _out(c) >= _most_out(c):
-        _forgive(h)
+        streaks_end(h)
         word_add(&c.health.refused, 1)
         if not _is_ahead(word_get(&c.health.full_until_ns), FULL_NS, now_ns):
             word_set(&c.health.full_until_ns, now_ns + FULL_NS)
@@ -388,7 +377,7 @@ cdef void outlier_observe(cluster_t *c, endpoint_t *e, int seen, uint64_t took_n
         # What was under way when it was ejected is no news.
         pass
     elif seen == SEEN_GOOD:
-        _forgive(h)
+        streaks_end(h)
     elif _is_enough(c, use, seen, &why) and _begin(c, now_ns):
         _eject(c, e, h, &why, now_ns, rng)
         _end(c)

@@ -17,11 +17,9 @@ from fastmesh._core.mem.arena cimport arena_alloc, arena_array, arena_dup, arena
 from fastmesh._core.mem.fault cimport FM_ELIMIT, FM_OK
 from fastmesh._core.mem.hash cimport hash_bytes, hash_mix
 from fastmesh._core.mem.span cimport byte_lower, span_eq, span_of, span_t
+from fastmesh._core.http.method cimport method_named
 from fastmesh._core.http.msg cimport msg_span, msg_t
-from fastmesh._core.http.token cimport (
-    METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER, METHOD_PATCH, METHOD_POST,
-    METHOD_PUT, METHOD_TRACE)
-
+from fastmesh._core.http.token cimport METHOD_OTHER
 from fastmesh._core.net.addr cimport addr_in_cidr
 from fastmesh._core.route.pattern cimport pattern_takes
 from fastmesh._core.route.predicate cimport (
@@ -76,25 +74,7 @@ ctypedef struct index_t:
 
 
 cdef uint32_t method_id(span_t s) noexcept nogil:
-    if s.len == 3 and memcmp(s.ptr, b"GET", 3) == 0:
-        return METHOD_GET
-    if s.len == 4 and memcmp(s.ptr, b"HEAD", 4) == 0:
-        return METHOD_HEAD
-    if s.len == 4 and memcmp(s.ptr, b"POST", 4) == 0:
-        return METHOD_POST
-    if s.len == 3 and memcmp(s.ptr, b"PUT", 3) == 0:
-        return METHOD_PUT
-    if s.len == 6 and memcmp(s.ptr, b"DELETE", 6) == 0:
-        return METHOD_DELETE
-    if s.len == 7 and memcmp(s.ptr, b"OPTIONS", 7) == 0:
-        return METHOD_OPTIONS
-    if s.len == 5 and memcmp(s.ptr, b"TRACE", 5) == 0:
-        return METHOD_TRACE
-    if s.len == 5 and memcmp(s.ptr, b"PATCH", 5) == 0:
-        return METHOD_PATCH
-    if s.len == 7 and memcmp(s.ptr, b"CONNECT", 7) == 0:
-        return METHOD_CONNECT
-    return METHOD_OTHER
+    return method_named(s.ptr, s.len)
 
 
 cdef int method_in_capitals(span_t s) noexcept nogil:
