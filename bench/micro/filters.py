@@ -5,7 +5,7 @@ from zlib import crc32
 
 from bench.filters.fastmesh import Mark, MarkAsync
 from fastmesh import Endpoint, Filter, LoadBalancer, Request, Response
-from fastmesh._core.filter.chain import PHASES, Slot, Table
+from fastmesh._core.filter.chain import PHASES, Slot, Table, bound_memory
 from fastmesh.filters.builtin.least_latency import LeastLatency
 from probes.filter_probe import balance_loop, exchange_loop
 
@@ -47,8 +47,11 @@ class Make(Filter):
 CLASSES = {one.__name__: one for one in (Nothing, Mark, MarkAsync, Get, Set, Add, Make)}
 
 
-def exchanges(name: str, count: int, loops: int) -> None:
-    """So many exchanges through a chain of `count` filters of that class."""
+def exchanges(name: str, count: int, loops: int, memory: int = 0) -> None:
+    """So many exchanges through a chain of `count` filters of that class; `memory`: what they may take together, which
+    is asked at each allocation of Python from then on."""
+    if memory and not bound_memory(memory):
+        raise SystemExit("the memory of this Python cannot be bound")
     slots = []
     for number in range(count):
         made = CLASSES[name]()

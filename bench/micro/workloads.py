@@ -70,11 +70,11 @@ def _decode(loops: int) -> None:
         registry.close()
 
 
-def _filters(name: str, count: int) -> Callable[[int], object]:
+def _filters(name: str, count: int, memory: int = 0) -> Callable[[int], object]:
     def run(loops: int) -> None:
         from bench.micro.filters import exchanges
 
-        exchanges(name, count, loops)
+        exchanges(name, count, loops, memory)
 
     return run
 
@@ -107,6 +107,7 @@ WORKLOADS: dict[str, tuple[Callable[[int], object], int, int]] = {
     "filters: one that marks": (_filters("Mark", 1), 2_000, 1),
     "filters: five that mark": (_filters("Mark", 5), 1_000, 1),
     "filters: one that marks, async": (_filters("MarkAsync", 1), 2_000, 1),
+    "filters: one that marks, memory bound": (_filters("Mark", 1, 1 << 30), 2_000, 1),
     "filters: a header read": (_filters("Get", 1), 20, 100),
     "filters: a header set": (_filters("Set", 1), 200, 10),
     "filters: a header added": (_filters("Add", 1), 200, 10),
