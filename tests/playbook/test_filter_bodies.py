@@ -1,11 +1,11 @@
 """Bodies on their way through filters: piece by piece, whole, and as streams, in both directions."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from playbook.play import Play
 
-from fastmesh import Filter, Headers, Request, Response
+from fastmesh import Filter, Headers, Request, Response, Signal
 
 POST = b"POST /up HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n"
 CHUNKED = b"POST /up HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -63,6 +63,145 @@ def test_who_said_it_changes_nothing_and_does_fails(play: Play) -> None:
     play.connect()
     play.first.expect_answer(503)
     assert "changes_body is False" in play.reports[0][2]
+
+
+class Same(Filter):
+    """A generator that says it changes nothing, and gives what it is told to for what it takes."""
+
+    changes_body = False
+
+    def __init__(self, gives: Callable[[bytes], list[bytes]], takes: int = 99) -> None:
+        self.gives, self.takes = gives, takes
+
+    async def pass_on(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            for piece in self.gives(chunk):
+                yield piece
+            self.takes -= 1
+            if not self.takes:
+                return
+
+    def on_request_stream(self, request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return self.pass_on(chunks)
+
+    def on_response_stream(self, request: Request, response: Response,
+                           chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return self.pass_on(chunks)
+
+
+@pytest.mark.parametrize("takes", [1, 99])
+def test_a_stream_that_changes_nothing_may_cut_it_elsewhere_and_leave_the_rest(play: Play, takes: int) -> None:
+    play.endpoints("a").filter(Same(lambda chunk: [chunk[:2], b"", chunk[2:]], takes), changes_body=False)
+    play.client_sends(POST + b"hello", b"world")
+    up = play.connect()
+    request = up.expect_request()
+    assert request["content-length"] == "10" and request.body == b"helloworld"
+    up.sends(b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nsome", b" answer")
+    answer = play.first.expect_answer(200, b"some answer")
+    assert answer["content-length"] == "11" and play.reports == []
+
+
+@pytest.mark.parametrize("on_error", ["open", "closed", "skip"])
+@pytest.mark.parametrize("gives", [lambda chunk: [chunk, b"more"], lambda chunk: [chunk.upper()], lambda chunk: [],
+                                   lambda chunk: [chunk[1:]]], ids=["more", "other", "nothing", "less"])
+def test_a_stream_that_said_it_changes_nothing_and_does_is_cut(play: Play, on_error: str,
+                                                               gives: Callable[[bytes], list[bytes]]) -> None:
+    """The length that was said stays true of what is sent, both ways, or the connection ends."""
+    play.endpoints("a").filter(Same(gives), changes_body=False, on_error=on_error, at="route")
+    play.client_sends(POST + b"hello", b"world")
+    up = play.connect()
+    sent = up.expect()
+    assert len(sent.partition(b"\r\n\r\n")[2]) < 10 and b"helloworld".startswith(sent.partition(b"\r\n\r\n")[2])
+    assert up.is_closed
+    play.first.expect_answer(503)
+    assert "changes_body is False" in play.reports[0][2]
+
+
+@pytest.mark.parametrize("gives", [lambda chunk: [chunk, b"more"], lambda chunk: []], ids=["more", "nothing"])
+def test_an_answer_whose_stream_said_it_changes_nothing_and_does_is_cut(
+        play: Play, gives: Callable[[bytes], list[bytes]]) -> None:
+    play.endpoints("a").filter(Same(gives), changes_body=False)
+    play.client_sends(GET)
+    play.connect().sends(b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\nsome", b" answer")
+    body = bytes(play.first.socket.wire).partition(b"\r\n\r\n")[2]
+    assert len(body) < 11 and b"some answer".startswith(body) and play.first.socket.is_closed
+    assert "changes_body is False" in play.reports[0][2]
+
+
+def test_a_stream_that_changes_nothing_holds_so_much_and_no_more(play: Play) -> None:
+    play.endpoints("a").filter(Same(lambda chunk: []), changes_body=False, body_limit=20)
+    play.client_sends(b"POST /up HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n")
+    play.connect()
+    for _ in range(5):
+        play.client_sends(b"0123456789")
+    play.first.expect_answer(503)
+    assert "holds more than its body_limit" in play.reports[0][2]
+
+
+class Slow(Filter):
+    """A shadow that thinks about pieces when all others are done, and one that thinks about trailers."""
+
+    def __init__(self) -> None:
+        self.signals: list[Signal[None]] = []
+        self.asked: list[str] = []
+
+    async def think(self, what: str) -> None:
+        self.asked.append(what)
+        self.signals.append(Signal())
+        await self.signals[-1]
+
+    def finish(self) -> None:
+        signals, self.signals = self.signals, []
+        for signal in signals:
+            signal.finish()
+
+
+class SlowPieces(Slow):
+    async def on_request_chunk(self, request: Request, chunk: bytes, last: bool) -> None:
+        await self.think("piece")
+
+    async def on_response_chunk(self, request: Request, response: Response, chunk: bytes, last: bool) -> None:
+        await self.think("piece of the answer")
+
+
+class SlowTrailers(Slow):
+    async def on_request_trailers(self, request: Request, trailers: Headers) -> None:
+        await self.think("trailers")
+
+    async def on_response_trailers(self, request: Request, trailers: Headers) -> None:
+        await self.think("trailers of the answer")
+
+
+def test_a_body_ends_once_however_late_a_shadow_of_it_is(play: Play) -> None:
+    slow = SlowPieces()
+    play.endpoints("a").filter(Upper()).filter(slow, shadow=True)
+    play.client_sends(CHUNKED + b"1\r\na\r\n0\r\n\r\n")
+    up = play.connect()
+    assert up.expect_request().body == b"A!"
+    while slow.signals:
+        slow.finish()
+        play.settle()
+    assert up.unseen == b""         # where a second end would be the beginning of the next request
+    up.sends(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nb\r\n", b"0\r\n\r\n")
+    play.first.expect_answer(200, b"B?")
+    play.client_sends(GET)
+    play.asked().answers(200, b"x")
+    play.first.expect_answer(200, b"X?")
+
+
+def test_trailers_are_asked_about_once_however_late_a_shadow_of_the_body_is(play: Play) -> None:
+    slow, trails = SlowPieces(), SlowTrailers()
+    play.endpoints("a").filter(slow, shadow=True).filter(trails)
+    play.client_sends(CHUNKED + b"1\r\na\r\n0\r\nx-sum: 1\r\n\r\n")
+    up = play.connect()
+    while slow.signals:
+        slow.finish()
+        play.settle()
+    assert trails.asked == ["trailers"]
+    trails.finish()
+    play.settle()
+    request = up.expect_request()
+    assert request.body == b"a" and request.trailers == [("x-sum", "1")] and play.reports == []
 
 
 class Hold(Filter):

@@ -308,6 +308,8 @@ def filter_of(plan: dict[str, Any], forms: tuple[str, str], services: dict[str, 
          answer="plain", cut=1, leaves=False, at="listener", shadow=False, body_limit=8, changes_body=False, failures=0)
 @example(plans=[({"on_request_chunk": ([], 0, 5)}, ("stream", "chunk"))], on_error="open", requests=["broken"],
          answer="plain", cut=1, leaves=False, at="listener", shadow=False, body_limit=8, changes_body=False, failures=0)
+@example(plans=[({"on_response_chunk": ([], 8, None)}, ("chunk", "stream"))], on_error="open", requests=["chunked"],
+         answer="plain", cut=1, leaves=False, at="listener", shadow=False, body_limit=8, changes_body=False, failures=0)
 def test_anything(manners: str, where: str, plans: list[tuple[dict[str, Any], tuple[str, str]]], on_error: str,
                   requests: list[str], answer: str, cut: int, leaves: bool, at: str, shadow: bool, body_limit: int,
                   changes_body: bool, failures: int) -> None:

@@ -58,7 +58,8 @@ class Filter:
     body_limit: ClassVar[str] = "1MiB"
     """How much `on_request_body` and `on_response_body` collect. More: 413, or 502 for an answer."""
     changes_body: ClassVar[bool] = True
-    """Whether body phases may change what they see; with False, Content-Length stays."""
+    """Whether body phases may change what they see; with False, Content-Length stays. Then a `_stream` phase gives
+    what it takes, cut as it likes; what comes after its return passes as it is, and anything else fails it."""
 
     # --- given before `start` -------------------------------------------------------------------------------------
     log: Reporter

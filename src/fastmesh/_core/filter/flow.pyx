@@ -128,7 +128,10 @@ cdef void _end_input(stream_t *s, msg_t *trailers, bint is_out) noexcept:
 cdef void _end_output(Request r, bint is_out) noexcept:
     """The body has passed: the trailers, and then the end."""
     cdef OwnHead trailers = r._trailers_out if is_out else r._trailers_in
+    cdef Pipe pipe = <Pipe>r.pipe_out if is_out else <Pipe>r.pipe_in
     cdef msg_t *m = NULL
+    if pipe is not None:
+        pipe.is_done = True
     if trailers is not None:
         if (r.s.taps & (TAP_RESPONSE_TRAILERS if is_out else TAP_REQUEST_TRAILERS)
                 and flow_up.trailers(r, is_out) != FILTER_GO):
@@ -206,7 +209,7 @@ cdef void _moved(Pipe pipe, int how) noexcept:
     """A pipe has done what it could."""
     cdef Request r = pipe.r
     cdef stream_t *s = r.s
-    if s is NULL:
+    if s is NULL or pipe.is_done:
         return
     if how == PIPE_FAILED:
         flow_up.refuse(r, pipe.fault)
@@ -264,6 +267,7 @@ cdef void _send_collected(Request r, Pipe pipe) noexcept:
         s.bits |= S_WANT_BODY
         s.down_ops.read(s)
         return
+    pipe.is_done = True
     data = b"".join(pipe.collected)
     pipe.collected = []
     n = <uint32_t>len(data)
@@ -383,6 +387,7 @@ cdef void _put_collected(Request r, Pipe pipe) noexcept:
     cdef uint32_t n = <uint32_t>len(data)
     pipe.collected = []
     pipe.collects = False
+    pipe.is_done = True
     r._trailers_out = None    # the answer has a length now: it cannot have any
     _set_length(r.response.h, n)
     flow_put_head(r)

@@ -37,11 +37,14 @@ cdef class Stage(Task):
     cdef bint has_taken       # its generator has taken something
     cdef object piece         # that is being worked on
     cdef bint is_last
+    cdef bytes owed           # taken by a generator that changes no body, and not given yet; None is nothing
     cdef bint ready(self)
     cdef int advance(self) except -1
     cdef int _drive(self) except -1
     cdef int _stream(self) except -1
+    cdef object taken(self)
     cdef int _yielded(self, object result) except -1
+    cdef int _returned(self) except -1
     cdef object _call(self)
     cdef object _start(self)
     cdef int _take(self, object result) except -1
@@ -62,6 +65,7 @@ cdef class Pipe:
     cdef bint is_full         # the wire takes no more
     cdef bint is_running
     cdef bint has_ended       # the end was given to the wire
+    cdef bint is_done         # or to the filters that see trailers: no stage that moves later gives it again
     cdef bint input_ended
     cdef list stages
     cdef list collected       # bytes, while `collects`

@@ -21,8 +21,7 @@ cdef class Next(Wait):
     cdef int begin(self) except -1:
         cdef Stage stage = self.stage
         if stage.inbox:
-            stage.has_taken = True
-            self.settle(stage.inbox.popleft(), None)
+            self.settle(stage.taken(), None)
         elif stage.input_ended:
             self.settle(None, StopAsyncIteration())
         else:
@@ -158,6 +157,8 @@ cdef class Stage(Task):
     cdef int _stream(self) except -1:
         cdef Next wanted = self.hungry
         try:
+            if self.owed is not None and <uint64_t>len(self.owed) > self.c.body_limit:
+                raise TypeError("holds more than its body_limit of a body, though changes_body is False")
             if self.body is None:
                 self.is_calling = True
                 self.body = self._start()
@@ -167,8 +168,7 @@ cdef class Stage(Task):
                 wanted.task = None
                 wanted.state = WAIT_DONE
                 if self.inbox:
-                    self.has_taken = True
-                    wanted.value = self.inbox.popleft()
+                    wanted.value = self.taken()
                 else:
                     wanted.error = StopAsyncIteration()
             elif self.coro is None:
@@ -183,15 +183,42 @@ cdef class Stage(Task):
             return self._yielded(self.result)
         except StopAsyncIteration:
             self.coro = None
-            return self._end()
         except BaseException as error:
             return self._failed(error)
+        try:
+            return self._returned()
+        except BaseException as error:
+            return self._failed(error)
+
+    cdef object taken(self):
+        """The next piece, for a generator."""
+        data = self.inbox.popleft()
+        self.has_taken = True
+        if not self.c.changes_body:
+            self.owed = data if self.owed is None else self.owed + data
+        return data
 
     cdef int _yielded(self, object result) except -1:
         self.coro = None
         if not isinstance(result, (bytes, bytearray, memoryview)):
             raise TypeError(f"yielded a {type(result).__name__}: bytes are allowed")
-        return self._give(bytes(result)) if result else PIPE_MOVED
+        data = bytes(result)
+        if data and not self.c.changes_body:
+            # The message says how long its body is, and its length stays.
+            if self.owed is None or not self.owed.startswith(data):
+                raise TypeError("changed the body, though changes_body is False")
+            self.owed = self.owed[len(data):] if len(data) < len(self.owed) else None
+        return self._give(data) if data else PIPE_MOVED
+
+    cdef int _returned(self) except -1:
+        """A generator has come to its end: the body ends there, or goes on without it."""
+        if self.owed is not None:
+            raise TypeError("dropped a part of the body, though changes_body is False")
+        if self.c.changes_body or self.c.is_shadow:
+            return self._end()
+        self.body = None
+        self.is_passing = True
+        return PIPE_MOVED
 
     cdef void held_again(self) noexcept:
         """After having waited, for something else: where that is a piece, the pipe goes on."""
@@ -212,7 +239,7 @@ cdef class Stage(Task):
         self.error = None
         try:
             if error is not None:
-                how = self._end() if isinstance(error, StopAsyncIteration) else self._failed(error)
+                how = self._returned() if isinstance(error, StopAsyncIteration) else self._failed(error)
             elif self.kind == KIND_STREAM:
                 how = self._yielded(self.result)
             else:
