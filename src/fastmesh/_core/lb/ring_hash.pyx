@@ -1,9 +1,9 @@
 """One key, one endpoint: the next on a ring of hashes (Karger 1997; the many points of each endpoint are ketama's).
 
 An endpoint that goes gives its keys to the owners of the next points and moves no others; one that comes takes its
-share from all. The ring is sorted into drawers, by the upper bits of their hashes, so that a pick looks into one drawer,
-which holds a few points that lie side by side, instead of searching. With one for each point they would fill as much
-memory as the points, and most picks would wait for a second line of it.
+share from all. The ring is sorted into drawers, by the upper bits of their hashes, so that a pick looks into one
+drawer, which holds a few points that lie side by side, instead of searching. With one for each point they would fill as
+much memory as the points, and most picks would wait for a second line of it.
 """
 from libc.stdint cimport uint32_t, uint64_t
 from fastmesh._core.mem.arena cimport heap_array, heap_free, heap_new
