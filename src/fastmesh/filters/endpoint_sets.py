@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from fastmesh._core.net.addr_text import told
-from fastmesh._core.snapshot.plain_set import pack_plain
+from fastmesh._core.net.plain_set import pack_plain
 from fastmesh.config.balancing import MAX_ENDPOINTS
 from fastmesh.config.cluster import MAX_WEIGHT
 from fastmesh.filters.endpoint_set import WrongSet, pack_set, read_set

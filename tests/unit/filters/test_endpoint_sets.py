@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmesh._core.net.addr_text import told
-from fastmesh._core.snapshot.plain_set import pack_plain
+from fastmesh._core.net.plain_set import pack_plain
 from fastmesh.filters import endpoint_sets
 from fastmesh.filters.endpoint_set import WrongSet, pack_set, read_set, read_told, unpack_set
 from fastmesh.filters.endpoint_sets import EndpointSets

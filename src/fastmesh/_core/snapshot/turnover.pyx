@@ -11,10 +11,10 @@ from libc.string cimport memcmp, memcpy, memset
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.fault cimport FM_OK
 from fastmesh._core.mem.hash cimport hash_bytes
+from fastmesh._core.mem.pack cimport put_array, put_bytes, put_uint
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.addr_text cimport addr_plain
-from fastmesh._core.snapshot.pack cimport put_array, put_bytes, put_uint
 from fastmesh._core.snapshot.unpack cimport unpack_array, unpack_bytes, unpack_t, unpack_uint
 import os
 

@@ -8,10 +8,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.hash cimport hash_bytes, hash_mix
+from fastmesh._core.mem.pack cimport put_array, put_bytes, put_uint
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.net.addr cimport addr_t
 from fastmesh._core.net.addr_text cimport addr_plain
-from fastmesh._core.snapshot.pack cimport put_array, put_bytes, put_uint
 import os
 
 cdef extern from "Python.h":
