@@ -75,6 +75,8 @@ def heals(one: Sidecar) -> dict[str, float]:
 
 def test_it_is_told_of_both(healed: Callable[..., Any]) -> None:
     one, sick, said, _ = healed()
+    # Each runs in a process of its own: one that begins later may be done before.
+    until(lambda: said.exists() and said.read_text().endswith("\n"), "the first is told", 20)
     sick.reply = is_well
     wait_health(one, sick.address, "healthy")
     until(lambda: said.exists() and len(said.read_text().splitlines()) == 2, "both are told", 20)
