@@ -1,8 +1,9 @@
 """Who goes first where a worker and its filter host share a processor: the worker, as soon as it can run.
 
-A lower weight (nice) decides over the long run only. A worker that wakes up while a filter computes would still wait
-until the host's slice is over, a millisecond and more. Linux 6.12 and later let a task with a shorter slice go first:
-so the host has a long one. Where that is not known, the weight is what there is.
+A lower weight (nice) alone decides over the long run only. A worker that wakes up while a filter computes would still
+wait until the host's slice is over, a millisecond and more. Linux 6.12 and later let a task with a shorter slice go
+first when it is owed time: so the host has a long one, and a weight so low that a worker is owed time again a few
+microseconds after it slept. Where slices are not known, the weight is what there is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import platform
 import struct
 
-NICE = 5
+NICE = 15
 SLICE_NS = 20_000_000
 SCHED_OTHER = 0
 # struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period.
