@@ -14,9 +14,10 @@ from fastmesh._core.route.asked_for cimport asked_begin, asked_end, own_method_t
 from fastmesh._core.route.decision cimport DECIDED_ROUTE, DECIDE_ROOM, decide, decision_t
 from fastmesh._core.route.route_table cimport asker_t, route_miss, route_t
 from fastmesh._core.route.route_split cimport split_pick
-from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX, subset_rule_t, subset_word_value
+from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX
 from fastmesh._core.snapshot.snapshot cimport (
     PROTOCOL_HTTP, listener_t, live_free, live_new, snapshot_decode, snapshot_put, snapshot_t)
+from fastmesh._core.snapshot.subsets cimport subset_rule_asks
 
 from fastmesh._core.lb.subset import CHOICES
 from fastmesh._core.route.decision import DECISIONS
@@ -110,11 +111,10 @@ cdef class Tables:
         it asks for; what all endpoints of the subset have; how many there are, and the first of them). None when its
         cluster has no subsets."""
         cdef const route_t *route = self.decision.route
-        cdef const subset_rule_t *rule = NULL
         cdef subset_pair_t pairs[SUBSET_RULE_MAX]
         cdef cluster_t *found
         cdef uint32_t n = 0
-        cdef uint32_t i, number
+        cdef uint32_t number
         cdef int how = 0
         cluster = self._cluster(draw)
         if cluster is None or self.s.clusters[<uint32_t>cluster].subsets is NULL:
@@ -123,11 +123,7 @@ cdef class Tables:
         if route.split is not NULL:
             number = route.split.parts[split_pick(route.split, self.m, draw)].subset
         if number != 0:
-            rule = &self.s.subset_rules[number - 1]
-            for i in range(rule.n):
-                if subset_word_value(&rule.words[i], self.m, &pairs[n].value):
-                    pairs[n].name = rule.words[i].name
-                    n += 1
+            n = subset_rule_asks(&self.s.subset_rules[number - 1], self.m, pairs)
         found = subset_choose(&self.s.clusters[<uint32_t>cluster], pairs, n, &how)
         asked = words_of(pairs, n)
         n = subset_pairs(found, pairs)

@@ -1,5 +1,7 @@
 """The proxy that some callers are workers of: its snapshot, which another zone makes another one."""
 
+from typing import Any
+
 import msgpack
 
 from fastmesh.config.listener import Listener
@@ -26,9 +28,12 @@ class Proxy:
     def compile(self, since_ns: int) -> None:
         """A snapshot of the endpoints that have joined by then."""
         scenario = self._scenario
-        listeners = [] if scenario.retry is None else [Listener.model_validate({
+        leads: dict[str, Any] = {"cluster": "simulated"} if not scenario.split else {"clusters": [
+            {"cluster": "simulated", "weight": share.weight, "subset": share.subset or None}
+            for share in scenario.split]}
+        listeners = [] if scenario.retry is None and not scenario.split else [Listener.model_validate({
             "name": "simulated", "address": "127.0.0.1:1", "retry": scenario.retry,
-            "routes": [{"match": {"prefix": "/"}, "cluster": "simulated"}]})]
+            "routes": [{"match": {"prefix": "/"}, **leads}]})]
         config = Config(node=Node(instance="simulated", zone=self._zone), listeners=listeners,
                         clusters=[cluster_of(scenario, since_ns)])
         self._version += 1

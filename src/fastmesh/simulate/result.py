@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastmesh.units import format_duration
@@ -81,6 +82,7 @@ class Result(NamedTuple):
     slices: list[Slice]
     refused: int                    # by a limit of the cluster; they have failed, too
     limited: int = 0                # by the rate limit, likewise
+    asked: Sequence[Part] = ()      # shares of the split: how many endpoints each might go to
 
     def share(self, part: Part) -> float:
         """Of all requests that an endpoint answered."""
@@ -92,12 +94,15 @@ class Result(NamedTuple):
         endpoints = sum(part.endpoints for part in self.parts)
         lines = [f"{self.balancer}: {self.whole.count:,} requests in {format_duration(self.duration_ns)}, "
                  f"{self.callers:,} {'caller' if self.callers == 1 else 'callers'}, {endpoints:,} endpoints"]
-        width = max(len("all"), *(len(part.name) for part in self.parts))
+        width = max(len("all"), *(len(part.name) for part in self.parts),
+                    *(len(f"for {part.name}") for part in self.asked))
         gap = " " if 0 < columns < width + 76 else "  "
         lines.append(gap.join([f"  {'':{width}}", "endpoints", "  share", *(f"{name:>9}" for name in (
             "p50", "p90", "p99", "p99.9")), "  failed"]))
         rows = [("all", endpoints, 1.0, self.whole)]
         rows += [(part.name, part.endpoints, self.share(part), part.times) for part in self.parts]
+        rows += [(f"for {part.name}", part.endpoints, part.times.count / max(1, self.whole.count), part.times)
+                 for part in self.asked]
         for name, count, share, times in rows:
             percentiles = (f"{_shown(times.percentile(p)):>9}" for p in (50, 90, 99, 99.9))
             lines.append(gap.join([f"  {name:{width}}", f"{count:>9,}", f"{share:>7.2%}", *percentiles,
@@ -139,7 +144,10 @@ class Result(NamedTuple):
                 "over_time": [{"begin_ms": i * self.duration_ns / SLICES / _MILLISECOND, "attempts": each.attempts,
                                **of(each.times)} for i, each in enumerate(self.slices)],
                 "groups": [{"name": part.name, "endpoints": part.endpoints, "share": self.share(part),
-                            **of(part.times)} for part in self.parts]}
+                            **of(part.times)} for part in self.parts],
+                **({"split": [{"name": part.name, "endpoints": part.endpoints,
+                               "share": part.times.count / max(1, self.whole.count), **of(part.times)}
+                              for part in self.asked]} if self.asked else {})}
 
 
 def _blocks(values: list[float]) -> str:

@@ -6,14 +6,18 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from fastmesh.config.balancing import Percent
-from fastmesh.config.cluster import MAX_WEIGHT, Cluster
+from fastmesh.config.cluster import MAX_METADATA, MAX_WEIGHT, Cluster
 from fastmesh.config.fields import LIST, Choice, Count, Duration, Flag, Label, Parsed, Section, shown
 from fastmesh.config.hedge import Hedge
 from fastmesh.config.rate_limit import read_rate
 from fastmesh.config.report import path_text, section_at
 from fastmesh.config.retry import Retry
 from fastmesh.config.source import Source
-from fastmesh.config.yaml_tree import MapMark, Tree, compose
+from fastmesh.config.split import MAX_SPLIT
+from fastmesh.config.split import MAX_WEIGHT as MAX_SHARE
+from fastmesh.config.subset import MAX_KEYS
+from fastmesh.config.subset_checks import check_subsets
+from fastmesh.config.yaml_tree import ListMark, MapMark, Mark, Tree, Value, compose
 from fastmesh.errors import ConfigError, Problem, WrongValue
 from fastmesh.units import RATE_PATTERN, Rate, parse_duration
 
@@ -69,6 +73,9 @@ class Group(Section):
     priority: Annotated[int, Count(0, 127), Field(description="Of each.")] = 0
     zone: Annotated[Label, Field(
         description="Where they are, for `balancing.prefer_zone` of the cluster.", examples=["eu-1a"])] = ""
+    metadata: Annotated[dict[Label, Label], Field(
+        description="What is said of each, for `subsets` of the cluster.", max_length=MAX_METADATA,
+        examples=[{"version": "v2"}])] = {}  # noqa: RUF012
     time: Annotated[Time, Field(description="How long they work on a request.", examples=[{"mean": "10ms"}])]
     slots: Annotated[int, Count(1, 100_000), Field(
         description="Requests that each works on at once; further ones wait in line.")] = 16
@@ -87,6 +94,22 @@ class Keys(Section):
     skew: Annotated[int, Count(0, 30), Field(
         description="0 is all equally often; 10 is Zipf's law, where the second is asked for half as often as the "
                     "first.")] = 0
+
+
+class Asked(Section):
+    """A share of the requests, and the subset of the cluster that they ask for."""
+
+    name: Annotated[Label, Field(description="For the table; what it asks for when left out.",
+                                 examples=["canary"])] = ""
+    weight: Annotated[int, Count(0, MAX_SHARE), Field(
+        description="Its share relative to the others. 0 gets none.", examples=[5])] = 1
+    subset: Annotated[dict[Label, Label], Field(
+        description="By names and values of the endpoints' `metadata`; none is asked for when left out.",
+        max_length=MAX_KEYS, examples=[{"version": "v2"}])] = {}  # noqa: RUF012
+
+    @property
+    def title(self) -> str:
+        return self.name or " ".join(f"{name}={value}" for name, value in self.subset.items()) or "no subset"
 
 
 class Limit(Section):
@@ -131,6 +154,11 @@ class Scenario(Section):
         description="When a request is sent to a second endpoint as well, as in a configuration; `on` is `delay`.",
         examples=[{"delay": "p95"}])] = None
     keys: Annotated[Keys | None, Field(description="What requests are told apart by; nothing when left out.")] = None
+    split: Annotated[list[Asked], LIST, Field(
+        description="Shares of the requests that ask for subsets of the cluster, as the split of a route; by lot. All "
+                    "ask for none when left out.", max_length=MAX_SPLIT,
+        examples=[[{"weight": 95, "subset": {"version": "v1"}}, {"weight": 5, "subset": {"version": "v2"}}]])
+    ] = []  # noqa: RUF012
     cluster: Annotated[dict[str, Any], Field(
         description="A cluster as in a configuration, without name and endpoints.",
         examples=[{"load_balancer": "peak_ewma"}])] = {}  # noqa: RUF012
@@ -147,7 +175,7 @@ class Scenario(Section):
             raise WrongValue(f"{self.rate * self.duration // _SECOND:,} requests (rate x duration)",
                              f"at most {MAX_REQUESTS:,}", "make duration shorter, or rate lower")
         try:
-            balancer = cluster_of(self, 0).load_balancer
+            cluster = cluster_of(self, 0)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             path = ".".join(str(step) for step in ("cluster", *first["loc"]))
@@ -155,6 +183,8 @@ class Scenario(Section):
             if isinstance(wrong, WrongValue):
                 raise WrongValue(f"{wrong.found} at {path}", wrong.allowed, wrong.hint) from None
             raise WrongValue(f"a fault at {path}", "a cluster as in a configuration", str(first["msg"])) from None
+        if self.split and not any(asked.weight for asked in self.split):
+            raise WrongValue("a split whose weights are all 0", "at least one above 0", "write weight: 1")
         if len(self.zones) > self.callers:
             raise WrongValue(f"{len(self.zones):,} zones for {self.callers:,} callers", "at most as many as callers",
                              "add callers, or remove zones")
@@ -163,7 +193,7 @@ class Scenario(Section):
                              "add keys: {count: …}")
         if self.hedge is not None and self.hedge.on != "delay":
             raise WrongValue(f"{self.hedge.on} at hedge.on", "delay", "what is tried again is said by retry")
-        if balancer.is_policy:
+        if cluster.load_balancer.is_policy:
             raise WrongValue("a policy at cluster.load_balancer", "the name of an algorithm",
                              "policies in Python are not simulated")
         return self
@@ -181,7 +211,8 @@ def cluster_of(scenario: Scenario, now_ns: int) -> Cluster:
     for group in scenario.endpoints:
         if group.joins <= now_ns:
             endpoints += [{"address": address_of(i), "weight": group.weight, "priority": group.priority,
-                           "zone": group.zone} for i in range(number, number + group.count)]
+                           "zone": group.zone, "metadata": group.metadata}
+                          for i in range(number, number + group.count)]
         number += group.count
     # Nobody checks health here: no endpoint would ever pass.
     for key in ("name", "endpoints", "filters", "health_check"):
@@ -214,9 +245,45 @@ def read(source: Source, env: dict[str, str], balancer: str | None = None) -> Sc
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise ConfigError(problems + [_problem(item, tree) for item in found]) from None
+    problems += _contradictions(tree, value)
     if problems:
         raise ConfigError(problems)
     return scenario
+
+
+def _contradictions(tree: Tree, value: dict[str, Any]) -> list[Problem]:
+    """Those between the cluster's subsets, the groups' metadata and what is asked for: they are a configuration's, so
+    they are looked for in one that says the same."""
+    cluster, split = value.get("cluster") or {}, value.get("split") or []
+    marks = tree.mark.items if isinstance(tree.mark, MapMark) else {}
+    written: dict[str, Value] = {
+        "clusters": [{**cluster, "name": "simulated", "endpoints": value["endpoints"]}],
+        "listeners": [{"routes": [{"clusters": [{**asked, "cluster": "simulated"} for asked in split]}]}]}
+    whole = MapMark(tree.mark.start)
+    of_cluster = MapMark(tree.mark.start)
+    if isinstance(given := marks.get("cluster"), MapMark):
+        of_cluster.start, of_cluster.end = given.start, given.end
+        of_cluster.keys, of_cluster.items = dict(given.keys), dict(given.items)
+    of_cluster.items["endpoints"] = marks["endpoints"]
+    route = MapMark(tree.mark.start)
+    route.items["clusters"] = marks.get("split", tree.mark)
+    listener = MapMark(tree.mark.start)
+    listener.items["routes"] = _list_of(route)
+    whole.items = {"clusters": _list_of(of_cluster), "listeners": _list_of(listener)}
+    found = check_subsets(Tree(tree.source, written, whole, tree.count, [], set()))
+    for problem in found:
+        for prefix, here in (("clusters[0].endpoints", "endpoints"), ("clusters[0]", "cluster"),
+                             ("listeners[0].routes[0].clusters", "split")):
+            if problem.path.startswith(prefix):
+                problem.path = here + problem.path[len(prefix):]
+                break
+    return found
+
+
+def _list_of(mark: Mark) -> ListMark:
+    found = ListMark(mark.start)
+    found.items.append(mark)
+    return found
 
 
 def _problem(item: Any, tree: Tree) -> Problem:

@@ -9,7 +9,7 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from fastmesh._core.play.balancer import (
@@ -29,7 +29,7 @@ from fastmesh._core.play.hedging import Hedging
 from fastmesh.config.hedge import Hedge
 from fastmesh.simulate.proxy import Proxy
 from fastmesh.simulate.result import SLICES, Part, Result, Slice, Times
-from fastmesh.simulate.scenario import Group, Keys, Scenario, Time, cluster_of
+from fastmesh.simulate.scenario import Asked, Group, Keys, Scenario, Time, cluster_of
 from fastmesh.snapshot.hedges import hedge_record
 
 _SECOND = 1_000_000_000
@@ -43,11 +43,13 @@ _UNAVAILABLE = 503
 class _Request:
     """What a caller was asked for, and waits for: one attempt after the other, or several beside each other."""
 
-    __slots__ = ("attempts", "began_ns", "caller", "hedges_left", "key", "tried", "under_way")
+    __slots__ = ("attempts", "began_ns", "caller", "hedges_left", "key", "share", "subset", "tried", "under_way")
 
-    def __init__(self, caller: "_Caller", key: int | None, began_ns: int) -> None:
+    def __init__(self, caller: "_Caller", key: int | None, share: "_Share", began_ns: int) -> None:
         self.caller = caller
         self.key = key
+        self.share = share.number
+        self.subset = share.subset
         self.began_ns = began_ns
         self.attempts = 0               # that reached an endpoint
         self.tried: tuple[int, ...] = ()
@@ -131,6 +133,28 @@ def _keys(keys: Keys | None, dice: random.Random) -> Iterator[int | None]:
         yield hashes[bisect.bisect_left(sums, dice.random() * sums[-1])]
 
 
+class _Share(NamedTuple):
+    """Some of the requests, and what they ask for."""
+
+    number: int         # among those of the split
+    subset: int         # its place among the snapshot's; -1 = it asks for none
+
+
+def _shares_of(split: Sequence[Asked]) -> list[_Share]:
+    places = itertools.count()
+    return [_Share(i, next(places) if asked.subset else -1) for i, asked in enumerate(split)]
+
+
+def _draw_shares(split: Sequence[Asked], dice: random.Random) -> Iterator[_Share]:
+    """Of one request after the other."""
+    shares = _shares_of(split)
+    if len(shares) < 2:
+        yield from itertools.repeat(shares[0] if shares else _Share(0, -1))
+    sums = list(itertools.accumulate(asked.weight for asked in split))
+    while True:
+        yield shares[bisect.bisect_right(sums, dice.randrange(sums[-1]))]
+
+
 class _Caller:
     """One worker: what it has seen itself."""
 
@@ -167,6 +191,8 @@ class Simulation:
             if beside is None:
                 first.append(balancer)
             self._callers.append(_Caller(balancer, scenario.hedge, proxy))
+        self._shares = _draw_shares(scenario.split, random.Random(seeds.getrandbits(64)))
+        self._asked = [Times() for _ in scenario.split]
         limit = scenario.rate_limit
         self._buckets = None if limit is None else Buckets(
             limit.rate.nanoseconds, limit.depth, scenario.keys.count if scenario.keys is not None else 1)
@@ -204,7 +230,7 @@ class Simulation:
                     caller.balancer.replace(caller.proxy.packed)
             while self._events and self._events[0].at_ns <= now_ns:
                 self._event(heapq.heappop(self._events))
-            self._begin(now_ns, next(self._keys))
+            self._begin(now_ns, next(self._keys), next(self._shares))
             begun += 1
             if tell is not None and begun % TOLD_EVERY == 0:
                 tell((now_ns - _START) / scenario.duration)
@@ -212,10 +238,16 @@ class Simulation:
             self._event(heapq.heappop(self._events))
         return Result(cluster_of(scenario, 0).load_balancer.pick_by, scenario.duration, scenario.callers, self._whole,
                       self._parts, self._attempts, self._counts, self._unaffordable, self._slices, self._refused,
-                      self._limited)
+                      self._limited, self._parts_asked())
 
-    def _begin(self, now_ns: int, key: int | None) -> None:
-        request = _Request(self._lots.choice(self._callers), key, now_ns)
+    def _parts_asked(self) -> list[Part]:
+        balancer = self._callers[0].balancer
+        places = _shares_of(self.scenario.split)
+        return [Part(asked.title, balancer.size(share.subset), times)
+                for asked, share, times in zip(self.scenario.split, places, self._asked, strict=True)]
+
+    def _begin(self, now_ns: int, key: int | None, share: _Share) -> None:
+        request = _Request(self._lots.choice(self._callers), key, share, now_ns)
         self._slice(now_ns).requests += 1
         if self._buckets is not None and not self._buckets.take(now_ns, self._bucket(key)):
             if now_ns >= _START + self.scenario.warm_up:
@@ -237,9 +269,10 @@ class Simulation:
         return key if key is not None and limit is not None and limit.by_key else 0
 
     def _attempt(self, now_ns: int, request: _Request) -> None:
-        caller, refused = request.caller.balancer, 0
+        caller = request.caller.balancer
         numbers = request.caller.proxy.numbers
-        while refused < self._attempts_most and (place := caller.pick(now_ns, request.key, request.tried)) is not None:
+        most = min(_TRIED_MOST, self._attempts_most, caller.size(request.subset))
+        while (place := caller.pick(now_ns, request.key, request.tried, request.subset)) is not None:
             self._attempts += request.began_ns >= _START + self.scenario.warm_up
             self._slice(now_ns).attempts += 1
             endpoint = self._endpoints[numbers[place]]
@@ -250,13 +283,14 @@ class Simulation:
                 if hedging is not None and request.attempts == 1 and (delay := hedging.request(now_ns)):
                     heapq.heappush(self._events, _Due(now_ns + delay, next(self._order), request))
                 return
-            refused += 1
             caller.leave(place)
             is_probe = caller.has_probed
             caller.connect_failed(place, now_ns)
             if self._is_watched:
                 caller.judge(place, CONNECT, 0, now_ns, is_probe)
-            self._set_aside(request, place)
+            request.tried = (*request.tried, place)
+            if len(request.tried) >= most:
+                break
         caller.end()
         self._note(request, now_ns, False, None)
 
@@ -267,7 +301,8 @@ class Simulation:
         if not request.under_way or hedging is None:
             return
         asked = tuple(places[number] for number in request.under_way if number in places)
-        place = caller.pick(now_ns, request.key, tuple({*asked, *request.tried})[:_TRIED_MOST])
+        place = caller.pick(now_ns, request.key, tuple({*asked, *request.tried})[:_TRIED_MOST],
+                            request.subset)
         if place is None:
             return
         endpoint = self._endpoints[numbers[place]]
@@ -283,12 +318,13 @@ class Simulation:
         if request.hedges_left and (delay := hedging.delay(now_ns)):
             heapq.heappush(self._events, _Due(now_ns + delay, next(self._order), request))
 
-    def _set_aside(self, request: _Request, place: int) -> None:
-        """It is not picked again while there is another."""
-        tried = request.tried
-        if len(tried) + 1 >= min(_TRIED_MOST, len(request.caller.proxy.numbers)) and self._rule is not None:
-            tried = ()
-        request.tried = (*tried, place)
+    def _set_aside(self, request: _Request, place: int, now_ns: int) -> None:
+        """It is not picked again while there is another. When all were tried, better one of them once more than
+        none."""
+        balancer = request.caller.balancer
+        request.tried = (*request.tried, place)
+        if len(request.tried) >= min(_TRIED_MOST, balancer.size(request.subset)):
+            request.tried = (place,) if balancer.has_other(place, now_ns, request.subset) else ()
 
     def _send(self, now_ns: int, request: _Request, number: int, endpoint: _Endpoint) -> None:
         failing = endpoint.group.failing
@@ -367,7 +403,7 @@ class Simulation:
         if self.scenario.timeout and end.at_ns + pause >= request.began_ns + self.scenario.timeout:
             return False
         if place is not None:
-            self._set_aside(request, place)
+            self._set_aside(request, place, end.at_ns)
         heapq.heappush(self._events, _Again(end.at_ns + pause, next(self._order), request))
         return True
 
@@ -380,6 +416,8 @@ class Simulation:
         if request.began_ns < _START + self.scenario.warm_up:
             return
         self._whole.add(took_ns, is_ok)
+        if self._asked:
+            self._asked[request.share].add(took_ns, is_ok)
         if number is not None:
             self._parts[self._group_of[number]].times.add(took_ns, is_ok)
             self._counts[number] += 1

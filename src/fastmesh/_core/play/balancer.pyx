@@ -7,10 +7,11 @@ snapshot. One thread.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastmesh._core.lb.cluster cimport (
     OUTCOME_ANSWERED, OUTCOME_FAILED, OUTCOME_LEFT, cluster_pick, cluster_pick_key, cluster_t, endpoint_connect_failed,
-    endpoint_connect_ok)
+    endpoint_connect_ok, endpoint_is_usable)
 from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
 from fastmesh._core.lb.ejection cimport ejection_release
 from fastmesh._core.lb.use cimport endpoint_claim, endpoint_health
+from fastmesh._core.lb.subset cimport subset_choose, subset_pair_t
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.health cimport (
     CHECKED_BAD, CHECKED_GOOD, CHECKED_NOT_YET, endpoint_health_t, health_map, health_t, health_unmap)
@@ -23,8 +24,10 @@ from fastmesh._core.resil.budget cimport budget_earn, budget_spend
 from fastmesh._core.resil.outlier cimport (
     SEEN_CONNECT, SEEN_ERROR, SEEN_GATEWAY, SEEN_GOOD, SEEN_TIMEOUT, outlier_observe)
 from fastmesh._core.resil.retry cimport FAULT_STATUS, FAULT_TIMEOUT, retry_names, retry_pause, retry_t
+from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX
 from fastmesh._core.snapshot.snapshot cimport (
     live_free, live_new, live_share, snapshot_decode, snapshot_put, snapshot_t)
+from fastmesh._core.snapshot.subsets cimport subset_rule_asks
 
 ANSWERED = OUTCOME_ANSWERED
 FAILED = OUTCOME_FAILED
@@ -50,6 +53,7 @@ cdef class Balancer:
     cdef endpoint_row_t *rows
     cdef uint32_t n_rows
     cdef snapshot_t *s
+    cdef int64_t *places          # of each endpoint in the snapshot, by the number of its row; owned
     cdef uint64_t rng
     cdef health_t *health
     cdef Balancer beside          # owns the health, when there is one
@@ -65,6 +69,7 @@ cdef class Balancer:
         live_share(self.registry, self.health)
         self.n_rows = endpoints + 1
         self.rows = <endpoint_row_t *>heap_array(self.n_rows, sizeof(endpoint_row_t))
+        self.places = <int64_t *>heap_array(self.n_rows, sizeof(int64_t))
         self.rng = seed
         self.replace(snapshot)
 
@@ -73,6 +78,7 @@ cdef class Balancer:
             snapshot_put(self.s)
         live_free(self.registry)
         heap_free(self.rows)
+        heap_free(self.places)
         if self.beside is None:
             health_unmap(self.health)
 
@@ -87,6 +93,42 @@ cdef class Balancer:
         if self.s is not NULL:
             snapshot_put(self.s)
         self.s = s
+        if s.n_clusters != 0 and s.clusters[0].subsets is not NULL:
+            self.note_places(&s.clusters[0])
+
+    cdef int note_places(self, const cluster_t *c) except -1:
+        """Subsets have copies of endpoints, which are known by their rows."""
+        cdef uint32_t i
+        for i in range(c.n):
+            if c.endpoints[i].row >= self.n_rows:
+                raise ValueError(f"endpoint {i} has row {c.endpoints[i].row}, and there are {self.n_rows}")
+            self.places[c.endpoints[i].row] = i
+        return 0
+
+    cdef cluster_t *part(self, int64_t subset) except NULL:
+        """What a request picks from that asks for a subset as the rule of that number says; -1 = it asks for none."""
+        cdef subset_pair_t pairs[SUBSET_RULE_MAX]
+        cdef cluster_t *c = self.cluster()
+        cdef uint32_t n = 0
+        cdef int how = 0
+        if c.subsets is NULL:
+            return c
+        if subset >= 0:
+            if subset >= self.s.n_subset_rules:
+                raise IndexError(subset)
+            n = subset_rule_asks(&self.s.subset_rules[subset], NULL, pairs)
+        return subset_choose(c, pairs, n, &how)
+
+    cdef endpoint_t *member(self, cluster_t *part, int64_t at) except? NULL:
+        """What an endpoint is in a part of the cluster; NULL: it is not in it."""
+        cdef endpoint_t *e = self.endpoint(at)
+        cdef uint32_t i
+        if part.whole is NULL:
+            return e
+        for i in range(part.n):
+            if part.endpoints[i].live is e.live:
+                return &part.endpoints[i]
+        return NULL
 
     cdef cluster_t *cluster(self) except NULL:
         if self.s.n_clusters == 0:
@@ -131,17 +173,20 @@ cdef class Balancer:
         cdef const gradient_t *g = <const gradient_t *>self.cluster().live.adaptive
         return g.limit if g is not NULL else 0.0
 
-    def pick(self, uint64_t now_ns, key=None, tuple tried=()):
-        """The endpoint for a request, which is in flight there until `leave`; None when there is none."""
+    def pick(self, uint64_t now_ns, key=None, tuple tried=(), int64_t subset=-1):
+        """The endpoint for a request, which is in flight there until `leave`; None when there is none. `subset`: the
+        place of what it asks for among the snapshot's; -1 = it asks for none."""
         cdef endpoint_t *list_[TRIED_MAX]
-        cdef cluster_t *c = self.cluster()
+        cdef cluster_t *c = self.part(subset)
         cdef endpoint_t *e
-        cdef uint32_t n = <uint32_t>len(tried)
-        cdef uint32_t i
-        if n > TRIED_MAX:
+        cdef uint32_t n = 0
+        if len(tried) > TRIED_MAX:
             raise ValueError("more than eight attempts")
-        for i in range(n):
-            list_[i] = self.endpoint(tried[i])
+        for at in tried:
+            e = self.member(c, at)
+            if e is not NULL:
+                list_[n] = e
+                n += 1
         if key is None:
             e = cluster_pick(c, now_ns, &self.rng, list_, n)
         else:
@@ -151,7 +196,21 @@ cdef class Balancer:
         e.live.active += 1
         self.is_probe = e.live.is_claimed
         e.live.is_claimed = 0
-        return e - c.endpoints
+        return e - c.endpoints if c.whole is NULL else self.places[e.row]
+
+    def has_other(self, int64_t at, uint64_t now_ns, int64_t subset=-1):
+        """There is one besides it that a request may go to, and that is not avoided."""
+        cdef cluster_t *c = self.part(subset)
+        cdef endpoint_t *e = self.member(c, at)
+        cdef uint32_t i
+        for i in range(c.n):
+            if endpoint_is_usable(&c.endpoints[i], now_ns, &e, 1):
+                return True
+        return False
+
+    def size(self, int64_t subset=-1):
+        """How many endpoints a request may go to that asks for it."""
+        return self.part(subset).n
 
     @property
     def has_probed(self):

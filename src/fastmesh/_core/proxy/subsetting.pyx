@@ -3,7 +3,8 @@ from libc.stdint cimport uint32_t
 from fastmesh._core.lb.subset cimport (
     CHOSE_ALL_INSTEAD, CHOSE_DEFAULT, CHOSE_DEFAULT_INSTEAD, CHOSE_NOTHING, CHOSE_SUBSET, subset_choose, subset_pair_t)
 from fastmesh._core.mem.counter cimport balance_row_t
-from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX, subset_rule_t, subset_word_value
+from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX, subset_rule_t
+from fastmesh._core.snapshot.subsets cimport subset_rule_asks
 
 
 cdef void subsetting_enter(stream_t *s, const msg_t *m) noexcept nogil:
@@ -11,13 +12,9 @@ cdef void subsetting_enter(stream_t *s, const msg_t *m) noexcept nogil:
     cdef const subset_rule_t *rule = s.subset
     cdef balance_row_t *row = s.cluster.told
     cdef uint32_t n = 0
-    cdef uint32_t i
     cdef int how = 0
     if rule is not NULL and rule.cluster == s.cluster.index:
-        for i in range(rule.n):
-            if subset_word_value(&rule.words[i], m, &pairs[n].value):
-                pairs[n].name = rule.words[i].name
-                n += 1
+        n = subset_rule_asks(rule, m, pairs)
     s.cluster = subset_choose(s.cluster, pairs, n, &how)
     s.subset_how = <unsigned char>(how + 1)
     if row is NULL:
