@@ -25,6 +25,8 @@ from integration.harness import (
     until,
 )
 
+from probes.slices import KNOWN, slice_ns
+
 FILTERS = '''
 import asyncio
 import os
@@ -458,6 +460,18 @@ def test_a_host_lets_its_worker_go_first_unless_it_shall_not(mesh: Mesh) -> None
     mesh.sidecar.reload({**mesh.config(), "filter_host": {"priority": "normal"}})
     second = mesh.host()
     assert second != first and nice(second) == nice(worker)
+
+
+@pytest.mark.skipif(not KNOWN, reason="slices came with Linux 6.12")
+def test_control_and_hosts_give_way_to_whoever_wakes_up(mesh: Mesh) -> None:
+    (worker,) = mesh.sidecar.worker_pids()
+    control = mesh.sidecar.pid
+    assert slice_ns(control) == slice_ns(mesh.host()) == 20_000_000
+    # Workers are children of control, and neither its slice nor a lower weight is theirs.
+    assert 0 < slice_ns(worker) < 5_000_000
+    assert os.getpriority(os.PRIO_PROCESS, control) == os.getpriority(os.PRIO_PROCESS, worker)
+    mesh.sidecar.reload({**mesh.config(), "filter_host": {"priority": "normal"}})
+    assert slice_ns(mesh.host()) == slice_ns(worker)
 
 
 def test_it_dies_with_control(tmp_path: Path, origin: Origin, reactor: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgpack
 
+from fastmesh.control.priority import yield_to_traffic
 from fastmesh.control.stand_in import left_out
 from fastmesh.worker.title import name_process
 
@@ -71,6 +72,7 @@ def rehearse() -> None:
 def compile_once(request: dict[str, Any]) -> None:
     """Compile or revise what is asked for and write the answer to the socket."""
     name_process("fastmesh-check")
+    yield_to_traffic()
     address_space = _address_space() + MEMORY_LIMIT
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT, CPU_LIMIT))

@@ -4,6 +4,7 @@ import sys
 
 from fastmesh.control.compile_process import rehearse
 from fastmesh.control.loop import run
+from fastmesh.control.priority import yield_to_traffic
 from fastmesh.observe.journal import Journal
 from fastmesh.worker.title import name_process
 
@@ -13,6 +14,7 @@ def main(argv: list[str]) -> int:
     watched. Returns the exit status."""
     path, version, *more = argv
     name_process("fastmesh")
+    yield_to_traffic()
     rehearse()
     return run(path, version, Journal(), is_watching="--watch" in more)
 

@@ -7,7 +7,7 @@ set, and within one, nothing happens.
 from libc.stdint cimport uint64_t
 
 cdef enum:
-    BREATH_EACH_NS = 500000
+    BREATH_EACH_NS = 100000
 
 cdef void breath_set(void (*fn)(void *) noexcept nogil, void *who) noexcept nogil      # NULL = no more
 cdef void breath_take() noexcept nogil
