@@ -30,10 +30,14 @@ def cpu_ns(pid: int) -> int:
     """Nanoseconds all threads of a process have spent on a core, by the scheduler's account.
 
     The first field of schedstat; it counts system calls and the soft interrupts they run, and kernel threads that
-    io_uring made for the process.
+    io_uring made for the process. 0 of one that has ended.
     """
     total = 0
-    for task in (PROC / str(pid) / "task").iterdir():
+    try:
+        tasks = list((PROC / str(pid) / "task").iterdir())
+    except OSError:
+        return 0
+    for task in tasks:
         try:
             total += int((task / "schedstat").read_text().split()[0])
         except OSError:

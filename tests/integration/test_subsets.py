@@ -321,3 +321,72 @@ def test_a_filter_chooses_by_the_header(sidecar: Callable[..., Sidecar], service
     sidecar(config)
     found = {user: {ask(port, "/", headers={"x-user": user}).text for _ in range(5)} for user in ("ada", "bob")}
     assert found == {"ada": {"b"}, "bob": {"a"}}
+
+
+def test_copies_go_to_the_subset_that_their_mirror_names(mesh: Mesh, services: Make) -> None:
+    """The new version is tried on the traffic of the old one, in the same cluster."""
+    old, new, other = services("old", "new", "other")
+    use(mesh, [one(old, V1), one(new, V2), one(other, {"version": "v3"})],
+        {"subset": V1, "mirrors": [{"cluster": "app", "subset": V2}]})
+    before = mesh.count("mirrored")
+    assert texts(mesh, 10) == {"old": 10}
+    until(lambda: new.requests == 10)
+    assert (other.requests, mesh.count("mirrored") - before) == (0, 10)
+    # By what the request says, as upstreams get it; who says nothing is copied to any of them.
+    use(mesh, [one(old, V1), one(new, V2), one(other, {"version": "v3"})],
+        {"subset": V1, "mirrors": [{"cluster": "app", "subset": {"version": {"header": "x-try"}}}]},
+        {"fallback": "none"})
+    assert texts(mesh, 8, "x-try: v3") == {"old": 8}
+    until(lambda: other.requests == 8)
+    # One that asks for a version that there is not is copied to nobody, and the request itself is as it was.
+    assert texts(mesh, 8, "x-try: v7") == {"old": 8}
+    until(lambda: mesh.count("no_endpoint") == 8)
+    assert (new.requests, other.requests) == (10, 8)
+
+
+def test_what_the_new_version_fails_on_goes_to_the_old_one(mesh: Mesh, services: Make) -> None:
+    old, new, other = services("old", "new", "other")
+    new.reply = lambda _: (503, {})
+    endpoints = [one(old, V1), one(new, V2), one(other, {"version": "v3"})]
+    quiet = {"outlier": {"enabled": False}}
+    use(mesh, endpoints, {"subset": V2, "fallback": [{"cluster": "app", "subset": V1}]}, **quiet)
+    client = mesh.connect()
+    answers = [client.ask("/") for _ in range(10)]
+    assert {(answer.status, answer.text) for answer in answers} == {(200, "old")}
+    assert {answer.get("x-fastmesh-degraded") for answer in answers} == {"cluster; app"}
+    assert (new.requests, old.requests, other.requests) == (10, 10, 0)
+    # Without endpoints of its own it is no other than one whose endpoints fail.
+    use(mesh, [endpoints[0], endpoints[2]], {"subset": V2, "fallback": [{"cluster": "app", "subset": V1}]},
+        {"fallback": "none"})
+    assert texts(mesh, 10) == {"old": 10}
+    # A header says which; one that it takes away on the way is not there any more.
+    use(mesh, endpoints, {"subset": V2, "fallback": [
+        {"cluster": "app", "subset": {"version": {"header": "x-else", "default": "v1"}}}]}, **quiet)
+    assert texts(mesh, 4, "x-else: v3") == {"other": 4} and texts(mesh, 4) == {"old": 4}
+
+
+def test_a_step_to_where_it_has_just_failed_is_passed_over(mesh: Mesh, services: Make) -> None:
+    old, new = services("old", "new")
+    old.reply = new.reply = lambda _: (503, {})
+    use(mesh, [one(old, V1), one(new, V2)], {
+        "subset": {"version": {"header": "x-version"}},
+        "fallback": [{"cluster": "app", "subset": V1}, {"response": {"status": 200, "body": "none is well"}}]},
+        outlier={"enabled": False})
+    assert texts(mesh, 5, "x-version: v1") == {"none is well": 5}
+    assert (old.requests, new.requests) == (5, 0)
+    assert texts(mesh, 5, "x-version: v2") == {"none is well": 5}
+    assert (old.requests, new.requests) == (10, 5)
+
+
+def test_a_step_that_names_no_subset_has_all_endpoints_of_its_cluster(mesh: Mesh, services: Make) -> None:
+    bad, *others = services("bad", "a", "b")
+    bad.reply = lambda _: (503, {})
+    mesh.configure({
+        "listeners": [{"name": "web", "routes": [
+            {"match": {"prefix": "/"}, "cluster": "app", "subset": V2, "fallback": [{"cluster": "next"}]}]}],
+        "clusters": [{"name": "app", "subsets": {"selectors": [{"keys": ["version"]}]}, "outlier": {"enabled": False},
+                      "endpoints": [one(bad, V2)]},
+                     {"name": "next", "subsets": {"selectors": [{"keys": ["version"]}]},
+                      "load_balancer": "round_robin",
+                      "endpoints": [one(others[0], V1), one(others[1], V2)]}]})
+    assert texts(mesh, 10) == {"a": 5, "b": 5}

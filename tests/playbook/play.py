@@ -283,6 +283,8 @@ class Play:
         self.faults: list[list[Any]] = []
         self.mirrors: list[tuple[Any, ...]] = []
         self.chain_of_steps: list[list[Any]] = []       # of a fallback
+        self.asked_by_steps: dict[int, list[Any]] = {}  # words of subsets, by the place of the step
+        self.asked_by_mirrors: dict[int, list[Any]] = {}
         self.cors_rules: list[tuple[list[Any], list[int] | None]] = []
         self.chains: dict[str, list[int]] = {}
         self.reports: list[tuple[str, str, str]] = []
@@ -372,9 +374,11 @@ class Play:
         self.faults.append([match, share, ns(delay), status, bandwidth, request_bandwidth, most, grpc, is_asked])
         return self
 
-    def falling_back(self, *steps: list[Any]) -> "Play":
-        """All routes have this chain: as snapshot/fallbacks has its steps."""
+    def falling_back(self, *steps: list[Any], subsets: dict[int, list[Any]] | None = None) -> "Play":
+        """All routes have this chain: as snapshot/fallbacks has its steps. `subsets`: the words of those that ask for
+        some, by the place of the step."""
         self.chain_of_steps = list(steps)
+        self.asked_by_steps = subsets or {}
         return self
 
     def cors(self, rule: list[Any], routes: list[int] | None = None) -> "Play":
@@ -383,8 +387,10 @@ class Play:
         return self
 
     def mirror(self, to: str, *, match: list[Any] | None = None, share: int = 1_000_000,
-               suffix: str = "-shadow") -> "Play":
-        """One more of every route."""
+               suffix: str = "-shadow", subset: list[Any] | None = None) -> "Play":
+        """One more of every route. `subset`: the words of what its copies ask for."""
+        if subset is not None:
+            self.asked_by_mirrors[len(self.mirrors)] = subset
         self.mirrors.append((match, share, to, suffix))
         return self
 
@@ -437,13 +443,18 @@ class Play:
                            for i in range(len(listeners)) for at in range(len(routes))
                            if self.mirrors and not self.is_gone and not self.is_tcp],
                           [[], [], [], [], []] if self.is_gone or self.is_tcp else self.retries(len(routes)),
-                          self.fallbacks(len(routes)), self.origins(len(routes)), self.subsets(), []])
+                          self.fallbacks(len(routes)), self.origins(len(routes)), self.subsets(len(routes)), []])
 
-    def subsets(self) -> list[Any]:
+    def subsets(self, n_routes: int) -> list[Any]:
         names = {name: dict.fromkeys(tuple(sorted(words)) for words in c["metadata"].values())
                  for name, c in self.clusters.items()}
         return [[[i, [list(one) for one in names[name]], c["fallback"], [], 256]
-                 for i, (name, c) in enumerate(self.clusters.items()) if names[name]], []]
+                 for i, (name, c) in enumerate(self.clusters.items()) if names[name]], [],
+                [] if self.is_gone or self.is_tcp else [
+                    [i, at, k, words] for i in range(self.n_listeners) for at in range(n_routes)
+                    for k, words in self.asked_by_mirrors.items()],
+                [] if self.is_gone or self.is_tcp else [
+                    [0, k, words] for k, words in self.asked_by_steps.items()]]
 
     def fallbacks(self, n_routes: int) -> list[Any]:
         if self.is_gone or self.is_tcp or not self.chain_of_steps:

@@ -101,7 +101,7 @@ def snapshot(listeners: Iterable[Any] = (), clusters: Iterable[Any] = (), versio
              faults: Iterable[Any] = (), mirrors: Iterable[Any] = (),
              retries: Iterable[Any] = ((), (), (), (), ()), fallbacks: Iterable[Any] = ((), ()),
              metric_labels: list[Any] | None = None, cors: Iterable[Any] = ((), ()),
-             subsets: Iterable[Any] = ((), ()), counted: Iterable[Any] = ()) -> list[Any]:
+             subsets: Iterable[Any] = ((), (), (), ()), counted: Iterable[Any] = ()) -> list[Any]:
     return ["fmsn", 6, version, [0, log_ops, list(patterns), None, metric_labels], list(listeners), list(clusters),
             [list(rules), list(chains)], [list(limits), list(uses)], list(faults), list(mirrors),
             [list(part) for part in retries], [list(part) for part in fallbacks], [list(part) for part in cors],

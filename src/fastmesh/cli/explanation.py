@@ -17,7 +17,7 @@ from fastmesh.cli.explained.limits import limit_lines
 from fastmesh.cli.explained.match import Verdicts, why_not
 from fastmesh.cli.explained.origins import origin_lines
 from fastmesh.cli.explained.request import Request, Unclear
-from fastmesh.cli.explained.subset import Chosen, asked_text, subset_lines
+from fastmesh.cli.explained.subset import Chosen, in_brackets, subset_lines
 from fastmesh.config.checks import Finder
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.counted import counted_name
@@ -217,7 +217,7 @@ class Explanation:
 
     def _split(self, path: Path, route: Route) -> str:
         total = sum(part.weight for part in route.parts())
-        parts = ", ".join(f"{part.cluster}{f' ({asked_text(part.subset)})' if part.subset else ''} "
+        parts = ", ".join(f"{part.cluster}{in_brackets(part.subset)} "
                           f"{part.weight * 100 / total:.4g} %" for part in route.parts())
         by = "by chance" if route.sticky is None else (
             f"by the header {route.sticky.header}" if route.sticky.header else f"by the cookie {route.sticky.cookie}")

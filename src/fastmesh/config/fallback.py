@@ -27,6 +27,7 @@ from fastmesh.config.filter import Quarantine, read_use
 from fastmesh.config.header_edit import MAX_EDITS, OF_ANSWER, EditName, RequestEdit, ValueText, pieces_of
 from fastmesh.config.log_format import LogField, LogOp
 from fastmesh.config.rewrite import PlainHost
+from fastmesh.config.subset import Asked
 from fastmesh.errors import WrongValue
 from fastmesh.units import parse_duration, parse_size
 
@@ -180,6 +181,10 @@ class FallbackStep(Section):
                     "many attempts as the route's `retry` says. Only when it may be sent again: nothing of it was "
                     "sent, or its method is idempotent and its body, if any, is still held (64 KiB).",
         examples=["backup"])] = None
+    subset: Annotated[Asked | None, Field(
+        description="Of a `cluster`: which of its `subsets`, by names and values, as the route's `subset`. With it the "
+                    "cluster may be the route's own: requests that a new version fails on go to the old one.",
+        examples=[{"version": "v1"}])] = None
     rewrite: Annotated[FallbackRewrite | None, Field(
         description="Of a `cluster`: another path or host.", examples=[{"host": "backup.internal"}])] = None
     request_headers: Annotated[RequestEdit | None, Field(

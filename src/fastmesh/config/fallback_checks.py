@@ -13,7 +13,7 @@ from fastmesh.errors import Problem
 from fastmesh.units import format_size, parse_size
 
 _TARGETS = ("response", "redirect")
-_OF_CLUSTER = ("rewrite", "request_headers", "non_idempotent")
+_OF_CLUSTER = ("subset", "rewrite", "request_headers", "non_idempotent")
 _KEYS = tuple(FallbackStep.model_fields)
 _KEPT = ("GET", "HEAD")
 _BODILESS = ("204", "205", "304")
@@ -61,8 +61,12 @@ def _step_of_route(find: Finder, path: Path, step: dict[str, Value], route: dict
     name = text_of(step, "cluster")
     split = map_of(route.get("clusters"))
     if name is not None and (name == route.get("cluster") or [*split] == [name]):
-        find.add((*path, "cluster"), f"{shown(name)} is the route's own cluster, which has just failed",
-                 hint="name another one; retry says how often the same is tried")
+        if step.get("subset") is None:
+            find.add((*path, "cluster"), f"{shown(name)} is the route's own cluster, which has just failed",
+                     hint="name another one, or a subset of it; retry says how often the same is tried")
+        elif _texts(step["subset"]) == _texts(route.get("subset")):
+            find.add((*path, "subset"), "this is the route's own subset, which has just failed",
+                     hint="name another one; retry says how often the same is tried")
     methods = map_of(route.get("match")).get("methods")
     if step.get("stale") is not None and isinstance(methods, list) and methods and not {
             str(method) for method in methods} & set(_KEPT):
@@ -74,6 +78,12 @@ def _step_of_route(find: Finder, path: Path, step: dict[str, Value], route: dict
                 rewrite.get("path") is not None or rewrite.get("template") is not None):
             find.add((*path, "rewrite", "prefix"), "there is no prefix that this could take the place of", key=True,
                      allowed="a route with a prefix in its match, or in its rewrite", hint="write path here")
+
+
+def _texts(subset: Value) -> dict[str, str] | None:
+    """Names and values; None for one that a header of the request has a part in."""
+    values = {name: value.get("value") if isinstance(value, dict) else value for name, value in map_of(subset).items()}
+    return {name: str(value) for name, value in values.items()} if None not in values.values() else None
 
 
 def _chain(find: Finder, path: Path, value: Value, clusters: Clusters) -> None:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fastmesh.config.fields import Name, Parsed, Section, shown
 from fastmesh.config.filter import FilterMatch
+from fastmesh.config.subset import Asked
 from fastmesh.errors import WrongValue
 
 MAX_MIRRORS = 4             # of one route
@@ -28,6 +29,9 @@ class Mirror(Section):
 
     cluster: Annotated[Name, Field(
         description="Name of the cluster that gets the copies.", examples=["app-next"])]
+    subset: Annotated[Asked | None, Field(
+        description="Which of its `subsets`, by names and values. As the route's `subset`.",
+        examples=[{"version": "v2"}])] = None
     host_suffix: Annotated[str, Parsed(_suffix, "end of a host", {"type": "string", "maxLength": _MOST}), Field(
         description="What the host of a copy has behind its name, so that it can be told from the original: "
                     "`shop.test:80` becomes `shop.test-shadow:80`. IPv6 addresses stay. `\"\"` for nothing.")

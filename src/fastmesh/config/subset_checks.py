@@ -30,6 +30,12 @@ def check_subsets(tree: Tree) -> list[Problem]:
     for i, listener in maps_of(root, "listeners"):
         for j, route in maps_of(listener, "routes"):
             _route(find, ("listeners", i, "routes", j), route, known)
+            for k, mirror in maps_of(route, "mirrors"):
+                _of_step(find, ("listeners", i, "routes", j, "mirrors", k), mirror, known)
+            for k, step in maps_of(route, "fallback"):
+                _of_step(find, ("listeners", i, "routes", j, "fallback", k), step, known)
+        for k, step in maps_of(listener, "fallback"):
+            _of_step(find, ("listeners", i, "fallback", k), step, known)
     return find.problems
 
 
@@ -113,6 +119,12 @@ def _route(find: Finder, path: Path, route: dict[str, Value], known: dict[str, l
     for i, part in maps_of(route, "clusters"):
         if part.get("subset") is not None:
             _asked(find, (*path, "clusters", i, "subset"), part["subset"], text_of(part, "cluster"), known)
+
+
+def _of_step(find: Finder, path: Path, step: dict[str, Value], known: dict[str, list[Keys] | None]) -> None:
+    """One of a mirror, or of a step of a fallback."""
+    if step.get("subset") is not None:
+        _asked(find, (*path, "subset"), step["subset"], text_of(step, "cluster"), known)
 
 
 def _asked(find: Finder, path: Path, subset: Value, cluster: str | None,

@@ -27,7 +27,7 @@ from fastmesh.snapshot.cors import cors
 from fastmesh.snapshot.counted import counted
 from fastmesh.snapshot.discoveries import Discoveries
 from fastmesh.snapshot.endpoint import TEXT, described, note_of
-from fastmesh.snapshot.fallbacks import fallbacks
+from fastmesh.snapshot.fallbacks import fallbacks, steps_of
 from fastmesh.snapshot.faults import faults
 from fastmesh.snapshot.healers import Healers
 from fastmesh.snapshot.hedges import hedges
@@ -74,6 +74,7 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
     injected = faults(config, chains.patterns, workers_of(config))
     copied = mirrors(config, numbers.indexes, chains.patterns)
     shared = cors(config, chains.patterns)
+    degrading = fallbacks(config, numbers.indexes, chains)
     snapshot = [
         wire.MAGIC, wire.FORMAT, version,
         [max_connections(config, open_files), _log_ops(config.access_log, bool(chains.slots), bool(limits[0])),
@@ -86,9 +87,9 @@ def compile(config: Config, version: int, registry: Registry, open_files: int = 
         injected,
         copied,
         [*retries(config), *hedges(config)],
-        fallbacks(config, numbers.indexes, chains),
+        degrading,
         shared,
-        subsets(config, numbers.indexes),
+        subsets(config, numbers.indexes, steps_of(config, degrading[1])),
         counted(config, registry),
     ]
     return msgpack.packb(snapshot), registry

@@ -1,6 +1,6 @@
 """Fallbacks of routes on their way into a snapshot."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fastmesh.config.fallback import (
@@ -55,6 +55,17 @@ def fallbacks(config: Config, places: Mapping[str, int], policies: Chains | None
                 chains.append(chain)
             uses.append([i, j, known[key]])
     return [chains, uses]
+
+
+def steps_of(config: Config, uses: Iterable[list[int]]) -> Iterator[tuple[int, int, FallbackStep]]:
+    """All steps, with the places of their chain and of the step in it. `uses`: who has which chain."""
+    seen = set()
+    for i, j, chain in uses:
+        if chain not in seen:
+            seen.add(chain)
+            listener = config.listeners[i]
+            for k, step in enumerate(fallback_of(listener, listener.routes[j])):
+                yield chain, k, step
 
 
 def _step(step: FallbackStep, route: Route, places: Mapping[str, int], store: str,

@@ -97,9 +97,11 @@ FORMAT.
                  as they are written out; "*": whatever is asked for
     origin    = [kind, text, domain, pattern]   kind: ORIGIN_* of _core/route/cors_rule; pattern: a place or -1
 
-    subsets   = [[[cluster, [[name, …], …], fallback, [name, value, …], max], …], [[listener, route, part, words], …]]
-                                                by what clusters are split, and who is for which part; fallback: 0 any,
-                                                1 none, 2 default; part: a place in the split, or -1; names ascend
+    subsets   = [[[cluster, [[name, …], …], fallback, [name, value, …], max], …], [[listener, route, part, words], …],
+                 [[listener, route, mirror, words], …], [[chain, step, words], …]]
+                                                by what clusters are split, and which part of them routes, mirrors and
+                                                steps of fallbacks are for; fallback: 0 any, 1 none, 2 default; part:
+                                                a place in the split, or -1; names ascend
     words     = [[name, header, has_value, value], …]    header: "", or the one whose value it is, where there is one
 
     counted   = [[listener, route, row], …]     places; requests of the route are counted there

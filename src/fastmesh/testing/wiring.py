@@ -91,7 +91,7 @@ def snapshot(version: int, clusters: Iterable[Cluster], routes: Iterable[Route],
          [rules.written, chains], [[], []], [], [], [[], [], [], [], []],
          _fallbacks(steps, len(listener_routes)), [[], []],
          [[[numbers[cluster.name], selectors, cluster.fallback, [], MAX_SUBSETS] for cluster in known
-           if (selectors := cluster.selectors())], []], []])
+           if (selectors := cluster.selectors())], [], [], []], []])
     return packed
 
 

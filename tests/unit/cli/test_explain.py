@@ -302,3 +302,30 @@ def test_the_example_of_the_documents(capsys, monkeypatch):
         assert main(arguments) == 0
         monkeypatch.undo()
         assert capsys.readouterr().out == output
+
+
+def test_the_subsets_of_copies_and_of_steps(tmp_path, capsys):
+    file = tmp_path / "mesh.yaml"
+    file.write_text("""\
+listeners:
+  - name: web
+    address: 127.0.0.1:1
+    routes:
+      - match: {prefix: /}
+        cluster: app
+        subset: {version: v1}
+        mirrors: [{cluster: app, subset: {version: v2}, match: {share: 1%}}]
+        fallback:
+          - {cluster: app, subset: {version: {header: x-version, default: v2}}}
+clusters:
+  - name: app
+    subsets: {selectors: [{keys: [version]}]}
+    endpoints:
+      - {address: 127.0.0.1:2, metadata: {version: v1}}
+      - {address: 127.0.0.1:3, metadata: {version: v2}}
+""")
+    code, lines = said(file, capsys, "GET", "/")
+    assert code == 0
+    assert "mirror (f:8): 1% of the requests are copied to app (version=v2)" in lines
+    assert ("fallback 1 of 1 (f:10), after gateway-error: cluster app (version of the header x-version, else v2), "
+            "within what is left of the time") in lines

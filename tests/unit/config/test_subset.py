@@ -1,5 +1,6 @@
 """What may be said about subsets, and what contradicts itself."""
 
+import msgpack
 import pytest
 
 from fastmesh.config.load import load_text
@@ -41,10 +42,10 @@ def test_what_is_said_arrives():
     config = load("clusters: [{cluster: c, weight: 1, subset: {version: v1}}, {cluster: d, weight: 2}, {cluster: c, "
                   "weight: 3, subset: {version: {header: X-V, default: v1}, stage: {header: x-s}}}]",
                   ", fallback: default, default: {version: v1}, max: 7").config
-    assert subsets(config, {"c": 0, "d": 1}) == [
+    assert subsets(config, {"c": 0, "d": 1}, ()) == [
         [[0, [["version"], ["stage", "version"]], 2, ["version", "v1"], 7]],
         [[0, 0, 0, [["version", "", True, "v1"]]],
-         [0, 0, 2, [["stage", "x-s", False, ""], ["version", "x-v", True, "v1"]]]]]
+         [0, 0, 2, [["stage", "x-s", False, ""], ["version", "x-v", True, "v1"]]]], [], []]
     assert config.listeners[0].routes[0].leads_to() == ["c", "d"]
     assert compile(config, 1, Registry(), 1024)
 
@@ -58,7 +59,22 @@ def test_it_is_written_as_a_file_would_say_it():
 
 
 def test_none_is_said_of_none():
-    assert subsets(load("cluster: d", cluster="idle_timeout: 1s").config, {}) == [[], []]
+    assert subsets(load("cluster: d", cluster="idle_timeout: 1s").config, {}, ()) == [[], [], [], []]
+
+
+def test_mirrors_and_steps_of_fallbacks_ask_for_some():
+    config = load("cluster: d, mirrors: [{cluster: d}, {cluster: c, subset: {version: v2}}], fallback: "
+                  "[{response: {status: 503}, on: [timeout]}, {cluster: c, subset: {version: {header: X-V}}}]").config
+    found = msgpack.unpackb(compile(config, 1, Registry(), 1024)[0], strict_map_key=False)[13]
+    assert found[1:] == [[], [[0, 0, 1, [["version", "", True, "v2"]]]], [[0, 1, [["version", "x-v", False, ""]]]]]
+
+
+def test_a_chain_that_routes_share_asks_once():
+    text = FRAME.replace("routes: [{", "fallback: [{cluster: c, subset: {version: v1}}]\n    routes: [{match: {path: /x}, "
+                         "cluster: d}, {match: {path: /y}, cluster: d, fallback: []}, {")
+    config = load_text(text % ("cluster: d", SPLIT % ""), "f", {}).config
+    found = msgpack.unpackb(compile(config, 1, Registry(), 1024)[0], strict_map_key=False)
+    assert (found[11][1], found[13][3]) == ([[0, 0, 0], [0, 2, 0]], [[0, 0, [["version", "", True, "v1"]]]])
 
 
 @pytest.mark.parametrize(("route", "more", "path", "reason", "hint"), [
@@ -66,6 +82,19 @@ def test_none_is_said_of_none():
      "the cluster 'c' is not split by stage", "add {keys: [stage]} to its selectors"),
     ("cluster: d, subset: {version: v1}", "", "listeners[0].routes[0].subset", "the cluster 'd' has no subsets",
      "add subsets: {selectors: [{keys: [version]}]} to it"),
+    ("cluster: d, mirrors: [{cluster: d}, {cluster: c, subset: {stage: beta}}]", "",
+     "listeners[0].routes[0].mirrors[1].subset", "the cluster 'c' is not split by stage",
+     "add {keys: [stage]} to its selectors"),
+    ("cluster: c, fallback: [{cluster: d, subset: {version: v1}}]", "", "listeners[0].routes[0].fallback[0].subset",
+     "the cluster 'd' has no subsets", "add subsets: {selectors: [{keys: [version]}]} to it"),
+    ("cluster: d, fallback: [{response: {status: 503}, subset: {version: v1}}]", "",
+     "listeners[0].routes[0].fallback[0].subset", "subset is of a step with a cluster", "remove subset"),
+    ("cluster: c, subset: {version: v2}, fallback: [{cluster: c, subset: {version: v2}}]", "",
+     "listeners[0].routes[0].fallback[0].subset", "this is the route's own subset, which has just failed",
+     "name another one; retry says how often the same is tried"),
+    ("cluster: c, subset: {version: v2}, fallback: [{cluster: c}]", "",
+     "listeners[0].routes[0].fallback[0].cluster", "'c' is the route's own cluster, which has just failed",
+     "name another one, or a subset of it; retry says how often the same is tried"),
     ("cluster: c, subset: {}", "", "listeners[0].routes[0].subset", "the subset names nothing",
      "write {version: v2}, or remove subset"),
     ("clusters: {c: 1}, subset: {version: v1}", "", "listeners[0].routes[0].subset",

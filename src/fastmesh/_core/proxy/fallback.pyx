@@ -20,6 +20,7 @@ from fastmesh._core.proxy.outcome cimport outcome_of_silence
 from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stick
 from fastmesh._core.proxy.route_acts cimport (
     ROUTE_ACTS_PIECE, route_acts_lines, route_acts_piece, route_acts_request)
+from fastmesh._core.proxy.subsetting cimport subsetting_goal
 from fastmesh._core.resil.fallback_rule cimport (
     ESCAPE_HTML, ESCAPE_JSON, ESCAPE_NONE, REASON_CONNECT, REASON_DEADLINE, REASON_NO_ENDPOINT, REASON_OVERFLOW,
     REASON_OVERLOAD, REASON_PROTOCOL, REASON_RATE_LIMIT, REASON_RESET, REASON_STATUS, REASON_TIMEOUT, STEP_CLUSTER,
@@ -79,11 +80,17 @@ cdef inline bint _has_passed(const stream_t *s) noexcept nogil:
     return not s.is_unasked and not s.bits & (S_HOLD_IN | S_HOLD_OUT)
 
 
+cdef inline bint _has_just_failed(const stream_t *s, const step_t *step) noexcept nogil:
+    """What the step leads to."""
+    return step.cluster == s.cluster.index and (
+        step.subset is NULL or subsetting_goal(&s.snap.clusters[step.cluster], step.subset) is s.cluster)
+
+
 cdef bint _may_enter(const stream_t *s, const step_t *step) noexcept nogil:
     cdef uint64_t now = s.proxy.reactor.now_ns
     if not _has_passed(s):
         return False
-    if step.cluster == s.cluster.index or s.bits & (S_BODY_SENT | S_KEEP_REPLAY) == S_BODY_SENT:
+    if _has_just_failed(s, step) or s.bits & (S_BODY_SENT | S_KEEP_REPLAY) == S_BODY_SENT:
         return False
     if s.was_sent and not step.non_idempotent and not method_is_idempotent(s.method):
         return False
@@ -137,6 +144,7 @@ cdef void _enter(stream_t *s, const step_t *step) noexcept nogil:
     """The head is the step's already. `s` may be gone afterwards."""
     _leave(s)
     s.cluster = &s.snap.clusters[step.cluster]
+    s.subset = step.subset
     s.degraded = STEP_CLUSTER
     _told(s)
     s.bits &= ~<uint32_t>(S_WANT_BODY | S_CLOSE_UP)

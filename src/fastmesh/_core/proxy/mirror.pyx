@@ -143,6 +143,7 @@ cdef void mirror_copy(stream_t *s, const mirror_rule_t *rule, block_t *body, uin
     t = stream_new(&c.down, &MIRROR)
     c.down.stream = t
     t.cluster = &t.snap.clusters[rule.cluster]
+    t.subset = rule.subset
     t.method = s.method
     t.framing = s.framing
     t.bits |= s.bits & S_CHUNK_UP

@@ -5,6 +5,7 @@ Plain and constant: of a snapshot.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.route.acts cimport edits_t, piece_t
+from fastmesh._core.route.subset_rule cimport subset_rule_t
 
 cdef enum:
     FALLBACK_STEPS_MAX = 8
@@ -50,6 +51,7 @@ ctypedef struct step_t:
     # --- STEP_CLUSTER
     uint8_t non_idempotent    # it gets what may do twice what it does
     uint32_t cluster          # index into snapshot_t.clusters
+    subset_rule_t *subset     # which one of it; NULL = none is asked for
     uint64_t timeout_ns       # 0 = what is left of the request's
     span_t host               # empty = as it was
     span_t path               # empty = as it was; without its query

@@ -8,6 +8,8 @@ from fastmesh._core.lb.subset cimport (
     subsets_build, subsets_selector, subsets_t)
 from fastmesh._core.mem.arena cimport arena_alloc, arena_array
 from fastmesh._core.mem.span cimport span_t
+from fastmesh._core.resil.fallback_rule cimport STEP_CLUSTER, fallback_t, step_t
+from fastmesh._core.route.mirror_rule cimport mirror_list_t, mirror_rule_t
 from fastmesh._core.route.route_table cimport route_t
 from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX, subset_rule_t, subset_word_t
 from fastmesh._core.snapshot.route_place cimport take_route_place
@@ -116,29 +118,16 @@ cdef bint _take_word(take_t *t, const subset_word_t *before, subset_word_t *w) n
     return True
 
 
-cdef bint _take_use(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
-    """The subset that a route, or a part of its split, is for."""
-    cdef subset_rule_t *rule = &s.subset_rules[number]
-    cdef route_t *route = NULL
-    cdef uint32_t *subset
-    cdef int64_t part = -1
+cdef bint _is_split(take_t *t, snapshot_t *s, uint32_t cluster) noexcept nogil:
     cdef char text[TEXT]
-    cdef uint32_t i
-    if not (take_record(t, NULL, 4) and take_route_place(t, s, &route) and take_index(t, b"part", &part)):
-        return False
-    if part >= 0 and (route.split is NULL or part >= route.split.n):
-        return take_refuse(t, b"part", b"must be a place in the split of the route")
-    if part < 0 and route.cluster < 0:
-        return take_refuse(t, b"part", b"must be there, as the route has no cluster")
-    rule.cluster = route.split.parts[part].cluster if part >= 0 else <uint32_t>route.cluster
-    if rule.cluster >= s.n_clusters:
-        snprintf(text, TEXT, b"found %u, but there are %u clusters", rule.cluster, s.n_clusters)
+    if cluster >= s.n_clusters:
+        snprintf(text, TEXT, b"found %u, but there are %u clusters", cluster, s.n_clusters)
         return take_refuse(t, b"cluster", text)
-    subset = &route.split.parts[part].subset if part >= 0 else &route.subset
-    if subset[0] != 0:
-        return take_refuse(t, NULL, b"this route has its subset already")
-    if s.clusters[rule.cluster].subsets is NULL:
-        return take_refuse(t, NULL, b"its cluster has no subsets")
+    return s.clusters[cluster].subsets is not NULL or take_refuse(t, NULL, b"its cluster has no subsets")
+
+
+cdef bint _take_words(take_t *t, snapshot_t *s, subset_rule_t *rule) noexcept nogil:
+    cdef uint32_t i
     if not take_list(t, b"words", 5, SUBSET_RULE_MAX, &rule.n):
         return False
     rule.words = <subset_word_t *>arena_array(s.arena, rule.n, sizeof(subset_word_t))
@@ -148,19 +137,88 @@ cdef bint _take_use(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
         if not _take_word(t, &rule.words[i - 1] if i != 0 else NULL, &rule.words[i]):
             return False
     take_leave(t)
+    return True
+
+
+cdef bint _take_own(take_t *t, snapshot_t *s, uint32_t cluster, subset_rule_t **rule) noexcept nogil:
+    """Of whatever sends requests to the cluster besides routes."""
+    if not _is_split(t, s, cluster):
+        return False
+    rule[0] = <subset_rule_t *>arena_alloc(s.arena, sizeof(subset_rule_t))
+    rule[0].cluster = cluster
+    return _take_words(t, s, rule[0])
+
+
+cdef bint _take_copy(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    """The subset that a mirror's copies are for."""
+    cdef mirror_list_t *k
+    cdef mirror_rule_t *mirror
+    cdef route_t *route = NULL
+    cdef uint32_t at = 0
+    if not (take_record(t, NULL, 4) and take_route_place(t, s, &route)):
+        return False
+    if route.mirror_list == 0:
+        return take_refuse(t, b"route", b"it has no mirrors")
+    k = &s.mirror_lists[route.mirror_list - 1]
+    if not take_entry(t, b"mirror", k.n, b"mirrors", &at):
+        return False
+    mirror = &k.rules[at]
+    if mirror.subset is not NULL:
+        return take_refuse(t, NULL, b"this mirror has its subset already")
+    return _take_own(t, s, mirror.cluster, &mirror.subset)
+
+
+cdef bint _take_step(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    """The subset that a step of a fallback is for."""
+    cdef fallback_t *f
+    cdef step_t *step
+    cdef uint32_t chain = 0
+    cdef uint32_t at = 0
+    if not (take_record(t, NULL, 3) and take_entry(t, b"chain", s.n_fallbacks, b"chains", &chain)):
+        return False
+    f = &s.fallbacks[chain]
+    if not take_entry(t, b"step", f.n, b"steps", &at):
+        return False
+    step = &f.steps[at]
+    if step.kind != STEP_CLUSTER:
+        return take_refuse(t, b"step", b"it leads to no cluster")
+    if step.subset is not NULL:
+        return take_refuse(t, NULL, b"this step has its subset already")
+    return _take_own(t, s, step.cluster, &step.subset)
+
+
+cdef bint _take_use(take_t *t, snapshot_t *s, uint32_t number) noexcept nogil:
+    """The subset that a route, or a part of its split, is for."""
+    cdef subset_rule_t *rule = &s.subset_rules[number]
+    cdef route_t *route = NULL
+    cdef uint32_t *subset
+    cdef int64_t part = -1
+    if not (take_record(t, NULL, 4) and take_route_place(t, s, &route) and take_index(t, b"part", &part)):
+        return False
+    if part >= 0 and (route.split is NULL or part >= route.split.n):
+        return take_refuse(t, b"part", b"must be a place in the split of the route")
+    if part < 0 and route.cluster < 0:
+        return take_refuse(t, b"part", b"must be there, as the route has no cluster")
+    rule.cluster = route.split.parts[part].cluster if part >= 0 else <uint32_t>route.cluster
+    subset = &route.split.parts[part].subset if part >= 0 else &route.subset
+    if subset[0] != 0:
+        return take_refuse(t, NULL, b"this route has its subset already")
+    if not (_is_split(t, s, rule.cluster) and _take_words(t, s, rule)):
+        return False
     subset[0] = number + 1
     return True
 
 
 cdef bint subsets_decode(take_t *t, snapshot_t *s) noexcept nogil:
-    if not take_record(t, b"subsets", 2):
+    if not take_record(t, b"subsets", 4):
         return False
     take_enter(t, b"subsets")
     if not (take_uses(t, s, b"clusters", 6, _take_split) and
             take_list(t, b"uses", 5, 1 << 20, &s.n_subset_rules)):
         return False
     s.subset_rules = <subset_rule_t *>arena_array(s.arena, s.n_subset_rules, sizeof(subset_rule_t))
-    if not take_each(t, s, b"uses", s.n_subset_rules, _take_use):
+    if not (take_each(t, s, b"uses", s.n_subset_rules, _take_use) and take_uses(t, s, b"copies", 5, _take_copy) and
+            take_uses(t, s, b"steps", 4, _take_step)):
         return False
     take_leave(t)
     return True

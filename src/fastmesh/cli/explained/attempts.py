@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fastmesh.cli.explained.file import File
 from fastmesh.cli.explained.request import Request
+from fastmesh.cli.explained.subset import in_brackets
 from fastmesh.config.cluster import Cluster
 from fastmesh.config.fallback import FallbackStep
 from fastmesh.config.listener import Listener
@@ -79,7 +80,7 @@ class Attempts:
 
     def _step(self, step: FallbackStep) -> str:
         if step.cluster is not None:
-            said = f"cluster {step.cluster}"
+            said = f"cluster {step.cluster}{in_brackets(step.subset)}"
             said += f", within {format_duration(step.timeout)}" if step.timeout else ", within what is left of the time"
             if not (self.request.is_safe() or step.non_idempotent):
                 said += f"; as {self.request.method} is not safe to repeat, only what was not sent"

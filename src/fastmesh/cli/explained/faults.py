@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fastmesh.cli.explained.file import File
 from fastmesh.cli.explained.match import Verdicts, whose
+from fastmesh.cli.explained.subset import in_brackets
 from fastmesh.config.fault import Fault, grpc_name
 from fastmesh.config.filter import FilterMatch
 from fastmesh.config.mirror import Mirror
@@ -29,7 +30,7 @@ def mirror_lines(file: File, path: Path, mirrors: list[Mirror], verdicts: Verdic
     """Those of a route, which stands at `path`."""
     for i, mirror in enumerate(mirrors):
         yield (f"mirror ({file.place((*path, 'mirrors', i))}): {whose(mirror.match)} are copied to {mirror.cluster}"
-               f"{_this(mirror.match, verdicts)}")
+               f"{in_brackets(mirror.subset)}{_this(mirror.match, verdicts)}")
 
 
 def _this(match: FilterMatch | None, verdicts: Verdicts) -> str:

@@ -43,6 +43,11 @@ def asked_text(subset: Mapping[str, SubsetValue]) -> str:
                      for name, value in sorted(subset.items()))
 
 
+def in_brackets(subset: Mapping[str, SubsetValue] | None) -> str:
+    """Likewise, behind the name of a cluster; nothing when none is asked for."""
+    return f" ({asked_text(subset)})" if subset else ""
+
+
 def subset_lines(file: File, path: Path, at: int, route: Route, cluster: Cluster,
                  chosen: Chosen | None) -> Iterator[str]:
     """`path`: of the route; `at`: of its cluster. Without `chosen` only what holds for all of its requests."""

@@ -29,7 +29,7 @@ def said(*metadata: dict[str, str]) -> list:
 
 
 def split(made, selectors=(("version",),), fallback=ANY, default=(), most=256, lb=LEAST_REQUEST, balancing=None):
-    subsets = [[[0, [list(names) for names in selectors], fallback, list(default), most]], []]
+    subsets = [[[0, [list(names) for names in selectors], fallback, list(default), most]], [], [], []]
     return decoded(snapshot(clusters=[cluster(made, lb=lb, balancing=balancing)], subsets=subsets),
                    rows=max(1, len(made)))
 
