@@ -353,7 +353,8 @@ def test_what_the_new_version_fails_on_goes_to_the_old_one(mesh: Mesh, services:
     client = mesh.connect()
     answers = [client.ask("/") for _ in range(10)]
     assert {(answer.status, answer.text) for answer in answers} == {(200, "old")}
-    assert {answer.get("x-fastmesh-degraded") for answer in answers} == {"cluster; app"}
+    assert {answer.get("x-fastmesh-degraded") for answer in answers} == {
+        "cluster; reason=503; name=app"}
     assert (new.requests, old.requests, other.requests) == (10, 10, 0)
     # Without endpoints of its own it is no other than one whose endpoints fail.
     use(mesh, [endpoints[0], endpoints[2]], {"subset": V2, "fallback": [{"cluster": "app", "subset": V1}]},

@@ -70,8 +70,8 @@ def test_mirrors_and_steps_of_fallbacks_ask_for_some():
 
 
 def test_a_chain_that_routes_share_asks_once():
-    text = FRAME.replace("routes: [{", "fallback: [{cluster: c, subset: {version: v1}}]\n    routes: [{match: {path: /x}, "
-                         "cluster: d}, {match: {path: /y}, cluster: d, fallback: []}, {")
+    text = FRAME.replace("routes: [{", "fallback: [{cluster: c, subset: {version: v1}}]\n    routes: [{match: {path: "
+                         "/x}, cluster: d}, {match: {path: /y}, cluster: d, fallback: []}, {")
     config = load_text(text % ("cluster: d", SPLIT % ""), "f", {}).config
     found = msgpack.unpackb(compile(config, 1, Registry(), 1024)[0], strict_map_key=False)
     assert (found[11][1], found[13][3]) == ([[0, 0, 0], [0, 2, 0]], [[0, 0, [["version", "", True, "v1"]]]])

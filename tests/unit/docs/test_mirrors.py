@@ -1,4 +1,4 @@
-"""The configuration of docs/mirrors.md is one that fastmesh takes, and its numbers are named as the page says."""
+"""The configurations of docs/mirrors.md are taken by fastmesh, and its numbers are named as the page says."""
 
 import re
 from pathlib import Path
@@ -11,17 +11,24 @@ from probes.snapshot_probe import Snapshot
 from probes.wire import registry
 
 PAGE = (Path(__file__).parents[3] / "docs" / "mirrors.md").read_text()
+MIRRORS, SUBSETS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
 
 
 def test_the_example_becomes_two_mirrors() -> None:
-    (text,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
-    loaded = load_text(text, "mirrors.md", {})
+    loaded = load_text(MIRRORS, "mirrors.md", {})
     assert loaded.warnings == []
     with registry() as r:
         snapshot = Snapshot(compile(loaded.config, 1, Registry())[0], r)
         (found,) = snapshot.dump()["mirror_lists"]
         assert [mirror[1:] for mirror in found] == [(100_000, 1, b"-shadow"), (1_000_000, 2, b"")]
         snapshot.close()
+
+
+def test_a_mirror_may_be_another_part_of_the_same_cluster() -> None:
+    loaded = load_text(SUBSETS, "mirrors.md", {})
+    assert loaded.warnings == []
+    with registry() as r:
+        Snapshot(compile(loaded.config, 1, Registry())[0], r).close()
 
 
 def test_its_metrics_exist() -> None:

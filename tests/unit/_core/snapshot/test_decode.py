@@ -604,7 +604,7 @@ def test_any_msgpack(value):
     assert refusal(pack(value))
     for place in range(3, 15):
         parts: list[Any] = ["fmsn", 6, 1, [0, None, [], None, None], [], [], [[], []], [[], []], [], [],
-                            [[], [], [], [], []], [[], []], [[], []], [[], []], []]
+                            [[], [], [], [], []], [[], []], [[], []], [[], [], [], []], []]
         parts[place] = value
         with registry() as r:
             try:
