@@ -129,7 +129,11 @@ class Route(Section):
 
     def leads_to(self) -> list[str]:
         """The names of all its clusters."""
-        return list(dict.fromkeys(part.cluster for part in self.parts()))
+        # Of each of thousands of routes somebody asks several times: no part is made for that.
+        if self.cluster is not None:
+            return [self.cluster]
+        names = (part.cluster for part in self.clusters) if isinstance(self.clusters, list) else self.clusters or ()
+        return list(dict.fromkeys(names))
 
     def parts(self) -> list[SplitPart]:
         """The clusters that its requests are shared out among; the one of `cluster` has all of them."""
