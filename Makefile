@@ -105,7 +105,7 @@ fuzz: $(V)/.dev build/.system-fuzz ## coverage-guided fuzzing of the codecs and 
 	scripts/fuzz $(TARGET) $(TIME)
 
 .PHONY: bench
-bench: build $(V)/.bench ## beside nginx, HAProxy and Envoy, 50 minutes on two cores (QUICK=1: 2 minutes, ARGS=...)
+bench: build $(V)/.bench ## beside nginx, HAProxy and Envoy, about an hour on two cores (QUICK=1: 2 minutes, ARGS=...)
 	$(PY) -m bench $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: bench-smoke
