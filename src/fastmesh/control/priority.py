@@ -3,11 +3,9 @@
 A long slice alone, and no lower weight: nobody but root gets a weight back, and workers are children of control.
 """
 
-from fastmesh._core.sys.scheduling import set_slice
-
-SLICE_NS = 20_000_000
+from fastmesh._core.sys.scheduling import LONG_NS, set_slice
 
 
 def yield_to_traffic() -> None:
     """For this process. What it starts is scheduled as is usual."""
-    set_slice(SLICE_NS, False)
+    set_slice(LONG_NS, False)

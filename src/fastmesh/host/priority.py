@@ -8,14 +8,13 @@ and a weight so low that a worker is owed time again a few microseconds after it
 import contextlib
 import os
 
-from fastmesh._core.sys.scheduling import set_slice
+from fastmesh._core.sys.scheduling import LONG_NS, set_slice
 
 NICE = 15
-SLICE_NS = 20_000_000
 
 
 def yield_to_worker() -> None:
     """For this process, and the threads that it starts from now on."""
     with contextlib.suppress(OSError):
         os.nice(NICE)
-    set_slice(SLICE_NS, True)
+    set_slice(LONG_NS, True)

@@ -175,7 +175,7 @@ class Scenario(Section):
             raise WrongValue(f"{self.rate * self.duration // _SECOND:,} requests (rate x duration)",
                              f"at most {MAX_REQUESTS:,}", "make duration shorter, or rate lower")
         try:
-            cluster = cluster_of(self, 0)
+            balancer = cluster_of(self, 0).load_balancer
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             path = ".".join(str(step) for step in ("cluster", *first["loc"]))
@@ -193,7 +193,7 @@ class Scenario(Section):
                              "add keys: {count: …}")
         if self.hedge is not None and self.hedge.on != "delay":
             raise WrongValue(f"{self.hedge.on} at hedge.on", "delay", "what is tried again is said by retry")
-        if cluster.load_balancer.is_policy:
+        if balancer.is_policy:
             raise WrongValue("a policy at cluster.load_balancer", "the name of an algorithm",
                              "policies in Python are not simulated")
         return self

@@ -16,8 +16,7 @@ def subsets(config: Config, places: Mapping[str, int], chains: Iterable[tuple[in
           FALLBACKS.index(split.fallback),
           [word for name in sorted(split.default, key=_order) for word in (name, split.default[name])], split.max]
          for cluster in config.clusters if (split := cluster.subsets) is not None],
-        [[i, j, -1 if route.cluster is not None else k,
-          _words(part.subset)]
+        [[i, j, -1 if route.cluster is not None else k, _words(part.subset)]
          for i, listener in enumerate(config.listeners) for j, route in enumerate(listener.routes)
          for k, part in enumerate(route.parts()) if part.subset],
         [[i, j, k, _words(mirror.subset)]

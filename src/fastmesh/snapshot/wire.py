@@ -2,8 +2,8 @@
 
 A snapshot is msgpack: arrays whose items have fixed places, in the order of the builders below.
 Text is msgpack str or bin, durations are whole nanoseconds (0 = none, unless noted), indexes of
-clusters are places in the snapshot's list of clusters, -1 for none. A change of any place is a new
-FORMAT.
+clusters are places in the snapshot's list of clusters, -1 for none. A change of any place that a
+release has is a new FORMAT.
 
     snapshot  = ["fmsn", FORMAT, version, settings, listeners, clusters, filters, rate_limits, faults, mirrors,
                  retries, fallbacks, cors, subsets, counted]

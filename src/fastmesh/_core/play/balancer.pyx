@@ -10,8 +10,8 @@ from fastmesh._core.lb.cluster cimport (
     endpoint_connect_ok, endpoint_is_usable)
 from fastmesh._core.lb.endpoint cimport endpoint_row_t, endpoint_t
 from fastmesh._core.lb.ejection cimport ejection_release
-from fastmesh._core.lb.use cimport endpoint_claim, endpoint_health
 from fastmesh._core.lb.subset cimport subset_choose, subset_pair_t
+from fastmesh._core.lb.use cimport endpoint_claim, endpoint_health
 from fastmesh._core.mem.arena cimport heap_array, heap_free
 from fastmesh._core.mem.health cimport (
     CHECKED_BAD, CHECKED_GOOD, CHECKED_NOT_YET, endpoint_health_t, health_map, health_t, health_unmap)

@@ -16,6 +16,9 @@ cdef extern from "<sys/syscall.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     long syscall(long number, ...)
 
+# Of who gives way: longer than anything that is done here in one go.
+LONG_NS = 20000000
+
 cdef enum:
     SCHED_OTHER = 0
     SCHED_FLAG_RESET_ON_FORK = 1
