@@ -5,10 +5,10 @@ The value has a fixed width, as those of deadlines have: the head is made once, 
 from libc.stdint cimport uint16_t
 from libc.string cimport memset
 from fastmesh._core.http.edit cimport head_find
-from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
-from fastmesh._core.http.msg cimport FIELD_DROP, FIELD_OURS, MSG_FIELDS_ROOM, msg_value
+from fastmesh._core.http.msg cimport FIELD_DROP, FIELD_OURS, msg_value
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.emit cimport put_bytes, put_number
+from fastmesh._core.proxy.wire_head cimport wire_head
 
 cdef enum:
     NAME_LEN = 21
@@ -16,11 +16,6 @@ cdef enum:
     MOST = 9999
 
 cdef const char *NAME = b"x-envoy-attempt-count"
-
-cdef h1_limits_t ANY
-ANY.head_bytes = 65535
-ANY.line_bytes = 65535
-ANY.fields = MSG_FIELDS_ROOM
 
 
 cdef uint16_t _number(span_t v) noexcept nogil:
@@ -64,12 +59,13 @@ cdef void attempt_mark_tell(stream_t *s, uint32_t attempt) noexcept nogil:
 
 
 cdef bint attempt_mark_is_retry(stream_t *s) noexcept nogil:
-    cdef msg_t *m = &s.proxy.logged
+    cdef const msg_t *m
     cdef int i
     if s.mark_at != 0:
         return s.mark > 1
     # Nobody has looked yet. It is done when something has failed, which is rare.
-    if s.wire_len == 0 or h1_parse_request(m, s.wire, s.wire_len, 0, &ANY) <= 0:
+    m = wire_head(s)
+    if m is NULL:
         return False
     i = head_find(m, <const uint8_t *>NAME, NAME_LEN, 0)
     return i >= 0 and _number(msg_value(m, i)) > 1

@@ -2,8 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 from fastmesh._core.http.edit cimport head_free, head_t
-from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
-from fastmesh._core.http.msg cimport MSG_FIELDS_ROOM
+from fastmesh._core.http.msg cimport msg_t
 from fastmesh._core.io.timer cimport timer_cancel
 from fastmesh._core.mem.counter cimport (
     FLAG_FB, FLAG_FI, FLAG_OM, FLAG_RL, FLAG_SI, FLAG_UC, FLAG_UF, FLAG_UH, FLAG_UO, FLAG_UPE, FLAG_UT, G_LOCAL_ANSWERS)
@@ -21,6 +20,7 @@ from fastmesh._core.proxy.request_key cimport request_key_find, request_key_stic
 from fastmesh._core.proxy.route_acts cimport (
     ROUTE_ACTS_PIECE, route_acts_lines, route_acts_piece, route_acts_request)
 from fastmesh._core.proxy.subsetting cimport subsetting_goal
+from fastmesh._core.proxy.wire_head cimport wire_head
 from fastmesh._core.resil.fallback_rule cimport (
     ESCAPE_HTML, ESCAPE_JSON, ESCAPE_NONE, REASON_CONNECT, REASON_DEADLINE, REASON_NO_ENDPOINT, REASON_OVERFLOW,
     REASON_OVERLOAD, REASON_PROTOCOL, REASON_RATE_LIMIT, REASON_RESET, REASON_STATUS, REASON_TIMEOUT, STEP_CLUSTER,
@@ -35,11 +35,6 @@ cdef enum:
 
 # One at a time: a worker has one thread.
 cdef uint8_t body_room[BODY_MAX + 8]
-
-cdef h1_limits_t ANY
-ANY.head_bytes = 65535
-ANY.line_bytes = 65535
-ANY.fields = MSG_FIELDS_ROOM
 
 
 # --- why ---
@@ -142,6 +137,7 @@ cdef inline void _told(stream_t *s) noexcept nogil:
 
 cdef void _enter(stream_t *s, const step_t *step) noexcept nogil:
     """The head is the step's already. `s` may be gone afterwards."""
+    cdef const msg_t *m
     _leave(s)
     s.cluster = &s.snap.clusters[step.cluster]
     s.subset = step.subset
@@ -165,12 +161,12 @@ cdef void _enter(stream_t *s, const step_t *step) noexcept nogil:
     if fallback_up.refuses(s):
         return
     fallback_up.enter(s)
-    if (s.cluster.settings.n_keys != 0 or s.cluster.names is not NULL) and (
-            h1_parse_request(&s.proxy.logged, s.wire, s.wire_len, 0, &ANY) > 0):
-        if s.cluster.settings.n_keys != 0:
-            request_key_find(s, &s.proxy.logged)
-        if s.cluster.names is not NULL:
-            request_key_stick(s, &s.proxy.logged)
+    if s.cluster.settings.n_keys != 0 or s.cluster.names is not NULL:
+        m = wire_head(s)
+        if m is not NULL and s.cluster.settings.n_keys != 0:
+            request_key_find(s, m)
+        if m is not NULL and s.cluster.names is not NULL:
+            request_key_stick(s, m)
     if step.timeout_ns != 0:
         s.timeout_ns = step.timeout_ns
         s.timeout_by = b"response_timeout{fallback}"
@@ -217,15 +213,13 @@ cdef uint8_t *_escaped(uint8_t *to, uint8_t *end, span_t v, int how) noexcept no
 
 
 cdef void _respond(stream_t *s, const step_t *step) noexcept nogil:
-    cdef const msg_t *m = NULL
+    cdef const msg_t *m = wire_head(s)
     cdef const piece_t *piece
     cdef uint8_t *to = body_room
     cdef uint8_t *end = body_room + BODY_MAX
     cdef char room[ROUTE_ACTS_PIECE]
     cdef span_t part, fields
     cdef uint32_t i
-    if s.wire_len != 0 and h1_parse_request(&s.proxy.logged, s.wire, s.wire_len, 0, &ANY) > 0:
-        m = &s.proxy.logged
     s.status = step.status
     for i in range(step.n_pieces):
         piece = &step.pieces[i]

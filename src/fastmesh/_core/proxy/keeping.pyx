@@ -5,9 +5,8 @@ from fastmesh._core.http.cache_control cimport (
     CACHE_NO_CACHE, CACHE_NO_STORE, CACHE_PRIVATE, CACHE_REVALIDATE, CACHE_SHARED, cache_control_of, cache_control_t,
     cache_seconds)
 from fastmesh._core.http.edit cimport head_find
-from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
 from fastmesh._core.http.msg cimport (
-    FIELD_DROP, FRAME_CLOSE, FRAME_LENGTH, MSG_FIELDS_ROOM, field_t, msg_span, msg_value)
+    FIELD_DROP, FRAME_CLOSE, FRAME_LENGTH, field_t, msg_span, msg_value)
 from fastmesh._core.http.token cimport (
     HEADER_CONTENT_LENGTH, HEADER_CONTENT_TYPE, HEADER_DATE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_TRACE)
 from fastmesh._core.mem.counter cimport (
@@ -16,6 +15,7 @@ from fastmesh._core.mem.span cimport byte_lower, span_ieq, span_of
 from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_span
 from fastmesh._core.proxy.fallback_head cimport fallback_head_first
 from fastmesh._core.proxy.wall cimport proxy_date
+from fastmesh._core.proxy.wire_head cimport wire_head_of
 from fastmesh._core.resil.fallback_rule cimport (
     IGNORE_AUTHORIZATION, IGNORE_CACHE_CONTROL, IGNORE_COOKIE, IGNORE_SET_COOKIE, IGNORE_VARY, REASON_STATUS,
     step_names)
@@ -38,11 +38,6 @@ cdef uint8_t key_room[KEY_MAX]
 cdef uint8_t vary_room[VARY_MAX]
 cdef uint8_t head_room[FIELDS_MAX]
 
-cdef h1_limits_t ANY
-ANY.head_bytes = 65535
-ANY.line_bytes = 65535
-ANY.fields = MSG_FIELDS_ROOM
-
 
 cdef inline span_t _text(const char *text, uint32_t n) noexcept nogil:
     return span_of(<const uint8_t *>text, n)
@@ -54,12 +49,9 @@ cdef inline bint _has(const msg_t *m, const char *name, uint32_t n) noexcept nog
 
 # --- what was asked for ---
 
-cdef const msg_t *_request(stream_t *s) noexcept nogil:
+cdef inline const msg_t *_request(const stream_t *s) noexcept nogil:
     """The request as it goes to the route's cluster."""
-    cdef span_t wire = fallback_head_first(s)
-    if wire.len != 0 and h1_parse_request(&s.proxy.logged, wire.ptr, wire.len, 0, &ANY) > 0:
-        return &s.proxy.logged
-    return NULL
+    return wire_head_of(s, fallback_head_first(s))
 
 
 cdef bint _key(const stream_t *s, const step_t *step, const msg_t *m, span_t *key) noexcept nogil:

@@ -1,8 +1,7 @@
 """See mirror.pxd."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
-from fastmesh._core.http.msg cimport MSG_FIELDS_ROOM, msg_t, msg_value
+from fastmesh._core.http.msg cimport msg_t, msg_value
 from fastmesh._core.http.token cimport HEADER_HOST
 from fastmesh._core.io.reactor cimport reactor_soon, soon_t
 from fastmesh._core.mem.block cimport block_get
@@ -11,6 +10,7 @@ from fastmesh._core.mem.raw cimport raw_give, raw_zeroed
 from fastmesh._core.mem.span cimport span_t
 from fastmesh._core.proxy.mux cimport S_CHUNK_UP, down_ops_t, down_t
 from fastmesh._core.proxy.stream cimport stream_end, stream_new, stream_on_call, stream_wire_room
+from fastmesh._core.proxy.wire_head cimport wire_head
 from fastmesh._core.snapshot.snapshot cimport snapshot_get, snapshot_put
 
 cdef enum:
@@ -24,11 +24,6 @@ ctypedef struct mirror_t:
     soon_t soon
     mirror_t *next            # all of the worker's
     mirror_t *prev
-
-cdef h1_limits_t ANY
-ANY.head_bytes = 65535
-ANY.line_bytes = 65535
-ANY.fields = MSG_FIELDS_ROOM
 
 cdef void _free(soon_t *k) noexcept nogil:
     """When no caller holds its stream any more."""
@@ -90,10 +85,10 @@ MIRROR.tunnel = _nothing
 
 cdef uint32_t _host_end(stream_t *s) noexcept nogil:
     """Where in s.wire the name of the host ends, before its port; 0 when there is none."""
-    cdef msg_t *m = &s.proxy.logged
+    cdef const msg_t *m = wire_head(s)
     cdef span_t host
     cdef uint32_t i
-    if h1_parse_request(m, s.wire, s.wire_len, 0, &ANY) <= 0 or m.at[HEADER_HOST] < 0:
+    if m is NULL or m.at[HEADER_HOST] < 0:
         return 0
     host = msg_value(m, m.at[HEADER_HOST])
     if host.len == 0 or host.ptr[0] == c'[':

@@ -3,8 +3,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 from fastmesh._core.http.edit cimport (
     head_add, head_add_own, head_copy, head_drop, head_drop_own, head_free, head_set_target)
-from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
-from fastmesh._core.http.msg cimport FIELD_OURS, MSG_FIELDS_ROOM, msg_span, msg_value
+from fastmesh._core.http.msg cimport FIELD_OURS, msg_span, msg_value
 from fastmesh._core.http.token cimport HEADER_X_FORWARDED_PROTO, HEADER_X_REQUEST_ID
 from fastmesh._core.http.uri cimport URI_SAME, uri_normalize
 from fastmesh._core.mem.fault cimport FM_ELIMIT
@@ -17,6 +16,7 @@ from fastmesh._core.proxy.access_log cimport (
 from fastmesh._core.proxy.emit cimport put_bytes, put_number, put_request_id, put_span
 from fastmesh._core.proxy.mux cimport S_HTTP10
 from fastmesh._core.proxy.wall cimport proxy_stamp
+from fastmesh._core.proxy.wire_head cimport wire_head
 from fastmesh._core.route.acts cimport (
     CHANGE_NONE, CHANGE_PREFIX, CHANGE_WHOLE, EDIT_REMOVE, EDIT_SET, acts_t, change_t, edit_t, edits_t, piece_t)
 from fastmesh._core.route.capture cimport capture_replace
@@ -34,11 +34,6 @@ cdef uint8_t value_room[VALUE_MAX]
 cdef uint8_t path_room[PATH_MAX + 1]
 cdef uint8_t normal_room[PATH_MAX + 1]
 cdef uint8_t fields_room[FIELDS_MAX]
-
-cdef h1_limits_t ANY
-ANY.head_bytes = 65535
-ANY.line_bytes = 65535
-ANY.fields = MSG_FIELDS_ROOM
 
 
 # --- values ---
@@ -116,13 +111,6 @@ cdef span_t _value(const edit_t *e, stream_t *s, const msg_t *m) noexcept nogil:
             memcpy(value_room + n, part.ptr, part.len)
         n += part.len
     return span_of(value_room, n)
-
-
-cdef const msg_t *_request_of(stream_t *s) noexcept nogil:
-    """The request as it went upstream."""
-    if s.wire_len != 0 and h1_parse_request(&s.proxy.logged, s.wire, s.wire_len, 0, &ANY) > 0:
-        return &s.proxy.logged
-    return NULL
 
 
 # --- heads ---
@@ -218,7 +206,7 @@ cdef head_t *route_acts_request(stream_t *s, const msg_t *m, span_t *path) noexc
 
 cdef head_t *route_acts_response(stream_t *s, const msg_t *m) noexcept nogil:
     cdef head_t *h = head_copy(m)
-    _edit(h, &s.route.acts.response, s, _request_of(s))
+    _edit(h, &s.route.acts.response, s, wire_head(s))
     return h
 
 
@@ -238,7 +226,7 @@ cdef span_t route_acts_value(const edit_t *e, stream_t *s, const msg_t *m) noexc
 
 
 cdef span_t route_acts_fields(stream_t *s, span_t fields) noexcept nogil:
-    return route_acts_lines(&s.route.acts.response, s, _request_of(s), fields)
+    return route_acts_lines(&s.route.acts.response, s, wire_head(s), fields)
 
 
 cdef span_t route_acts_lines(const edits_t *edits, stream_t *s, const msg_t *request, span_t fields) noexcept nogil:

@@ -1,17 +1,11 @@
 """See subsetting.pxd."""
 from libc.stdint cimport uint32_t
-from fastmesh._core.http.h1 cimport h1_limits_t, h1_parse_request
-from fastmesh._core.http.msg cimport MSG_FIELDS_ROOM
 from fastmesh._core.lb.subset cimport (
     CHOSE_ALL_INSTEAD, CHOSE_DEFAULT, CHOSE_DEFAULT_INSTEAD, CHOSE_NOTHING, CHOSE_SUBSET, subset_choose, subset_pair_t)
 from fastmesh._core.mem.counter cimport balance_row_t
+from fastmesh._core.proxy.wire_head cimport wire_head
 from fastmesh._core.route.subset_rule cimport SUBSET_RULE_MAX, subset_rule_t
 from fastmesh._core.snapshot.subsets cimport subset_rule_asks
-
-cdef h1_limits_t ANY
-ANY.head_bytes = 65535
-ANY.line_bytes = 65535
-ANY.fields = MSG_FIELDS_ROOM
 
 cdef bint _reads_headers(const subset_rule_t *rule) noexcept nogil:
     cdef uint32_t i
@@ -37,9 +31,8 @@ cdef void subsetting_enter(stream_t *s, const msg_t *m) noexcept nogil:
     cdef int how = 0
     if rule is not NULL and rule.cluster == s.cluster.index:
         # Who goes on from a failure, or is a copy, has its head as upstreams get it.
-        if m is NULL and s.wire_len != 0 and _reads_headers(rule) and (
-                h1_parse_request(&s.proxy.logged, s.wire, s.wire_len, 0, &ANY) > 0):
-            m = &s.proxy.logged
+        if m is NULL and _reads_headers(rule):
+            m = wire_head(s)
         n = subset_rule_asks(rule, m, pairs)
     s.cluster = subset_choose(s.cluster, pairs, n, &how)
     s.subset_how = <unsigned char>(how + 1)
